@@ -1,0 +1,6 @@
+"""Run a Flask application as a daemon that can be operated: `Server`, and `run`, a drop-in for `app.run()`."""
+
+from flaskd.server import Server, run
+
+__all__ = ["Server", "run"]
+__version__ = "0.1.0"

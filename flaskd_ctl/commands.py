@@ -1,0 +1,129 @@
+"""The COMMANDS table: every command of the control plane, once.
+
+The client derives its command line, help and completion from it; the daemon its registry; `describe` and docs/protocol.md
+what they say. The shapes of parameters and results are in `protocol`, under the same names. This module imports next to
+nothing, so that `flaskd_ctl status` does not pay for msgspec (docs/decisions/0002).
+"""
+
+import enum
+from typing import Final, NamedTuple
+
+
+class Role(enum.Enum):
+    """What a caller may do; each role includes the ones before it."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+    def includes(self, other: "Role") -> bool:
+        """Tell whether a caller with this role may run what needs `other`."""
+        order = list(Role)
+        return order.index(self) >= order.index(other)
+
+
+class Param(NamedTuple):
+    """One parameter as people see it; its type, bounds and default are the struct's in `protocol`."""
+
+    name: str
+    kind: str  # "seconds" or "flag"
+    help: str
+
+
+class Command(NamedTuple):
+    """One command: what it does, what it waits for, who may run it by default.
+
+    `role` is what help and `describe` tell; what is enforced is decided by the daemon's `control.policy`.
+    """
+
+    name: str
+    role: Role
+    summary: str
+    waits: str
+    example: str
+    params: tuple[Param, ...] = ()
+
+
+PROTOCOL_VERSION: Final = "1.0"
+
+PROGRESS: Final = Param("progress", "flag", "Send `progress` notifications until the reply (not over REQ).")
+
+COMMANDS: Final[dict[str, Command]] = {
+    command.name: command
+    for command in (
+        Command(
+            "ping",
+            Role.VIEWER,
+            "Ask whether the daemon answers at all.",
+            "Waits for the answer, nothing else.",
+            "flaskd_ctl ping",
+        ),
+        Command(
+            "status",
+            Role.VIEWER,
+            "Show the state, what is served and where, and what is in flight.",
+            "Waits for the answer, nothing else.",
+            "flaskd_ctl status --json",
+        ),
+        Command(
+            "describe",
+            Role.VIEWER,
+            "Show the protocol: methods, roles, JSON Schemas and examples, as an OpenRPC document.",
+            "Waits for the answer, nothing else.",
+            "flaskd_ctl describe --json",
+        ),
+        Command(
+            "drain",
+            Role.OPERATOR,
+            "Take the instance out of rotation: readiness off, `Connection: close` on each response, still serving.",
+            "Returns when readiness is off; `resume` undoes it.",
+            "flaskd_ctl drain",
+        ),
+        Command(
+            "resume",
+            Role.OPERATOR,
+            "Put a draining instance back into rotation.",
+            "Returns when readiness is on.",
+            "flaskd_ctl resume",
+        ),
+        Command(
+            "shutdown",
+            Role.OPERATOR,
+            "Stop without losing a request: answer what is in flight or queued, then end.",
+            "Waits until the process is gone.",
+            "flaskd_ctl shutdown --grace 10",
+            (
+                Param("grace", "seconds", "Time for requests to finish before they are cut; 0 cuts at once."),
+                Param(
+                    "lame_duck",
+                    "seconds",
+                    "Keep serving this long with readiness off before anything is refused; the grace period "
+                    "starts after it.",
+                ),
+                PROGRESS,
+            ),
+        ),
+        Command(
+            "kill",
+            Role.ADMIN,
+            "End now: nothing in flight is waited for, no clean-up of the application is run.",
+            "Waits until the process is gone, but for no request.",
+            "flaskd_ctl kill",
+        ),
+        Command(
+            "requests",
+            Role.VIEWER,
+            "List the requests in flight: id, method, path, endpoint and rule, client, age, thread.",
+            "Waits for the answer, nothing else.",
+            "flaskd_ctl requests",
+        ),
+        Command(
+            "events",
+            Role.VIEWER,
+            "Stream what happens: state changes, drain progress, requests cut.",
+            "Runs until the instance has stopped or you end it.",
+            "flaskd_ctl events --json",
+        ),
+    )
+}
+"""Every command by name, in the order that help shows."""
