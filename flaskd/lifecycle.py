@@ -1,0 +1,67 @@
+"""The states of an instance and the legal moves between them. Pure: values in, values out.
+
+A starting instance has claimed its place but serves nothing yet. A draining one serves everything and asks to be sent
+nothing new (readiness is off, each response says `Connection: close`); `resume` puts it back. A stopping one answers what
+has reached it and then ends; that cannot be undone. The diagram in docs/states.md is drawn from TRANSITIONS.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from flaskd.errors import IllegalMove
+from flaskd_ctl.protocol import Actor
+
+
+class State(enum.Enum):
+    """Where in its life an instance is; the values are the wire's words."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    DRAINING = "draining"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class Event(enum.Enum):
+    """What may happen to an instance."""
+
+    READY = "ready"
+    FAILED = "failed"
+    DRAIN = "drain"
+    RESUME = "resume"
+    SHUTDOWN = "shutdown"
+    DONE = "done"
+
+
+TRANSITIONS: Final = {
+    (State.STARTING, Event.READY): State.RUNNING,
+    (State.STARTING, Event.FAILED): State.STOPPED,
+    (State.RUNNING, Event.DRAIN): State.DRAINING,  # out of rotation, still serving
+    (State.DRAINING, Event.RESUME): State.RUNNING,
+    (State.RUNNING, Event.SHUTDOWN): State.STOPPING,
+    (State.DRAINING, Event.SHUTDOWN): State.STOPPING,
+    (State.STOPPING, Event.DONE): State.STOPPED,
+}
+"""Every legal move; what is not here raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """A state, since when (Unix time, seconds), and who asked for it (None: nobody did, it came by itself)."""
+
+    state: State
+    since: float
+    by: Actor | None = None
+
+    def after(self, event: Event, now: float, by: Actor | None = None) -> "Lifecycle":
+        """Return the lifecycle after `event`; raise IllegalMove, which names both, where the table has no such move."""
+        to = TRANSITIONS.get((self.state, event))
+        if to is None:
+            raise IllegalMove(self.state.value, event.value)
+        return Lifecycle(to, now, by)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a balancer should send new requests here."""
+        return self.state is State.RUNNING
