@@ -1,0 +1,145 @@
+"""`status` on an open connection: one request, one reply, again and again.
+
+Idle, against a bare pyzmq REQ/ROUTER echo (and a bare echo on a Unix stream); and while wrk saturates the
+application, against itself when idle. The goals of 1.5 and 3 are for a supervisor process of its own: here
+the control plane shares the process, and the GIL, with the application.
+"""
+
+import contextlib
+import os
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+import zmq
+
+from benchmarks.contenders import FLASKD, ROOT, Running, python, serving
+from benchmarks.side_by_side import Figure, interleave, main, missing, ratio
+from benchmarks.timing import WRK
+
+APP = "benchmarks.hello:app"
+STATUS = b'{"jsonrpc":"2.0","id":1,"method":"status"}'
+Exchange = Callable[[], bytes]
+
+
+def measure(quick: bool) -> list[Figure]:
+    """Compare medians idle, then the slowest hundredth under load with that when idle."""
+    trips, rounds = (100, 3) if quick else (500, 15)
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving(FLASKD, APP))
+        echo = stack.enter_context(_echo())
+        zmq_path = os.path.join(os.path.dirname(server.control_socket), "zmq")
+        exchanges: dict[str, Exchange] = {
+            "zmq": stack.enter_context(_requester(zmq_path)),
+            "zmq echo": stack.enter_context(_requester(os.path.join(echo, "zmq"))),
+            "stream": stack.enter_context(_stream(server.control_socket)),
+            "stream echo": stack.enter_context(_stream(os.path.join(echo, "sock"))),
+        }
+        for name, exchange in exchanges.items():
+            if b"echo" not in name.encode() and b'"result"' not in exchange():
+                raise RuntimeError(f"no status over {name}")
+        p50 = interleave({name: _p50(exchange, trips) for name, exchange in exchanges.items()}, rounds)
+        figures = [
+            ratio(
+                "`status` round trip, idle, p50, ZeroMQ (supervisor's goal: 1.5)",
+                ours=p50["zmq"],
+                theirs=p50["zmq echo"],
+                against="pyzmq REQ/ROUTER echo",
+                goal=None,
+                unit="ms",
+            ),
+            ratio(
+                "`status` round trip, idle, p50, plain stream",
+                ours=p50["stream"],
+                theirs=p50["stream echo"],
+                against="Unix stream echo",
+                goal=None,
+                unit="ms",
+            ),
+        ]
+        return [*figures, _under_load(server, exchanges["zmq"], trips=trips, rounds=max(2, rounds // 3))]
+
+
+def _under_load(server: Running, exchange: Exchange, *, trips: int, rounds: int) -> Figure:
+    what = "`status` round trip while wrk saturates the app, p99, ZeroMQ (supervisor's goal: 3)"
+    if WRK is None:
+        return missing(what, "its own idle p99", "wrk is not installed")
+    command = [WRK, "-t1", "-c8", "-d60s", f"{server.url}/"]
+
+    def loaded() -> float:
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as load:
+            try:
+                time.sleep(0.2)  # until the load has built up; it lasts for the whole of what follows
+                return _p99(exchange, trips)()
+            finally:
+                load.kill()
+
+    p99 = interleave({"loaded": loaded, "idle": _p99(exchange, trips)}, rounds)
+    return ratio(
+        what, ours=p99["loaded"], theirs=p99["idle"], against="its own idle p99", goal=None, unit="ms"
+    )
+
+
+def _trips(exchange: Exchange, count: int) -> list[float]:
+    taken = []
+    for _ in range(count):
+        begun = time.perf_counter()
+        exchange()
+        taken.append((time.perf_counter() - begun) * 1000)
+    return taken
+
+
+def _p50(exchange: Exchange, count: int) -> Callable[[], float]:
+    return lambda: statistics.median(_trips(exchange, count))
+
+
+def _p99(exchange: Exchange, count: int) -> Callable[[], float]:
+    return lambda: statistics.quantiles(_trips(exchange, count), n=100)[98]
+
+
+@contextlib.contextmanager
+def _echo() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as directory:
+        command = python("-m", "benchmarks.echo", directory)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
+            try:
+                if process.stdout is None or not process.stdout.readline():
+                    raise RuntimeError("the echo did not start")
+                yield directory
+            finally:
+                process.kill()
+
+
+@contextlib.contextmanager
+def _requester(path: str) -> Iterator[Exchange]:
+    with zmq.Context() as context, context.socket(zmq.REQ) as requester:
+        requester.setsockopt(zmq.LINGER, 0)
+        requester.setsockopt(zmq.RCVTIMEO, 30_000)
+        requester.connect(f"ipc://{path}")
+
+        def exchange() -> bytes:
+            requester.send(STATUS)
+            return requester.recv()
+
+        yield exchange
+
+
+@contextlib.contextmanager
+def _stream(path: str) -> Iterator[Exchange]:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(30)
+        connection.connect(path)
+        with connection.makefile("rb") as lines:
+
+            def exchange() -> bytes:
+                connection.sendall(STATUS + b"\n")
+                return lines.readline()
+
+            yield exchange
+
+
+if __name__ == "__main__":
+    main(measure)

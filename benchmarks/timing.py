@@ -1,0 +1,39 @@
+"""Wall time of whole commands, exact to the process's end, and CPU work put on a server by wrk."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from typing import Final
+
+WRK: Final = shutil.which("wrk")
+
+
+def command_seconds(command: list[str], *, expected: frozenset[int] = frozenset({0})) -> float:
+    """Run a command to its end, no shell or pipes in between; raise RuntimeError for an unexpected exit."""
+    silent = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
+    begun = time.perf_counter()
+    pid = os.posix_spawn(command[0], command, os.environ, file_actions=silent)
+    _, status = os.waitpid(pid, 0)
+    took = time.perf_counter() - begun
+    if os.waitstatus_to_exitcode(status) not in expected:
+        raise RuntimeError(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
+    return took
+
+
+def wrk(url: str, *, seconds: float, connections: int = 8) -> int:
+    """Saturate a server for so long; return how many requests were answered, all of them 2xx."""
+    if WRK is None:
+        raise RuntimeError("wrk is not installed")
+    done = subprocess.run(
+        [WRK, "-t1", f"-c{connections}", f"-d{seconds:g}s", url],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=seconds + 30,
+    ).stdout
+    answered = re.search(r"(\d+) requests in", done)
+    if answered is None or "Non-2xx" in done:
+        raise RuntimeError(f"wrk on {url}: {done}")
+    return int(answered[1])
