@@ -1,0 +1,115 @@
+"""Seeing that an instance is gone.
+
+"Gone" is the end of the process, which a pidfd tells (pidfd_open(2): it becomes readable when the process
+ends, reaped or not). The pidfd must be opened while the daemon still answers, that is *before* shutdown is
+asked: a pid read from a reply may belong to somebody else by the time it is used, a descriptor cannot.
+
+There is no such descriptor where the platform has none (macOS), where the pid is not visible (another pid
+namespace), and it is no help where the instance lives in a program that goes on (`process_exits` false).
+"Gone" then means that nothing listens any more: connect; if that succeeds, the kernel ends our connection
+when the listener closes, so wait for that and connect again. A socket which a successor has put at the same
+path counts as gone.
+"""
+
+import os
+import select
+import socket
+import time
+from types import TracebackType
+from typing import Final, Self
+
+from flaskd_ctl.errors import NotRunning, TimedOut
+from flaskd_ctl.stream import connect
+
+BREATH: Final = 0.01
+"""Seconds between two connects to a daemon that accepts and closes at once while it is ending."""
+
+
+class Departure:
+    """Watch one instance from before its end is asked; a context manager that holds the descriptor."""
+
+    def __init__(self, path: str, pid: int | None) -> None:
+        self.path = path
+        self.pid = pid
+        self._was = _identity(path)
+        self.pidfd = _pidfd(pid)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the descriptor."""
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
+
+    def watches(self, *, process_exits: bool) -> int | None:
+        """Return the descriptor that becomes readable at the end; None where the socket must tell it."""
+        return self.pidfd if process_exits else None
+
+    def wait(self, *, process_exits: bool, deadline: float) -> bool:
+        """Block until the instance is gone; False if it is still there at the deadline."""
+        pidfd = self.watches(process_exits=process_exits)
+        if pidfd is None:
+            return self.wait_for_socket(deadline=deadline)
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        left = deadline - time.monotonic()
+        return bool(poller.poll(None if left == float("inf") else max(0.0, left) * 1000))
+
+    def wait_for_socket(self, *, deadline: float) -> bool:
+        """Block until nothing, or another instance, listens at the path; False if the deadline is first."""
+        while True:
+            if _identity(self.path) != self._was:
+                return True
+            try:
+                link = connect(self.path, deadline=deadline)
+            except NotRunning:
+                return True
+            except TimedOut:
+                return False
+            with link:
+                if not _wait_for_end(link, deadline=deadline):
+                    return False
+            time.sleep(BREATH)
+
+
+def _wait_for_end(link: socket.socket, *, deadline: float) -> bool:
+    """Read until the peer closes; what it says (ZeroMQ greets) does not matter."""
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        link.settimeout(None if left == float("inf") else left)
+        try:
+            if not link.recv(4096):
+                return True
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+
+
+def _pidfd(pid: int | None) -> int | None:
+    """Open a pidfd, or return None where the platform, the kernel or the sandbox has none for us."""
+    opener = getattr(os, "pidfd_open", None)
+    if opener is None or pid is None:
+        return None
+    try:
+        return int(opener(pid))
+    except OSError:
+        return None
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Tell one socket file from the next at the same path (an inode number alone may be used again)."""
+    try:
+        seen = os.stat(path)
+    except OSError:
+        return None
+    return seen.st_ino, seen.st_ctime_ns

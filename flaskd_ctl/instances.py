@@ -1,0 +1,245 @@
+"""Finding instances: which live, which left only files behind, which may not be seen, which stopped.
+
+An instance is alive when something listens at its socket; files prove nothing. Names are looked for in
+`endpoint.search_dirs`, nearest first. With exactly one instance running, no name is needed.
+
+In a shared directory such as /tmp anybody could put up a socket that looks like ours, so a runtime directory
+counts only if it is ours or root's. Within one that only its owner can write to, the instances are trusted
+whoever owns them (systemd gives `/run/flaskd/shop` to the unit's User=); otherwise each must be ours or
+root's itself. An endpoint given by URL is taken at its word.
+"""
+
+import contextlib
+import json
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+from flaskd_ctl import endpoint as places
+from flaskd_ctl.endpoint import Endpoint, Place
+from flaskd_ctl.errors import Ambiguous, BadPlace, ControlError, NotPermitted, NotRunning, TimedOut
+from flaskd_ctl.stream import connect
+from flaskd_ctl.times import clock
+
+LARGEST_FILE: Final = 64 * 1024
+PROBE: Final = 0.05
+"""Seconds that a connect may take to tell whether somebody listens; one with a full queue does."""
+
+
+class Target(NamedTuple):
+    """Where to go: the instance's name, for sentences, and one endpoint."""
+
+    name: str
+    endpoint: Endpoint
+
+
+class Found(NamedTuple):
+    """What was seen at one place: "live", "stale" (files, nobody listens) or "hidden" (we may not look)."""
+
+    name: str
+    condition: Literal["live", "stale", "hidden"]
+    place: Place
+    endpoint: Endpoint
+    info: dict[str, Any]  # instance.json, {} where it cannot be read
+
+
+class Instances:
+    """The instances that this user can know of."""
+
+    def __init__(
+        self,
+        runtime_dir: str | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        uid: int | None = None,
+    ) -> None:
+        self._environ = os.environ if environ is None else environ
+        self._uid = os.geteuid() if uid is None else uid
+        self.directories = places.search_dirs(runtime_dir=runtime_dir, environ=self._environ, uid=self._uid)
+
+    def names(self) -> list[str]:
+
+    def all(self) -> list[Found]:
+        """Look at every place, nearest directory first."""
+        return [found for place in self._places() if (found := look(place))]
+
+    def target(self, name: str | None = None, *, endpoint: str | None = None) -> Target:
+        """Choose the instance to talk to.
+
+        Raises NotRunning (where was looked, when it last stopped), NotPermitted, Ambiguous, BadPlace.
+        Raises NotRunning (saying where was looked, and when it last stopped), NotPermitted, Ambiguous with
+        the names, BadPlace.
+        """
+        if endpoint is not None:
+            if name is not None:
+                raise BadPlace(
+                    "both a name and an endpoint are given", hint="give --name or --endpoint, not both"
+                )
+            given = places.parse_endpoint(endpoint)
+            return Target(os.path.basename(os.path.dirname(given.path)) or given.url, given)
+        return self._only() if name is None else self._named(places.check_name(name))
+
+    def last_stops(self) -> dict[str, dict[str, Any]]:
+        """Read how each instance last stopped, by name."""
+        stops: dict[str, dict[str, Any]] = {}
+        for directory in places.state_dirs(self._environ):
+            with contextlib.suppress(OSError), os.scandir(directory) as entries:
+                for name in sorted(entry.name[:-5] for entry in entries if entry.name.endswith(".json")):
+                    if name not in stops and (stop := self.last_stop(name)):
+                        stops[name] = stop
+        return stops
+
+    def last_stop(self, name: str) -> dict[str, Any] | None:
+        """Read how `name` last stopped; None where that is not known."""
+        for directory in places.state_dirs(self._environ):
+            # StateDirectory=flaskd, or flaskd/<name> for a unit of its own.
+            for path in (
+                os.path.join(directory, f"{name}.json"),
+                os.path.join(directory, name, f"{name}.json"),
+            ):
+                read = _read(path)
+                if isinstance(read.get("stopped"), int | float):
+                    return read
+        return None
+
+    def _named(self, name: str) -> Target:
+        looked: list[str] = []
+        stale: Found | None = None
+        for directory in self._trusted(strict=True):
+            place = Place(os.path.join(directory, name))
+            places.check_path(place.sock)
+            looked.append(place.sock)
+            found = look(place) if self._ours(place.directory, within=directory) else None
+            if found and found.condition == "live":
+                return Target(name, found.endpoint)
+            if found and found.condition == "hidden":
+                raise NotPermitted(
+                    f"cannot reach {name}: the operating system does not let you near {place.sock}",
+                    hint="be the user that it runs as, or root",
+                )
+            stale = stale or found
+        where = " or ".join(looked) or " or ".join(self.directories)
+        raise NotRunning(
+            f"cannot reach {name}: nothing listens at {where}{self._past(name, stale)}",
+            hint="try `flaskd_ctl list`",
+            data={"name": name},
+        )
+
+    def _only(self) -> Target:
+        seen = list(self.all())
+        live = [found for found in seen if found.condition == "live"]
+        hidden = [found.place.directory for found in seen if found.condition == "hidden"]
+        hidden += [
+            path
+            for path in self.directories
+            if os.path.isdir(path) and not os.access(path, os.R_OK | os.X_OK)
+        ]
+        if len(live) == 1:
+            return Target(live[0].name, live[0].endpoint)
+        if live:
+            names = sorted(found.name for found in live)
+            raise Ambiguous(
+                f"{len(live)} instances run: {', '.join(names)}",
+                hint="choose one with --name",
+                data={"names": names},
+            )
+        if hidden:
+            raise NotPermitted(
+                f"no instance of yours runs, and you may not look into {', '.join(hidden)}",
+                hint="be the user that it runs as, or root",
+            )
+        self._trusted_or_complain()
+        past = next((self._past(found.name, found, naming=True) for found in seen), "")
+        raise NotRunning(
+            f"no instance runs: looked in {', '.join(self.directories)}{past}",
+            hint="start one with `flaskd run`, or say where it is with --runtime-dir",
+        )
+
+    def _past(self, name: str, stale: Found | None, *, naming: bool = False) -> str:
+        """Tell in brackets how it ended, as far as the files say; the newer word counts."""
+        stop = self.last_stop(name)
+        began = stale.info.get("started") if stale else None
+        subject = f"{name} " if naming else ""
+        if stop and not (isinstance(began, int | float) and began > stop["stopped"]):
+            how = "clean" if stop.get("clean") else "not clean"
+            return f" ({subject}last stopped {clock(stop['stopped'])}, {how})"
+        if stale and isinstance(stale.info.get("pid"), int):
+            return f" ({subject}pid {stale.info['pid']} ended without cleaning up)"
+        return ""
+
+    def _places(self) -> Iterator[Place]:
+        for directory in self._trusted():
+            try:
+                with os.scandir(directory) as entries:
+                    names = sorted(entry.name for entry in entries if places.NAME.fullmatch(entry.name))
+            except OSError:
+                continue
+            for name in names:
+                path = os.path.join(directory, name)
+                if os.path.isdir(path) and self._ours(path, within=directory):
+                    yield Place(path)
+
+    def _trusted(self, *, strict: bool = False) -> Iterator[str]:
+        """Yield the search directories that are ours or root's; `strict` complains when none is left."""
+        trusted = [directory for directory in self.directories if self._owner_counts(directory)]
+        if strict and not trusted:
+            self._trusted_or_complain()
+        yield from trusted
+
+    def _trusted_or_complain(self) -> None:
+        """Raise BadPlace if all the search directories that exist belong to somebody else."""
+        existing = [directory for directory in self.directories if os.path.isdir(directory)]
+        if existing and not any(self._owner_counts(directory) for directory in existing):
+            raise BadPlace(
+                f"{existing[0]} belongs to uid {os.stat(existing[0]).st_uid}: what is in it is not trusted",
+                hint="if you trust it, name the socket: --endpoint unix://…/sock",
+            )
+
+    def _owner_counts(self, directory: str) -> bool:
+        try:
+            return os.stat(directory).st_uid in {self._uid, 0}
+        except PermissionError:
+            return True  # connect(2) will say the same, as NotPermitted
+        except OSError:
+            return False
+
+    def _ours(self, directory: str, *, within: str) -> bool:
+        """Tell whether what lives in `directory` may be taken for an instance (the module says why)."""
+        try:
+            shared = os.stat(within).st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+        return not shared or self._owner_counts(directory)
+
+
+def look(place: Place) -> Found | None:
+    """Say what is at `place`; None if it is empty. The plain stream is tried first, then ZeroMQ."""
+    info = _read(place.instance_file)
+    seen = False
+    ways = (Endpoint("unix", place.sock), Endpoint("ipc", place.zmq))
+    for way in ways:
+        try:
+            connect(way.path, deadline=time.monotonic() + PROBE).close()
+        except NotPermitted:
+            return Found(place.name, "hidden", place, way, info)
+        except TimedOut:
+            pass  # its queue is full, so there is one
+        except ControlError:
+            seen = seen or os.path.lexists(way.path)
+            continue
+        return Found(place.name, "live", place, way, info)
+    return Found(place.name, "stale", place, ways[0], info) if seen or info else None
+
+
+def _read(path: str) -> dict[str, Any]:
+    """Read a small JSON object; {} for whatever is none."""
+    try:
+        with open(path, "rb") as file:
+            read = json.loads(file.read(LARGEST_FILE))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return read if isinstance(read, dict) else {}

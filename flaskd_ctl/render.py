@@ -1,0 +1,208 @@
+"""Results as text for people; JSON is the result itself.
+
+Much of what is shown came in from outside (the path of a request, a client's address): control characters
+are escaped, so that nobody can talk to the operator's terminal through a URL. Fields that a newer daemon
+leaves out or adds do no harm.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from flaskd_ctl.times import clock, span
+
+PLAIN: Final = "0"
+COLOURS: Final = {
+    "running": "32",
+    "ready": "32",
+    "starting": "33",
+    "draining": "33",
+    "stopping": "33",
+    "no answer": "31",
+    "stale": "31",
+    "not permitted": "33",
+}
+"""ANSI colour of each state; others stay as they are."""
+
+
+def as_json(result: Any) -> str:
+    """Write one line of JSON."""
+    return json.dumps(result, separators=(", ", ": "), ensure_ascii=False)
+
+
+def as_text(method: str, result: dict[str, Any], *, colour: bool = False) -> str:
+    """Write the result of `method` for people."""
+    writer = _WRITERS.get(method)
+    return writer(result, colour) if writer else as_json(result)
+
+
+def printable(value: Any) -> str:
+    """Write a value so that it cannot steer a terminal."""
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def table(rows: Sequence[Sequence[Any]], *, head: Sequence[str] = (), indent: str = "") -> str:
+    """Align rows in columns; nothing for no rows."""
+    cells = [[printable(cell) for cell in row] for row in ([head, *rows] if head and rows else rows)]
+    if not cells:
+        return ""
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(indent + line.rstrip() for line in lines)
+
+
+def state(word: str, *, colour: bool) -> str:
+    """Write a state, in its colour."""
+    code = COLOURS.get(word, PLAIN)
+    return f"\x1b[{code}m{printable(word)}\x1b[0m" if colour and code != PLAIN else printable(word)
+
+
+def actor(by: dict[str, Any] | None) -> str:
+    """Write who asked."""
+    if not by:
+        return "nobody known"
+    parts = [f"{key} {by[key]}" for key in ("uid", "pid") if by.get(key) is not None]
+    via = " ".join(part for part in (str(by.get("via", "")), str(by.get("detail") or "")) if part)
+    return printable(", ".join([via, *parts]))
+
+
+def event_line(event: dict[str, Any]) -> str:
+    """Write one event in one line."""
+    kind = event.get("event")
+    at = clock(float(event.get("at", 0.0)))
+    if kind == "state":
+        by = f" (by {actor(event['by'])})" if event.get("by") else ""
+        return f"{at} {printable(event.get('was'))} -> {printable(event.get('state'))}{by}"
+    if kind == "progress":
+        return f"{at} {progress_line(event)}"
+    if kind == "cut":
+        return f"{at} cut {request(event.get('request') or {})}"
+    if kind == "lost":
+        return f"{at} {event.get('count')} events were lost here: read faster"
+    return f"{at} {printable(as_json(event))}"
+
+
+def progress_line(event: dict[str, Any]) -> str:
+    """Write how far a shutdown is, with the deadline as a time of day, which stays true while nothing changes."""
+    parts = [f"{printable(event.get('phase', 'stopping'))}: {event.get('in_flight', 0)} in flight"]
+    if event.get("connections"):
+        parts.append(f"{event['connections']} open")
+    if event.get("slowest"):
+        parts.append(f"slowest {request(event['slowest'])}")
+    left = event.get("deadline_left")
+    if isinstance(left, int | float):
+        parts.append(f"deadline {clock(float(event.get('at', time.time())) + left)}")
+    return ", ".join(parts)
+
+
+def request(one: dict[str, Any]) -> str:
+    """Write a request in a few words."""
+    return printable(f"{one.get('method')} {one.get('path')} ({span(float(one.get('age') or 0.0))})")
+
+
+def _ping(result: dict[str, Any], colour: bool) -> str:
+    return (
+        f"{printable(result.get('name'))} answers: {state(str(result.get('state')), colour=colour)}, "
+        f"pid {result.get('pid')}, protocol {printable(result.get('protocol'))}"
+    )
+
+
+def _status(result: dict[str, Any], colour: bool) -> str:
+    ready = "ready" if result.get("ready") else "not ready"
+    head = (
+        f"{printable(result.get('name'))}: {state(str(result.get('state')), colour=colour)}, {ready}, "
+        f"since {clock(float(result.get('since', 0.0)))}"
+    )
+    served = result.get("served") or {}
+    counts = ", ".join(f"{count} {kind}" for kind, count in served.items() if count)
+    rows = [
+        ("app", f"{result.get('app')} (pid {result.get('pid')}, up {span(float(result.get('uptime', 0.0)))})"),
+        ("serves", ", ".join(result.get("listeners") or ["nothing"])),
+        ("control", ", ".join(result.get("endpoints") or [])),
+        ("in flight", f"{result.get('in_flight')} of {result.get('threads')} threads, {result.get('connections')} open"),
+        ("served", f"{sum(served.values())}{f' ({counts})' if counts else ''}"),
+        ("engine", f"{result.get('engine')}"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in (result.get("versions") or {}).items())),
+    ]
+    if result.get("requested_by"):
+        at = result.get("requested_at")
+        rows.append(("asked by", actor(result["requested_by"]) + (f", {clock(float(at))}" if at else "")))
+    if result.get("phase"):
+        rows.append(("phase", str(result["phase"])))
+    if isinstance(result.get("deadline_left"), int | float):
+        rows.append(("deadline", f"in {span(float(result['deadline_left']))}"))
+    if error := result.get("last_error"):
+        rows.append(("last error", f"{clock(float(error.get('at', 0)))} {error.get('request')}:
+        {error.get('message')}"))
+    return f"{head}\n{table(rows, indent='  ')}"
+
+
+def _describe(result: dict[str, Any], _colour: bool) -> str:
+    info = result.get("info") or {}
+    rows = []
+    for method in result.get("methods") or []:
+        params = [str(param.get("name")) for param in method.get("params") or []]
+        rows.append((method.get("name"), method.get("x-role", ""), ", ".join(params), method.get("summary",
+        "")))
+    head = f"{printable(info.get('title', 'flaskd'))} {printable(info.get('version', ''))}".rstrip()
+    listed = table(rows, head=("METHOD", "ROLE", "PARAMS", "SUMMARY"))
+    return f"{head}\n{listed}\n(the schemas: --json)"
+
+
+def _state(result: dict[str, Any], colour: bool) -> str:
+    ready = "ready" if result.get("ready") else "not ready"
+    already = "" if result.get("changed", True) else ", as before"
+    at = clock(float(result.get("since", 0.0)))
+    return f"{state(str(result.get('state')), colour=colour)}, {ready}, since {at}{already}"
+
+
+def _shutdown(result: dict[str, Any], _colour: bool) -> str:
+    took = span(float(result.get("took", 0.0)))
+    joined = ", joining a shutdown that was under way" if result.get("joined") else ""
+    answered = f"{result.get('answered', 0)} requests answered meanwhile"
+    if result.get("clean"):
+        return f"stopped in {took}, nothing was cut, {answered}{joined}"
+    cut = result.get("cut") or []
+    lines = [
+        f"stopped in {took}, {answered}{joined}, but cut: {len(cut)} requests, "
+        f"{result.get('connections_cut', 0)} connections, {result.get('queued_cut', 0)} in the accept queue"
+    ]
+    return "\n".join([*lines, *(f"  cut {request(one)}" for one in cut)])
+
+
+def _kill(result: dict[str, Any], _colour: bool) -> str:
+    return f"killed pid {result.get('pid')}" if result.get("process_exits", True) else "killed (its program
+    goes on)"
+
+
+def _requests(result: dict[str, Any], _colour: bool) -> str:
+    rows = [
+        (
+            one.get("id"),
+            span(float(one.get("age") or 0.0)),
+            one.get("method"),
+            one.get("path"),
+            f"{one.get('endpoint') or '-'} {one.get('rule') or ''}".rstrip(),
+            one.get("client"),
+            one.get("thread"),
+        )
+        for one in result.get("requests") or []
+    ]
+    head = ("ID", "AGE", "METHOD", "PATH", "ENDPOINT", "CLIENT", "THREAD")
+    return table(rows, head=head) or "no request in flight"
+
+
+_WRITERS: Final[dict[str, Callable[[dict[str, Any], bool], str]]] = {
+    "ping": _ping,
+    "status": _status,
+    "describe": _describe,
+    "drain": _state,
+    "resume": _state,
+    "shutdown": _shutdown,
+    "kill": _kill,
+    "requests": _requests,
+}

@@ -1,0 +1,247 @@
+"""One connection and the calls on it, untyped and blocking: the command line's, and under `Client`.
+
+`Session` joins a transport to a `Conversation` and turns what transports raise (TimeoutError, EOFError) into
+sentences. `stop` is the whole of a shutdown or kill: watch the process, ask, follow the progress, see it
+gone.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from flaskd_ctl.conversation import Conversation, Note, Patience, Refusal, Reply
+from flaskd_ctl.departure import Departure
+from flaskd_ctl.errors import ConnectionLost, ControlError, TimedOut
+from flaskd_ctl.instances import Target
+
+FIRST_WORD: Final = 10.0
+"""Seconds that a daemon has for its first word, unless the caller says otherwise."""
+
+OnProgress = Callable[[dict[str, Any]], None]
+
+
+class Connection(Protocol):
+    """What a transport offers; deadlines are monotonic seconds. Raises TimeoutError, EOFError."""
+
+    path: str
+    pid: int | None
+
+    def send(self, message: bytes, *, deadline: float) -> None:
+        """Send one message."""
+
+    def receive(self, *, deadline: float) -> bytes:
+        """Return the next message."""
+
+    def ended(self) -> bool:
+        """Tell, without waiting, whether the peer is gone."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class Session:
+    """An open connection to one instance; a context manager."""
+
+    def __init__(self, target: Target, *, deadline: float) -> None:
+        self.target = target
+        self._conversation = Conversation()
+        self._method = "connect"
+        self._began = time.monotonic()
+        self.connection = _connect(target, deadline=deadline)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.connection.close()
+
+    @property
+    def awaits(self) -> bool:
+        """Whether a call has no reply yet."""
+        return bool(self._conversation.open)
+
+    def begin(self, method: str, params: dict[str, Any] | None = None, *, patience: Patience) -> None:
+        """Send a call."""
+        self._method, self._began = method, time.monotonic()
+        _, message = self._conversation.call(method, params)
+        try:
+            self.connection.send(message, deadline=patience.deadline)
+        except TimeoutError:
+            raise timed_out(
+                self.target, method, time.monotonic() - self._began, self.connection.pid
+            ) from None
+        except EOFError:
+            raise lost(self.target, method) from None
+
+    def listen(self, patience: Patience) -> Reply | Note:
+        """Return the next thing heard; a refusal is raised."""
+        while True:
+            try:
+                message = self.connection.receive(deadline=patience.deadline)
+            except TimeoutError:
+                waited = time.monotonic() - self._began
+                raise timed_out(self.target, self._method, waited, self.connection.pid) from None
+            except EOFError as end:
+                raise lost(self.target, self._method, str(end)) from None
+            heard = self._conversation.hear(message)
+            if isinstance(heard, Refusal):
+                raise heard.error
+            if heard is not None:
+                return heard
+
+    def call(
+        self, method: str, params: dict[str, Any] | None = None, *, patience: Patience
+    ) -> dict[str, Any]:
+        """Call and return the result."""
+        self.begin(method, params, patience=patience)
+        while True:
+            heard = self.listen(patience)
+            if isinstance(heard, Reply):
+                return heard.result
+
+    def events(self, *, patience: Patience) -> Iterator[dict[str, Any]]:
+        """Subscribe; yield the subscription's result, then each event, until the instance has stopped."""
+        yield self.call("events", patience=patience)
+        patience.forever()
+        while True:
+            heard = self.listen(patience)
+            if isinstance(heard, Note):
+                yield heard.event
+                if is_last(heard.event):
+                    return
+
+
+def ask(
+    target: Target,
+    method: str,
+    params: dict[str, Any] | None = None,
+    *,
+    first: float,
+    whole: float | None = None,
+) -> Any:
+    """Connect, call, and return the result."""
+    patience = Patience(time.monotonic(), first=first, whole=whole)
+    with Session(target, deadline=patience.deadline) as session:
+        return session.call(method, params, patience=patience)
+
+
+def stop(
+    target: Target,
+    method: str,
+    params: dict[str, Any],
+    *,
+    first: float = FIRST_WORD,
+    whole: float | None = None,
+    wait: bool = True,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any] | None:
+    """Ask for the end and see it: return the result once the instance is gone.
+
+    Without `wait`, return as soon as the end has begun: the result if it is there already, else None. Raises
+    TimedOut, ConnectionLost (it ended before it said how), and whatever the daemon refuses with.
+    """
+    patience = Patience(time.monotonic(), first=first, whole=whole)
+    with (
+        Session(target, deadline=patience.deadline) as session,
+        Departure(session.connection.path, session.connection.pid) as departure,
+    ):
+        try:
+            result = _hear_end(session, method, params, patience=patience, wait=wait, on_progress=on_progress)
+        except ConnectionLost as error:
+            raise unexplained(error, target, departure) from None
+        if result is None or not wait:
+            return result
+        session.connection.close()
+        patience.extend(time.monotonic(), 0)
+        if departure.wait(process_exits=exits(result), deadline=patience.deadline):
+            return result
+        raise not_gone(target, departure)
+
+
+def _hear_end(
+    session: Session,
+    method: str,
+    params: dict[str, Any],
+    *,
+    patience: Patience,
+    wait: bool,
+    on_progress: OnProgress | None,
+) -> dict[str, Any] | None:
+    session.begin(method, params, patience=patience)
+    while True:
+        heard = session.listen(patience)
+        if isinstance(heard, Reply):
+            return heard.result
+        patience.extend(time.monotonic(), slack(heard.event, params))
+        if on_progress:
+            on_progress(heard.event)
+        if not wait:
+            return None
+
+
+def slack(event: dict[str, Any], params: dict[str, Any]) -> float:
+    """Seconds that the daemon itself says it may still take, the lame duck included."""
+    left = event.get("deadline_left")
+    return (float(left) if isinstance(left, int | float) else 0.0) + float(params.get("lame_duck") or 0.0)
+
+
+def exits(result: dict[str, Any]) -> bool:
+    """Tell whether the process ends, rather than only the instance in it."""
+    return bool(result.get("process_exits", True))
+
+
+def is_last(event: dict[str, Any]) -> bool:
+    """Tell whether nothing comes after this event."""
+    return event.get("event") == "state" and event.get("state") == "stopped"
+
+
+def timed_out(target: Target, method: str, seconds: float, pid: int | None) -> TimedOut:
+    """Say who did not answer what, for how long."""
+    return TimedOut(
+        f"{target.name} did not answer `{method}` for {seconds:.3g} s, though something listens at "
+        f"{target.endpoint.path}",
+        hint=f"see whether pid {pid} is stopped or stuck"
+        if pid
+        else "see whether its process is stopped or stuck",
+        data={"pid": pid} if pid else None,
+    )
+
+
+def lost(target: Target, method: str, detail: str = "") -> ConnectionLost:
+    """Say that the peer went away."""
+    return ConnectionLost(
+        f"{target.name} closed the connection before it answered `{method}`{', ' if detail else ''}{detail}",
+        hint="whether it was done is not known; try `flaskd_ctl status`",
+    )
+
+
+def unexplained(error: ConnectionLost, target: Target, departure: Departure) -> ControlError:
+    """Make more of a connection lost while the end was awaited, if the process has ended."""
+    if departure.pidfd is None or not departure.wait(process_exits=True, deadline=time.monotonic() + 0.5):
+        return error
+    return ConnectionLost(
+        f"{target.name} (pid {departure.pid}) ended before it said how: requests may have been cut",
+        hint="see its log",
+    )
+
+
+def not_gone(target: Target, departure: Departure) -> TimedOut:
+    """Say that the daemon reported its end and yet is there."""
+    who = f"pid {departure.pid}" if departure.pidfd is not None else f"what listens at {departure.path}"
+    return TimedOut(
+        f"{target.name} has stopped serving, but {who} is still there",
+        hint="something in the program may keep it from ending: see its log",
+    )
+
+
+def _connect(target: Target, *, deadline: float) -> Connection:
+    if target.endpoint.scheme == "ipc":
+        from flaskd_ctl.zeromq import ZeroMQConnection  # costs 30 ms: only for those who ask
+
+        return ZeroMQConnection(target.endpoint.path, deadline=deadline)
+    from flaskd_ctl.stream import StreamConnection
+
+    return StreamConnection(target.endpoint.path, deadline=deadline)
