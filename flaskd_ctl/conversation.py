@@ -172,8 +172,8 @@ def error_from_wire(error: dict[str, Any]) -> ControlError:
 
 def _not_protocol(message: bytes) -> ParseError:
     """Quote the beginning of what came in place of a reply, escaped: it may go to a terminal."""
-    shown = ascii(message[:60].decode("utf-8", "replace"))[1:-1]
+    shown = ascii(message[:60].decode("utf-8", "replace"))[1:-1] + ("…" if len(message) > 60 else "")
     return ParseError(
-        f"what answers does not speak flaskd's protocol; it said: {shown}{'…' if len(message) > 60 else ''}",
+        f"what answers does not speak flaskd's protocol; it said: {shown}",
         hint="check the --endpoint; ipc:// is ZeroMQ and unix:// the plain stream",
     )

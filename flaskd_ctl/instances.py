@@ -60,6 +60,8 @@ class Instances:
         self.directories = places.search_dirs(runtime_dir=runtime_dir, environ=self._environ, uid=self._uid)
 
     def names(self) -> list[str]:
+        """List the names that have a place, living or not, without connecting (for shell completion)."""
+        return sorted({place.name for place in self._places()})
 
     def all(self) -> list[Found]:
         """Look at every place, nearest directory first."""
@@ -120,7 +122,9 @@ class Instances:
                     hint="be the user that it runs as, or root",
                 )
             stale = stale or found
-        where = " or ".join(looked) or " or ".join(self.directories)
+        where = " or ".join(
+            looked or [Place(os.path.join(directory, name)).sock for directory in self.directories]
+        )
         raise NotRunning(
             f"cannot reach {name}: nothing listens at {where}{self._past(name, stale)}",
             hint="try `flaskd_ctl list`",

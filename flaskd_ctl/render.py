@@ -45,14 +45,21 @@ def printable(value: Any) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def table(rows: Sequence[Sequence[Any]], *, head: Sequence[str] = (), indent: str = "") -> str:
-    """Align rows in columns; nothing for no rows."""
+def table(
+    rows: Sequence[Sequence[Any]], *, head: Sequence[str] = (), indent: str = "", coloured: int | None = None
+) -> str:
+    """Align rows in columns, the states in column `coloured` in their colour; nothing for no rows."""
     cells = [[printable(cell) for cell in row] for row in ([head, *rows] if head and rows else rows)]
     if not cells:
         return ""
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
-    return "\n".join(indent + line.rstrip() for line in lines)
+    lines = []
+    for row in cells:
+        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        if coloured is not None:
+            padded[coloured] = padded[coloured].replace(row[coloured], state(row[coloured], colour=True), 1)
+        lines.append(indent + "  ".join(padded).rstrip())
+    return "\n".join(lines)
 
 
 def state(word: str, *, colour: bool) -> str:
@@ -68,6 +75,22 @@ def actor(by: dict[str, Any] | None) -> str:
     parts = [f"{key} {by[key]}" for key in ("uid", "pid") if by.get(key) is not None]
     via = " ".join(part for part in (str(by.get("via", "")), str(by.get("detail") or "")) if part)
     return printable(", ".join([via, *parts]))
+
+
+def listing(rows: list[dict[str, Any]], *, colour: bool = False) -> str:
+    """Write the instances that `list` found."""
+    cells = [
+        (
+            row["name"],
+            row["state"],
+            "-" if row["pid"] is None else row["pid"],
+            "-" if row["since"] is None else clock(float(row["since"])),
+            ", ".join(row["listeners"]) or "-",
+            row["detail"],
+        )
+        for row in rows
+    ]
+    return table(cells, head=("NAME", "STATE", "PID", "SINCE", "SERVES", ""), coloured=1 if colour else None)
 
 
 def event_line(event: dict[str, Any]) -> str:
@@ -87,7 +110,7 @@ def event_line(event: dict[str, Any]) -> str:
 
 
 def progress_line(event: dict[str, Any]) -> str:
-    """Write how far a shutdown is, with the deadline as a time of day, which stays true while nothing changes."""
+    """Write how far a shutdown is; the deadline is a time of day, which stays true while nothing changes."""
     parts = [f"{printable(event.get('phase', 'stopping'))}: {event.get('in_flight', 0)} in flight"]
     if event.get("connections"):
         parts.append(f"{event['connections']} open")
@@ -120,13 +143,22 @@ def _status(result: dict[str, Any], colour: bool) -> str:
     served = result.get("served") or {}
     counts = ", ".join(f"{count} {kind}" for kind, count in served.items() if count)
     rows = [
-        ("app", f"{result.get('app')} (pid {result.get('pid')}, up {span(float(result.get('uptime', 0.0)))})"),
+        (
+            "app",
+            f"{result.get('app')} (pid {result.get('pid')}, up {span(float(result.get('uptime', 0.0)))})",
+        ),
         ("serves", ", ".join(result.get("listeners") or ["nothing"])),
         ("control", ", ".join(result.get("endpoints") or [])),
-        ("in flight", f"{result.get('in_flight')} of {result.get('threads')} threads, {result.get('connections')} open"),
+        (
+            "in flight",
+            f"{result.get('in_flight')} of {result.get('threads')} threads, {result.get('connections')} open",
+        ),
         ("served", f"{sum(served.values())}{f' ({counts})' if counts else ''}"),
         ("engine", f"{result.get('engine')}"),
-        ("versions", ", ".join(f"{name} {version}" for name, version in (result.get("versions") or {}).items())),
+        (
+            "versions",
+            ", ".join(f"{name} {version}" for name, version in (result.get("versions") or {}).items()),
+        ),
     ]
     if result.get("requested_by"):
         at = result.get("requested_at")
@@ -136,8 +168,8 @@ def _status(result: dict[str, Any], colour: bool) -> str:
     if isinstance(result.get("deadline_left"), int | float):
         rows.append(("deadline", f"in {span(float(result['deadline_left']))}"))
     if error := result.get("last_error"):
-        rows.append(("last error", f"{clock(float(error.get('at', 0)))} {error.get('request')}:
-        {error.get('message')}"))
+        at = clock(float(error.get("at", 0)))
+        rows.append(("last error", f"{at} {error.get('request')}: {error.get('message')}"))
     return f"{head}\n{table(rows, indent='  ')}"
 
 
@@ -146,8 +178,9 @@ def _describe(result: dict[str, Any], _colour: bool) -> str:
     rows = []
     for method in result.get("methods") or []:
         params = [str(param.get("name")) for param in method.get("params") or []]
-        rows.append((method.get("name"), method.get("x-role", ""), ", ".join(params), method.get("summary",
-        "")))
+        rows.append(
+            (method.get("name"), method.get("x-role", ""), ", ".join(params), method.get("summary", ""))
+        )
     head = f"{printable(info.get('title', 'flaskd'))} {printable(info.get('version', ''))}".rstrip()
     listed = table(rows, head=("METHOD", "ROLE", "PARAMS", "SUMMARY"))
     return f"{head}\n{listed}\n(the schemas: --json)"
@@ -168,15 +201,20 @@ def _shutdown(result: dict[str, Any], _colour: bool) -> str:
         return f"stopped in {took}, nothing was cut, {answered}{joined}"
     cut = result.get("cut") or []
     lines = [
-        f"stopped in {took}, {answered}{joined}, but cut: {len(cut)} requests, "
-        f"{result.get('connections_cut', 0)} connections, {result.get('queued_cut', 0)} in the accept queue"
+        (
+            f"stopped in {took}, {answered}{joined}, but cut: {len(cut)} requests, "
+            f"{result.get('connections_cut', 0)} connections, {result.get('queued_cut', 0)} in the accept queue"
+        )
     ]
     return "\n".join([*lines, *(f"  cut {request(one)}" for one in cut)])
 
 
 def _kill(result: dict[str, Any], _colour: bool) -> str:
-    return f"killed pid {result.get('pid')}" if result.get("process_exits", True) else "killed (its program
-    goes on)"
+    return (
+        f"killed pid {result.get('pid')}"
+        if result.get("process_exits", True)
+        else "killed, its program goes on"
+    )
 
 
 def _requests(result: dict[str, Any], _colour: bool) -> str:

@@ -119,9 +119,9 @@ def ask(
     method: str,
     params: dict[str, Any] | None = None,
     *,
-    first: float,
+    first: float = FIRST_WORD,
     whole: float | None = None,
-) -> Any:
+) -> dict[str, Any]:
     """Connect, call, and return the result."""
     patience = Patience(time.monotonic(), first=first, whole=whole)
     with Session(target, deadline=patience.deadline) as session:

@@ -1,0 +1,100 @@
+"""What the command line writes: results on stdout, everything else on stderr, colour and progress only on a terminal.
+
+A reader that goes away (`flaskd_ctl events | head -1`) is no failure of what was done: the exit code stays that of the deed.
+"""
+
+import os
+import sys
+from typing import Any, TextIO
+
+from flaskd_ctl import render
+from flaskd_ctl.errors import ControlError
+
+
+class Screen:
+    """The two streams of one run; `json` makes both speak JSON."""
+
+    def __init__(self, *, json: bool = False) -> None:
+        self.json = json
+        self._shown = False
+
+    @property
+    def colour(self) -> bool:
+        """Whether stdout wants colour (https://no-color.org)."""
+        return (
+            _is_terminal(sys.stdout) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        )
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether a line that is written over and over has a reader."""
+        return not self.json and _is_terminal(sys.stderr)
+
+    def result(self, result: Any, text: str) -> bool:
+        """Write a result; False if nobody reads it any more."""
+        self.clear()
+        line = render.as_json(result) if self.json else text
+        try:
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The interpreter flushes stdout once more at exit: let that go nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return False
+        return True
+
+    def error(self, error: ControlError) -> None:
+        """Write what went wrong, and the next step."""
+        self.clear()
+        if self.json:
+            told: dict[str, Any] = {"name": error.name, "message": str(error), "hint": error.hint}
+            _write(sys.stderr, render.as_json(told | ({"data": error.data} if error.data else {})) + "\n")
+            return
+        field = (
+            f" ({error.data['path']})"
+            if error.data.get("path") and str(error.data["path"]) not in str(error)
+            else ""
+        )
+        _write(sys.stderr, f"flaskd_ctl: {render.printable(f'{error}{field}')}{_next_step(error.hint)}\n")
+
+    def remark(self, text: str) -> None:
+        """Write something for people beside the result; programs do not get it."""
+        if not self.json:
+            self.clear()
+            _write(sys.stderr, f"{render.printable(text)}\n")
+
+    def progress(self, text: str) -> None:
+        """Write the progress line over the one before."""
+        if self.shows_progress:
+            try:
+                width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+            except OSError:
+                width = 80
+            _write(sys.stderr, f"\r\x1b[K{render.printable(text)[: width - 1]}")
+            self._shown = True
+
+    def clear(self) -> None:
+        """Take the progress line away."""
+        if self._shown:
+            _write(sys.stderr, "\r\x1b[K")
+            self._shown = False
+
+
+def _next_step(hint: str) -> str:
+    return f". {hint[0].upper()}{render.printable(hint[1:])}." if hint else ""
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    try:
+        if stream is not None:
+            stream.write(text)
+            stream.flush()
+    except (OSError, ValueError):
+        pass  # nobody can be told that nobody can be told

@@ -1,0 +1,116 @@
+"""Waiting until an instance is ready, running, idle or stopped.
+
+What the daemon announces is waited for on its event stream, the end on the pidfd (`departure`). Two things nobody
+announces, so they are looked at again and again: that an instance has come into being, and that no request is in flight.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from flaskd_ctl.conversation import Patience
+from flaskd_ctl.departure import Departure
+from flaskd_ctl.errors import ConnectionLost, NotRunning, TimedOut
+from flaskd_ctl.instances import Target
+from flaskd_ctl.session import FIRST_WORD, Session, ask, exits
+
+RECHECK: Final = 0.1
+"""Seconds between two looks for an instance that is not there yet."""
+
+IDLE_RECHECK: Final = 0.2
+"""Seconds between two questions whether requests are in flight."""
+
+GOALS: Final[dict[str, Callable[[dict[str, Any]], bool]]] = {
+    "ready": lambda status: bool(status.get("ready")),
+    "running": lambda status: status.get("state") == "running",
+    "stopped": lambda status: status.get("state") == "stopped",
+    "idle": lambda status: status.get("in_flight") == 0,
+}
+
+
+class Vigil:
+    """One wait for one goal; `find` chooses the target each time anew, since an instance may come and go."""
+
+    def __init__(self, find: Callable[[], Target], goal: str, *, timeout: float | None) -> None:
+        self._find = find
+        self._goal = goal
+        self._timeout = timeout
+        self._deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        self._seen = "not running"
+
+    def keep(self) -> dict[str, Any]:
+        """Wait; return the last status seen ({} when there is nothing to ask). Raises TimedOut with what was seen last."""
+        if self._goal == "stopped":
+            return self._until_gone()
+        while True:
+            try:
+                return self._until_idle() if self._goal == "idle" else self._until_told()
+            except (NotRunning, ConnectionLost):
+                self._seen = "not running"
+                self._pause(RECHECK)
+
+    def _until_told(self) -> dict[str, Any]:
+        target = self._find()
+        patience = self._patience()
+        with Session(target, deadline=patience.deadline) as session:
+            for _ in self._events(session, patience):
+                status = self._status(target)
+                if GOALS[self._goal](status):
+                    return status
+        raise NotRunning(f"{target.name} has stopped")
+
+    def _events(self, session: Session, patience: Patience) -> Iterator[dict[str, Any]]:
+        try:
+            yield from session.events(patience=patience)
+        except TimedOut:
+            if time.monotonic() < self._deadline:
+                raise
+            raise self._too_late() from None
+
+    def _until_idle(self) -> dict[str, Any]:
+        target = self._find()
+        while not GOALS["idle"](status := self._status(target)):
+            self._seen = f"{status.get('in_flight')} in flight"
+            self._pause(IDLE_RECHECK)
+        return status
+
+    def _until_gone(self) -> dict[str, Any]:
+        try:
+            target = self._find()
+            patience = self._patience()
+            with (
+                Session(target, deadline=patience.deadline) as session,
+                Departure(session.connection.path, session.connection.pid) as departure,
+            ):
+                status = session.call("status", patience=patience)
+                self._seen = str(status.get("state"))
+                session.connection.close()
+                if departure.wait(process_exits=exits(status), deadline=self._deadline):
+                    return status
+        except (NotRunning, ConnectionLost):
+            return {}
+        raise self._too_late()
+
+    def _status(self, target: Target) -> dict[str, Any]:
+        status = ask(target, "status", whole=min(FIRST_WORD, self._left()))
+        self._seen = str(status.get("state"))
+        return status
+
+    def _patience(self) -> Patience:
+        whole = None if self._timeout is None else self._left()
+        return Patience(time.monotonic(), first=FIRST_WORD, whole=whole)
+
+    def _pause(self, seconds: float) -> None:
+        time.sleep(min(seconds, self._left()))
+
+    def _left(self) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise self._too_late()
+        return left
+
+    def _too_late(self) -> TimedOut:
+        return TimedOut(
+            f"not {self._goal} after {self._timeout:.3g} s (seen last: {self._seen})",
+            hint="try `flaskd_ctl status`, or a longer --timeout",
+        )
