@@ -1,0 +1,165 @@
+"""The command line of the daemon: `flaskd run`, `check`, `config`. Options are derived from `config.Settings`."""
+
+import logging
+import os
+import sys
+import traceback
+import typing
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+import click
+import msgspec
+
+from flaskd import banner, process, systemd
+from flaskd.config import FIELDS, Provenance, resolve, settings_from
+from flaskd.errors import FlaskdError, LoadError
+from flaskd.loader import default_name, load
+from flaskd.server import Server
+from flaskd_ctl.endpoint import place_for
+from flaskd_ctl.errors import BadPlace
+
+LAST_MOMENT: Final = 5.0
+"""Seconds that the application's own threads and atexit functions get after the instance has stopped."""
+
+Found = dict[str, Provenance]
+
+
+def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command one option for each setting, and `--config`."""
+    file_help = "TOML file to read in place of flaskd.toml and pyproject.toml."
+    command = click.option("--config", "file", metavar="FILE", help=file_help)(command)
+    for name, field in reversed(list(FIELDS.items())):
+        if name == "app":
+            continue
+        command = _option(name, field.type, field.default)(command)
+    return command
+
+
+def _option(name: str, declared: Any, default: Any) -> Callable[..., Any]:
+    kind, meta = typing.get_args(declared)[0], declared.__metadata__[-1]
+    flag = name.replace("_", "-")
+    shown = (
+        ", ".join(default)
+        if isinstance(default, tuple)
+        else str(default).lower()
+        if isinstance(default, bool)
+        else default
+    )
+    text = f"{meta.description}  [{f'default: {shown}; ' if shown != '' else ''}FLASKD_{name.upper()}]"
+    if kind is bool:
+        return click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
+    multiple = isinstance(default, tuple)
+    metavar = "NUMBER" if isinstance(default, int) else "SECONDS" if isinstance(default, float) else "TEXT"
+    return click.option(f"--{flag}", name, multiple=multiple, metavar=metavar, help=text)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="flaskd")
+def main() -> None:
+    """Run a Flask application as a daemon that can be operated with flaskd_ctl.
+
+    A bad setting or an application that cannot be loaded ends with 1, a wrong command line with 2.
+    """
+
+
+@main.command()
+@click.argument("app", required=False)
+@settings_options
+def run(app: str | None, file: str | None, **options: Any) -> None:
+    """Serve APP until it is told to stop.
+
+    APP is module:attribute, module:factory(), a module that holds app or create_app, or a path (shop.py:app). SIGTERM, SIGINT
+    and `flaskd_ctl shutdown` stop it without losing a request.
+
+    Example: flaskd run shop:app --bind 127.0.0.1:8000 --name shop
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        settings = settings_from(_resolved(app, file, options))
+        process.check_descriptors(settings.threads, process.raise_descriptor_limit())
+        server = Server(load(settings.app), settings, process_exits=True)
+        server.bus.subscribe(lambda event: banner.announce(server, event))
+        server.bus.subscribe(systemd.tell)
+        result = server.serve()
+    except (FlaskdError, BadPlace) as error:
+        _fail(error)
+    if server.killed:
+        process.end_now(process.KILLED)
+    banner.farewell(server, result)
+    process.end_within(LAST_MOMENT)
+
+
+@main.command()
+@click.argument("app", required=False)
+@click.option(
+    "--traceback",
+    "show_traceback",
+    is_flag=True,
+    help="Show the whole traceback of an application that fails.",
+)
+@settings_options
+def check(app: str | None, file: str | None, show_traceback: bool, **options: Any) -> None:
+    """Load APP and check the settings, without binding anything; say what is wrong.
+
+    Example: flaskd check shop:app
+    """
+    try:
+        settings = settings_from(_resolved(app, file, options))
+        place = place_for(
+            settings.name, runtime_dir=settings.runtime_dir or None, environ=os.environ, uid=os.geteuid()
+        )
+        process.check_descriptors(settings.threads, process.raise_descriptor_limit())
+        loaded = load(settings.app)
+    except LoadError as error:
+        if show_traceback and error.__cause__ is not None:
+            traceback.print_exception(error.__cause__)
+        _fail(error)
+    except (FlaskdError, BadPlace) as error:
+        _fail(error)
+    rules = getattr(getattr(loaded, "url_map", None), "_rules", None)
+    what = "a WSGI application" if rules is None else f"a Flask application with {len(rules)} URL rules"
+    click.echo(
+        f"{settings.app} is {what}; it would serve {', '.join(settings.bind)} as {settings.name!r} in {place.directory}"
+    )
+
+
+@main.command()
+@click.argument("app", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@settings_options
+def config(app: str | None, file: str | None, as_json: bool, **options: Any) -> None:
+    """Show each setting's value and where it came from.
+
+    Example: FLASKD_GRACE=10 flaskd config
+    """
+    try:
+        found = _resolved(app, file, options, required=False)
+    except (FlaskdError, BadPlace) as error:
+        _fail(error)
+    if as_json:
+        table = {name: {"value": each.value, "source": each.source} for name, each in found.items()}
+        click.echo(msgspec.json.format(msgspec.json.encode(table), indent=2).decode())
+        return
+    values = {
+        name: " ".join(each.value) if isinstance(each.value, tuple) else str(each.value)
+        for name, each in found.items()
+    }
+    names, widest = max(map(len, values)), max(map(len, values.values()))
+    for name, value in values.items():
+        click.echo(f"{name:{names}}  {value:{widest}}  {found[name].source}")
+
+
+def _resolved(app: str | None, file: str | None, options: dict[str, Any], *, required: bool = True) -> Found:
+    found = resolve({"app": app, **options}, environ=os.environ, directory=os.getcwd(), file=file)
+    target = found["app"].value
+    if not target and required:
+        raise LoadError("no application was named", hint="name it: flaskd run shop:app")
+    if target and not found["name"].value:
+        found["name"] = Provenance(default_name(target), "the application's name")
+    return found
+
+
+def _fail(error: FlaskdError | BadPlace) -> NoReturn:
+    click.echo(f"flaskd: {error}" + (f". Next: {error.hint}" if error.hint else ""), err=True)
+    sys.exit(1)

@@ -1,0 +1,137 @@
+"""The settings: declared once, here; options, environment names, TOML keys, help and `flaskd config` are derived.
+
+A setting's value is the option's, else the environment's (FLASKD_<NAME>), else `flaskd.toml`'s or `[tool.flaskd]`'s in
+pyproject.toml, both in the current directory, else the default. msgspec checks types and bounds, wherever the value is from.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from flaskd.errors import ConfigError
+from flaskd_ctl.protocol import Seconds
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings of an instance. Seconds are floats; the descriptions are the help texts."""
+
+    app: Annotated[
+        str, Meta(description="What to serve: module, module:attribute, module:factory() or a path.")
+    ] = ""
+    bind: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Address to serve HTTP on: HOST:PORT, [IPV6]:PORT or unix:/path; port 0 lets the kernel choose."
+        ),
+    ] = ("127.0.0.1:8000",)
+    name: Annotated[str, Meta(description="Name of the instance; default from the application.")] = ""
+    runtime_dir: Annotated[str, Meta(description="Directory that holds the instance's directory.")] = ""
+    engine: Annotated[str, Meta(description="HTTP engine: werkzeug.", pattern="^werkzeug$")] = "werkzeug"
+    threads: Annotated[
+        int, Meta(ge=1, le=10_000, description="Requests served at once; the rest waits in the queue.")
+    ] = 16
+    backlog: Annotated[
+        int, Meta(ge=1, le=65_535, description="Connections that may wait in the accept queue.")
+    ] = 2048
+    grace: Annotated[
+        Seconds, Meta(description="Grace period: seconds a shutdown gives requests to finish.")
+    ] = 30.0
+    linger: Annotated[
+        Seconds,
+        Meta(
+            description="Seconds a shutdown waits, with nothing in flight, for connections that sent no request."
+        ),
+    ] = 0.5
+    head_timeout: Annotated[
+        Seconds,
+        Meta(description="Seconds of silence after which a connection without a complete request is closed."),
+    ] = 30.0
+    control: Annotated[bool, Meta(description="Open the control socket.")] = True
+    ledger: Annotated[bool, Meta(description="Keep the ledger of requests in flight.")] = True
+    access_log: Annotated[bool, Meta(description="Log each request.")] = False
+    werkzeug_shutdown_hook: Annotated[
+        bool,
+        Meta(
+            description="Give requests environ['werkzeug.server.shutdown'], which stops the server when called."
+        ),
+    ] = False
+
+
+FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Settings)}
+PREFIX: Final = "FLASKD_"
+
+
+class Provenance(NamedTuple):
+    """Where a setting's value came from, as people write it: `--grace`, `FLASKD_GRACE`, `flaskd.toml`, `default`."""
+
+    value: Any
+    source: str
+
+
+def resolve(
+    options: Mapping[str, Any], *, environ: Mapping[str, str], directory: str, file: str | None = None
+) -> dict[str, Provenance]:
+    """Find each setting's value and source; raise ConfigError for a key that is no setting or a value it cannot have.
+
+    `options` holds what the command line gave. `file` is a TOML file to read in place of those in `directory`.
+    """
+    tables = _tables(directory, file)
+    found = {}
+    for name, field in FIELDS.items():
+        variable = PREFIX + name.upper()
+        if options.get(name) not in (None, ()):
+            value, source = options[name], f"--{name.replace('_', '-')}"
+        elif environ.get(variable):
+            value, source = environ[variable], variable
+        else:
+            value, source = next(
+                ((table[name], path) for path, table in tables if name in table), (field.default, "default")
+            )
+        found[name] = Provenance(check(name, value, source), source)
+    return found
+
+
+def settings_from(found: Mapping[str, Provenance]) -> Settings:
+    """Make the settings from what `resolve` found."""
+    return Settings(**{name: provenance.value for name, provenance in found.items()})
+
+
+def check(name: str, value: Any, source: str) -> Any:
+    """Return `value` as the setting's type; raise ConfigError naming the setting, the value and its source."""
+    if name not in FIELDS:
+        known = ", ".join(FIELDS)
+        raise ConfigError(f"{source}: there is no setting {name!r}", hint=f"the settings are {known}")
+    if name == "bind" and isinstance(value, str):
+        value = tuple(part.strip() for part in value.split(",") if part.strip())
+    try:
+        return msgspec.convert(value, FIELDS[name].type, strict=False)
+    except msgspec.ValidationError as error:
+        said = str(error).partition(" - at")[0]
+        raise ConfigError(f"{source}: {name} cannot be {value!r}: {said[:1].lower()}{said[1:]}") from None
+
+
+def _tables(directory: str, file: str | None) -> list[tuple[str, dict[str, Any]]]:
+    """Read the TOML tables that hold settings, with the names people know them by; keys may be written with hyphens."""
+    if file is not None and not os.path.isfile(file):
+        raise ConfigError(f"there is no configuration file {file}")
+    read = []
+    for name in [file] if file else ["flaskd.toml", "pyproject.toml"]:
+        path = os.path.join(directory, name)
+        if not os.path.isfile(path):
+            continue
+        try:
+            with open(path, "rb") as opened:
+                table = tomllib.load(opened)
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"cannot read {name}: {error}") from None
+        if os.path.basename(name) == "pyproject.toml":
+            table, name = table.get("tool", {}).get("flaskd", {}), f"{name} [tool.flaskd]"
+        keys = {key.replace("-", "_"): value for key, value in table.items()}
+        for key in keys.keys() - FIELDS.keys():
+            check(key, keys[key], name)  # raises: no such setting
+        read.append((name, keys))
+    return read

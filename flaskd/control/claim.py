@@ -1,0 +1,207 @@
+"""Claiming an instance's place, so that no live one is stolen, no foreign file touched, and no stale one in the way.
+
+libzmq by itself unlinks whatever stands at an ipc path and takes it, and creates sockets that anybody may connect to. So the
+order is: a private directory (ours, 0700) → flock on `lock` → what is left there is stale: sockets of ours are removed,
+anything else refused → we bind and listen our own sockets at 0600 → libzmq gets the descriptor (ZMQ_USE_FD). The lock, not
+the presence of a file, says whether the place is taken; the kernel drops it with the process, also at kill -9.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import stat
+from collections.abc import Iterable
+from typing import Any, Final, Self
+
+from flaskd import forks
+from flaskd.errors import ClaimError, NameTaken
+from flaskd_ctl.endpoint import Place
+
+BACKLOG: Final = 128
+DESCRIPTORS: Final = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
+
+
+class Claim:
+    """Our hold on a place, from `__enter__` to `__exit__`. `stream` and `zmq` are bound, listening, and 0600.
+
+    Entering raises NameTaken (with the pid of who lives there) or ClaimError, and has then changed nothing but, perhaps, made
+    the directory.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._lock = -1
+        self._inodes: dict[str, int] = {}
+        self.stream: socket.socket
+        self.zmq: socket.socket
+
+    def __enter__(self) -> Self:
+        _make_private(self.place.directory)
+        self._lock = _locked(self.place)
+        try:
+            for path in (self.place.sock, self.place.zmq):
+                _clear_stale(path)
+            self.stream = self._listen(self.place.sock)
+            self.zmq = self._listen(self.place.zmq)
+        except BaseException:
+            self.__exit__()
+            raise
+        forks.close_in_children(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for path, inode in self._inodes.items():
+            if _inode(path) == inode:
+                os.unlink(path)
+        if hasattr(self, "stream"):
+            self.stream.close()
+        if hasattr(self, "zmq"):
+            self.zmq.close()
+        # Everything goes before the lock does: who gets the lock next finds an empty place or none.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.place.instance_file)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.place.lock)
+        with contextlib.suppress(OSError):  # not empty, or systemd's to remove
+            os.rmdir(self.place.directory)
+        fcntl.flock(self._lock, fcntl.LOCK_UN)  # also where a child forked behind Python's back holds a copy
+        os.close(self._lock)
+        self._lock = -1
+
+    def publish(self, facts: dict[str, Any]) -> None:
+        """Write `instance.json`, whole or not at all; its appearance says that the instance serves."""
+        write_atomically(self.place.instance_file, facts)
+
+    def descriptors(self) -> Iterable[int]:
+        """Name, for `forks`, the lock and every socket at our paths: listening, accepted, ours or libzmq's."""
+        if self._lock < 0:
+            return []
+        paths = {self.place.sock, self.place.zmq}
+        return [self._lock, *(fd for fd in map(int, os.listdir(DESCRIPTORS)) if _unix_name(fd) in paths)]
+
+    def _listen(self, path: str) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.bind(path)
+            self._inodes[path] = _inode(path)
+            os.chmod(path, 0o600)  # before listen: nobody can have connected
+            sock.listen(BACKLOG)
+        except OSError as error:
+            sock.close()
+            raise ClaimError(f"cannot listen at {path}: {error.strerror}") from None
+        sock.setblocking(False)
+        return sock
+
+
+def write_atomically(path: str, facts: dict[str, Any]) -> None:
+    """Put `facts` at `path` as JSON, 0600; a reader sees the old file or the new one, never a part."""
+    temporary = f"{path}.{os.getpid()}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(facts, file)
+    os.replace(temporary, path)
+
+
+def _make_private(directory: str) -> None:
+    """Make the instance's directory, or see that it is ours alone; raise ClaimError before anything is created if not."""
+    runtime = os.path.dirname(directory)
+    try:
+        if not os.path.isdir(runtime):
+            os.makedirs(runtime, mode=0o755 if runtime.startswith("/run/") else 0o700, exist_ok=True)
+        elif runtime.startswith("/tmp/"):  # noqa: S108 - anybody may make a directory there, so ownership is asked
+            _check_ours(runtime)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory, mode=0o700)
+    except OSError as error:
+        raise ClaimError(
+            f"cannot make the instance directory {directory}: {error.strerror}",
+            hint="choose a directory that you may write to with --runtime-dir",
+        ) from None
+    _check_ours(directory)
+    os.chmod(directory, 0o700)  # systemd makes a RuntimeDirectory 0755
+
+
+def _check_ours(directory: str) -> None:
+    there = os.lstat(directory)
+    if not stat.S_ISDIR(there.st_mode):
+        raise ClaimError(f"{directory} is not a directory", hint="choose another --runtime-dir or --name")
+    if there.st_uid != os.geteuid():
+        raise ClaimError(
+            f"{directory} belongs to uid {there.st_uid}, not to us (uid {os.geteuid()})",
+            hint="choose another --runtime-dir or --name",
+        )
+
+
+def _locked(place: Place) -> int:
+    """Return a descriptor that holds the lock of `place`, or raise NameTaken."""
+    while True:
+        try:
+            lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ClaimError(f"cannot open the lock {place.lock}: {error.strerror}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = int(os.pread(lock, 20, 0) or b"0")
+            os.close(lock)
+            who = f"process {pid}" if pid else "another process"
+            raise NameTaken(
+                f"an instance called {place.name} already lives in {place.directory} ({who})",
+                pid=pid,
+                hint=f"choose another --name, or end it with `flaskd_ctl --name {place.name} shutdown`",
+            ) from None
+        if os.fstat(lock).st_ino == _inode(place.lock):
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(os.getpid()).encode(), 0)
+            return lock
+        os.close(
+            lock
+        )  # its holder ended and removed it between our open and our flock: again, on the new file
+
+
+def _clear_stale(path: str) -> None:
+    """Remove a dead socket of ours; leave anything else and refuse. We hold the lock: no live instance is there."""
+    try:
+        there = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(there.st_mode) or there.st_uid != os.geteuid():
+        raise ClaimError(
+            f"{path} is not a socket of ours, it was left alone",
+            hint="move it away, or choose another --runtime-dir or --name",
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:
+            pass  # its queue is full: somebody listens
+    raise ClaimError(f"another program listens at {path}, it was left alone", hint="choose another --name")
+
+
+def _inode(path: str) -> int:
+    try:
+        return os.lstat(path).st_ino
+    except OSError:
+        return -1
+
+
+def _unix_name(descriptor: int) -> str | None:
+    """Return the path that a Unix socket is bound to, None for any other descriptor."""
+    try:
+        duplicate = os.dup(descriptor)
+    except OSError:
+        return None
+    try:
+        sock = socket.socket(fileno=duplicate)
+    except OSError:
+        os.close(duplicate)
+        return None
+    with sock:
+        name = sock.getsockname() if sock.family == socket.AF_UNIX else None
+        return name if isinstance(name, str) else None

@@ -1,0 +1,46 @@
+"""The `describe` document: OpenRPC 1.3, made from the COMMANDS table and the structs that decode the wire.
+
+See https://spec.open-rpc.org. `x-role` is the role that a command needs, `x-example` a command line.
+"""
+
+from typing import Any
+
+import msgspec
+
+from flaskd_ctl.commands import PROTOCOL_VERSION, Command
+from flaskd_ctl.protocol import PARAMS, RESULTS, EventNote
+
+
+def document(commands: list[Command], *, version: str) -> dict[str, Any]:
+    """Describe `commands` as served by flaskd `version`."""
+    names = [command.name for command in commands]
+    types = [PARAMS[name] for name in names] + [RESULTS[name] for name in names] + [EventNote]
+    schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    results = dict(zip(names, schemas[len(names) :], strict=False))
+    return {
+        "openrpc": "1.3.2",
+        "info": {"title": "flaskd control plane", "version": PROTOCOL_VERSION, "x-flaskd": version},
+        "methods": [_method(command, components, results[command.name]) for command in commands],
+        "x-notifications": [
+            {"name": name, "params": {"$ref": "#/components/schemas/EventNote"}}
+            for name in ("event", "progress")
+        ],
+        "components": {"schemas": components},
+    }
+
+
+def _method(command: Command, components: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    fields = components[PARAMS[command.name].__name__]["properties"]
+    return {
+        "name": command.name,
+        "summary": command.summary,
+        "description": command.waits,
+        "paramStructure": "by-name",
+        "params": [
+            {"name": param.name, "description": param.help, "required": False, "schema": fields[param.name]}
+            for param in command.params
+        ],
+        "result": {"name": "result", "schema": result},
+        "x-role": command.role.value,
+        "x-example": command.example,
+    }

@@ -1,0 +1,39 @@
+"""Who is at the other end of a connection, from the kernel and never from the message.
+
+On Linux SO_PEERCRED tells the uid, gid and pid that the peer had when it connected (unix(7)). libzmq reads it for `ipc://` and
+appends it to the property "Peer-Address" of each message as `:uid:gid:pid` (src/stream_engine_base.cpp); a client can choose
+what stands before it, not it. macOS has LOCAL_PEERCRED, without the pid (sys/ucred.h). What cannot be read is an Actor
+without uid, which the policy refuses.
+"""
+
+import socket
+import struct
+import sys
+from typing import Final
+
+from flaskd_ctl.protocol import Actor
+
+SOL_LOCAL: Final = 0
+LOCAL_PEERCRED: Final = 1
+XUCRED_SIZE: Final = 76  # u_int version, uid_t uid, short ngroups, gid_t groups[16]
+
+
+def of_socket(sock: socket.socket) -> Actor:
+    """Return who connected to us over a Unix socket."""
+    try:
+        if sys.platform == "darwin":
+            credentials = sock.getsockopt(SOL_LOCAL, LOCAL_PEERCRED, XUCRED_SIZE)
+            return Actor(via="control", uid=struct.unpack_from("=I", credentials, 4)[0])
+        pid, uid, gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return Actor(via="control", uid=uid, gid=gid, pid=pid)
+    except (OSError, struct.error):
+        return Actor(via="control")
+
+
+def of_address(peer_address: str) -> Actor:
+    """Return who sent a ZeroMQ message, given its "Peer-Address"; without uid where that does not tell."""
+    parts = peer_address.rsplit(":", 3)
+    if len(parts) == 4 and all(part.isascii() and part.isdigit() for part in parts[1:]):
+        uid, gid, pid = map(int, parts[1:])
+        return Actor(via="control", uid=uid, gid=gid, pid=pid)
+    return Actor(via="control")

@@ -1,0 +1,87 @@
+"""The control server: one asyncio loop with both transports, on a thread of its own.
+
+It answers whenever Python threads can run. Ending it loses no reply: what is under way is finished and flushed first, for at
+most a second a slow peer can delay it.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+from typing import Final
+
+from flaskd.control.claim import Claim
+from flaskd.control.commands import Commands, Daemon
+from flaskd.control.plain import PlainPeer
+from flaskd.control.registry import Registry
+from flaskd.control.router import Router
+
+FLUSH_TIME: Final = 1.0  # seconds that slow peers get at the end
+
+log = logging.getLogger("flaskd.control")
+
+
+class ControlServer:
+    """Serves a daemon's commands at a claimed place, from `start` to `stop`."""
+
+    def __init__(self, claim: Claim, daemon: Daemon) -> None:
+        self._claim = claim
+        self._registry = Registry(owner=os.geteuid())
+        self._commands = Commands(daemon)
+        self._commands.register(self._registry)
+        self._peers: set[PlainPeer] = set()
+        self._serving = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="flaskd-control", daemon=True)
+
+    def start(self) -> None:
+        """Begin to answer; returns when both transports do, raises what kept them from it."""
+        self._thread.start()
+        self._serving.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Finish what is under way, send every reply, end the streams; returns when all is closed."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except BaseException as error:  # the thread's outer edge
+            if self._serving.is_set():
+                log.exception("the control server failed")
+            self._failure = error
+            self._serving.set()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        router = Router(self._registry)
+        router.open(self._claim.zmq, self._claim.place.zmq)
+        plain = await self._loop.create_unix_server(
+            lambda: PlainPeer(self._registry, self._peers), sock=self._claim.stream, backlog=128
+        )
+        self._serving.set()
+        await self._stopping.wait()
+        plain.close()
+        await router.stop_receiving()
+        self._commands.end_streams()
+        await self._flush(router)
+        router.close()
+
+    async def _flush(self, router: Router) -> None:
+        """Wait until no peer is owed anything, or the flush time has passed."""
+        until = self._loop.time() + FLUSH_TIME
+        owed = set(router.tasks) | {task for peer in self._peers for task in peer.tasks}
+        if owed:
+            await asyncio.wait(owed, timeout=FLUSH_TIME)
+        for peer in list(self._peers):
+            peer.close()
+        leaving = {asyncio.ensure_future(peer.closed.wait()) for peer in self._peers}
+        if leaving:
+            await asyncio.wait(leaving, timeout=max(0.0, until - self._loop.time()))
+        for peer in list(self._peers):
+            peer.abort()

@@ -1,0 +1,150 @@
+"""How a stop loses nothing: which step comes next, given what can be seen. Pure: no socket, thread or clock.
+
+The steps of the last one to leave (measured reasons in docs/no-request-lost.md):
+
+LAME_DUCK  readiness is off, everything is served; only where the operator asked for it.
+EMPTYING   no new connection begins (each listener turns away SYN), handshakes under way complete, the engine goes on
+           accepting, with its usual bound on concurrency, until the accept queue is empty. A plain close of the listener
+           would reset all that waits there; "accept until EAGAIN, then close" loses nearly as many, since new ones come.
+LEAVING    the engine is deaf, the listeners are closed: a later connect is told "refused" at once. What is open finishes.
+           A connection that has not sent its request gets the linger, counted from when nothing was in flight.
+FLUSHING   the engine closes what is idle and writes out what the application has finished.
+DONE       nothing is left, or the deadline has passed and the rest was cut.
+
+`Retreat.step` is asked again whenever something changed (a request or connection ended, the queue moved, an order shortened
+the deadline) and at the moment it named itself. It returns orders; the owner carries them out and asks again.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+RECHECK: Final = 0.01
+"""Seconds between looks at half-open handshakes: the kernel tells nobody when one completes or dies."""
+
+
+class Phase(enum.Enum):
+    """Where in a stop we are; the values are the wire's words."""
+
+    LAME_DUCK = "lame duck"
+    EMPTYING = "emptying"
+    LEAVING = "leaving"
+    FLUSHING = "flushing"
+    DONE = "done"
+
+
+class Order(enum.Enum):
+    """What the owner has to do before it asks again."""
+
+    TURN_AWAY = "turn away"
+    REAP = "reap"
+    CLOSE = "close"
+    FLUSH = "flush"
+    CUT = "cut"
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the owner sees. `now` is monotonic seconds; look at `half_open` before `queued`, or one slips between them."""
+
+    now: float
+    in_flight: int = 0
+    connections: int = 0
+    half_open: bool = False
+    queued: bool = False
+    flushed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Orders to carry out now, then when to look again at the latest (monotonic; None: only when told of a change)."""
+
+    orders: tuple[Order, ...] = ()
+    look_again: float | None = None
+
+
+class Retreat:
+    """One stop, from its request to its end.
+
+    `lame_duck`, `grace` and `linger` are seconds. The deadline is `began + lame_duck + grace`; `hasten` moves it nearer, never
+    away. Only the owner touches it.
+    """
+
+    def __init__(self, *, now: float, lame_duck: float, grace: float, linger: float) -> None:
+        self.phase = Phase.LAME_DUCK
+        self.began = now
+        self.lame_until = now + lame_duck
+        self.deadline = now + lame_duck + grace
+        self._linger = linger
+        self._entered = now  # when the phase began
+        self._quiet_since: float | None = None  # since when nothing has been in flight
+        self._reaped = now
+
+    def hasten(self, *, now: float, lame_duck: float, grace: float) -> None:
+        """Join a second order to this stop: it can only bring the deadline nearer."""
+        self.lame_until = min(self.lame_until, now + lame_duck)
+        self.deadline = min(self.deadline, now + lame_duck + grace)
+
+    def step(self, sight: Sight) -> Step:
+        """Say what to do next, given `sight`. Advances at most one phase a call."""
+        if sight.in_flight:
+            self._quiet_since = None
+        elif self._quiet_since is None:
+            self._quiet_since = sight.now
+        match self.phase:
+            case Phase.LAME_DUCK:
+                return self._lame_duck(sight)
+            case Phase.EMPTYING:
+                return self._emptying(sight)
+            case Phase.LEAVING:
+                return self._leaving(sight)
+            case Phase.FLUSHING:
+                return self._flushing(sight)
+            case Phase.DONE:
+                return Step()
+
+    def _enter(self, phase: Phase, now: float, *orders: Order) -> Step:
+        self.phase = phase
+        self._entered = now
+        return Step(orders, look_again=now)
+
+    def _lame_duck(self, sight: Sight) -> Step:
+        if sight.now < min(self.lame_until, self.deadline):
+            return Step(look_again=min(self.lame_until, self.deadline))
+        self._reaped = sight.now
+        return self._enter(Phase.EMPTYING, sight.now, Order.TURN_AWAY)
+
+    def _emptying(self, sight: Sight) -> Step:
+        if sight.now >= self.deadline:
+            return self._enter(Phase.LEAVING, sight.now, Order.CLOSE)
+        if sight.queued:
+            # Connections that never send a request may hold every thread while real requests wait in the queue.
+            if sight.now >= self._reaped + self._linger:
+                self._reaped = sight.now
+                return Step(
+                    (Order.REAP,), look_again=min(self.deadline, sight.now + max(self._linger, RECHECK))
+                )
+            return Step(look_again=min(self.deadline, self._reaped + self._linger))
+        if sight.half_open and sight.now < self._entered + self._linger:
+            return Step(look_again=min(self.deadline, sight.now + RECHECK))
+        return self._enter(Phase.LEAVING, sight.now, Order.CLOSE)
+
+    def _leaving(self, sight: Sight) -> Step:
+        if sight.now >= self.deadline:
+            return self._enter(Phase.DONE, sight.now, Order.CUT)
+        if not sight.in_flight and not sight.connections:
+            return self._enter(Phase.FLUSHING, sight.now, Order.FLUSH)
+        if self._quiet_since is None:
+            return Step(look_again=self.deadline)
+        lingered = max(self._quiet_since, self._entered) + self._linger
+        if sight.now >= lingered:
+            return self._enter(Phase.FLUSHING, sight.now, Order.FLUSH)
+        return Step(look_again=min(self.deadline, lingered))
+
+    def _flushing(self, sight: Sight) -> Step:
+        if sight.flushed:
+            self.phase = Phase.DONE
+            return Step()
+        if sight.now >= self.deadline:
+            return self._enter(Phase.DONE, sight.now, Order.CUT)
+        return Step(look_again=self.deadline)

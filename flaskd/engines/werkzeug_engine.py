@@ -1,0 +1,301 @@
+"""Werkzeug's HTTP server with an accept loop of our own.
+
+Werkzeug parses, calls the application and writes; we accept and own the threads, because its `serve_forever` wakes twice a
+second to look at a flag, starts a thread for each connection without bound, and cannot be told to go deaf. Here one thread
+waits on {listeners, wake descriptor}; a connection goes to a pool of at most `threads` handlers, started when first needed;
+when all are taken, the rest waits in the kernel's accept queue. No keep-alive: Werkzeug answers one request a connection.
+Handler threads are daemons (a hung application must not keep the process), so waiting for them is ours too: `activity`.
+"""
+
+import contextlib
+import importlib.metadata
+import logging
+import queue
+import selectors
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+
+from flaskd.engines import Activity
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+BLANK: Final = (b"\r\n", b"\n")
+RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST (socket(7))
+NO_DESCRIPTOR_PAUSE: Final = 0.1  # seconds; accept(2) said EMFILE, a descriptor may come free at any time
+
+log = logging.getLogger("flaskd.http")
+access = logging.getLogger("flaskd.access")
+
+
+class _Connection:
+    """An accepted connection; `busy` once its request head is complete."""
+
+    __slots__ = ("address", "busy", "front", "since", "socket")
+
+    def __init__(self, sock: socket.socket, address: Any, front: "_Front") -> None:
+        self.socket = sock
+        self.address = address
+        self.front = front
+        self.since = time.monotonic()
+        self.busy = False
+
+
+class WerkzeugEngine:
+    """See `flaskd.engines.Engine`. At most `threads` connections are open at a time.
+
+    A connection that stays silent for `head_timeout` seconds before its request head is complete is closed.
+    """
+
+    name = "werkzeug"
+    keep_alive = False
+
+    def __init__(self, *, threads: int, head_timeout: float, access_log: bool) -> None:
+        self.version = importlib.metadata.version("werkzeug")
+        self.head_timeout = head_timeout
+        self.access_log = access_log
+        self._threads = threads
+        self._lock = threading.Lock()  # protects _open, _idle, _started, _paused and _ended
+        self._open: set[_Connection] = set()
+        self._idle = 0
+        self._started = 0
+        self._paused = False
+        self._ended = False
+        self._deaf = threading.Event()
+        self._going_deaf = False
+        self._waiting: queue.SimpleQueue[_Connection | None] = queue.SimpleQueue()
+        self._fronts: list[_Front] = []
+        self._wake_end, self._woken_end = socket.socketpair()
+        self._woken_end.setblocking(False)
+        self._wake_end.setblocking(False)
+        self._on_change: Callable[[], None] = lambda: None
+
+    def serve(
+        self, app: "WSGIApplication", listeners: Sequence[socket.socket], *, on_change: Callable[[], None]
+    ) -> None:
+        """Begin to accept on `listeners`."""
+        self._on_change = on_change
+        self._fronts = [_Front(self, listener, app) for listener in listeners]
+        threading.Thread(target=self._accept_loop, name="flaskd-accept", daemon=True).start()
+
+    def activity(self) -> Activity:
+        """Count what is open now."""
+        with self._lock:
+            return Activity(len(self._open), sum(connection.busy for connection in self._open))
+
+    def deafen(self) -> None:
+        """Stop accepting; returns when the accept loop has let go of the listeners."""
+        self._going_deaf = True
+        self._wake()
+        self._deaf.wait()
+
+    def reap(self, older_than: float) -> None:
+        """Close connections without a complete request head that are older than `older_than` seconds."""
+        limit = time.monotonic() - older_than
+        with self._lock:
+            for connection in self._open:
+                if not connection.busy and connection.since <= limit:
+                    # What has arrived can still be read and is answered; then the handler sees the end and closes.
+                    _shut(connection.socket, socket.SHUT_RD)
+
+    def stop(self) -> None:
+        """Let Werkzeug's servers go, and the handlers when they have written what they have."""
+        for front in self._fronts:
+            front.shutdown()
+        self.reap(0)
+        self._end_pool()
+
+    def cut(self) -> int:
+        """Close each connection; a handler that is in the application goes on until it wants to write."""
+        with self._lock:
+            busy = 0
+            for connection in self._open:
+                busy += connection.busy
+                with contextlib.suppress(OSError):  # a Unix socket has no linger, a closed one nothing
+                    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                _shut(connection.socket, socket.SHUT_RDWR)
+        self._end_pool()
+        return busy
+
+    def _end_pool(self) -> None:
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+            for _ in range(self._started):
+                self._waiting.put(None)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError, OSError):  # full: it is awake; closed: the loop has ended
+            self._wake_end.send(b"\0")
+
+    def _accept_loop(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._woken_end, selectors.EVENT_READ)
+            listening = False
+            pause: float | None = None
+            while not self._going_deaf:
+                with self._lock:
+                    self._paused = len(self._open) >= self._threads or pause is not None
+                    wanted = not self._paused
+                if wanted != listening:
+                    for front in self._fronts:
+                        if wanted:
+                            selector.register(front.socket, selectors.EVENT_READ, front)
+                        else:
+                            selector.unregister(front.socket)
+                    listening = wanted
+                ready = selector.select(pause)
+                pause = None
+                for key, _ in ready:
+                    if key.data is None:
+                        with contextlib.suppress(BlockingIOError):
+                            self._woken_end.recv(4096)
+                    elif not self._accept(key.data):
+                        pause = NO_DESCRIPTOR_PAUSE
+        self._deaf.set()
+        self._wake_end.close()
+        self._woken_end.close()
+
+    def _accept(self, front: "_Front") -> bool:
+        """Accept what waits, up to the bound on threads; returns False where the process is out of descriptors."""
+        try:
+            while not self._going_deaf:
+                with self._lock:
+                    if len(self._open) >= self._threads:
+                        break
+                sock, address = front.socket.accept()
+                sock.setblocking(True)
+                self._hand_over(_Connection(sock, address, front))
+        except (BlockingIOError, InterruptedError, ConnectionError):
+            pass  # the queue is empty, or the client has left it
+        except OSError as error:
+            log.error("cannot accept a connection: %s", error)  # noqa: TRY400 - expected under EMFILE, no traceback
+            return False
+        self._on_change()
+        return True
+
+    def _hand_over(self, connection: _Connection) -> None:
+        with self._lock:
+            self._open.add(connection)
+            if self._idle:
+                self._idle -= 1
+                fresh = 0
+            else:
+                self._started += 1
+                fresh = self._started
+        self._waiting.put(connection)
+        if fresh:
+            threading.Thread(target=self._handle_all, name=f"flaskd-http-{fresh}", daemon=True).start()
+
+    def _handle_all(self) -> None:
+        while (connection := self._waiting.get()) is not None:
+            try:
+                connection.front.answer(connection)
+            finally:
+                with self._lock:
+                    self._open.discard(connection)
+                    self._idle += 1
+                    paused = self._paused
+                    ended = self._ended
+                if paused:
+                    self._wake()
+                self._on_change()
+            if ended:
+                break
+
+
+class _Front(ThreadedWSGIServer):
+    """Werkzeug's server object for one listener: it has the application and answers; the engine accepts."""
+
+    def __init__(self, engine: WerkzeugEngine, listener: socket.socket, app: "WSGIApplication") -> None:
+        unix = listener.family == socket.AF_UNIX
+        host, port = ("unix://", 0) if unix else listener.getsockname()[:2]
+        super().__init__(host, port, app, handler=_Handler, fd=listener.fileno())
+        self.socket.close()  # a duplicate that nothing would close in a forked child
+        self.socket = listener
+        if unix:
+            self.server_address = (
+                "localhost",
+                80,
+            )  # for SERVER_NAME and SERVER_PORT; clients send their own Host
+        self.engine = engine
+
+    def answer(self, connection: _Connection) -> None:
+        """Handle one connection from its first byte to its close."""
+        try:
+            _Handler(connection, connection.address, self)
+        except Exception:  # the thread's outer edge: one connection must not take a handler with it
+            log.exception("a connection failed")
+        finally:
+            self.shutdown_request(connection.socket)
+
+    def shutdown(self) -> None:
+        """Let the accept loop end; Werkzeug's own would wait for a loop that never ran."""
+        self.engine.deafen()
+
+
+class _Handler(WSGIRequestHandler):
+    """Werkzeug's handler that tells when its request head is complete, and serves no half one."""
+
+    server: _Front
+
+    def __init__(self, connection: _Connection, address: Any, front: _Front) -> None:
+        self.flaskd = connection
+        super().__init__(connection.socket, address, front)
+
+    def setup(self) -> None:
+        super().setup()
+        self.connection.settimeout(self.server.engine.head_timeout)
+
+    def parse_request(self) -> bool:
+        # http.client reads a head up to a blank line *or the end of the stream*: a client that went away, or was reaped, in
+        # the middle of its head would have half a request carried out.
+        body = self.rfile
+        head = _Head(body)
+        self.rfile = head  # type: ignore[assignment]  # only readline is asked of it
+        try:
+            parsed = super().parse_request()
+        finally:
+            self.rfile = body
+        if not parsed:
+            return False
+        if head.last not in BLANK:
+            self.close_connection = True
+            return False
+        self.flaskd.busy = True
+        self.connection.settimeout(None)
+        return True
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        if self.server.engine.access_log:
+            line = self.requestline.translate(self._control_char_table)
+            access.info(
+                '%s - - [%s] "%s" %s %s', self.address_string(), self.log_date_time_string(), line, code, size
+            )
+
+    def log_error(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        log.debug(format, *args)
+
+
+class _Head:
+    """Passes `readline` through and remembers the last line."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.last = b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        self.last = self._stream.readline(limit)
+        return self.last
+
+
+def _shut(sock: socket.socket, how: int) -> None:
+    with contextlib.suppress(OSError):  # the client was quicker
+        sock.shutdown(how)

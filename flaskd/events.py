@@ -1,0 +1,32 @@
+"""The bus that carries what happens from the owner to whoever listens: control subscribers, systemd, the log."""
+
+import threading
+from collections.abc import Callable
+
+from flaskd_ctl.protocol import Event
+
+Listener = Callable[[Event], None]
+
+
+class Bus:
+    """Publishes each event to every listener, in order, on the publisher's thread. Listeners must be quick and not raise."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # protects _listeners
+        self._listeners: tuple[Listener, ...] = ()
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` for each event from now on; returns the function that ends it."""
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+
+        def unsubscribe() -> None:
+            with self._lock:
+                self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+        return unsubscribe
+
+    def publish(self, event: Event) -> None:
+        """Tell every listener."""
+        for listener in self._listeners:
+            listener(event)

@@ -1,0 +1,39 @@
+"""What the application sees of the server: its extension, its exceptions noted, and the classic shutdown hook."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import flask
+
+from flaskd.ledger import Ledger
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+def install_extension(app: Any, server: object) -> None:
+    """Let a Flask application find its server: `app.extensions["flaskd"].shutdown()`. Other WSGI applications have none."""
+    if isinstance(app, flask.Flask):
+        app.extensions["flaskd"] = server
+
+
+def watch_exceptions(app: Any, ledger: Ledger) -> Callable[[], None]:
+    """Note each exception that Flask turns into a 500; returns the function that ends it."""
+    if not isinstance(app, flask.Flask):
+        return lambda: None
+
+    def noted(sender: flask.Flask, exception: BaseException, **extra: Any) -> None:
+        ledger.blame(flask.request.environ.get("flaskd.request_id", 0), exception)
+
+    flask.got_request_exception.connect(noted, app, weak=False)
+    return lambda: flask.got_request_exception.disconnect(noted, app)
+
+
+def with_shutdown_hook(app: "WSGIApplication", ask: Callable[[], None]) -> "WSGIApplication":
+    """Put `werkzeug.server.shutdown` into each request's environ, as Werkzeug did until 2.1; calling it calls `ask`."""
+
+    def hooked(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        environ["werkzeug.server.shutdown"] = ask
+        return app(environ, start_response)
+
+    return hooked

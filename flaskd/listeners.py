@@ -1,0 +1,256 @@
+"""The addresses we serve HTTP on: bind, look at the accept queue, turn away, close.
+
+What Linux offers for closing a listener without resetting anybody (section numbers in docs/no-request-lost.md):
+a classic BPF program on a listening socket sees each segment from its TCP header on (tcp_filter in net/ipv4/tcp_ipv4.c and
+tcp_ipv6.c); dropping SYN without ACK lets handshakes under way complete while no new one begins. The accept queue's length
+is `tcpi_unacked` of TCP_INFO (tcp_get_info in net/ipv4/tcp.c). Handshakes under way are rows in state 03 of /proc/net/tcp.
+Elsewhere `turn_away` cannot be done for TCP: a connection that begins between the last accept and the close is lost.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import select
+import socket
+import stat
+import struct
+import sys
+from collections.abc import Iterable
+from typing import Final
+
+from flaskd import forks
+from flaskd.errors import BindError
+from flaskd_ctl.endpoint import MAX_PATH
+
+LINUX: Final = sys.platform == "linux"
+SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h
+SYN_RECV: Final = "03"  # net/tcp_states.h
+QUEUE_OFFSET: Final = 24  # tcpi_unacked in struct tcp_info, linux/tcp.h
+
+# ldb [13]; and #0x12; jeq #0x02 ? drop : accept   (flags are byte 13 of a TCP header, SYN 0x02, ACK 0x10: RFC 9293)
+DROP_SYN: Final = (
+    (0x30, 0, 0, 13),
+    (0x54, 0, 0, 0x12),
+    (0x15, 0, 1, 0x02),
+    (0x06, 0, 0, 0),
+    (0x06, 0, 0, 0xFFFFFFFF),
+)
+
+
+class Listener:
+    """One listening socket of ours. Only the owner closes it; the engine accepts from it."""
+
+    def __init__(self, sock: socket.socket, path: str | None = None) -> None:
+        self.socket = sock
+        self._inode = os.stat(path).st_ino if path else 0
+        self._path = path
+        self.url = _url(sock, path)
+        sock.setblocking(False)
+        forks.close_in_children(self)
+
+    def descriptors(self) -> Iterable[int]:
+        """Name our descriptor, for `forks`."""
+        return [self.socket.fileno()] if self.socket.fileno() >= 0 else []
+
+    def queued(self) -> bool:
+        """Tell whether a connection waits in the accept queue."""
+        poller = select.poll()
+        poller.register(self.socket, select.POLLIN)
+        return bool(poller.poll(0))
+
+    def queue_length(self) -> int:
+        """Count the connections in the accept queue; where that cannot be known, 1 if there is any."""
+        if LINUX and self._path is None:
+            info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, QUEUE_OFFSET + 4)
+            return int(struct.unpack_from("=I", info, QUEUE_OFFSET)[0])
+        return int(self.queued())
+
+    def half_open(self) -> bool:
+        """Tell whether a handshake with us is under way (Linux; elsewhere False)."""
+        if not LINUX or self._path is not None:
+            return False
+        port = f":{self.socket.getsockname()[1]:04X}"
+        table = "/proc/self/net/tcp6" if self.socket.family == socket.AF_INET6 else "/proc/self/net/tcp"
+        with open(table, encoding="ascii") as rows:
+            return any(row.split()[1].endswith(port) and row.split()[3] == SYN_RECV for row in rows)
+
+    def turn_away(self) -> None:
+        """Let no new connection begin, without touching those that have: drop SYN, or unlink the path."""
+        if self._path is not None:
+            self._unlink()
+        elif LINUX:
+            program = b"".join(struct.pack("=HBBI", *instruction) for instruction in DROP_SYN)
+            buffer = ctypes.create_string_buffer(program)
+            self.socket.setsockopt(
+                socket.SOL_SOCKET,
+                SO_ATTACH_FILTER,
+                struct.pack("HP", len(DROP_SYN), ctypes.addressof(buffer)),
+            )
+
+    def close(self) -> None:
+        """Stop listening at once, also where a forked child holds the socket too. Harmless twice."""
+        if self.socket.fileno() < 0:
+            return
+        if self._path is not None:
+            self._unlink()
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError as error:
+            if error.errno not in {errno.ENOTCONN, errno.EINVAL}:  # macOS says ENOTCONN of a listener
+                raise
+        self.socket.close()
+
+    def _unlink(self) -> None:
+        """Remove our path, unless another file stands there by now."""
+        if self._path is not None and _inode(self._path) == self._inode:
+            os.unlink(self._path)
+
+
+def bind(address: str, *, backlog: int) -> Listener:
+    """Listen on `address`: HOST:PORT, [IPV6]:PORT, :PORT, PORT or unix:/path. Port 0 lets the kernel choose.
+
+    Raises BindError: not an address, busy (and by whom, where that can be known), not permitted, not on this machine.
+    """
+    if address.startswith("unix:"):
+        return _bind_unix("/" + address.removeprefix("unix:").lstrip("/"), address, backlog)
+    host, port = _host_and_port(address)
+    try:
+        family, _, _, _, sockaddr = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )[0]
+    except (socket.gaierror, UnicodeError) as error:
+        raise BindError(f"cannot listen on {address}: no such host {host!r} ({error})") from None
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(sockaddr)
+        sock.listen(backlog)
+        return Listener(sock)
+    except OSError as error:
+        sock.close()
+        raise _refusal(address, error, port) from None
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, separator, port = address.rpartition(":")
+    if not separator:
+        host = "127.0.0.1"
+    elif host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise BindError(
+            f"{address!r} is not an address: IPv6 is written [::1]:8000", hint="put the address in brackets"
+        )
+    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise BindError(
+            f"{address!r} is not an address: {port!r} is no port (0 to 65535)",
+            hint="write 127.0.0.1:8000, [::1]:8000 or unix:/path/to/socket",
+        )
+    return host or "0.0.0.0", int(port)
+
+
+def _bind_unix(path: str, address: str, backlog: int) -> Listener:
+    """Listen at `path`; a socket there that nobody listens at is replaced, anything else is left alone and refused."""
+    if len(os.fsencode(path)) > MAX_PATH:
+        raise BindError(
+            f"cannot listen on {address}: a Unix socket's path ends at {MAX_PATH} bytes (unix(7))"
+        )
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(
+                directory, fcntl.LOCK_EX
+            )  # two that start at once must not both find the same socket stale
+            _clear_stale(path, address)
+            sock.bind(path)
+            sock.listen(backlog)
+        finally:
+            os.close(directory)
+        return Listener(sock, path)
+    except OSError as error:
+        sock.close()
+        raise _refusal(address, error, None) from None
+    except BindError:
+        sock.close()
+        raise
+
+
+def _clear_stale(path: str, address: str) -> None:
+    try:
+        there = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(there.st_mode):
+        raise BindError(
+            f"cannot listen on {address}: a file that is not a socket stands there",
+            hint="choose another path",
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            if there.st_uid == os.geteuid():
+                os.unlink(path)
+                return
+            raise BindError(
+                f"cannot listen on {address}: a dead socket of uid {there.st_uid} stands there"
+            ) from None
+        except TimeoutError:
+            pass  # its queue is full: somebody listens
+    raise BindError(f"cannot listen on {address}: another process listens there", hint="choose another path")
+
+
+def _refusal(address: str, error: OSError, port: int | None) -> BindError:
+    reason = error.strerror or str(error)
+    if error.errno == errno.EADDRINUSE:
+        holder = holder_of(port) if port else None
+        by = f" by {holder}" if holder else ""
+        return BindError(
+            f"cannot listen on {address}: the address is in use{by}", hint="stop it, or choose another --bind"
+        )
+    if error.errno == errno.EACCES and port is not None and port < 1024:
+        return BindError(
+            f"cannot listen on {address}: ports below 1024 need CAP_NET_BIND_SERVICE",
+            hint="choose a port from 1024 on",
+        )
+    return BindError(f"cannot listen on {address}: {reason[0].lower()}{reason[1:]}")
+
+
+def holder_of(port: int) -> str | None:
+    """Name the process that listens on TCP `port` ("python3 (pid 7)"), as far as /proc lets us see."""
+    sockets = set()
+    for table in ("/proc/self/net/tcp", "/proc/self/net/tcp6"):
+        try:
+            with open(table, encoding="ascii") as rows:
+                fields = [row.split() for row in rows]
+        except OSError:
+            continue
+        sockets |= {
+            f"socket:[{row[9]}]" for row in fields if row[1].endswith(f":{port:04X}") and row[3] == "0A"
+        }
+    for pid in [entry for entry in os.listdir("/proc") if entry.isdigit()] if sockets else []:
+        try:
+            for descriptor in os.scandir(f"/proc/{pid}/fd"):
+                if os.readlink(descriptor.path) in sockets:
+                    with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as comm:
+                        return f"{comm.read().strip()} (pid {pid})"
+        except OSError:
+            continue  # it ended meanwhile, or is not ours to look into
+    return None
+
+
+def _url(sock: socket.socket, path: str | None) -> str:
+    if path is not None:
+        return f"unix:{path}"
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if sock.family == socket.AF_INET6 else f"http://{host}:{port}"
+
+
+def _inode(path: str) -> int:
+    try:
+        return os.lstat(path).st_ino
+    except OSError:
+        return -1

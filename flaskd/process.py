@@ -1,0 +1,61 @@
+"""The process that `flaskd run` is: its descriptor limit at the start, its end in time."""
+
+import os
+import resource
+import sys
+import threading
+from typing import Final, NoReturn
+
+from flaskd.banner import say
+from flaskd.errors import ConfigError
+
+RESERVE: Final = 64
+"""Descriptors kept free of HTTP connections: libzmq aborts the process when it cannot accept (EMFILE)."""
+
+KILLED: Final = 137
+"""Exit code after `kill`: what a shell shows for SIGKILL."""
+
+
+def raise_descriptor_limit() -> int:
+    """Raise RLIMIT_NOFILE to the hard limit (setrlimit(2)); returns the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):  # macOS refuses its own "unlimited"
+            return soft
+    return hard
+
+
+def check_descriptors(threads: int, limit: int) -> None:
+    """Raise ConfigError where `threads` connections and what else the process needs exceed its descriptor `limit`."""
+    if limit != resource.RLIM_INFINITY and threads > limit - RESERVE:
+        raise ConfigError(
+            f"{threads} threads need {threads + RESERVE} descriptors, this process may have {limit}",
+            hint="choose fewer --threads, or raise LimitNOFILE= or `ulimit -n`",
+        )
+
+
+def end_within(seconds: float) -> None:
+    """See that the process ends `seconds` from now, even if a thread of the application would keep it alive.
+
+    The interpreter waits at its end for every thread that is no daemon, without bound; an operator who was told "stopped"
+    waits for the process. What is cut short is said on stderr.
+    """
+
+    def end() -> None:
+        main = threading.main_thread()
+        alive = [each.name for each in threading.enumerate() if not each.daemon and each is not main]
+        say(f"flaskd: still running after {seconds:g} s, ended: {', '.join(alive) or 'clean-up'}")
+        end_now(0)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
+def end_now(code: int) -> NoReturn:
+    """End without the interpreter's clean-up; what was printed is written."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

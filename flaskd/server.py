@@ -1,0 +1,370 @@
+"""`Server`: an application, its listeners, its engine and its control socket, composed in one process.
+
+Threads: the *owner* (the caller of `serve`, or one of ours after `start`) moves the lifecycle; `flaskd-control` answers the
+control socket; `flaskd-accept` and `flaskd-http-N` are the engine's and touch only the ledger. The control socket answers
+whenever Python threads can run: an extension that holds the GIL silences it, since this is one process.
+"""
+
+import atexit
+import contextlib
+import importlib.metadata
+import os
+import platform
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from flaskd import banner, listeners, owner, signals
+from flaskd.config import Settings, check
+from flaskd.control.claim import Claim, write_atomically
+from flaskd.control.server import ControlServer
+from flaskd.engines import make_engine
+from flaskd.errors import ConfigError, IllegalMove
+from flaskd.events import Bus
+from flaskd.hooks import install_extension, watch_exceptions, with_shutdown_hook
+from flaskd.ledger import Ledger
+from flaskd.lifecycle import Event, State
+from flaskd_ctl.commands import PROTOCOL_VERSION
+from flaskd_ctl.endpoint import place_for, state_dirs
+from flaskd_ctl.protocol import Actor, RequestsResult, ShutdownResult, StateResult, StatusResult
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+
+class Server:
+    """Serve a WSGI application until told to stop, and let it be operated through its control socket.
+
+        with Server(app, bind="127.0.0.1:0") as server:
+            print(server.listeners)
+
+    `serve()` blocks and takes SIGTERM and SIGINT as a graceful shutdown; `start()` returns when it serves. A server serves
+    once. Keyword arguments are the settings of `flaskd.config.Settings`; a bad one raises ConfigError.
+    """
+
+    def __init__(
+        self,
+        app: "WSGIApplication",
+        settings: Settings | None = None,
+        *,
+        bind: str | Sequence[str] | None = None,
+        name: str | None = None,
+        process_exits: bool = False,
+        **others: Any,
+    ) -> None:
+        given = {"bind": bind if isinstance(bind, str | None) else tuple(bind), "name": name, **others}
+        checked = {
+            key: check(key, value, f"Server({key}=)") for key, value in given.items() if value is not None
+        }
+        self.settings = msgspec.structs.replace(settings or Settings(), **checked)
+        self.app = app
+        self.name = self.settings.name or name_of(app)
+        self.bus = Bus()
+        self.version = importlib.metadata.version("flaskd")
+        self._process_exits = process_exits
+        self._owner: owner.Owner | None = None
+        self._unwatch: Callable[[], None] = lambda: None
+        self._ledger: Ledger
+        self._listeners: list[listeners.Listener] = []
+        self._resources = contextlib.ExitStack()
+        self._control: ControlServer | None = None
+        self._endpoints: list[str] = []
+        self._stop_early: Actor | None = None  # a signal that came before there was an owner to tell
+        self._started = 0.0
+        self._stopped: Future[ShutdownResult] = Future()
+        self._stopped.set_running_or_notify_cancel()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.shutdown().exception()  # waits; how it went is for who asked
+
+    @property
+    def listeners(self) -> list[str]:
+        """The URLs that are served, with the real ports."""
+        return [listener.url for listener in self._listeners]
+
+    @property
+    def endpoints(self) -> list[str]:
+        """The URLs of the control socket; none where it is off."""
+        return list(self._endpoints)
+
+    @property
+    def killed(self) -> bool:
+        """Whether it ended by `kill`: nothing in flight was waited for."""
+        return self._owner is not None and self._owner.killed
+
+    def start(self) -> None:
+        """Begin to serve; returns when requests are answered. Raises what keeps it from that, with everything undone.
+
+        Serves until `shutdown`, or until the program ends, which then waits for the requests in flight.
+        """
+        self._open()
+        atexit.register(self._at_exit)
+        threading.Thread(target=self._own, name="flaskd-owner", daemon=True).start()
+
+    def serve(self) -> ShutdownResult:
+        """Serve until stopped; on the main thread SIGTERM and SIGINT are a graceful shutdown, a second one cuts.
+
+        Raises what keeps it from serving, with everything undone.
+        """
+        with signals.stopping(self._signalled):
+            self._open()
+            self._own()
+        return self._stopped.result()
+
+    def shutdown(self, *, grace: float | None = None, lame_duck: float = 0.0) -> "Future[ShutdownResult]":
+        """Stop without losing a request; returns at once, the future completes when all is closed.
+
+        From any thread, a request handler (whose own request is answered first) or a signal handler. `grace` is the seconds
+        that requests may still take, by default the setting; 0 cuts them. A second call joins the first, or brings its
+        deadline nearer. Do not wait for the future in a request handler: it waits for you.
+        """
+        return self._shutdown(Actor(via="code", pid=os.getpid()), grace=grace, lame_duck=lame_duck)
+
+    def drain(self) -> "Future[StateResult]":
+        """Take this instance out of rotation; it serves on. `resume` undoes it."""
+        return self.order_drain(Actor(via="code", pid=os.getpid()))
+
+    def resume(self) -> "Future[StateResult]":
+        """Put a draining instance back into rotation."""
+        return self.order_resume(Actor(via="code", pid=os.getpid()))
+
+    def status(self) -> StatusResult:
+        """Tell what an operator wants to know at a glance; from any thread."""
+        owner = self._running()
+        now, lifecycle, retreat, ledger = time.time(), owner.lifecycle, owner.retreat, self._ledger
+        activity = self._engine.activity()
+        stopping = lifecycle.state is State.STOPPING and retreat is not None
+        return StatusResult(
+            name=self.name,
+            state=lifecycle.state.value,
+            since=lifecycle.since,
+            uptime=round(now - self._started, 3),
+            pid=os.getpid(),
+            app=self.settings.app or name_of(self.app),
+            ready=lifecycle.ready,
+            in_flight=max(ledger.in_flight, activity.busy),
+            connections=activity.connections,
+            served=ledger.served(),
+            engine=self._engine.name,
+            threads=self.settings.threads,
+            versions=self._versions,
+            listeners=self.listeners,
+            endpoints=self.endpoints,
+            process_exits=self._process_exits,
+            requested_by=lifecycle.by,
+            requested_at=lifecycle.since if lifecycle.by else None,
+            phase=retreat.phase.value if stopping and retreat else None,
+            deadline_left=round(max(0.0, retreat.deadline - time.monotonic()), 3)
+            if stopping and retreat
+            else None,
+            last_error=ledger.last_error,
+        )
+
+    def requests(self) -> RequestsResult:
+        """List the requests in flight, oldest first."""
+        return RequestsResult(requests=self._ledger.requests())
+
+    def order_drain(self, by: Actor) -> "Future[StateResult]":
+        """Go out of rotation, asked for by `by`."""
+        order = owner.Drain(by)
+        self._running().ask(order)
+        return order.reply
+
+    def order_resume(self, by: Actor) -> "Future[StateResult]":
+        """Go back into rotation, asked for by `by`."""
+        order = owner.Resume(by)
+        self._running().ask(order)
+        return order.reply
+
+    def order_shutdown(self, by: Actor, *, grace: float | None, lame_duck: float) -> "Future[ShutdownResult]":
+        """Stop, asked for by `by`; completes when nothing is left to answer, before the control socket closes."""
+        order = owner.Shutdown(by, grace=grace, lame_duck=lame_duck)
+        self._running().ask(order)
+        return order.reply
+
+    def order_kill(self, by: Actor) -> None:
+        """End without waiting for any request."""
+        self._running().ask(owner.Kill(by))
+
+    def _running(self) -> owner.Owner:
+        if self._owner is None:
+            raise IllegalMove("not started", "operate")
+        return self._owner
+
+    def _shutdown(
+        self, by: Actor, *, grace: float | None, lame_duck: float = 0.0
+    ) -> "Future[ShutdownResult]":
+        if not self._stopped.done():
+            self.order_shutdown(by, grace=grace, lame_duck=lame_duck)
+        return self._stopped
+
+    def _signalled(self, name: str, again: bool) -> None:
+        by = Actor(via="signal", detail=name)
+        if self._owner is None:
+            self._stop_early = by
+        else:
+            self._shutdown(by, grace=0.0 if again else None)
+
+    def _at_exit(self) -> None:
+        self.shutdown().exception()
+
+    def _open(self) -> None:
+        """Acquire everything, in the order in which it must not be seen too early; undo all of it on failure."""
+        if self._owner is not None:
+            raise IllegalMove(self._owner.lifecycle.state.value, "start")
+        self._started = time.time()
+        settings = self.settings
+        with contextlib.ExitStack() as stack:
+            claim = None
+            if settings.control:
+                claim = stack.enter_context(
+                    Claim(
+                        place_for(
+                            self.name,
+                            runtime_dir=settings.runtime_dir or None,
+                            environ=os.environ,
+                            uid=os.geteuid(),
+                        )
+                    )
+                )
+                self._endpoints = claim.place.endpoints
+            for address in settings.bind:
+                self._listeners.append(listeners.bind(address, backlog=settings.backlog))
+                stack.callback(self._listeners[-1].close)
+            self._serve_http()
+            stack.callback(self._engine.deafen)
+            self._running().move(Event.READY)
+            if claim is not None:
+                self._control = ControlServer(claim, self)
+                self._control.start()
+                stack.callback(self._control.stop)
+                claim.publish(self._facts())
+            self._resources = stack.pop_all()
+
+    def _serve_http(self) -> None:
+        settings = self.settings
+        self._engine = make_engine(
+            settings.engine,
+            threads=settings.threads,
+            head_timeout=settings.head_timeout,
+            access_log=settings.access_log,
+        )
+        self._versions = {
+            "flaskd": self.version,
+            "python": platform.python_version(),
+            "flask": importlib.metadata.version("flask"),
+            "werkzeug": importlib.metadata.version("werkzeug"),
+            self._engine.name: self._engine.version,
+        }
+        app = self.app
+        if settings.werkzeug_shutdown_hook:
+            app = with_shutdown_hook(app, self._hooked)
+        self._ledger = Ledger(app, lambda: self._running().changed())
+        self._owner = owner.Owner(
+            engine=self._engine,
+            ledger=self._ledger,
+            listeners=self._listeners,
+            bus=self.bus,
+            grace=settings.grace,
+            linger=settings.linger,
+            pid=os.getpid(),
+            process_exits=self._process_exits,
+        )
+        install_extension(self.app, self)
+        if settings.ledger:
+            self._unwatch = watch_exceptions(self.app, self._ledger)
+        sockets = [listener.socket for listener in self._listeners]
+        self._engine.serve(self._ledger if settings.ledger else app, sockets, on_change=self._owner.changed)
+
+    def _hooked(self) -> None:
+        self._shutdown(Actor(via="http", detail="werkzeug.server.shutdown"), grace=None)
+
+    def _own(self) -> None:
+        """Be the owner until the instance has stopped, then let go of everything."""
+        running = self._running()
+        if self._stop_early is not None:
+            self._shutdown(self._stop_early, grace=None)
+        try:
+            result = running.run()
+            self._record(result)
+        except BaseException as error:  # the thread's outer edge: whoever waits is told
+            self._stopped.set_exception(error)
+            raise
+        finally:
+            self._resources.close()
+            self._unwatch()
+            running.refuse_rest()
+            atexit.unregister(self._at_exit)
+        self._stopped.set_result(result)
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "pid": os.getpid(),
+            "app": self.settings.app or name_of(self.app),
+            "started": self._started,
+            "protocol": PROTOCOL_VERSION,
+            "version": self.version,
+            "endpoints": self.endpoints,
+            "listeners": self.listeners,
+            "process_exits": self._process_exits,
+        }
+
+    def _record(self, result: ShutdownResult) -> None:
+        """Leave a note of this stop where it outlives the runtime directory; a daemon that cannot, stops all the same."""
+        if self._control is None:
+            return
+        directory = state_dirs(os.environ)[0]
+        by = self._running().lifecycle.by
+        facts = {
+            "name": self.name,
+            "pid": os.getpid(),
+            "stopped": time.time(),
+            "clean": result.clean,
+            "by": msgspec.to_builtins(by),
+            "reason": "killed" if self.killed else "shutdown",
+        }
+        with contextlib.suppress(OSError):
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            write_atomically(os.path.join(directory, f"{self.name}.json"), facts)
+
+
+def run(
+    app: "WSGIApplication",
+    host: str | None = None,
+    port: int | None = None,
+    debug: bool | None = None,
+    **settings: Any,
+) -> ShutdownResult:
+    """Serve `app` until stopped: a drop-in for `app.run(host, port)`, on 127.0.0.1:5000 by default.
+
+    Prints where it serves. `debug` sets `app.debug`, as Flask's does; the reloader and the debugger are not part of flaskd and
+    raise ConfigError. Other keyword arguments are settings.
+    """
+    if debug is not None and hasattr(app, "debug"):
+        app.debug = bool(debug)
+    for name in ("threaded", "load_dotenv"):  # what Flask.run takes and is so anyway
+        settings.pop(name, None)
+    if use_reloader := [name for name in ("use_reloader", "use_debugger") if settings.pop(name, False)]:
+        raise ConfigError(
+            f"flaskd has no {use_reloader[0]}", hint="for development, run `flask --app … run --debug`"
+        )
+    shown = f"[{host}]" if host and ":" in host else host or "127.0.0.1"
+    server = Server(app, bind=f"{shown}:{5000 if port is None else port}", **settings)
+    server.bus.subscribe(lambda event: banner.announce(server, event))
+    return server.serve()
+
+
+def name_of(app: "WSGIApplication") -> str:
+    """Derive an instance's name from its application: Flask's import name, else the object's own."""
+    name = getattr(app, "name", None) or getattr(app, "__name__", None) or type(app).__name__
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", str(name)).strip("-_.")[:64] or "app"

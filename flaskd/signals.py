@@ -1,0 +1,34 @@
+"""SIGTERM and SIGINT as orders to stop. No signal is needed for anything; off the main thread no handler is installed."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Final
+
+STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextlib.contextmanager
+def stopping(stop: Callable[[str, bool], None]) -> Iterator[None]:
+    """Call `stop(name, again)` for each SIGTERM and SIGINT; `again` from the second on. The old handlers come back after.
+
+    `stop` runs on the main thread between two bytecodes of whatever it was doing, so it may only wake the owner.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    seen = 0
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal seen
+        seen += 1
+        stop(signal.Signals(number).name, seen > 1)
+
+    before = {number: signal.signal(number, handle) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

@@ -1,0 +1,33 @@
+"""What systemd is told: sd_notify(3) datagrams for Type=notify, sent where NOTIFY_SOCKET says, nothing elsewhere."""
+
+import contextlib
+import os
+import socket
+
+from flaskd_ctl.protocol import Event, ProgressEvent, StateEvent
+
+
+def notify(*lines: str) -> None:
+    """Send `lines` (READY=1, STATUS=…) to the service manager, if there is one. A manager that does not listen is no error."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]  # abstract namespace, unix(7)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
+        sock.sendto("\n".join(lines).encode(), address)
+
+
+def tell(event: Event) -> None:
+    """Pass an event on: state changes, and how far a stop is."""
+    match event:
+        case StateEvent(state="running", was="starting"):
+            notify("READY=1", "STATUS=running")
+        case StateEvent(state="stopping"):
+            notify("STOPPING=1", "STATUS=stopping")
+        case StateEvent(state=state):
+            notify(f"STATUS={state}")
+        case ProgressEvent():
+            notify(
+                f"STATUS=stopping ({event.phase}), {event.in_flight} in flight, {event.deadline_left:.0f} s left"
+            )
