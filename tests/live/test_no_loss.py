@@ -1,0 +1,91 @@
+"""The law: no request is lost. Real daemons serve a real application and are stopped under load, many times."""
+
+import concurrent.futures
+import random
+import socket
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from tests.daemons import StartDaemon
+from tests.live.exchange import Plan
+from tests.live.load import Load
+from tests.live.outcome import Report
+from tests.live.stopping import Shutdown, shut_down
+
+pytestmark = pytest.mark.live
+
+STOPS = 20
+SIDE_BY_SIDE = 4
+THREADS = 8
+MODES: tuple[Literal["closed", "open"], ...] = ("closed", "open")
+
+
+def _plan(mode: Literal["closed", "open"], seed: int) -> Plan:
+    """Vary the load: more clients than threads, and more than twice as many."""
+    return Plan(mode=mode, clients=(12, 24)[seed // 2 % 2], rate=(50, 100)[seed // 2 % 2], seed=seed)
+
+
+def _stop_under_load(start_daemon: StartDaemon, plan: Plan, *args: str) -> Report:
+    """Run a daemon, load it, stop it at some moment, and prove that it is gone; return what became of the load.
+
+    By turns the order comes from `flaskd_ctl` and over the wire.
+    """
+    daemon = start_daemon("httpbin:app", "--threads", str(THREADS), *args, name=f"bin{plan.mode}{plan.seed}")
+    with Load(daemon.url, plan) as load:
+        load.wait_answered(random.Random(plan.seed).randrange(30, 150))
+        if plan.seed % 2:
+            with Shutdown(daemon) as shutdown:
+                assert shutdown.result()["clean"]
+        else:
+            done = shut_down(daemon)
+            assert done.returncode == 0, done.stderr
+        assert daemon.wait() == 0
+        report = load.end(tail=0.3)
+    assert report.refused > 0, "the load did not outlast the stop"
+    return report
+
+
+@pytest.mark.timeout(170)
+@pytest.mark.parametrize("mode", MODES)
+def test_twenty_stops_under_load_lose_nothing(
+    start_daemon: StartDaemon, mode: Literal["closed", "open"]
+) -> None:
+    """Whenever the order comes, all that connected is answered in full, and no kept connection is cut short."""
+    plans = [_plan(mode, seed) for seed in range(STOPS)]
+    with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        reports = list(pool.map(lambda each: _stop_under_load(start_daemon, each), plans))
+    lost = [(seed, record) for seed, report in enumerate(reports) for record in report.lost]
+    races = [(seed, record) for seed, report in enumerate(reports) for record in report.races]
+    print([report.as_json() for report in reports])
+    assert (lost, races) == ([], [])
+    assert sum(report.ok for report in reports) > STOPS * 30
+
+
+def _has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "bind",
+    [
+        pytest.param("[::1]:0", marks=pytest.mark.skipif(not _has_ipv6(), reason="needs IPv6")),
+        pytest.param("unix:http", id="unix"),
+    ],
+)
+def test_other_listeners_lose_nothing_either(
+    start_daemon: StartDaemon, tmp_path: Path, bind: str, mode: Literal["closed", "open"]
+) -> None:
+    """IPv6 has a SYN filter of its own; a Unix-domain path is unlinked, then its queue emptied."""
+    address = f"unix:{tmp_path}/http" if bind.startswith("unix:") else bind
+    reports = [
+        _stop_under_load(start_daemon, _plan(mode, seed), "--bind", address) for seed in (100, 101, 102)
+    ]
+    assert [report.lost for report in reports] == [[], [], []]
+    assert [report.races for report in reports] == [[], [], []]
