@@ -1,0 +1,92 @@
+"""What README.md shows is run, or held to the page that is run."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.daemons import PATIENCE, StartDaemon
+from tests.needs import requires
+
+pytestmark = pytest.mark.live
+
+PROJECT = Path(__file__).parents[2]
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+APP = "from flask import Flask\napp = Flask(__name__)\n"
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def shell(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script with this environment's programs first in PATH."""
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    return subprocess.run(
+        ["sh", "-eu", "-c", script],
+        cwd=cwd,
+        env={**os.environ, "PATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
+    )
+
+
+def test_the_two_commands_are_there() -> None:
+    """The first two blocks are the whole set-up, and each is one line that starts with a fresh machine's python3."""
+    demo, test = blocks("sh")[:2]
+
+    assert (demo, test) == ("python3 .ci/demo.py\n", "python3 .ci/test.py\n")
+
+
+def test_demonstration_goes_as_it_should() -> None:
+    """The story of .ci/demo.py, told with this interpreter's environment: its exit status is its verdict."""
+    command = [sys.executable, str(PROJECT / ".ci" / "demo.py"), "--python", sys.executable]
+
+    told = subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE)
+
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "# GET /delay/3: 200 OK" in told.stdout
+
+
+def test_shell_commands_work_as_printed(tmp_path: Path) -> None:
+    """The instance is found without being named, and every line succeeds."""
+    (tmp_path / "shop.py").write_text(APP)
+    (script,) = (block for block in blocks("sh") if "flaskd run" in block)
+
+    done = shell(script.replace(":8000", ":0") + "wait $!\n", tmp_path)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "running" in done.stdout
+
+
+@requires("socat")
+def test_socket_answers_one_line_of_json(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    """The line for other services, with this instance's socket."""
+    (tmp_path / "shop.py").write_text(APP)
+    shop = start_daemon("shop:app")
+    (script,) = (block for block in blocks("sh") if "socat" in block)
+
+    done = shell(script.replace("/run/flaskd/shop/sock", shop.place.sock), tmp_path)
+
+    assert done.returncode == 0
+    assert '"state":"running"' in done.stdout
+
+
+def test_unit_is_an_excerpt_of_the_one_that_is_tested() -> None:
+    """Every line of the short unit is in docs/systemd.md, whose unit a real systemd runs."""
+    page = (PROJECT / "docs" / "systemd.md").read_text(encoding="utf-8")
+    (excerpt,) = blocks("ini")
+    (unit,) = blocks("ini", page)
+
+    assert set(excerpt.splitlines()) <= set(unit.splitlines())
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#:]+)\)", README))
+def test_link_leads_somewhere(link: str) -> None:
+    """No link of the README is dead."""
+    assert (PROJECT / link).exists()
