@@ -1,6 +1,7 @@
 """One client connection: connect, send, read the response, and say exactly how it ended."""
 
 import asyncio
+import base64
 import contextlib
 import dataclasses
 import errno
@@ -44,21 +45,20 @@ class Ask:
 
 
 def ask(rng: random.Random) -> Ask:
-    """Choose a request: short ones, some bytes, a stream; the answer can only be to this one."""
-    number = rng.randrange(1 << 30)
+    """Choose a request: mostly slow ones, else some text, a stream, many chunks; each knows its own answer."""
+    number = str(rng.randrange(1 << 30))
     kind = rng.random()
     if kind < 0.6:
-        return Ask(f"/delay/0.02?n={number}", lambda got: json.loads(got.body)["args"] == {"n": str(number)})
+        return Ask(f"/delay/0.02?n={number}", lambda got: json.loads(got.body)["args"] == {"n": number})
+    if kind < 0.75:
+        text = (number * 200).encode()
+        return Ask(f"/base64/{base64.urlsafe_b64encode(text).decode()}", lambda got: got.body == text)
     if kind < 0.85:
-        size = rng.choice((512, 4096))
-        wanted = random.Random(number)
-        return Ask(
-            f"/bytes/{size}?seed={number}",
-            lambda got: got.body == bytes(wanted.randint(0, 255) for _ in range(size)),
-        )
+        letters = bytes(97 + index % 26 for index in range(40_000))
+        return Ask("/range/40000?chunk_size=2000", lambda got: got.body == letters)
     return Ask(
         f"/stream/3?n={number}",
-        lambda got: [json.loads(line)["args"] for line in got.body.splitlines()] == [{"n": str(number)}] * 3,
+        lambda got: [json.loads(line)["args"] for line in got.body.splitlines()] == [{"n": number}] * 3,
     )
 
 
@@ -114,7 +114,7 @@ class Connection:
             outcome, detail = Outcome.WRONG, str(error)
         record = Record(
             outcome=outcome,
-            path=asked.path,
+            path=asked.path[:60],
             reused=reused,
             established=self._established,
             received=response.received,

@@ -10,8 +10,8 @@ Every request ends in exactly one `Outcome`; `outcome` says which of them are lo
     python -m tests.live.load http://127.0.0.1:8000 --mode open --seconds 3
 
 prints `{"warm": n}` after the first n answers, and the report when it ends: `--tail` seconds after standard
-input closes (with `--until-eof`), or after `--seconds`. The application has to answer httpbin's /delay,
-/bytes and /stream.
+input closes (with `--until-eof`), or after `--seconds`. The application has to answer httpbin's
+/delay, /base64, /range and /stream.
 """
 
 import argparse
