@@ -63,7 +63,6 @@ class AsyncSession:
         self.connection = connection
         self._conversation = Conversation()
         self._method = "connect"
-        self._began = time.monotonic()
 
     @classmethod
     async def open(cls, target: Target, *, deadline: float) -> Self:
@@ -83,13 +82,13 @@ class AsyncSession:
 
     async def begin(self, method: str, params: dict[str, Any] | None = None, *, patience: Patience) -> None:
         """Send a call."""
-        self._method, self._began = method, time.monotonic()
+        self._method = method
         _, message = self._conversation.call(method, params)
         try:
             async with _until(patience):
                 await self.connection.send(message)
         except TimeoutError:
-            raise self._timed_out() from None
+            raise self._timed_out(patience) from None
         except EOFError:
             raise lost(self.target, method) from None
 
@@ -100,7 +99,7 @@ class AsyncSession:
                 async with _until(patience):
                     message = await self.connection.receive()
             except TimeoutError:
-                raise self._timed_out() from None
+                raise self._timed_out(patience) from None
             except EOFError as end:
                 raise lost(self.target, self._method, str(end)) from None
             heard = self._conversation.hear(message)
@@ -117,9 +116,8 @@ class AsyncSession:
             if isinstance(heard, Reply):
                 return heard.result
 
-    def _timed_out(self) -> ControlError:
-        waited = time.monotonic() - self._began
-        return timed_out(self.target, self._method, waited, self.connection.pid)
+    def _timed_out(self, patience: Patience) -> ControlError:
+        return timed_out(self.target, self._method, patience.spent(time.monotonic()), self.connection.pid)
 
 
 class AsyncClient:

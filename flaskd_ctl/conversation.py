@@ -143,6 +143,7 @@ class Patience:
     """
 
     def __init__(self, now: float, *, first: float, whole: float | None = None) -> None:
+        self._began = now
         self._end = None if whole is None else now + whole
         self._until = now + (first if whole is None else whole)
 
@@ -150,6 +151,10 @@ class Patience:
     def deadline(self) -> float:
         """When to give up."""
         return self._until if self._end is None else min(self._until, self._end)
+
+    def spent(self, now: float) -> float:
+        """Seconds since the beginning."""
+        return now - self._began
 
     def extend(self, now: float, seconds: float) -> None:
         """Listen until `seconds` from now and MARGIN more, yet not beyond the caller's own bound."""

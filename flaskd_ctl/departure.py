@@ -21,6 +21,9 @@ from typing import Final, Self
 from flaskd_ctl.errors import NotRunning, TimedOut
 from flaskd_ctl.stream import connect
 
+LOOK_AGAIN: Final = 1.0
+"""Seconds for which one connection is trusted to be ended with the listener: one accepted at the very last may be forgotten."""
+
 BREATH: Final = 0.01
 """Seconds between two connects to a daemon that accepts and closes at once while it is ending."""
 
@@ -74,25 +77,21 @@ class Departure:
             except TimedOut:
                 return False
             with link:
-                if not _wait_for_end(link, deadline=deadline):
-                    return False
+                _wait_for_end(link, deadline=min(deadline, time.monotonic() + LOOK_AGAIN))
+            if time.monotonic() >= deadline:
+                return False
             time.sleep(BREATH)
 
 
-def _wait_for_end(link: socket.socket, *, deadline: float) -> bool:
-    """Read until the peer closes; what it says (ZeroMQ greets) does not matter."""
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return False
-        link.settimeout(None if left == float("inf") else left)
+def _wait_for_end(link: socket.socket, *, deadline: float) -> None:
+    """Read until the peer closes or the deadline; what it says (ZeroMQ greets) does not matter."""
+    while (left := deadline - time.monotonic()) > 0:
+        link.settimeout(left)
         try:
             if not link.recv(4096):
-                return True
-        except TimeoutError:
-            return False
+                return
         except OSError:
-            return True
+            return
 
 
 def _pidfd(pid: int | None) -> int | None:

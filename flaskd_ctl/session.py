@@ -14,6 +14,7 @@ from flaskd_ctl.conversation import Conversation, Note, Patience, Refusal, Reply
 from flaskd_ctl.departure import Departure
 from flaskd_ctl.errors import ConnectionLost, ControlError, TimedOut
 from flaskd_ctl.instances import Target
+from flaskd_ctl.times import span
 
 FIRST_WORD: Final = 10.0
 """Seconds that a daemon has for its first word, unless the caller says otherwise."""
@@ -47,7 +48,6 @@ class Session:
         self.target = target
         self._conversation = Conversation()
         self._method = "connect"
-        self._began = time.monotonic()
         self.connection = _connect(target, deadline=deadline)
 
     def __enter__(self) -> Self:
@@ -65,14 +65,12 @@ class Session:
 
     def begin(self, method: str, params: dict[str, Any] | None = None, *, patience: Patience) -> None:
         """Send a call."""
-        self._method, self._began = method, time.monotonic()
+        self._method = method
         _, message = self._conversation.call(method, params)
         try:
             self.connection.send(message, deadline=patience.deadline)
         except TimeoutError:
-            raise timed_out(
-                self.target, method, time.monotonic() - self._began, self.connection.pid
-            ) from None
+            raise self._timed_out(patience) from None
         except EOFError:
             raise lost(self.target, method) from None
 
@@ -82,8 +80,7 @@ class Session:
             try:
                 message = self.connection.receive(deadline=patience.deadline)
             except TimeoutError:
-                waited = time.monotonic() - self._began
-                raise timed_out(self.target, self._method, waited, self.connection.pid) from None
+                raise self._timed_out(patience) from None
             except EOFError as end:
                 raise lost(self.target, self._method, str(end)) from None
             heard = self._conversation.hear(message)
@@ -112,6 +109,9 @@ class Session:
                 yield heard.event
                 if is_last(heard.event):
                     return
+
+    def _timed_out(self, patience: Patience) -> TimedOut:
+        return timed_out(self.target, self._method, patience.spent(time.monotonic()), self.connection.pid)
 
 
 def ask(
@@ -201,7 +201,7 @@ def is_last(event: dict[str, Any]) -> bool:
 def timed_out(target: Target, method: str, seconds: float, pid: int | None) -> TimedOut:
     """Say who did not answer what, for how long."""
     return TimedOut(
-        f"{target.name} did not answer `{method}` for {seconds:.3g} s, though something listens at "
+        f"{target.name} did not answer `{method}` for {span(seconds)}, though something listens at "
         f"{target.endpoint.path}",
         hint=f"see whether pid {pid} is stopped or stuck"
         if pid

@@ -1,9 +1,12 @@
 """The ZeroMQ transport: a DEALER on `ipc://`, blocking, with deadlines.
 
 zmq_connect never fails, so a plain connect(2) goes first: it tells at once that nothing is there, and whose
-process listens (SO_PEERCRED). libzmq would also hide the death of the daemon by connecting again; that is
-switched off, and a socket monitor tells of the end of the one connection there is. Messages that came before
-the end are still read.
+process listens (SO_PEERCRED). libzmq would also hide the death of the daemon by connecting again; that is put
+off for longer than anybody waits, and a socket monitor tells of the end of the one connection there is.
+
+Messages that came before the end are still read. This is why connecting again is put off and not switched off:
+with ZMQ_RECONNECT_IVL -1 libzmq 4.3.5 ends the pipe with the connection, and a reply that nobody has taken by
+then, such as a daemon's last word, is thrown away.
 """
 
 import time
@@ -14,6 +17,8 @@ from zmq.utils.monitor import parse_monitor_message
 
 from flaskd_ctl.conversation import MAX_MESSAGE
 from flaskd_ctl.stream import connect, peer_pid
+
+NEVER_MS: Final = 24 * 3600 * 1000
 
 ENDS: Final = (
     zmq.EVENT_DISCONNECTED
@@ -98,5 +103,5 @@ def probe(path: str, *, deadline: float) -> int | None:
 def prepare(socket: "zmq.Socket[bytes]") -> None:
     """Set the options: no second connection, nothing lingers, no message beyond the protocol's size."""
     socket.set(zmq.LINGER, 0)
-    socket.set(zmq.RECONNECT_IVL, -1)
+    socket.set(zmq.RECONNECT_IVL, NEVER_MS)
     socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE)

@@ -1,0 +1,605 @@
+"""The command line: the exact exit code of each outcome, and what is said to whom."""
+
+import io
+import json
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flaskd_ctl.commands import COMMANDS
+from flaskd_ctl.endpoint import Place
+from flaskd_ctl.errors import BY_NAME
+from tests.flaskd_ctl.conftest import Ctl, StartFake
+from tests.flaskd_ctl.fake import CLEAN, CUT, PROGRESS, Call, Fake, StreamFake, golden, state_event
+
+HOLD = 0.2
+"""A --timeout for daemons that will not answer."""
+
+ASKING = ["ping", "status", "describe", "drain", "resume", "requests"]
+
+
+# --- what is done ---
+
+
+@pytest.mark.parametrize("method", ASKING)
+def test_asking_shows_the_answer(fake: Fake, ctl: Ctl, method: str) -> None:
+    code, out, err = ctl(method)
+
+    assert (code, err) == (0, "")
+    assert out.strip()
+    assert [call.method for call in fake.calls] == [method]
+
+
+@pytest.mark.parametrize("method", ASKING)
+def test_json_is_the_daemons_own_result(either: Fake, ctl: Ctl, method: str) -> None:
+    """Programs get every field, also those that this client does not know."""
+    either.on(method, lambda call: call.reply(golden(method) | {"new_field": 1}))
+
+    code, out, err = ctl("--endpoint", either.url, "--json", method)
+
+    assert (code, err) == (0, "")
+    assert json.loads(out) == golden(method) | {"new_field": 1}
+
+
+def test_shutdown_waits_until_nothing_listens(either: Fake, ctl: Ctl) -> None:
+    code, out, err = ctl("--endpoint", either.url, "shutdown")
+
+    assert (code, err) == (0, "")
+    assert "nothing was cut" in out
+    assert not either.listens()
+
+
+def test_shutdown_passes_its_options_on(fake: Fake, ctl: Ctl) -> None:
+    ctl("shutdown", "--grace", "2.5", "--lame-duck", "1", "--json")
+
+    assert fake.calls[0].params == {"grace": 2.5, "lame_duck": 1.0, "progress": True}
+
+
+def test_shutdown_without_options_leaves_the_grace_period_to_the_daemon(fake: Fake, ctl: Ctl) -> None:
+    ctl("shutdown")
+
+    assert fake.calls[0].params == {"progress": True}
+
+
+def stop_with(result: dict[str, object]) -> Callable[[Call], None]:
+    def answer(call: Call) -> None:
+        call.progress()
+        call.reply(result)
+        call.fake.die()
+
+    return answer
+
+
+def test_requests_cut_are_exit_6_and_named(fake: Fake, ctl: Ctl) -> None:
+    fake.on("shutdown", stop_with(CUT))
+
+    code, out, _ = ctl("shutdown")
+
+    assert code == 6
+    assert "cut GET /delay/3" in out
+
+
+def test_requests_cut_are_exit_6_in_json_too(fake: Fake, ctl: Ctl) -> None:
+    fake.on("shutdown", stop_with(CUT))
+
+    code, out, _ = ctl("shutdown", "--json")
+
+    assert (code, json.loads(out)["clean"]) == (6, False)
+
+
+def test_no_wait_returns_when_it_has_begun(fake: Fake, ctl: Ctl) -> None:
+    """The daemon never finishes here."""
+    fake.on("shutdown", lambda call: call.progress())
+
+    code, out, _ = ctl("shutdown", "--no-wait", "--json")
+
+    assert code == 0
+    assert json.loads(out) == {"name": "shop", "state": "stopping"}
+
+
+def test_kill_waits_until_nothing_listens(either: Fake, ctl: Ctl) -> None:
+    code, out, _ = ctl("--endpoint", either.url, "kill")
+
+    assert code == 0
+    assert "killed" in out
+    assert not either.listens()
+
+
+def test_events_are_shown_until_the_instance_has_stopped(either: Fake, ctl: Ctl) -> None:
+    def tell(call: Call) -> None:
+        call.reply({"state": "running", "since": 1})
+        call.note(state_event("running", "stopping"))
+        call.note(state_event("stopping", "stopped"))
+
+    either.on("events", tell)
+
+    code, out, _ = ctl("--endpoint", either.url, "events", "--json")
+
+    assert code == 0
+    assert [json.loads(line)["state"] for line in out.splitlines()] == ["stopping", "stopped"]
+
+
+# --- what is not running ---
+
+
+@pytest.mark.parametrize("method", [*COMMANDS])
+def test_nothing_there_is_exit_3_at_once(ctl: Ctl, method: str) -> None:
+    code, out, err = ctl(method, "--name", "shop")
+
+    assert (code, out) == (3, "")
+    assert "cannot reach shop: nothing listens at" in err
+    assert "shop/sock" in err
+    assert "Try `flaskd_ctl list`." in err
+
+
+def test_no_name_and_nothing_there_is_exit_3_and_says_where_it_looked(ctl: Ctl, runtime_dir: str) -> None:
+    code, _, err = ctl("status")
+
+    assert code == 3
+    assert f"looked in {runtime_dir}" in err
+
+
+def test_the_last_stop_is_told(ctl: Ctl, place: Place) -> None:
+    state = Path(os.environ["XDG_STATE_HOME"]) / "flaskd"
+    state.mkdir(parents=True)
+    (state / "shop.json").write_text(json.dumps({"name": "shop", "pid": 1, "stopped": 1000.0, "clean": True}))
+
+    code, _, err = ctl("status", "--name", "shop")
+
+    assert code == 3
+    assert f"nothing listens at {place.sock} (last stopped 1970-01-01 " in err
+    assert ", clean). Try `flaskd_ctl list`." in err
+
+
+@pytest.mark.parametrize("method", ["shutdown", "kill"])
+def test_missing_ok_makes_not_running_a_success(ctl: Ctl, method: str) -> None:
+    """systemd's ExecStop= after the service died by itself."""
+    code, out, err = ctl("--name", "shop", method, "--missing-ok", "--json")
+
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {"name": "shop", "state": "stopped"}
+
+
+def test_a_stale_socket_is_not_running(ctl: Ctl, place: Place) -> None:
+    """kill -9 leaves its files behind: ECONNREFUSED."""
+    os.mkdir(place.directory)
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(place.sock)
+    Path(place.instance_file).write_text(json.dumps({"pid": 4711, "started": 5.0}))
+
+    code, _, err = ctl("status")
+
+    assert code == 3
+    assert "shop pid 4711 ended without cleaning up" in err
+
+
+# --- what goes wrong ---
+
+FAILURES = {
+    "failed": 1,
+    "internal": 1,
+    "wrong_state": 1,
+    "not_found": 1,
+    "unknown_method": 1,
+    "too_large": 1,
+    "invalid_request": 1,
+    "a_name_from_the_future": 1,
+    "invalid_params": 2,
+    "not_permitted": 4,
+    "parse_error": 4,
+    "timeout": 5,
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), FAILURES.items())
+def test_each_refusal_has_its_exit_code(fake: Fake, ctl: Ctl, name: str, expected: int) -> None:
+    fake.on("drain", lambda call: call.refuse(name, "it cannot be", hint="do this"))
+
+    code, out, err = ctl("drain")
+
+    assert (code, out) == (expected, "")
+    assert err == "flaskd_ctl: it cannot be. Do this.\n"
+
+
+@pytest.mark.parametrize("name", ["failed", "internal", "not_permitted", "a_name_from_the_future"])
+def test_status_that_cannot_be_known_is_exit_4(fake: Fake, ctl: Ctl, name: str) -> None:
+    """LSB: 4 is "service status is unknown"."""
+    fake.on("status", lambda call: call.refuse(name))
+
+    assert ctl("status").code == 4
+
+
+def test_json_errors_are_objects_on_stderr(fake: Fake, ctl: Ctl) -> None:
+    fake.on("shutdown", lambda call: call.refuse("invalid_params", "too long", hint="less", path="$.grace"))
+
+    code, out, err = ctl("shutdown", "--json")
+
+    assert (code, out) == (2, "")
+    assert json.loads(err) == {
+        "name": "invalid_params",
+        "message": "too long",
+        "hint": "less",
+        "data": {"path": "$.grace"},
+    }
+
+
+def test_the_field_at_fault_is_named(fake: Fake, ctl: Ctl) -> None:
+    fake.on("shutdown", lambda call: call.refuse("invalid_params", "too long", path="$.grace"))
+
+    assert "too long ($.grace)" in ctl("shutdown").err
+
+
+@pytest.mark.parametrize("method", [*COMMANDS])
+def test_a_daemon_that_says_nothing_is_exit_5(either: Fake, ctl: Ctl, method: str) -> None:
+    either.on(method, lambda call: None)
+
+    code, out, err = ctl("--endpoint", either.url, method, "--timeout", str(HOLD))
+
+    assert (code, out) == (5, "")
+    assert f"did not answer `{method}` for 0.2" in err
+
+
+def test_a_daemon_that_accepts_nothing_is_exit_5(ctl: Ctl, place: Place) -> None:
+    """SIGSTOP: the kernel still takes connections for it."""
+    os.mkdir(place.directory)
+    with socket.socket(socket.AF_UNIX) as stopped:
+        stopped.bind(place.sock)
+        stopped.listen(8)
+
+        assert ctl("status", "--timeout", str(HOLD)).code == 5
+
+
+def test_a_daemon_whose_queue_is_full_is_exit_5(ctl: Ctl, place: Place) -> None:
+    """connect(2) itself would wait."""
+    os.mkdir(place.directory)
+    with socket.socket(socket.AF_UNIX) as stopped, socket.socket(socket.AF_UNIX) as first:
+        stopped.bind(place.sock)
+        stopped.listen(0)
+        first.connect(place.sock)
+
+        code, _, err = ctl("ping", "--timeout", str(HOLD))
+
+    assert code == 5
+    assert "accepts no connection" in err
+
+
+def test_timeout_bounds_a_shutdown_that_goes_on(fake: Fake, ctl: Ctl) -> None:
+    fake.on("shutdown", lambda call: call.progress(deadline_left=3600.0))
+
+    assert ctl("shutdown", "--timeout", str(HOLD)).code == 5
+
+
+def test_an_instance_that_stays_is_exit_5(fake: Fake, ctl: Ctl) -> None:
+    """It said that nothing is left, and yet listens."""
+    fake.on("shutdown", lambda call: call.reply(CLEAN))
+
+    code, _, err = ctl("shutdown", "--timeout", str(HOLD))
+
+    assert code == 5
+    assert "is still there" in err
+
+
+@pytest.mark.parametrize("method", [*COMMANDS])
+def test_a_connection_that_ends_before_the_answer_is_exit_4(either: Fake, ctl: Ctl, method: str) -> None:
+    """Whether it was done is not known."""
+    either.on(method, lambda call: call.fake.die())
+
+    code, out, err = ctl("--endpoint", either.url, method, "--timeout", "10")
+
+    assert (code, out) == (4, "")
+    assert "before it" in err
+
+
+def test_half_a_reply_is_exit_4(fake: Fake, ctl: Ctl) -> None:
+    def half(call: Call) -> None:
+        call.raw(b'{"jsonrpc":"2.0","id":1,"resu')
+        call.fake.die()
+
+    fake.on("drain", half)
+
+    code, _, err = ctl("drain")
+
+    assert code == 4
+    assert "in the middle of a reply (29 bytes had come)" in err
+
+
+@pytest.mark.parametrize(
+    "rubbish", [b"HTTP/1.1 400 Bad Request\r\n", b"\xff\x00\x00\n", b"[]\n", b'{"jsonrpc":"2.0"}\n']
+)
+def test_rubbish_is_exit_4(either: Fake, ctl: Ctl, rubbish: bytes) -> None:
+    either.on("status", lambda call: call.raw(rubbish))
+
+    code, out, err = ctl("--endpoint", either.url, "status")
+
+    assert (code, out) == (4, "")
+    assert "does not speak flaskd's protocol" in err
+
+
+def test_an_endless_reply_is_refused(fake: Fake, ctl: Ctl) -> None:
+    fake.on("describe", lambda call: call.raw(b"x" * (1024 * 1024 + 70_000)))
+
+    code, _, err = ctl("describe")
+
+    assert code == 1
+    assert "longer than the protocol's 1048576 bytes" in err
+
+
+def test_a_reply_of_a_mebibyte_is_read(either: Fake, ctl: Ctl) -> None:
+    text = "x" * (1024 * 1024 - 100)
+    either.on("describe", lambda call: call.reply({"text": text}))
+
+    code, out, _ = ctl("--endpoint", either.url, "describe", "--json")
+
+    assert (code, json.loads(out)) == (0, {"text": text})
+
+
+def test_a_socket_we_may_not_open_is_exit_4_at_once(
+    ctl: Ctl, monkeypatch: pytest.MonkeyPatch, fake: Fake
+) -> None:
+    """EACCES, which root never gets: the socket module says it in its place (live tests have a real other user)."""
+
+    class Refused(socket.socket):
+        def connect(self, address: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("flaskd_ctl.stream.socket.socket", Refused)
+
+    for arguments in (("status",), ("status", "--name", "shop"), ("status", "--endpoint", fake.url)):
+        code, out, err = ctl(*arguments)
+        assert (code, out) == (4, "")
+        assert "flaskd_ctl: " in err
+    assert fake.calls == []
+
+
+def test_a_bug_of_our_own_is_a_sentence(ctl: Ctl, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flaskd_ctl.render.as_text", lambda *_, **__: 1 // 0)
+
+    code, _, err = ctl("ping")
+
+    assert code == 1
+    assert "flaskd_ctl itself failed: ZeroDivisionError" in err
+    assert "Traceback" not in err
+
+
+# --- which instance ---
+
+
+def test_several_instances_and_no_name_is_exit_2_with_the_names(start_fake: StartFake, ctl: Ctl) -> None:
+    shop, blog = start_fake("shop"), start_fake("blog")
+
+    code, out, err = ctl("shutdown")
+
+    assert (code, out) == (2, "")
+    assert "2 instances run: blog, shop. Choose one with --name." in err
+    assert shop.calls == blog.calls == []
+
+
+@pytest.mark.parametrize("arguments", [("--name", "blog", "ping"), ("ping", "--name", "blog")])
+def test_a_name_chooses_before_or_after_the_command(
+    start_fake: StartFake, ctl: Ctl, arguments: tuple[str, ...]
+) -> None:
+    shop, blog = start_fake("shop"), start_fake("blog")
+
+    assert ctl(*arguments).code == 0
+
+    assert (len(shop.calls), len(blog.calls)) == (0, 1)
+
+
+def test_after_the_command_wins(start_fake: StartFake, ctl: Ctl) -> None:
+    start_fake("shop")
+    blog = start_fake("blog")
+
+    assert ctl("--name", "shop", "ping", "--name", "blog").code == 0
+
+    assert len(blog.calls) == 1
+
+
+def test_the_runtime_directory_may_be_given(ctl: Ctl, runtime_dir: str) -> None:
+    with StreamFake(Place(os.path.join(runtime_dir, "deep", "api"))):
+        assert ctl("ping").code == 3
+        assert ctl("ping", "--runtime-dir", os.path.join(runtime_dir, "deep")).code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ping", "--name", "../etc"),
+        ("ping", "--name", ""),
+        ("ping", "--endpoint", "http://127.0.0.1"),
+        ("ping", "--endpoint", "unix://relative"),
+        ("ping", "--endpoint", "unix:///" + "x" * 120),
+        ("ping", "--endpoint", "unix:///a", "--name", "shop"),
+        ("ping", "--timeout", "-1"),
+        ("ping", "--timeout", "nan"),
+        ("shutdown", "--grace", "soon"),
+        ("shutdown", "--grace", "inf"),
+        ("wait",),
+        ("wait", "--for", "godot"),
+        ("reboot",),
+        ("completion", "powershell"),
+    ],
+)
+@pytest.mark.parametrize("json_", [(), ("--json",)])
+def test_asked_wrongly_is_exit_2(
+    ctl: Ctl, fake: Fake, arguments: tuple[str, ...], json_: tuple[str, ...]
+) -> None:
+    code, out, err = ctl(*arguments, *json_)
+
+    assert (code, out) == (2, "")
+    assert fake.calls == []
+    if json_:
+        assert set(json.loads(err)) >= {"name", "message", "hint"}
+
+
+# --- list ---
+
+
+def test_list_is_honest_about_each(start_fake: StartFake, ctl: Ctl, runtime_dir: str) -> None:
+    start_fake("live")
+    start_fake("mute").on("status", lambda call: None)
+    start_fake("closed").on("status", lambda call: call.refuse("not_permitted"))
+    stale = Place(os.path.join(runtime_dir, "stale"))
+    os.mkdir(stale.directory)
+    Path(stale.instance_file).write_text('{"pid": 4711}')
+    os.mkdir(os.path.join(runtime_dir, "empty"))
+    state = Path(os.environ["XDG_STATE_HOME"]) / "flaskd"
+    state.mkdir(parents=True)
+    (state / "old.json").write_text('{"stopped": 5.0, "clean": false, "reason": "signal TERM"}')
+    (state / "live.json").write_text('{"stopped": 5.0, "clean": true}')
+
+    code, out, err = ctl("list", "--json", "--timeout", str(HOLD))
+
+    assert (code, err) == (0, "")
+    assert {row["name"]: row["state"] for row in json.loads(out)} == {
+        "live": "running",
+        "mute": "no answer",
+        "closed": "not permitted",
+        "stale": "stale",
+        "old": "stopped",
+    }
+    text = ctl("list", "--timeout", str(HOLD)).out
+    assert text.startswith("NAME ")
+    assert "signal TERM" in text
+
+
+def test_list_of_nothing_says_where_it_looked(ctl: Ctl, runtime_dir: str) -> None:
+    code, out, err = ctl("list")
+
+    assert (code, out) == (0, "")
+    assert runtime_dir in err
+    assert ctl("list", "--json").out == "[]\n"
+
+
+# --- manners ---
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "list", "wait", "completion"])
+def test_help_says_what_it_does_and_waits_for_who_may_and_an_example(ctl: Ctl, name: str) -> None:
+    code, out, err = ctl(name, "--help")
+
+    assert (code, err) == (0, "")
+    plain = " ".join(out.split())
+    assert "Example: " in plain
+    assert {"--name", "--endpoint", "--timeout", "--json", "--runtime-dir"} <= set(plain.split())
+    if name in COMMANDS:
+        command = COMMANDS[name]
+        assert command.summary in plain
+        assert command.waits in plain
+        assert command.example in plain
+        assert f"Who may: {command.role.value}" in plain
+
+
+def test_help_lists_commands_in_the_tables_order_and_the_exit_codes(ctl: Ctl) -> None:
+    code, out, _ = ctl("--help")
+
+    assert code == 0
+    listed = [
+        line.split()[0]
+        for line in out.split("Commands:")[1].split("Exit codes:")[0].splitlines()
+        if line[2:3].strip()
+    ]
+    assert listed == [*COMMANDS, "list", "wait", "completion"]
+    assert [line.split()[0] for line in out.split("Exit codes:")[1].split("\n") if line.strip()] == list(
+        "01234567"
+    )
+
+
+def test_every_error_has_an_exit_code_that_is_told() -> None:
+    from flaskd_ctl.exits import MEANINGS, code_of
+
+    assert {code_of(kind("x")) for kind in BY_NAME.values()} <= set(MEANINGS)
+
+
+def test_no_colour_and_no_progress_but_on_a_terminal(fake: Fake, ctl: Ctl) -> None:
+    code, out, err = ctl("status")
+    assert "\x1b" not in out
+
+    code, out, err = ctl("shutdown")
+    assert (code, err) == (0, "")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_shown_on_a_terminal(fake: Fake, ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In flight, the slowest, the deadline; gone when it is over."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr("os.get_terminal_size", lambda *_: os.terminal_size((200, 24)))
+
+    ctl("shutdown")
+
+    shown = terminal.getvalue()
+    assert f"shop: {PROGRESS['phase']}: 1 in flight, 1 open, slowest GET /delay/3 (1.5 s), deadline " in shown
+    assert shown.endswith("\r\x1b[K")
+
+
+def test_colour_is_shown_on_a_terminal(fake: Fake, ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(variable, raising=False)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+
+    ctl("status")
+    assert "\x1b[32mrunning\x1b[0m" in terminal.getvalue()
+
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys, "stdout", plain := Terminal())
+    ctl("status")
+    assert "\x1b" not in plain.getvalue()
+
+
+def test_a_path_from_outside_cannot_steer_the_terminal(fake: Fake, ctl: Ctl) -> None:
+    one = golden("requests")["requests"][0] | {"path": "/\x1b[2J\x07\nfake"}
+    fake.on("requests", lambda call: call.reply({"requests": [one]}))
+
+    out = ctl("requests").out
+
+    assert "/\\x1b[2J\\x07\\nfake" in out
+    assert "\x1b" not in out
+
+
+def test_ctrl_c_is_130(ctl: Ctl, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flaskd_ctl.stream.StreamConnection.receive", interrupt)
+
+    code, out, err = ctl("--name", "shop", "shutdown")
+
+    assert (code, out) == (130, "")
+    assert "shop goes on with what it was told" in err
+
+
+def test_a_reader_that_goes_away_ends_the_stream_without_a_word(fake: Fake) -> None:
+    """`flaskd_ctl events | head -1`."""
+    import subprocess
+
+    go = threading.Event()
+
+    def tell(call: Call) -> None:
+        call.reply({"state": "running", "since": 1})
+        call.note(state_event("a", "b"))
+        assert go.wait(20)
+        call.note(state_event("b", "c"))
+
+    fake.on("events", tell)
+    with subprocess.Popen(
+        [sys.executable, "-m", "flaskd_ctl", "events", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        go.set()
+        assert process.wait(20) == 0
+        assert process.stderr.read() == b""
