@@ -58,8 +58,8 @@ its readiness is off and each response says `Connection: close`, so that balance
 leave. A *stopping* one answers what has reached it, then it has *stopped*; that cannot be undone.
 """
 
-ERRORS: Final = """An error has JSON-RPC's `code` and `message`. In `data` are a stable `name`, a `hint` (the
-next step, may be empty), and where it applies `path` (the field at fault) or `log_id`.
+ERRORS: Final = """An error has JSON-RPC's `code` and `message`. In `data` is a stable `name`, and where they
+apply a `hint` (the next step), `path` (the field at fault), `needed` (the role) or `log_id`.
 """
 
 REFUSED: Final = """What is empty here is no legal move: it is refused with `wrong_state` and changes nothing.

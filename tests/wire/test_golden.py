@@ -91,5 +91,5 @@ def test_error_keeps_its_code_and_name(name: str) -> None:
 
     assert type(read) is BY_NAME[name]
     assert (read.code, read.name) == (error["code"], error["data"]["name"])
-    assert (str(read), read.hint) == (error["message"], error["data"]["hint"])
+    assert (str(read), read.hint) == (error["message"], error["data"].get("hint", ""))
     assert read.data.items() >= {k: v for k, v in error["data"].items() if k not in {"name", "hint"}}.items()
