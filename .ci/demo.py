@@ -5,12 +5,16 @@ before it is run. Ends with 0 only if everything went as it should, in bounded t
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -57,12 +61,35 @@ class SlowRequest(threading.Thread):
 
 
 def control(programs: Path, *args: str, environ: Mapping[str, str], expect: int = 0) -> None:
-    """Run `flaskd_ctl` in sight of everybody; it has to exit with `expect`."""
+    """Run `flaskd_ctl` in sight of everybody, as on a terminal; it has to exit with `expect`."""
     command = [f"{programs}/flaskd_ctl", *args]
     environment.show(command)
-    status = subprocess.run(command, env=environ, timeout=PATIENCE, check=False).returncode
+    if sys.stderr.isatty():
+        status = subprocess.run(command, env=environ, timeout=PATIENCE, check=False).returncode
+    else:
+        status = on_a_terminal(command, environ)
     if status != expect:
         raise SystemExit(f"flaskd_ctl {args[0]} exited with {status}, {expect} was expected")
+
+
+def on_a_terminal(command: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run a command whose stderr is a terminal, so that it shows its progress; print that line by line."""
+    ours, its = pty.openpty()
+    termios.tcsetwinsize(its, (24, 120))
+    with open(ours, "rb", buffering=0) as terminal:
+        process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stderr=its)
+        watchdog = threading.Timer(PATIENCE, process.kill)
+        watchdog.start()
+        os.close(its)
+        try:
+            with contextlib.suppress(OSError):  # EIO: nobody has the other end any more (pty(7))
+                while seen := terminal.read(4096):
+                    for line in re.split(r"[\r\n]+|\x1b\[K", seen.decode(errors="replace")):
+                        if line.strip():
+                            environment.say(line)
+            return process.wait()
+        finally:
+            watchdog.cancel()
 
 
 def demonstrate(programs: Path, directory: str) -> None:
