@@ -3,6 +3,7 @@
 Served by its path, so it imports nothing from the tests.
 """
 
+import ctypes
 import multiprocessing
 import os
 import socket
@@ -63,6 +64,16 @@ def large(size: int) -> Response:
 def fork() -> str:
     """Leave a child behind that has inherited everything this process had open."""
     child = os.fork()
+    if not child:
+        hold("child")
+        os._exit(0)
+    return f"{child}\n"
+
+
+@app.post("/fork-in-c")
+def fork_unseen() -> str:
+    """Do the same without Python's knowledge, as a C library may: no at-fork hook runs."""
+    child: int = ctypes.PyDLL(None).fork()
     if not child:
         hold("child")
         os._exit(0)
