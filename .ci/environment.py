@@ -65,7 +65,7 @@ def ready(requirements: Sequence[str]) -> Path:
         run([sys.executable, "-m", "venv", *([] if with_pip else ["--without-pip"]), VENV])
         if not with_pip:
             fetch_pip()
-    quiet = ["--quiet", "--disable-pip-version-check"]
+    quiet = ["-qq", "--disable-pip-version-check"]
     run([PYTHON, "-m", "pip", "install", *quiet, "--editable", ".", *requirements])
     stamp.touch()
     return PYTHON
@@ -82,7 +82,7 @@ def fetch_pip() -> None:
         wheel = Path(directory, f"pip-{version}-py3-none-any.whl")
         with urllib.request.urlopen(urllib.parse.urljoin(index, link), timeout=60) as answer:  # noqa: S310
             wheel.write_bytes(answer.read())
-        run([PYTHON, wheel / "pip", "install", "--quiet", "--disable-pip-version-check", f"pip=={version}"])
+        run([PYTHON, wheel / "pip", "install", "-qq", "--disable-pip-version-check", f"pip=={version}"])
 
 
 if __name__ == "__main__":
