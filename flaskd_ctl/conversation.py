@@ -9,6 +9,8 @@ which calls are open. `Patience` knows until when it is worth listening: for a f
 long as the daemon itself says that it may take.
 """
 
+from __future__ import annotations
+
 import json
 from typing import Any, Final, NamedTuple
 

@@ -11,6 +11,8 @@ when the listener closes, so wait for that and connect again. A socket which a s
 path counts as gone.
 """
 
+from __future__ import annotations
+
 import os
 import select
 import socket

@@ -3,6 +3,8 @@
 `status` follows the LSB reading of 0, 3 and 4 (LSB 5.0, 22.2 "Init Script Actions"): what keeps it from knowing the state is 4.
 """
 
+from __future__ import annotations
+
 import enum
 from typing import Final
 

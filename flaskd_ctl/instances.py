@@ -9,6 +9,8 @@ whoever owns them (systemd gives `/run/flaskd/shop` to the unit's User=); otherw
 root's itself. An endpoint given by URL is taken at its word.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os

@@ -5,6 +5,8 @@ are escaped, so that nobody can talk to the operator's terminal through a URL. F
 leaves out or adds do no harm.
 """
 
+from __future__ import annotations
+
 import json
 import time
 from collections.abc import Callable, Sequence

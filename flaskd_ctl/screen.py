@@ -3,6 +3,8 @@
 A reader that goes away (`flaskd_ctl events | head -1`) is no failure of what was done: the exit code stays that of the deed.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from typing import Any, TextIO

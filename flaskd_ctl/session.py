@@ -5,6 +5,8 @@ sentences. `stop` is the whole of a shutdown or kill: watch the process, ask, fo
 gone.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType

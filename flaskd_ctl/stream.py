@@ -8,6 +8,8 @@ Where the platform has no SO_PEERCRED (macOS), the peer's pid is not known and `
 socket instead.
 """
 
+from __future__ import annotations
+
 import socket
 import sys
 import time

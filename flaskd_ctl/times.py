@@ -1,5 +1,7 @@
 """Times as people read them: a time of day, a length of time."""
 
+from __future__ import annotations
+
 import time
 
 DAY = 86_400

@@ -4,6 +4,8 @@ What the daemon announces is waited for on its event stream, the end on the pidf
 announces, so they are looked at again and again: that an instance has come into being, and that no request is in flight.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final

@@ -1,0 +1,166 @@
+"""What the commands of `flaskd_ctl` do: ask, show, and return the exit code; failures are raised.
+
+Nothing here imports msgspec, asyncio or (for the plain stream) zmq, so that asking costs little more than click itself.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from flaskd_ctl import render
+from flaskd_ctl.conversation import Patience
+from flaskd_ctl.errors import ControlError, NotPermitted, NotRunning, TimedOut
+from flaskd_ctl.exits import Exit
+from flaskd_ctl.instances import Instances, Target
+from flaskd_ctl.screen import Screen
+from flaskd_ctl.session import FIRST_WORD, Session, ask, stop
+
+if TYPE_CHECKING:
+    from flaskd_ctl.commands import Command
+
+LIST_PATIENCE: Final = 2.0
+"""Seconds that `list` gives each instance to tell its state."""
+
+
+class Run:
+    """What one run was told by the shared options, and where it writes."""
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self.endpoint: str | None = None
+        self.runtime_dir: str | None = None
+        self.timeout: float | None = None
+        self.screen = Screen()
+
+    @property
+    def json(self) -> bool:
+        """Whether results and errors are JSON."""
+        return self.screen.json
+
+    @json.setter
+    def json(self, value: bool) -> None:
+        self.screen.json = value
+
+    @property
+    def instances(self) -> Instances:
+        """The instances that may be meant."""
+        return Instances(self.runtime_dir)
+
+    def target(self) -> Target:
+        """The instance that is meant."""
+        return self.instances.target(self.name, endpoint=self.endpoint)
+
+
+def run_ask(run: Run, command: Command) -> Exit:
+    """Ask and show the answer."""
+    result = ask(run.target(), command.name, whole=run.timeout)
+    run.screen.result(result, render.as_text(command.name, result, colour=run.screen.colour))
+    return Exit.DONE
+
+
+def run_stop(run: Run, command: Command, *, no_wait: bool, missing_ok: bool, **params: float | None) -> Exit:
+    """Ask for the end, show how far it is, and report when the process is gone."""
+    try:
+        target = run.target()
+        given: dict[str, Any] = {key: value for key, value in params.items() if value is not None}
+        if any(param.name == "progress" for param in command.params):
+            given["progress"] = True
+        result = stop(
+            target,
+            command.name,
+            given,
+            whole=run.timeout,
+            wait=not no_wait,
+            on_progress=lambda event: run.screen.progress(f"{target.name}: {render.progress_line(event)}"),
+        )
+    except NotRunning as error:
+        if not missing_ok:
+            raise
+        run.screen.result({"name": run.name, "state": "stopped"}, f"{error}: nothing to do")
+        return Exit.DONE
+    except KeyboardInterrupt:
+        run.screen.remark(
+            f"\nflaskd_ctl waits no longer; {run.name or 'the instance'} goes on with what it was told"
+        )
+        raise
+    if result is None:
+        run.screen.result({"name": target.name, "state": "stopping"}, f"{target.name} is stopping")
+        return Exit.DONE
+    run.screen.result(result, f"{target.name}: {render.as_text(command.name, result)}")
+    return Exit.DONE if result.get("clean", True) else Exit.CUT
+
+
+def run_events(run: Run, _command: Command) -> Exit:
+    """Show events as they come, until the instance has stopped or nobody reads them."""
+    target = run.target()
+    patience = Patience(time.monotonic(), first=FIRST_WORD, whole=run.timeout)
+    with Session(target, deadline=patience.deadline) as session:
+        told = session.events(patience=patience)
+        begun = next(told)
+        run.screen.remark(f"{target.name} is {begun.get('state')}; events follow")
+        for event in told:
+            if not run.screen.result(event, render.event_line(event)):
+                break
+    return Exit.DONE
+
+
+def run_list(run: Run) -> Exit:
+    """List the instances, living ones with their state, others with what is known."""
+    rows = []
+    for found in run.instances.all():
+        row: dict[str, Any] = {
+            "name": found.name,
+            "state": {"stale": "stale", "hidden": "not permitted"}.get(found.condition, "unknown"),
+            "ready": None,
+            "pid": found.info.get("pid"),
+            "since": None,
+            "listeners": [],
+            "directory": found.place.directory,
+            "detail": "",
+        }
+        if found.condition == "live":
+            row |= _state_of(Target(found.name, found.endpoint), run.timeout or LIST_PATIENCE)
+        elif found.condition == "stale":
+            row["detail"] = "its process ended without cleaning up"
+        else:
+            row["detail"] = f"you may not look into {found.place.directory}"
+        rows.append(row)
+    seen = {row["name"] for row in rows}
+    for name, last in sorted(run.instances.last_stops().items()):
+        if name not in seen:
+            how = "clean" if last.get("clean") else "not clean"
+            reason = f", {last['reason']}" if last.get("reason") else ""
+            stopped = {"state": "stopped", "since": last["stopped"], "detail": f"{how}{reason}"}
+            rows.append(
+                {"name": name, "ready": None, "pid": None, "listeners": [], "directory": None} | stopped
+            )
+    if not rows:
+        run.screen.remark(f"no instance: looked in {', '.join(run.instances.directories)}")
+    if rows or run.screen.json:
+        run.screen.result(rows, render.listing(rows, colour=run.screen.colour))
+    return Exit.DONE
+
+
+def _state_of(target: Target, patience: float) -> dict[str, Any]:
+    try:
+        status = ask(target, "status", whole=patience)
+    except TimedOut:
+        return {"state": "no answer", "detail": f"no answer in {patience:.3g} s"}
+    except NotPermitted:
+        return {"state": "not permitted", "detail": "you may not ask it"}
+    except ControlError as error:
+        return {"state": "unknown", "detail": str(error)}
+    return {key: status.get(key) for key in ("state", "ready", "pid", "since")} | {
+        "listeners": status.get("listeners") or []
+    }
+
+
+def run_wait(run: Run, *, goal: str) -> Exit:
+    """Wait for a state."""
+    from flaskd_ctl.vigil import Vigil
+
+    status = Vigil(run.target, goal, timeout=run.timeout).keep()
+    name = status.get("name") or run.name or "the instance"
+    run.screen.result({"name": status.get("name") or run.name, "is": goal}, f"{name} is {goal}")
+    return Exit.DONE
