@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -18,6 +19,27 @@ def _present(need: str) -> bool:
     if need == "root":
         return os.geteuid() == 0
     if need == "systemd":
-        programs = ("systemctl", "unshare", "nsenter")
-        return os.path.exists(_SYSTEMD) and all(shutil.which(program) for program in programs)
+        programs = ("systemctl", "unshare", "nsenter", "setpriv")
+        return os.path.exists(_SYSTEMD) and all(map(shutil.which, programs)) and _namespaces()
     return shutil.which(need) is not None
+
+
+def _namespaces() -> bool:
+    """Tell whether we may make the namespaces that a systemd needs (not so in most containers)."""
+    with open("/proc/mounts", encoding="utf-8") as mounts:
+        if not any(line.split()[2] == "cgroup2" for line in mounts):
+            return False
+    made = [
+        "unshare",
+        "--fork",
+        "--pid",
+        "--mount",
+        "--cgroup",
+        "--net",
+        "mount",
+        "-t",
+        "tmpfs",
+        "tmpfs",
+        "/mnt",
+    ]
+    return subprocess.run(made, capture_output=True).returncode == 0

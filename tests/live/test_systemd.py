@@ -19,7 +19,7 @@ from tests.daemons import PATIENCE
 from tests.live.booted import Machine
 from tests.needs import requires
 
-pytestmark = [pytest.mark.live, pytest.mark.systemd, requires("root", "systemd", "setpriv")]
+pytestmark = [pytest.mark.live, pytest.mark.systemd, requires("root", "systemd")]
 
 PROJECT = Path(__file__).parents[2]
 UNIT = "/etc/systemd/system/shop.service"
