@@ -36,21 +36,28 @@ def gate(runtime_dir: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 
 @pytest.fixture
 def daemon(start_daemon: StartDaemon, gate: Gate) -> Daemon:
-    """Serve the gated application with 8 threads."""
+    """Serve the gated application, without a linger: nothing but a request itself may hold the stop."""
+    return start_daemon(APP, "--threads", "8", "--linger", "0")
+
+
+@pytest.fixture
+def lingering(start_daemon: StartDaemon, gate: Gate) -> Daemon:
+    """Serve the gated application with the linger that is the default."""
     return start_daemon(APP, "--threads", "8")
 
 
-def assert_ended_well(daemon: Daemon, shutdown: Shutdown) -> None:
-    """The stop lost nothing, says so, and the process is gone."""
+def assert_ended_well(daemon: Daemon, shutdown: Shutdown, *, answered: int | None = None) -> None:
+    """The stop lost nothing, had answered so many when it said that it was done, and the process is gone."""
     result = shutdown.result()
     assert result["clean"]
+    assert answered is None or result["answered"] == answered
     assert (result["cut"], result["connections_cut"], result["queued_cut"]) == ([], 0, 0)
     assert daemon.wait() == 0
 
 
 def test_accept_queue_longer_than_the_threads_is_emptied(start_daemon: StartDaemon, gate: Gate) -> None:
     """Whoever had connected before the stop is answered, however few threads there are."""
-    daemon = start_daemon(APP, "--threads", "2")
+    daemon = start_daemon(APP, "--threads", "2", "--linger", "5")
     with contextlib.ExitStack() as stack:
         running = [stack.enter_context(Caller(daemon.url)).get("/held") for _ in range(2)]
         holding = [gate.wait_for("held") for _ in running]
@@ -62,7 +69,7 @@ def test_accept_queue_longer_than_the_threads_is_emptied(start_daemon: StartDaem
 
         assert [caller.text() for caller in running] == ["let go\n"] * 2
         assert [caller.text() for caller in queued] == ["front\n"] * 38
-        assert_ended_well(daemon, shutdown)
+        assert_ended_well(daemon, shutdown, answered=40)
 
 
 def test_streaming_response_in_flight_finishes(daemon: Daemon, gate: Gate) -> None:
@@ -75,7 +82,7 @@ def test_streaming_response_in_flight_finishes(daemon: Daemon, gate: Gate) -> No
             held.let_go()
 
             assert caller.text() == "first part\nlast part\n"
-            assert_ended_well(daemon, shutdown)
+            assert_ended_well(daemon, shutdown, answered=1)
 
 
 def test_slow_upload_finishes(daemon: Daemon, gate: Gate) -> None:
@@ -88,7 +95,7 @@ def test_slow_upload_finishes(daemon: Daemon, gate: Gate) -> None:
             caller.send(b"b" * 1000).send(b"c" * 1000)
 
             assert caller.text() == "3000 bytes\n"
-            assert_ended_well(daemon, shutdown)
+            assert_ended_well(daemon, shutdown, answered=1)
 
 
 def test_later_connections_are_refused_while_requests_finish(daemon: Daemon, gate: Gate) -> None:
@@ -105,7 +112,7 @@ def test_later_connections_are_refused_while_requests_finish(daemon: Daemon, gat
             held.let_go()
 
             assert caller.text() == "let go\n"
-            assert_ended_well(daemon, shutdown)
+            assert_ended_well(daemon, shutdown, answered=1)
 
 
 def test_connection_accepted_before_the_stop_may_send_its_request_within_the_linger(
@@ -120,20 +127,20 @@ def test_connection_accepted_before_the_stop_may_send_its_request_within_the_lin
         half.send(b"st: here\r\n\r\n")
 
         assert [silent.text(), half.text()] == ["front\n"] * 2
-        assert_ended_well(daemon, shutdown)
+        assert_ended_well(daemon, shutdown, answered=2)
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"POST /upload HTTP/1.1\r\nHost: x\r\n"])
 def test_silence_and_half_a_head_hold_the_stop_no_longer_than_the_linger(
-    daemon: Daemon, gate: Gate, sent: bytes
+    lingering: Daemon, sent: bytes
 ) -> None:
     """Nobody can keep a daemon alive by saying nothing; it is no request, so nothing was cut."""
-    with Caller(daemon.url) as caller:
+    with Caller(lingering.url) as caller:
         caller.send(sent)
-        assert call(daemon.url, "/") == "front\n"  # accepted in turn: by now the silent one is, too
+        assert call(lingering.url, "/") == "front\n"  # accepted in turn: by now the silent one is, too
         begun = time.monotonic()
-        with Shutdown(daemon) as shutdown:
-            assert_ended_well(daemon, shutdown)
+        with Shutdown(lingering) as shutdown:
+            assert_ended_well(lingering, shutdown)
 
         assert time.monotonic() - begun < BRIEFLY
         assert caller.closed_by_peer()
@@ -151,15 +158,15 @@ def test_silent_connections_that_take_all_threads_do_not_starve_the_queue(
         shutdown = stack.enter_context(Shutdown(daemon))
 
         assert [caller.text() for caller in waiting] == ["front\n"] * 4
-        assert_ended_well(daemon, shutdown)
+        assert_ended_well(daemon, shutdown, answered=4)
 
 
-def test_idle_daemon_stops_at_once(daemon: Daemon) -> None:
+def test_idle_daemon_stops_at_once(lingering: Daemon) -> None:
     """With nothing open there is nothing to linger for."""
-    assert call(daemon.url, "/") == "front\n"
-    with Shutdown(daemon) as shutdown:
+    assert call(lingering.url, "/") == "front\n"
+    with Shutdown(lingering) as shutdown:
         assert shutdown.result()["took"] < LINGER
-    assert daemon.wait() == 0
+    assert lingering.wait() == 0
 
 
 def test_request_that_outlives_the_deadline_is_cut_and_named(daemon: Daemon, gate: Gate) -> None:
