@@ -157,7 +157,10 @@ class Instances:
                 hint="be the user that it runs as, or root",
             )
         self._trusted_or_complain()
-        past = next((self._past(found.name, found, naming=True) for found in seen), "")
+        stops = self.last_stops()
+        names = [found.name for found in seen] or sorted(stops, key=lambda name: -stops[name]["stopped"])
+        stale = seen[0] if seen else None
+        past = self._past(names[0], stale, naming=True) if names else ""
         raise NotRunning(
             f"no instance runs: looked in {', '.join(self.directories)}{past}",
             hint="start one with `flaskd run`, or say where it is with --runtime-dir",

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from flaskd_ctl.times import clock, span
+from flaskd_ctl.times import clock, count, span
 
 PLAIN: Final = "0"
 COLOURS: Final = {
@@ -198,14 +198,14 @@ def _state(result: dict[str, Any], colour: bool) -> str:
 def _shutdown(result: dict[str, Any], _colour: bool) -> str:
     took = span(float(result.get("took", 0.0)))
     joined = ", joining a shutdown that was under way" if result.get("joined") else ""
-    answered = f"{result.get('answered', 0)} requests answered meanwhile"
+    answered = f"{count(result.get('answered', 0), 'request')} answered meanwhile"
     if result.get("clean"):
         return f"stopped in {took}, nothing was cut, {answered}{joined}"
     cut = result.get("cut") or []
     lines = [
         (
-            f"stopped in {took}, {answered}{joined}, but cut: {len(cut)} requests, "
-            f"{result.get('connections_cut', 0)} connections, {result.get('queued_cut', 0)} in the accept queue"
+            f"stopped in {took}, {answered}{joined}, but cut: {count(len(cut), 'request')}, "
+            f"{count(result.get('connections_cut', 0), 'connection')}, {result.get('queued_cut', 0)} in the accept queue"
         )
     ]
     return "\n".join([*lines, *(f"  cut {request(one)}" for one in cut)])

@@ -1,4 +1,4 @@
-"""Times as people read them: a time of day, a length of time."""
+"""Times and numbers as people read them: a time of day, a length of time, how many."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ def clock(at: float, *, now: float | None = None) -> str:
         return time.strftime("%Y-%m-%d %H:%M:%S" if far else "%H:%M:%S", time.localtime(at))
     except (OverflowError, OSError, ValueError):
         return "at an unknown time"
+
+
+def count(number: int, thing: str) -> str:
+    """Write how many: 0 requests, 1 request, 2 requests."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def span(seconds: float) -> str:

@@ -164,3 +164,10 @@ def test_a_crash_after_the_last_stop_is_what_is_told(place: Place) -> None:
     write_stop(state, stopped=51.0, clean=False)
     with pytest.raises(NotRunning, match=r"\(last stopped .*, not clean\)"):
         Instances().target("shop")
+
+
+def test_without_a_name_the_latest_stop_is_told(tmp_path: Path) -> None:
+    write_stop(Path(os.environ["XDG_STATE_HOME"], "flaskd"), stopped=7.0, clean=True)
+
+    with pytest.raises(NotRunning, match=r"\(shop last stopped 1970-01-01 .*, clean\)"):
+        Instances().target()

@@ -53,7 +53,7 @@ def test_colour_does_not_move_columns() -> None:
 def test_what_was_cut_is_named() -> None:
     text = render.as_text("shutdown", CUT)
 
-    assert "but cut: 1 requests, 1 connections, 0 in the accept queue" in text
+    assert "but cut: 1 request, 1 connection, 0 in the accept queue" in text
     assert "\n  cut GET /delay/3 (1.5 s)" in text
 
 
