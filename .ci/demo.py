@@ -97,12 +97,13 @@ def demonstrate(programs: Path, directory: str) -> None:
     places = {"FLASKD_RUNTIME_DIR": f"{directory}/run", "XDG_STATE_HOME": f"{directory}/state"}
     for variable, value in places.items():
         environment.say(f"$ export {variable}={value}")
-    environ = {**os.environ, **places}
+    settings = {name for name in os.environ if name.startswith("FLASKD_")}  # not this demonstration's
+    environ = {**{name: os.environ[name] for name in os.environ.keys() - settings}, **places}
     command = [f"{programs}/flaskd", "run", "httpbin:app", "--name", NAME, "--bind", "127.0.0.1:0"]
     environment.show(command)
     daemon = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL)
     try:
-        control(programs, "wait", "--for", "ready", "--name", NAME, environ=environ)
+        control(programs, "wait", "--for", "ready", "--name", NAME, "--timeout", "20", environ=environ)
         control(programs, "status", environ=environ)
 
         instance = json.loads(Path(directory, "run", NAME, "instance.json").read_text(encoding="utf-8"))

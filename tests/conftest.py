@@ -21,7 +21,8 @@ _PLACES = ("RUNTIME_DIRECTORY", "STATE_DIRECTORY", "XDG_RUNTIME_DIR", "NOTIFY_SO
 def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Give each test a runtime directory and a state directory of its own, in a short path (unix(7))."""
     base = tempfile.mkdtemp(prefix="fd-", dir="/tmp")
-    for variable in _PLACES:
+    settings = [variable for variable in os.environ if variable.startswith("FLASKD_")]
+    for variable in (*_PLACES, *settings):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("FLASKD_RUNTIME_DIR", os.path.join(base, "r"))
     monkeypatch.setenv("XDG_STATE_HOME", os.path.join(base, "s"))
