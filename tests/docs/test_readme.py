@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flaskd_ctl.exits import MEANINGS
 from tests.daemons import PATIENCE, StartDaemon
 from tests.needs import requires
 
@@ -84,6 +85,13 @@ def test_unit_is_an_excerpt_of_the_one_that_is_tested() -> None:
     (unit,) = blocks("ini", page)
 
     assert set(excerpt.splitlines()) <= set(unit.splitlines())
+
+
+def test_exit_codes_are_those_of_the_help() -> None:
+    """The table says what `flaskd_ctl --help` says, word by word."""
+    table = re.findall(r"^\| (\d+) \| (.*) \|$", README, re.MULTILINE)
+
+    assert table == [(str(code.value), meaning) for code, meaning in MEANINGS.items()]
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#:]+)\)", README))
