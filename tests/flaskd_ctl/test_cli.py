@@ -603,3 +603,14 @@ def test_a_reader_that_goes_away_ends_the_stream_without_a_word(fake: Fake) -> N
         go.set()
         assert process.wait(20) == 0
         assert process.stderr.read() == b""
+
+
+def test_the_page_on_clients_has_every_command_and_exit_code() -> None:
+    from flaskd_ctl.exits import MEANINGS
+
+    page = (Path(__file__).parents[2] / "docs" / "clients.md").read_text()
+    for name in [*COMMANDS, "list", "wait", "completion"]:
+        assert f"`{name}" in page
+    plain = page.replace("`", "")
+    for code, meaning in MEANINGS.items():
+        assert f"| {code} | {meaning}" in plain
