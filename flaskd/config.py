@@ -25,7 +25,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bind: Annotated[
         tuple[str, ...],
         Meta(
-            description="Address to serve HTTP on: HOST:PORT, [IPV6]:PORT or unix:/path; port 0 lets the kernel choose."
+            min_length=1,
+            description="Address to serve HTTP on: HOST:PORT, [IPV6]:PORT or unix:/path; port 0 lets the kernel choose.",
         ),
     ] = ("127.0.0.1:8000",)
     name: Annotated[str, Meta(description="Name of the instance; default from the application.")] = ""

@@ -119,12 +119,11 @@ class Retreat:
             return self._enter(Phase.LEAVING, sight.now, Order.CLOSE)
         if sight.queued:
             # Connections that never send a request may hold every thread while real requests wait in the queue.
-            if sight.now >= self._reaped + self._linger:
-                self._reaped = sight.now
-                return Step(
-                    (Order.REAP,), look_again=min(self.deadline, sight.now + max(self._linger, RECHECK))
-                )
-            return Step(look_again=min(self.deadline, self._reaped + self._linger))
+            reap_next = self._reaped + max(self._linger, RECHECK)
+            if sight.now < reap_next:
+                return Step(look_again=min(self.deadline, reap_next))
+            self._reaped = sight.now
+            return Step((Order.REAP,), look_again=sight.now)
         if sight.half_open and sight.now < self._entered + self._linger:
             return Step(look_again=min(self.deadline, sight.now + RECHECK))
         return self._enter(Phase.LEAVING, sight.now, Order.CLOSE)

@@ -233,8 +233,8 @@ def holder_of(port: int) -> str | None:
         }
     for pid in [entry for entry in os.listdir("/proc") if entry.isdigit()] if sockets else []:
         try:
-            for descriptor in os.scandir(f"/proc/{pid}/fd"):
-                if os.readlink(descriptor.path) in sockets:
+            for descriptor in os.listdir(f"/proc/{pid}/fd"):
+                if os.readlink(f"/proc/{pid}/fd/{descriptor}") in sockets:
                     with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as comm:
                         return f"{comm.read().strip()} (pid {pid})"
         except OSError:

@@ -4,7 +4,6 @@ Others send it orders through a mailbox, with a future for the reply, and tell i
 mailbox and on nothing else. What comes next in a stop is decided by `drain`; here it is done.
 """
 
-import queue
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -20,6 +19,7 @@ from flaskd.events import Bus
 from flaskd.ledger import Ledger
 from flaskd.lifecycle import Event, Lifecycle, State
 from flaskd.listeners import Listener
+from flaskd.mailbox import Mailbox
 from flaskd_ctl.protocol import (
     Actor,
     CutEvent,
@@ -74,6 +74,7 @@ class Owner:
     def __init__(
         self,
         *,
+        mailbox: Mailbox[Ask | None],
         engine: Engine,
         ledger: Ledger,
         listeners: Sequence[Listener],
@@ -94,8 +95,7 @@ class Owner:
         self._linger = linger
         self._pid = pid
         self._process_exits = process_exits
-        # A SimpleQueue, because its put is reentrant: a signal handler may run in the middle of another put.
-        self._mailbox: queue.SimpleQueue[Ask | None] = queue.SimpleQueue()
+        self._mailbox = mailbox
         self._told = False
         self._stoppers: list[tuple[Shutdown, bool]] = []
         self._answered_before = 0
@@ -131,11 +131,7 @@ class Owner:
         """
         look_again: float | None = None
         while True:
-            try:
-                timeout = None if look_again is None else max(0.0, look_again - time.monotonic())
-                order = self._mailbox.get(timeout=timeout)
-            except queue.Empty:
-                order = None
+            order = self._mailbox.get(None if look_again is None else look_again - time.monotonic())
             if order is None:
                 self._told = False  # before looking: a change after this is told again
             else:
@@ -147,11 +143,7 @@ class Owner:
 
     def refuse_rest(self) -> None:
         """Answer what came too late to be carried out."""
-        while True:
-            try:
-                order = self._mailbox.get_nowait()
-            except queue.Empty:
-                return
+        for order in self._mailbox.rest():
             if order is not None:
                 order.reply.set_exception(
                     IllegalMove(self.lifecycle.state.value, type(order).__name__.lower())

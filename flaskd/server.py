@@ -29,6 +29,7 @@ from flaskd.events import Bus
 from flaskd.hooks import install_extension, watch_exceptions, with_shutdown_hook
 from flaskd.ledger import Ledger
 from flaskd.lifecycle import Event, State
+from flaskd.mailbox import Mailbox
 from flaskd_ctl.commands import PROTOCOL_VERSION
 from flaskd_ctl.endpoint import place_for, state_dirs
 from flaskd_ctl.protocol import Actor, RequestsResult, ShutdownResult, StateResult, StatusResult
@@ -67,6 +68,7 @@ class Server:
         self.bus = Bus()
         self.version = importlib.metadata.version("flaskd")
         self._process_exits = process_exits
+        self._mailbox: Mailbox[owner.Ask | None] = Mailbox()
         self._owner: owner.Owner | None = None
         self._unwatch: Callable[[], None] = lambda: None
         self._ledger: Ledger
@@ -224,6 +226,7 @@ class Server:
         self._started = time.time()
         settings = self.settings
         with contextlib.ExitStack() as stack:
+            stack.enter_context(self._mailbox)
             claim = None
             if settings.control:
                 claim = stack.enter_context(
@@ -242,12 +245,12 @@ class Server:
                 stack.callback(self._listeners[-1].close)
             self._serve_http()
             stack.callback(self._engine.deafen)
-            self._running().move(Event.READY)
             if claim is not None:
                 self._control = ControlServer(claim, self)
                 self._control.start()
                 stack.callback(self._control.stop)
                 claim.publish(self._facts())
+            self._running().move(Event.READY)  # the last: who is told so can use all of it
             self._resources = stack.pop_all()
 
     def _serve_http(self) -> None:
@@ -270,6 +273,7 @@ class Server:
             app = with_shutdown_hook(app, self._hooked)
         self._ledger = Ledger(app, lambda: self._running().changed())
         self._owner = owner.Owner(
+            mailbox=self._mailbox,
             engine=self._engine,
             ledger=self._ledger,
             listeners=self._listeners,
@@ -294,7 +298,8 @@ class Server:
         if self._stop_early is not None:
             self._shutdown(self._stop_early, grace=None)
         try:
-            result = running.run()
+            with signals.waking(self._mailbox.wake_descriptor()):
+                result = running.run()
             self._record(result)
         except BaseException as error:  # the thread's outer edge: whoever waits is told
             self._stopped.set_exception(error)

@@ -32,3 +32,16 @@ def stopping(stop: Callable[[str, bool], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def waking(descriptor: int) -> Iterator[None]:
+    """Write a byte to `descriptor` for each signal, so that whoever waits on its other end runs the handler at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)

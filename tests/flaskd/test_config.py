@@ -1,0 +1,73 @@
+"""Settings: option > environment > file > default, each with its source; a bad one is a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from flaskd.config import FIELDS, resolve, settings_from
+from flaskd.errors import ConfigError
+
+
+def test_the_nearest_source_wins(tmp_path: Path) -> None:
+    """Option, environment, flaskd.toml, pyproject.toml, default: in this order, and the source is told."""
+    (tmp_path / "pyproject.toml").write_text(
+        "[tool.flaskd]\ngrace = 1\nlinger = 1\nbacklog = 1\nthreads = 1\n"
+    )
+    (tmp_path / "flaskd.toml").write_text("grace = 2\nlinger = 2\nbacklog = 2\n")
+    environ = {"FLASKD_GRACE": "3", "FLASKD_LINGER": "3"}
+
+    found = resolve({"grace": "4"}, environ=environ, directory=str(tmp_path))
+
+    assert found["grace"] == (4.0, "--grace")
+    assert found["linger"] == (3.0, "FLASKD_LINGER")
+    assert found["backlog"] == (2, "flaskd.toml")
+    assert found["threads"] == (1, "pyproject.toml [tool.flaskd]")
+    assert found["control"] == (True, "default")
+    assert settings_from(found).grace == 4.0
+
+
+def test_lists_and_flags_are_read_from_text(tmp_path: Path) -> None:
+    """The environment has only text."""
+    environ = {"FLASKD_BIND": "127.0.0.1:1, unix:/x", "FLASKD_ACCESS_LOG": "true", "FLASKD_CONTROL": "0"}
+    found = resolve({}, environ=environ, directory=str(tmp_path))
+    assert found["bind"].value == ("127.0.0.1:1", "unix:/x")
+    assert found["access_log"].value is True
+    assert found["control"].value is False
+
+
+def test_keys_may_be_written_with_hyphens(tmp_path: Path) -> None:
+    """As the options are."""
+    (tmp_path / "flaskd.toml").write_text("head-timeout = 7\n")
+    assert resolve({}, environ={}, directory=str(tmp_path))["head_timeout"].value == 7.0
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "toml", "said"),
+    [
+        ({"threads": "0"}, {}, "", "--threads: threads cannot be '0'"),
+        ({"engine": "apache"}, {}, "", "--engine: engine cannot be 'apache'"),
+        ({}, {"FLASKD_GRACE": "soon"}, "", "FLASKD_GRACE: grace cannot be 'soon'"),
+        ({}, {}, "grace = -1", "flaskd.toml: grace cannot be -1"),
+        ({}, {}, "speed = 9", "flaskd.toml: there is no setting 'speed'"),
+        ({}, {}, "grace = = 1", "cannot read flaskd.toml"),
+    ],
+)
+def test_a_bad_value_names_setting_value_and_source(
+    options: dict[str, str], environ: dict[str, str], toml: str, said: str, tmp_path: Path
+) -> None:
+    """The sentence says what to look at."""
+    (tmp_path / "flaskd.toml").write_text(toml)
+    with pytest.raises(ConfigError) as caught:
+        resolve(options, environ=environ, directory=str(tmp_path))
+    assert said in str(caught.value)
+
+
+def test_a_configuration_file_that_is_named_must_exist(tmp_path: Path) -> None:
+    """Silence would serve with other settings than asked for."""
+    with pytest.raises(ConfigError, match="no configuration file"):
+        resolve({}, environ={}, directory=str(tmp_path), file="absent.toml")
+
+
+def test_every_setting_has_a_description() -> None:
+    """Help, docs and `config` are derived from it."""
+    assert all(field.type.__metadata__[-1].description for field in FIELDS.values())
