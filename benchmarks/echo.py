@@ -17,9 +17,9 @@ def echo_stream(listener: socket.socket) -> None:
     """Send each line of one connection back, then accept the next."""
     while True:
         connection, _ = listener.accept()
-        with connection, connection.makefile("rwb", buffering=0) as stream:
-            while line := stream.readline():
-                stream.write(line)
+        with connection, connection.makefile("rb") as lines:
+            while line := lines.readline():
+                connection.sendall(line)
 
 
 def main() -> None:

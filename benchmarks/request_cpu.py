@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable
 
 from benchmarks import procfs
-from benchmarks.contenders import FLASKD, GUNICORN, WERKZEUG, Running, flaskd, serving
+from benchmarks.contenders import FLASKD, GUNICORN, WERKZEUG, Contender, Running, flaskd, serving
 from benchmarks.side_by_side import Figure, interleave, main, missing, ratio
 from benchmarks.timing import WRK, wrk
 
@@ -28,45 +28,25 @@ def measure(quick: bool) -> list[Figure]:
     with contextlib.ExitStack() as stack:
         servers = {each.name: stack.enter_context(serving(each, APP)) for each in contenders}
         cpu = interleave({name: _work(server, seconds) for name, server in servers.items()}, rounds)
-    engine = cpu[WERKZEUG.name]
-    unit = "s"
+
+    def figure(what: str, ours: Contender, theirs: Contender, *, goal: float | None = None) -> Figure:
+        return ratio(
+            f"{WHAT}, {what}",
+            ours=cpu[ours.name],
+            theirs=cpu[theirs.name],
+            against=theirs.name,
+            goal=goal,
+            unit="s",
+        )
+
     figures = [
-        ratio(
-            f"{WHAT}, control plane, ledger and access log off",
-            ours=cpu[BARE.name],
-            theirs=engine,
-            against="the bare Werkzeug engine",
-            goal=1.03,
-            unit=unit,
-        ),
-        ratio(
-            f"{WHAT}, control plane and ledger on",
-            ours=cpu[FLASKD.name],
-            theirs=engine,
-            against="the bare Werkzeug engine",
-            goal=None,
-            unit=unit,
-        ),
-        ratio(
-            f"{WHAT}, all on",
-            ours=cpu[ALL_ON.name],
-            theirs=engine,
-            against="the bare Werkzeug engine",
-            goal=None,
-            unit=unit,
-        ),
+        figure("control plane, ledger and access log off", BARE, WERKZEUG, goal=1.03),
+        figure("control plane and ledger on", FLASKD, WERKZEUG),
+        figure("control plane, ledger and access log on", ALL_ON, WERKZEUG),
+        figure("control plane and ledger on", FLASKD, BARE),
     ]
     if GUNICORN.name in cpu:
-        figures.append(
-            ratio(
-                f"{WHAT}, control plane and ledger on",
-                ours=cpu[FLASKD.name],
-                theirs=cpu[GUNICORN.name],
-                against=GUNICORN.name,
-                goal=None,
-                unit=unit,
-            )
-        )
+        figures.append(figure("control plane and ledger on", FLASKD, GUNICORN))
     return figures
 
 
