@@ -9,6 +9,7 @@ connection; a shutdown that has begun goes on in the daemon.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
@@ -272,9 +273,10 @@ class AsyncClient:
                     raise await asyncio.to_thread(unexplained, error, target, departure) from None
                 if not wait:
                     return heard.result
-                session.connection.close()
                 patience.extend(time.monotonic(), 0)
-                if await _gone(departure, process_exits=exits(heard.result), deadline=patience.deadline):
+                if await _see_gone(
+                    session, departure, process_exits=exits(heard.result), deadline=patience.deadline
+                ):
                     return heard.result
                 raise not_gone(target, departure)
         finally:
@@ -306,9 +308,17 @@ class AsyncClient:
         return Instances(self._runtime_dir).target(self._name, endpoint=self._endpoint)
 
 
-async def _gone(departure: Departure, *, process_exits: bool, deadline: float) -> bool:
-    """Wait as `Departure.wait` does: on the pidfd if there is one, else in a thread."""
+async def _see_gone(
+    session: AsyncSession, departure: Departure, *, process_exits: bool, deadline: float
+) -> bool:
+    """Wait as `session.see_gone` does: on the pidfd if there is one, else for our connection and, in a thread, the socket."""
     pidfd = departure.watches(process_exits=process_exits)
+    if pidfd is None:
+        with contextlib.suppress(EOFError, TimeoutError):
+            async with asyncio.timeout(deadline - time.monotonic()):
+                while True:
+                    await session.connection.receive()
+    session.connection.close()
     if pidfd is None:
         return await asyncio.to_thread(departure.wait_for_socket, deadline=deadline)
     loop = asyncio.get_running_loop()

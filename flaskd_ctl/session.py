@@ -7,6 +7,7 @@ gone.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -112,6 +113,12 @@ class Session:
                 if is_last(heard.event):
                     return
 
+    def until_end(self, *, deadline: float) -> None:
+        """Wait until the peer ends the connection, whatever it says until then, or until the deadline."""
+        with contextlib.suppress(EOFError, TimeoutError):
+            while True:
+                self.connection.receive(deadline=deadline)
+
     def _timed_out(self, patience: Patience) -> TimedOut:
         return timed_out(self.target, self._method, patience.spent(time.monotonic()), self.connection.pid)
 
@@ -156,11 +163,22 @@ def stop(
             raise unexplained(error, target, departure) from None
         if result is None or not wait:
             return result
-        session.connection.close()
         patience.extend(time.monotonic(), 0)
-        if departure.wait(process_exits=exits(result), deadline=patience.deadline):
+        if see_gone(session, departure, process_exits=exits(result), deadline=patience.deadline):
             return result
         raise not_gone(target, departure)
+
+
+def see_gone(session: Session, departure: Departure, *, process_exits: bool, deadline: float) -> bool:
+    """Wait for the end: of the process by its descriptor, else of our connection and then of the socket.
+
+    The connection goes first since a daemon ends those that it has together with its listener; a new one, made only to see
+    whether somebody still listens, could be the one that it accepts last.
+    """
+    if departure.watches(process_exits=process_exits) is None:
+        session.until_end(deadline=deadline)
+    session.connection.close()
+    return departure.wait(process_exits=process_exits, deadline=deadline)
 
 
 def _hear_end(

@@ -14,7 +14,7 @@ from flaskd_ctl.conversation import Patience
 from flaskd_ctl.departure import Departure
 from flaskd_ctl.errors import ConnectionLost, NotRunning, TimedOut
 from flaskd_ctl.instances import Target
-from flaskd_ctl.session import FIRST_WORD, Session, ask, exits
+from flaskd_ctl.session import FIRST_WORD, Session, ask, exits, see_gone
 
 RECHECK: Final = 0.1
 """Seconds between two looks for an instance that is not there yet."""
@@ -86,8 +86,7 @@ class Vigil:
             ):
                 status = session.call("status", patience=patience)
                 self._seen = str(status.get("state"))
-                session.connection.close()
-                if departure.wait(process_exits=exits(status), deadline=self._deadline):
+                if see_gone(session, departure, process_exits=exits(status), deadline=self._deadline):
                     return status
         except (NotRunning, ConnectionLost):
             return {}
