@@ -146,6 +146,8 @@ class Instances:
             return Target(live[0].name, live[0].endpoint)
         if live:
             names = sorted(found.name for found in live)
+            if len(set(names)) < len(names):  # one name in two directories: the nearest would have it
+                names = sorted(found.place.directory for found in live)
             raise Ambiguous(
                 f"{len(live)} instances run: {', '.join(names)}",
                 hint="choose one with --name",

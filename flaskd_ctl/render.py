@@ -30,7 +30,7 @@ COLOURS: Final = {
 
 def as_json(result: Any) -> str:
     """Write one line of JSON."""
-    return json.dumps(result, separators=(", ", ": "), ensure_ascii=False)
+    return json.dumps(result)
 
 
 def as_text(method: str, result: dict[str, Any], *, colour: bool = False) -> str:

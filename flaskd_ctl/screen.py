@@ -37,7 +37,7 @@ class Screen:
         self.clear()
         line = render.as_json(result) if self.json else text
         try:
-            sys.stdout.write(line + "\n")
+            sys.stdout.write(_encodable(line, sys.stdout) + "\n")
             sys.stdout.flush()
         except BrokenPipeError:
             # The interpreter flushes stdout once more at exit: let that go nowhere.
@@ -86,6 +86,12 @@ def _next_step(hint: str) -> str:
     return f". {hint[0].upper()}{render.printable(hint[1:])}." if hint else ""
 
 
+def _encodable(text: str, stream: TextIO) -> str:
+    """Escape what the stream's encoding does not have: a name from elsewhere is no reason to fail."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
 def _is_terminal(stream: TextIO | None) -> bool:
     try:
         return stream is not None and stream.isatty()
@@ -96,7 +102,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 def _write(stream: TextIO | None, text: str) -> None:
     try:
         if stream is not None:
-            stream.write(text)
+            stream.write(_encodable(text, stream))
             stream.flush()
     except (OSError, ValueError):
         pass  # nobody can be told that nobody can be told

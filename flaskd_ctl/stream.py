@@ -11,6 +11,7 @@ socket instead.
 from __future__ import annotations
 
 import socket
+import struct
 import sys
 import time
 from collections import deque
@@ -127,9 +128,8 @@ def peer_pid(link: socket.socket) -> int | None:
 
 
 def _timeval(seconds: float) -> bytes:
-    """Pack a struct timeval as setsockopt(2) wants it: two longs on the 64-bit platforms that we know.
+    """Pack a struct timeval as setsockopt(2) wants it: two longs.
 
-    macOS has a 32-bit tv_usec padded to 64, which is the same on a little-endian machine.
+    macOS has a 32-bit tv_usec and padding in the second one, which is the same on a little-endian machine.
     """
-    whole, micros = int(seconds), int(seconds % 1 * 1e6)
-    return whole.to_bytes(8, sys.byteorder) + micros.to_bytes(8, sys.byteorder)
+    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))

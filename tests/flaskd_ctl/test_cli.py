@@ -566,6 +566,22 @@ def test_a_path_from_outside_cannot_steer_the_terminal(fake: Fake, ctl: Ctl) -> 
     assert "\x1b" not in out
 
 
+def test_an_encoding_without_the_characters_is_no_reason_to_fail(
+    fake: Fake, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = golden("requests")["requests"][0] | {"path": "/caf\u00e9/\udc80"}
+    fake.on("requests", lambda call: call.reply({"requests": [one]}))
+    latin = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", latin)
+
+    assert ctl("requests").code == 0
+    assert ctl("requests", "--json").code == 0
+
+    text, data = latin.buffer.getvalue().decode().split("[", 1)
+    assert "/caf\\xe9/\\udc80" in text
+    assert json.loads("[" + data[: data.rindex("]") + 1])[0]["path"] == one["path"]
+
+
 def test_ctrl_c_is_130(ctl: Ctl, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

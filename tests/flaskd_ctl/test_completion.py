@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.flaskd_ctl.conftest import Ctl, StartFake
+from tests.needs import requires
 
 SHELLS = {"bash": "complete -o nosort -F", "zsh": "#compdef flaskd_ctl", "fish": "complete --no-files"}
 
@@ -18,6 +19,24 @@ def test_the_script_is_printed(ctl: Ctl, shell: str) -> None:
     assert (code, err) == (0, "")
     assert SHELLS[shell] in out
     assert "_FLASKD_CTL_COMPLETE" in out
+
+
+@requires("bash")
+def test_a_real_bash_completes(start_fake: StartFake) -> None:
+    start_fake("shop")
+    script = """
+        eval "$(flaskd_ctl completion bash)"
+        COMP_WORDS=(flaskd_ctl shutdown --name s) COMP_CWORD=3
+        _flaskd_ctl_completion flaskd_ctl
+        echo "${COMPREPLY[@]}"
+    """
+    environ = {**os.environ, "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])}
+
+    ran = subprocess.run(
+        ["bash", "-ec", script], env=environ, capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert (ran.stdout, ran.stderr) == ("shop\n", "")
 
 
 @pytest.mark.parametrize("shell", SHELLS)
