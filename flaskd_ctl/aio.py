@@ -32,7 +32,7 @@ from flaskd_ctl.protocol import (
     StateResult,
     StatusResult,
 )
-from flaskd_ctl.session import FIRST_WORD, exits, is_last, lost, not_gone, slack, timed_out, unexplained
+from flaskd_ctl.session import FIRST_WORD, after_loss, exits, is_last, lost, not_gone, slack, timed_out
 
 T = TypeVar("T")
 
@@ -270,7 +270,7 @@ class AsyncClient:
                         if not wait:
                             return None
                 except ConnectionLost as error:
-                    raise await asyncio.to_thread(unexplained, error, target, departure) from None
+                    return await asyncio.to_thread(after_loss, error, method, target, departure)
                 if not wait:
                     return heard.result
                 patience.extend(time.monotonic(), 0)

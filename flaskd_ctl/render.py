@@ -114,13 +114,14 @@ def event_line(event: dict[str, Any]) -> str:
 def progress_line(event: dict[str, Any]) -> str:
     """Write how far a shutdown is; the deadline is a time of day, which stays true while nothing changes."""
     parts = [f"{printable(event.get('phase', 'stopping'))}: {event.get('in_flight', 0)} in flight"]
-    if event.get("connections"):
-        parts.append(f"{event['connections']} open")
-    if event.get("slowest"):
-        parts.append(f"slowest {request(event['slowest'])}")
+    idle = event.get("connections", 0) - event.get("in_flight", 0)
+    if idle > 0:
+        parts.append(f"{count(idle, 'connection')} without a request")
     left = event.get("deadline_left")
     if isinstance(left, int | float):
         parts.append(f"deadline {clock(float(event.get('at', time.time())) + left)}")
+    if event.get("slowest"):
+        parts.append(f"slowest {request(event['slowest'])}")
     return ", ".join(parts)
 
 

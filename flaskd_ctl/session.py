@@ -15,12 +15,15 @@ from typing import Any, Final, Protocol, Self
 
 from flaskd_ctl.conversation import Conversation, Note, Patience, Refusal, Reply
 from flaskd_ctl.departure import Departure
-from flaskd_ctl.errors import ConnectionLost, ControlError, TimedOut
+from flaskd_ctl.errors import ConnectionLost, TimedOut
 from flaskd_ctl.instances import Target
 from flaskd_ctl.times import span
 
 FIRST_WORD: Final = 10.0
 """Seconds that a daemon has for its first word, unless the caller says otherwise."""
+
+LAST_BREATH: Final = 0.5
+"""Seconds that a process has to end after its connections have."""
 
 OnProgress = Callable[[dict[str, Any]], None]
 
@@ -160,7 +163,7 @@ def stop(
         try:
             result = _hear_end(session, method, params, patience=patience, wait=wait, on_progress=on_progress)
         except ConnectionLost as error:
-            raise unexplained(error, target, departure) from None
+            return after_loss(error, method, target, departure)
         if result is None or not wait:
             return result
         patience.extend(time.monotonic(), 0)
@@ -238,11 +241,18 @@ def lost(target: Target, method: str, detail: str = "") -> ConnectionLost:
     )
 
 
-def unexplained(error: ConnectionLost, target: Target, departure: Departure) -> ControlError:
-    """Make more of a connection lost while the end was awaited, if the process has ended."""
-    if departure.pidfd is None or not departure.wait(process_exits=True, deadline=time.monotonic() + 0.5):
-        return error
-    return ConnectionLost(
+def after_loss(error: ConnectionLost, method: str, target: Target, departure: Departure) -> dict[str, Any]:
+    """Make the best of a connection lost while the end was awaited: if the process has ended, that is all `kill` wanted.
+
+    A shutdown of which nobody told how it went is no success: raises ConnectionLost, saying what is known.
+    """
+    if departure.pidfd is None or not departure.wait(
+        process_exits=True, deadline=time.monotonic() + LAST_BREATH
+    ):
+        raise error
+    if method == "kill":
+        return {"pid": departure.pid, "process_exits": True}
+    raise ConnectionLost(
         f"{target.name} (pid {departure.pid}) ended before it said how: requests may have been cut",
         hint="see its log",
     )

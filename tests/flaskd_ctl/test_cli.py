@@ -532,12 +532,12 @@ def test_progress_is_shown_on_a_terminal(fake: Fake, ctl: Ctl, monkeypatch: pyte
     """In flight, the slowest, the deadline; gone when it is over."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr("os.get_terminal_size", lambda *_: os.terminal_size((200, 24)))
 
     ctl("shutdown")
 
     shown = terminal.getvalue()
-    assert f"shop: {PROGRESS['phase']}: 1 in flight, 1 open, slowest GET /delay/3 (1.5 s), deadline " in shown
+    assert f"shop: {PROGRESS['phase']}: 1 in flight, deadline " in shown
+    assert ", slowest GET /delay/3" in shown
     assert shown.endswith("\r\x1b[K")
 
 

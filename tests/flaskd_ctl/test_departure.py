@@ -131,6 +131,17 @@ def test_a_process_that_dies_without_a_word_is_told_as_such(
             stopped.result(PATIENCE)
 
 
+def test_a_kill_needs_no_word_when_the_process_is_gone(
+    start_child: StartChild, pool: ThreadPoolExecutor
+) -> None:
+    with start_child("mute") as child:
+        killed = pool.submit(lambda: Client("shop").kill())
+        child.hear("kill")
+        child.end()
+
+        assert killed.result(PATIENCE).pid == child.process.pid
+
+
 def test_waiting_for_stopped_waits_for_the_process(start_child: StartChild, pool: ThreadPoolExecutor) -> None:
     with start_child() as child:
         waited = pool.submit(Vigil(lambda: Client("shop")._target(), "stopped", timeout=PATIENCE).keep)
