@@ -23,7 +23,7 @@ def measure(quick: bool) -> list[Figure]:
     """Put each server under load in turns."""
     if WRK is None:
         return [missing(WHAT, WERKZEUG.name, "wrk is not installed")]
-    seconds, rounds = (1.0, 2) if quick else (3.0, 10)
+    seconds, rounds = (1.0, 2) if quick else (1.5, 20)
     contenders = [BARE, FLASKD, ALL_ON, WERKZEUG, *([GUNICORN] if GUNICORN.installed and not quick else [])]
     with contextlib.ExitStack() as stack:
         servers = {each.name: stack.enter_context(serving(each, APP)) for each in contenders}
