@@ -7,6 +7,7 @@ MOST_PEERS the one that has been idle longest has to go.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Final, cast
 
@@ -33,6 +34,7 @@ class PlainPeer(asyncio.Protocol):
         self._peers = peers
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
+        self._lines: deque[bytes] = deque()
         self._line_timer: asyncio.TimerHandle | None = None
         self._writable = asyncio.Event()
         self._writable.set()
@@ -75,9 +77,8 @@ class PlainPeer(asyncio.Protocol):
         self._stop_line_timer()
         if rest:
             self._line_timer = self._loop.call_later(LINE_TIME, self._too_slow)
-        for line in lines:
-            if line.strip():
-                self.spawn(self._answer(bytes(line)))
+        self._lines.extend(bytes(line) for line in lines if line.strip())
+        self._begin()
 
     def eof_received(self) -> bool:
         """Answer what was asked, a last line without its newline included, then close."""
@@ -107,12 +108,10 @@ class PlainPeer(asyncio.Protocol):
         return True
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` as long as the connection lives; stop reading while too much runs."""
+        """Run `work` as long as the connection lives."""
         task = self._loop.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self._ended)
-        if len(self.tasks) >= MOST_AT_ONCE and not self._transport.is_closing():
-            self._transport.pause_reading()
 
     def close(self) -> None:
         """Close when what has been written is sent."""
@@ -127,14 +126,22 @@ class PlainPeer(asyncio.Protocol):
         if reply is not None and not self._transport.is_closing():
             await self.send(reply)
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        self.tasks.discard(task)
+    def _begin(self) -> None:
+        """Carry out as many lines as may be under way, and read on only when none is left waiting."""
+        while self._lines and len(self.tasks) < MOST_AT_ONCE:
+            self.spawn(self._answer(self._lines.popleft()))
         if self._transport.is_closing():
             return
-        if self._eof and not self.tasks:
-            self._transport.close()
-        elif len(self.tasks) < MOST_AT_ONCE:
+        if self._lines:
+            self._transport.pause_reading()
+        else:
             self._transport.resume_reading()
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self.tasks.discard(task)
+        self._begin()
+        if self._eof and not self.tasks and not self._transport.is_closing():
+            self._transport.close()
 
     def _evict(self) -> bool:
         idle = [other for other in self._peers if not other.tasks]

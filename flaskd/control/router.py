@@ -73,22 +73,24 @@ class Router:
         while True:
             await self._slots.acquire()
             frames = await self._socket.recv_multipart(copy=False)
-            self._slots.release()
-            envelope = [frame.bytes for frame in frames[:-1]]
-            caller = peer.of_address(_peer_address(frames[-1]))
-            asker = ZmqPeer(self, caller, envelope)
-            if len(envelope) not in {1, 2} or (len(envelope) == 2 and envelope[1] != b""):
-                error = errors.InvalidRequest(f"a request is one frame, this had {len(frames) - 1}")
-                asker.envelope = envelope[:1]
-                self.spawn(asker.reply(failure(None, error)))
-            else:
-                self.spawn(self._answer(asker, frames[-1].bytes))
+            asker = ZmqPeer(
+                self, peer.of_address(_peer_address(frames[-1])), [frame.bytes for frame in frames[:-1]]
+            )
+            self.spawn(self._answer(asker, frames[-1].bytes))
+            await asyncio.sleep(0)  # a flood is always readable: without this nobody else would have a turn
 
     async def _answer(self, asker: "ZmqPeer", message: bytes) -> None:
-        async with self._slots:
-            reply = await self._registry.answer(message, asker)
+        try:
+            if len(asker.envelope) == 1 or asker.envelope[1:] == [b""]:
+                reply = await self._registry.answer(message, asker)
+            else:
+                error = errors.InvalidRequest(f"a request is one frame, this had {len(asker.envelope)}")
+                asker.envelope, reply = asker.envelope[:1], failure(None, error)
+        finally:
+            self._slots.release()
         if reply is not None:
-            await asker.reply(reply)
+            with contextlib.suppress(ConnectionError):  # the asker left
+                await asker.send(reply)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` beside the receiving."""
@@ -122,11 +124,6 @@ class ZmqPeer:
     async def send(self, message: bytes) -> bool:
         """Send one message."""
         return await self._router.send([*self.envelope, message])
-
-    async def reply(self, message: bytes) -> None:
-        """Send the reply, if anybody is there to take it."""
-        with contextlib.suppress(ConnectionError):  # the asker left
-            await self.send(message)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work`; ZeroMQ tells of a peer that left when something is sent to it."""

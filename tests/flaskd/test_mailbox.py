@@ -42,16 +42,16 @@ def test_waiting_ends_with_the_time() -> None:
 
 def test_a_signal_is_read_at_once_however_the_reader_waits() -> None:
     """A handler's letter is read though the signal came from another thread while the reader waited."""
-    with Mailbox[str]() as mailbox:
-        with (
-            signals.stopping(lambda name, again: mailbox.put(name)),
-            signals.waking(mailbox.wake_descriptor()),
-        ):
-            for _ in range(200):
-                thread = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGTERM))
-                thread.start()
-                letter = None
-                while letter is None:
-                    letter = mailbox.get(WAIT)
-                assert letter == "SIGTERM"
-                thread.join(WAIT)
+    with (
+        Mailbox[str]() as mailbox,
+        signals.stopping(lambda name, again: mailbox.put(name)),
+        signals.waking(mailbox.wake_descriptor()),
+    ):
+        for _ in range(200):
+            thread = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGTERM))
+            thread.start()
+            letter = None
+            while letter is None:
+                letter = mailbox.get(WAIT)
+            assert letter == "SIGTERM"
+            thread.join(WAIT)
