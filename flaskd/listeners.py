@@ -21,6 +21,7 @@ from typing import Final
 
 from flaskd import forks
 from flaskd.errors import BindError
+from flaskd.unix_paths import inode_at, listened_at
 from flaskd_ctl.endpoint import MAX_PATH
 
 LINUX: Final = sys.platform == "linux"
@@ -103,7 +104,7 @@ class Listener:
 
     def _unlink(self) -> None:
         """Remove our path, unless another file stands there by now."""
-        if self._path is not None and _inode(self._path) == self._inode:
+        if self._path is not None and inode_at(self._path) == self._inode:
             os.unlink(self._path)
 
 
@@ -187,20 +188,13 @@ def _clear_stale(path: str, address: str) -> None:
             f"cannot listen on {address}: a file that is not a socket stands there",
             hint="choose another path",
         )
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            if there.st_uid == os.geteuid():
-                os.unlink(path)
-                return
-            raise BindError(
-                f"cannot listen on {address}: a dead socket of uid {there.st_uid} stands there"
-            ) from None
-        except TimeoutError:
-            pass  # its queue is full: somebody listens
-    raise BindError(f"cannot listen on {address}: another process listens there", hint="choose another path")
+    if listened_at(path):
+        raise BindError(
+            f"cannot listen on {address}: another process listens there", hint="choose another path"
+        )
+    if there.st_uid != os.geteuid():
+        raise BindError(f"cannot listen on {address}: a dead socket of uid {there.st_uid} stands there")
+    os.unlink(path)
 
 
 def _refusal(address: str, error: OSError, port: int | None) -> BindError:
@@ -247,10 +241,3 @@ def _url(sock: socket.socket, path: str | None) -> str:
         return f"unix:{path}"
     host, port = sock.getsockname()[:2]
     return f"http://[{host}]:{port}" if sock.family == socket.AF_INET6 else f"http://{host}:{port}"
-
-
-def _inode(path: str) -> int:
-    try:
-        return os.lstat(path).st_ino
-    except OSError:
-        return -1

@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 
 from flaskd import forks
 from flaskd.errors import ClaimError, NameTaken
+from flaskd.unix_paths import inode_at, listened_at
 from flaskd_ctl.endpoint import Place
 
 BACKLOG: Final = 128
@@ -53,7 +54,7 @@ class Claim:
 
     def __exit__(self, *exc: object) -> None:
         for path, inode in self._inodes.items():
-            if _inode(path) == inode:
+            if inode_at(path) == inode:
                 os.unlink(path)
         if hasattr(self, "stream"):
             self.stream.close()
@@ -85,7 +86,7 @@ class Claim:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.bind(path)
-            self._inodes[path] = _inode(path)
+            self._inodes[path] = inode_at(path)
             os.chmod(path, 0o600)  # before listen: nobody can have connected
             sock.listen(BACKLOG)
         except OSError as error:
@@ -152,7 +153,7 @@ def _locked(place: Place) -> int:
                 pid=pid,
                 hint=f"choose another --name, or end it with `flaskd_ctl --name {place.name} shutdown`",
             ) from None
-        if os.fstat(lock).st_ino == _inode(place.lock):
+        if os.fstat(lock).st_ino == inode_at(place.lock):
             os.ftruncate(lock, 0)
             os.pwrite(lock, str(os.getpid()).encode(), 0)
             return lock
@@ -172,23 +173,11 @@ def _clear_stale(path: str) -> None:
             f"{path} is not a socket of ours, it was left alone",
             hint="move it away, or choose another --runtime-dir or --name",
         )
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-        except BlockingIOError:
-            pass  # its queue is full: somebody listens
-    raise ClaimError(f"another program listens at {path}, it was left alone", hint="choose another --name")
-
-
-def _inode(path: str) -> int:
-    try:
-        return os.lstat(path).st_ino
-    except OSError:
-        return -1
+    if listened_at(path):
+        raise ClaimError(
+            f"another program listens at {path}, it was left alone", hint="choose another --name"
+        )
+    os.unlink(path)
 
 
 def _unix_name(descriptor: int) -> str | None:
