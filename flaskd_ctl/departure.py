@@ -8,7 +8,8 @@ There is no such descriptor where the platform has none (macOS), where the pid i
 namespace), and it is no help where the instance lives in a program that goes on (`process_exits` false).
 "Gone" then means that nothing listens any more: connect; if that succeeds, the kernel ends our connection
 when the listener closes, so wait for that and connect again. A socket which a successor has put at the same
-path counts as gone.
+path counts as gone. The `lock` file goes a moment after the sockets and is waited for
+too, so that the name is free when "gone" has been said.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ LOOK_AGAIN: Final = 1.0
 """Seconds for which one connection is trusted to be ended with the listener: one accepted at the very last may be forgotten."""
 
 BREATH: Final = 0.01
-"""Seconds between two connects to a daemon that accepts and closes at once while it is ending."""
+"""Seconds between two looks at a daemon that is just ending."""
 
 
 class Departure:
@@ -37,6 +38,8 @@ class Departure:
         self.path = path
         self.pid = pid
         self._was = _identity(path)
+        self._lock = os.path.join(os.path.dirname(path), "lock")
+        self._lock_was = _identity(self._lock)
         self.pidfd = _pidfd(pid)
 
     def __enter__(self) -> Self:
@@ -69,6 +72,15 @@ class Departure:
 
     def wait_for_socket(self, *, deadline: float) -> bool:
         """Block until nothing, or another instance, listens at the path; False if the deadline is first."""
+        if not self._until_silent(deadline):
+            return False
+        # One that was killed leaves its lock file behind, which the kernel has unlocked: hence a bound.
+        released = min(deadline, time.monotonic() + LOOK_AGAIN)
+        while self._lock_was and _identity(self._lock) == self._lock_was and time.monotonic() < released:
+            time.sleep(BREATH)
+        return True
+
+    def _until_silent(self, deadline: float) -> bool:
         while True:
             if _identity(self.path) != self._was:
                 return True

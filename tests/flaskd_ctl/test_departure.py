@@ -197,3 +197,15 @@ def test_a_pid_that_cannot_be_watched_falls_back_to_the_socket(
         assert not departure.wait(process_exits=True, deadline=time.monotonic() + 0.1)
         fake.die()
         assert departure.wait(process_exits=True, deadline=time.monotonic() + PATIENCE)
+
+
+def test_gone_includes_that_the_name_is_free(fake: Fake) -> None:
+    """The lock goes a moment after the sockets; who starts a successor at once must find it free."""
+    lock = Path(fake.place.lock)
+    lock.touch()
+    with ThreadPoolExecutor() as pool, Departure(fake.path, None) as departure:
+        gone = pool.submit(departure.wait, process_exits=False, deadline=time.monotonic() + PATIENCE)
+        fake.die()
+        lock.unlink()
+        assert gone.result(PATIENCE)
+        assert not lock.exists()

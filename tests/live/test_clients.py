@@ -125,6 +125,15 @@ def test_a_day_in_the_life_of_asyncio(server: Server, shop: Shop, url: str, pool
     assert (result.clean, answer) == (True, b"word")
 
 
+def test_the_name_is_free_when_shutdown_returns(shop: Shop, url: str) -> None:
+    """Also where the program goes on: a successor starts at once."""
+    for _ in range(5):
+        with Server(shop.app, bind="127.0.0.1:0", name="shop"), Client(endpoint=url) as client:
+            client.shutdown()
+            with Server(shop.app, bind="127.0.0.1:0", name="shop"):
+                assert client.ping().name == "shop"
+
+
 def test_events_tell_the_whole_story(server: Server, url: str) -> None:
     with Client(endpoint=url) as client:
         events = client.events()
