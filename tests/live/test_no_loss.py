@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import random
+import signal
 import socket
 from pathlib import Path
 from typing import Literal
@@ -30,17 +31,19 @@ def _plan(mode: Literal["closed", "open"], seed: int) -> Plan:
 def _stop_under_load(start_daemon: StartDaemon, plan: Plan, *args: str) -> Report:
     """Run a daemon, load it, stop it at some moment, and prove that it is gone; return what became of the load.
 
-    By turns the order comes from `flaskd_ctl` and over the wire.
+    By turns the order comes from `flaskd_ctl`, over the wire, and as SIGTERM.
     """
     daemon = start_daemon("httpbin:app", "--threads", str(THREADS), *args, name=f"bin{plan.mode}{plan.seed}")
     with Load(daemon.url, plan) as load:
         load.wait_answered(random.Random(plan.seed).randrange(30, 150))
-        if plan.seed % 2:
+        if plan.seed % 3 == 0:
+            done = shut_down(daemon)
+            assert done.returncode == 0, done.stderr
+        elif plan.seed % 3 == 1:
             with Shutdown(daemon) as shutdown:
                 assert shutdown.result()["clean"]
         else:
-            done = shut_down(daemon)
-            assert done.returncode == 0, done.stderr
+            daemon.process.send_signal(signal.SIGTERM)
         assert daemon.wait() == 0
         report = load.end(tail=0.3)
     assert report.refused > 0, "the load did not outlast the stop"
