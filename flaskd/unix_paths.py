@@ -1,4 +1,4 @@
-"""Two questions about a path at which a Unix socket may stand: does anybody listen, and is it still the same file?"""
+"""Asks of a path at which a Unix socket may stand: does anybody listen, and is it still the same file."""
 
 import os
 import socket

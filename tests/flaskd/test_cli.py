@@ -1,0 +1,110 @@
+"""The `flaskd` command line: what it says, and with which exit code it ends."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from flaskd.cli import main
+from flaskd.config import FIELDS
+from flaskd_ctl.endpoint import MAX_PATH
+
+APP = "import flask\napp = flask.Flask(__name__)\n@app.get('/')\ndef index():\n    return 'hello'\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "cliapp.py").write_text(APP)
+    monkeypatch.chdir(tmp_path)
+    for name in [variable for variable in os.environ if variable.startswith("FLASKD_")]:
+        if name not in {"FLASKD_RUNTIME_DIR", "FLASKD_CI"}:
+            monkeypatch.delenv(name)
+    return tmp_path
+
+
+def flaskd(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def test_config_shows_each_value_and_where_it_came_from(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Option, environment, file, default."""
+    (project / "flaskd.toml").write_text("linger = 2\n")
+    monkeypatch.setenv("FLASKD_GRACE", "7")
+    shown = json.loads(flaskd("config", "cliapp:app", "--threads", "3", "--json").stdout)
+    assert shown.keys() == FIELDS.keys()
+    assert shown["threads"] == {"value": 3, "source": "--threads"}
+    assert shown["grace"] == {"value": 7.0, "source": "FLASKD_GRACE"}
+    assert shown["linger"] == {"value": 2.0, "source": "flaskd.toml"}
+    assert shown["backlog"] == {"value": 2048, "source": "default"}
+    assert shown["name"] == {"value": "cliapp", "source": "the application's name"}
+    lines = flaskd("config").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(FIELDS)
+
+
+def test_check_loads_without_binding_anything(project: Path, runtime_dir: str) -> None:
+    """It says what would be served, where, under which name."""
+    checked = flaskd("check", "cliapp:app")
+    assert checked.exit_code == 0
+    assert "cliapp:app is a Flask application with 2 URL rules" in checked.stdout
+    assert "'cliapp'" in checked.stdout
+    assert os.listdir(runtime_dir) == []
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["absent:app"], 1, "no module 'absent'"),
+        (["cliapp:shop"], 1, "cliapp has no attribute 'shop'"),
+        (["broken:app"], 1, "ZeroDivisionError"),
+        ([], 1, "no application was named"),
+        (["cliapp:app", "--threads", "0"], 1, "--threads"),
+        (["cliapp:app", "--threads", "10000000"], 1, "--threads"),
+        (["cliapp:app", "--name", "a/b"], 1, "cannot name an instance"),
+        (["cliapp:app", "--runtime-dir", "/tmp/" + "x" * MAX_PATH], 1, f"ends at {MAX_PATH}"),
+        (["cliapp:app", "--config", "absent.toml"], 1, "no configuration file absent.toml"),
+        (["cliapp:app", "--speed", "9"], 2, "--speed"),
+    ],
+)
+def test_what_is_wrong_is_a_sentence_and_nothing_is_bound(
+    command: str, arguments: list[str], code: int, said: str, project: Path, runtime_dir: str
+) -> None:
+    """Exit 1, or 2 for a wrong command line; never a traceback."""
+    (project / "broken.py").write_text("1 / 0\n")
+    ended = flaskd(command, *arguments)
+    assert ended.exit_code == code
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+    assert os.listdir(runtime_dir) == []
+
+
+def test_check_shows_the_applications_traceback_when_asked(project: Path) -> None:
+    """The hint of the sentence holds."""
+    (project / "broken.py").write_text("def fail():\n    1 / 0\nfail()\n")
+    ended = flaskd("check", "broken", "--traceback")
+    assert ended.exit_code == 1
+    assert "broken.py" in ended.stderr
+    assert "in fail" in ended.stderr
+
+
+def test_no_permission_for_the_runtime_directory_is_said(project: Path) -> None:
+    """What was tried, and what was seen."""
+    ended = flaskd(
+        "run", "cliapp:app", "--bind", "127.0.0.1:0", "--runtime-dir", "/proc/nothing-can-be-made-here"
+    )
+    assert ended.exit_code == 1
+    assert "cannot make the instance directory" in ended.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["check"], ["config"]])
+def test_help_says_what_it_does_with_an_example(command: list[str]) -> None:
+    """Every setting is an option, with its default and environment name."""
+    shown = flaskd(*command, "--help").stdout
+    if command:
+        assert f"Example: " in shown  # noqa: F541
+        assert all(f"FLASKD_{name.upper()}" in "".join(shown.split()) for name in FIELDS if name != "app")
