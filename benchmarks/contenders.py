@@ -105,6 +105,8 @@ UWSGI: Final = Contender(
     lambda app, _: [
         *(script("uwsgi"), "--home", sys.prefix, "--pythonpath", ROOT, "--module", app),
         *f"--http-socket 127.0.0.1:0 --master --workers 1 --threads {THREADS} --disable-logging".split(),
+        *("--buffer-size", "32768"),  # longer request heads; and it closes each connection without saying so
+        *("--add-header", "Connection: close"),
         *("--hook-master-start", "unix_signal:15 gracefully_kill_them_all"),
     ],
 )
