@@ -1,5 +1,6 @@
 """The process that `flaskd run` is: its descriptor limit at the start, its end in time."""
 
+import gc
 import os
 import resource
 import sys
@@ -37,11 +38,14 @@ def check_descriptors(threads: int, limit: int) -> None:
 
 
 def end_within(seconds: float) -> None:
-    """See that the process ends `seconds` from now, even if a thread of the application would keep it alive.
+    """See that the process ends soon, and in `seconds` at the latest, also if a thread of the application would stay.
 
     The interpreter waits at its end for every thread that is no daemon, without bound; an operator who was told "stopped"
     waits for the process. What is cut short is said on stderr.
     """
+    # The collector's last rounds over all modules are most of the interpreter's end (45 ms of which 37, seen with httpbin):
+    # frozen objects are passed over. Threads are joined, atexit functions and destructors run all the same.
+    gc.freeze()
 
     def end() -> None:
         main = threading.main_thread()

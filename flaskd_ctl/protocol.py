@@ -21,7 +21,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jsonrpc: Literal["2.0"]
     method: str
     params: msgspec.Raw = msgspec.Raw(b"{}")
-    id: int | str | None | msgspec.UnsetType = msgspec.UNSET
+    id: int | str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
