@@ -72,7 +72,6 @@ class Instances:
     def target(self, name: str | None = None, *, endpoint: str | None = None) -> Target:
         """Choose the instance to talk to.
 
-        Raises NotRunning (where was looked, when it last stopped), NotPermitted, Ambiguous, BadPlace.
         Raises NotRunning (saying where was looked, and when it last stopped), NotPermitted, Ambiguous with
         the names, BadPlace.
         """
