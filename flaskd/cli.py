@@ -80,7 +80,7 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
         process.check_descriptors(settings.threads, process.raise_descriptor_limit())
         server = Server(load(settings.app), settings, process_exits=True)
         server.bus.subscribe(lambda event: banner.announce(server, event))
-        server.bus.subscribe(systemd.tell)
+        server.bus.subscribe(lambda event: systemd.tell(event, server.listeners))
         result = server.serve()
     except (FlaskdError, BadPlace) as error:
         _fail(error)

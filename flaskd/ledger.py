@@ -134,7 +134,9 @@ class _Body:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._body
+            # `yield from` would close the body when reading ends early, and `close` then again.
+            for data in self._body:  # noqa: UP028
+                yield data
         except Exception as error:
             self._entry.error = f"{type(error).__name__}: {error}"
             raise

@@ -2,8 +2,12 @@
 
 What Linux offers for closing a listener without resetting anybody (section numbers in docs/no-request-lost.md):
 a classic BPF program on a listening socket sees each segment from its TCP header on (tcp_filter in net/ipv4/tcp_ipv4.c and
-tcp_ipv6.c); dropping SYN without ACK lets handshakes under way complete while no new one begins. The accept queue's length
-is `tcpi_unacked` of TCP_INFO (tcp_get_info in net/ipv4/tcp.c). Handshakes under way are rows in state 03 of /proc/net/tcp.
+tcp_ipv6.c); dropping SYN without ACK lets handshakes under way complete while no new one begins. Linux 6.18 lets only
+CAP_NET_ADMIN attach one to a TCP socket (EPERM). Then IP_MINTTL and IPV6_MINHOPCOUNT do the same for anybody: tcp_v4_rcv
+looks at a listener's min_ttl after it has served handshakes under way, and drops what says less than 255; operating systems
+send 64 or 128. A connection inherits it from its listener, so `welcome` takes it off again; until then its second segment is
+dropped, and comes again 0.2 s later (seen). The accept queue's length is `tcpi_unacked` of TCP_INFO (tcp_get_info in
+net/ipv4/tcp.c). Handshakes under way are rows in state 03 of /proc/net/tcp.
 Elsewhere `turn_away` cannot be done for TCP: a connection that begins between the last accept and the close is lost.
 """
 
@@ -26,6 +30,8 @@ from flaskd_ctl.endpoint import MAX_PATH
 
 LINUX: Final = sys.platform == "linux"
 SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h
+IP_MINTTL: Final = 21  # linux/in.h
+IPV6_MINHOPCOUNT: Final = 73  # linux/in6.h
 SYN_RECV: Final = "03"  # net/tcp_states.h
 QUEUE_OFFSET: Final = 24  # tcpi_unacked in struct tcp_info, linux/tcp.h
 
@@ -81,13 +87,19 @@ class Listener:
         if self._path is not None:
             self._unlink()
         elif LINUX:
-            program = b"".join(struct.pack("=HBBI", *instruction) for instruction in DROP_SYN)
-            buffer = ctypes.create_string_buffer(program)
-            self.socket.setsockopt(
-                socket.SOL_SOCKET,
-                SO_ATTACH_FILTER,
-                struct.pack("HP", len(DROP_SYN), ctypes.addressof(buffer)),
-            )
+            try:
+                self._attach_filter()
+            except PermissionError:
+                _admit_from(self.socket, 255)
+
+    def _attach_filter(self) -> None:
+        program = b"".join(struct.pack("=HBBI", *instruction) for instruction in DROP_SYN)
+        buffer = ctypes.create_string_buffer(program)
+        self.socket.setsockopt(
+            socket.SOL_SOCKET,
+            SO_ATTACH_FILTER,
+            struct.pack("HP", len(DROP_SYN), ctypes.addressof(buffer)),
+        )
 
     def close(self) -> None:
         """Stop listening at once, also where a forked child holds the socket too. Harmless twice."""
@@ -106,6 +118,19 @@ class Listener:
         """Remove our path, unless another file stands there by now."""
         if self._path is not None and inode_at(self._path) == self._inode:
             os.unlink(self._path)
+
+
+def welcome(sock: socket.socket) -> None:
+    """Take off an accepted connection what it may have inherited from a listener that turns new ones away."""
+    if LINUX and sock.family != socket.AF_UNIX and sock.getsockopt(socket.IPPROTO_IP, IP_MINTTL):
+        _admit_from(sock, 0)
+
+
+def _admit_from(sock: socket.socket, hops: int) -> None:
+    """Drop packets whose time to live is below `hops`; a dual-stack socket has both options."""
+    sock.setsockopt(socket.IPPROTO_IP, IP_MINTTL, hops)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MINHOPCOUNT, hops)
 
 
 def bind(address: str, *, backlog: int) -> Listener:

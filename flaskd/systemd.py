@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+from collections.abc import Sequence
 
 from flaskd_ctl.protocol import Event, ProgressEvent, StateEvent
 
@@ -18,16 +19,17 @@ def notify(*lines: str) -> None:
         sock.sendto("\n".join(lines).encode(), address)
 
 
-def tell(event: Event) -> None:
-    """Pass an event on: state changes, and how far a stop is."""
+def tell(event: Event, listeners: Sequence[str]) -> None:
+    """Pass an event on: state changes with what is served where, and how far a stop is."""
+    where = ", ".join(listeners)
     match event:
         case StateEvent(state="running", was="starting"):
-            notify("READY=1", "STATUS=running")
+            notify("READY=1", f"STATUS=running at {where}")
         case StateEvent(state="stopping"):
             notify("STOPPING=1", "STATUS=stopping")
+        case StateEvent(state="stopped"):
+            notify("STATUS=stopped")
         case StateEvent(state=state):
-            notify(f"STATUS={state}")
-        case ProgressEvent():
-            notify(
-                f"STATUS=stopping ({event.phase}), {event.in_flight} in flight, {event.deadline_left:.0f} s left"
-            )
+            notify(f"STATUS={state} at {where}")
+        case ProgressEvent(phase=phase, in_flight=in_flight, deadline_left=left):
+            notify(f"STATUS=stopping ({phase}), {in_flight} in flight, {left:.0f} s left")

@@ -4,6 +4,7 @@ No transport here, and no knowledge of what a command does. Handlers are corouti
 """
 
 import logging
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ def _decode(message: bytes) -> Request:
         hint = 'send one object: jsonrpc "2.0", method, params (an object), id'
         raise errors.InvalidRequest(f"not a JSON-RPC 2.0 request: {_lowered(error)}", hint=hint) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise errors.ParseError(f"not JSON: {_lowered(error)}") from None
+        raise errors.ParseError(f"not JSON: {error}") from None
 
 
 def _params(command: Command, raw: msgspec.Raw) -> Params:
@@ -140,7 +141,8 @@ def _params(command: Command, raw: msgspec.Raw) -> Params:
         return msgspec.json.decode(raw, type=PARAMS[command.name])
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at `$")
-        where = "params" + path.rstrip("`")
+        unknown = re.search(r"unknown field `([^`]*)`", what)
+        where = "params" + path.rstrip("`") + (f".{unknown[1]}" if unknown else "")
         sentence = f"{command.name}: {where}: {_lowered(what)}"
         known = ", ".join(param.name for param in command.params) or "none"
         raise errors.InvalidParams(sentence, hint=f"its parameters: {known}", data={"path": where}) from None

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any, Final
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from flaskd.engines import Activity
+from flaskd.listeners import welcome
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 BLANK: Final = (b"\r\n", b"\n")
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST (socket(7))
@@ -172,6 +173,7 @@ class WerkzeugEngine:
                         break
                 sock, address = front.socket.accept()
                 sock.setblocking(True)
+                welcome(sock)
                 self._hand_over(_Connection(sock, address, front))
         except (BlockingIOError, InterruptedError, ConnectionError):
             pass  # the queue is empty, or the client has left it
@@ -257,6 +259,9 @@ class _Handler(WSGIRequestHandler):
     def parse_request(self) -> bool:
         # http.client reads a head up to a blank line *or the end of the stream*: a client that went away, or was reaped, in
         # the middle of its head would have half a request carried out.
+        if not self.raw_requestline.endswith(b"\n"):
+            self.close_connection = True
+            return False
         body = self.rfile
         head = _Head(body)
         self.rfile = head  # type: ignore[assignment]  # only readline is asked of it
@@ -272,6 +277,11 @@ class _Handler(WSGIRequestHandler):
         self.flaskd.busy = True
         self.connection.settimeout(None)
         return True
+
+    def make_environ(self) -> "WSGIEnvironment":
+        environ = super().make_environ()
+        self.rfile = _Leftover(self.rfile)  # type: ignore[assignment]  # the application keeps the stream itself
+        return environ
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         if self.server.engine.access_log:
@@ -294,6 +304,27 @@ class _Head:
     def readline(self, limit: int = -1) -> bytes:
         self.last = self._stream.readline(limit)
         return self.last
+
+
+class _Leftover:
+    """What Werkzeug reads after the response, to spare the client a reset, without the two ways in which that goes wrong.
+
+    It asks for 10 MB at once, which blocks until they have come or the client closes; and when the client has reset, what is
+    raised keeps it from closing the application's response (werkzeug 3.1, serving.py, `execute`).
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        try:
+            data: bytes = self._stream.read1(size)
+        except OSError:
+            return b""
+        return data
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 def _shut(sock: socket.socket, how: int) -> None:

@@ -129,3 +129,28 @@ def test_requests_are_shown_oldest_first_without_their_query() -> None:
     assert len(shown[1].path) == 512
     for body in (first, second):
         body.close()  # type: ignore[attr-defined]
+
+
+def test_a_body_that_is_not_read_to_its_end_is_closed_once() -> None:
+    """The application's close callbacks run exactly once, whatever ended the reading."""
+
+    class Body:
+        closed = 0
+
+        def __iter__(self) -> Iterator[bytes]:
+            return self
+
+        def __next__(self) -> bytes:
+            return b"x"
+
+        def close(self) -> None:
+            self.closed += 1
+
+    inner = Body()
+    ledger = Ledger(lambda environ, start_response: inner, lambda: None)
+    body = ledger(dict(ENVIRON), lambda *args: lambda data: None)
+    chunks = iter(body)
+    next(chunks)
+    del chunks
+    body.close()  # type: ignore[attr-defined]
+    assert inner.closed == 1

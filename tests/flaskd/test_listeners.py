@@ -13,6 +13,7 @@ from flaskd.errors import BindError
 from flaskd.listeners import SO_ATTACH_FILTER, Listener, bind
 from flaskd_ctl.endpoint import MAX_PATH
 from tests.flaskd.conftest import WAIT
+from tests.needs import requires
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the SYN filter is Linux's")
 ADDRESSES = ["127.0.0.1:0", "[::1]:0", "[::]:0"]
@@ -61,10 +62,25 @@ def test_the_real_port_is_told(address: str) -> None:
         listener.close()
 
 
+@pytest.fixture(params=["filter", "hops"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to turn away: with CAP_NET_ADMIN, and without."""
+    if request.param == "filter":
+        if os.geteuid():
+            pytest.skip("attaching a filter to a TCP socket needs CAP_NET_ADMIN")
+        return
+
+    def refuse(listener: Listener) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Listener, "_attach_filter", refuse)
+
+
 @linux
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_turned_away_clients_wait_and_those_before_them_are_served(address: str) -> None:
-    """The SYN filter: connections that exist or are queued go on, a new one gets no answer, after close it is refused."""
+    """By filter or by hops: who is connected or queued goes on, a new one gets no answer, and is refused after the close."""
     listener = bind(address, backlog=8)
     accepted_client, queued_client = client_of(listener), client_of(listener)
     accepted, _ = listener.socket.accept()
@@ -93,6 +109,7 @@ def test_turned_away_clients_wait_and_those_before_them_are_served(address: str)
 
 
 @linux
+@requires("root")
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_a_handshake_under_way_is_seen(address: str) -> None:
     """A client that hears nothing of our SYN+ACK leaves one half open."""
