@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -42,10 +42,11 @@ def start_daemon(runtime_dir: str, tmp_path: Path) -> Iterator[StartDaemon]:
         name: str = "shop",
         cwd: Path | None = None,
         environ: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> Daemon:
         place = Place(os.path.join(runtime_dir, name))
         daemon = spawn(
-            flaskd_run(target, place, *args),
+            [*prefix, *flaskd_run(target, place, *args)],
             place,
             log=tmp_path / f"{name}-{len(daemons)}.log",
             cwd=cwd or tmp_path,

@@ -76,7 +76,10 @@ class Daemon:
 
 
 class StartDaemon(Protocol):
-    """The `start_daemon` fixture: run TARGET, return when it serves, raise with its output if it does not."""
+    """The `start_daemon` fixture: run TARGET, return when it serves, raise with its output if it does not.
+
+    `prefix` is a command that execs the rest of its arguments (setpriv, say).
+    """
 
     def __call__(
         self,
@@ -85,6 +88,7 @@ class StartDaemon(Protocol):
         name: str = "shop",
         cwd: Path | None = None,
         environ: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> Daemon: ...
 
 

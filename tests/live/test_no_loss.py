@@ -4,6 +4,7 @@ import concurrent.futures
 import random
 import signal
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ from tests.live.exchange import Plan
 from tests.live.load import Load
 from tests.live.outcome import Report
 from tests.live.stopping import Shutdown, shut_down
+from tests.needs import requires
 
 pytestmark = pytest.mark.live
 
@@ -28,12 +30,14 @@ def _plan(mode: Literal["closed", "open"], seed: int) -> Plan:
     return Plan(mode=mode, clients=(12, 24)[seed // 2 % 2], rate=(50, 100)[seed // 2 % 2], seed=seed)
 
 
-def _stop_under_load(start_daemon: StartDaemon, plan: Plan, *args: str) -> Report:
+def _stop_under_load(start_daemon: StartDaemon, plan: Plan, *args: str, prefix: Sequence[str] = ()) -> Report:
     """Run a daemon, load it, stop it at some moment, and prove that it is gone; return what became of the load.
 
     By turns the order comes from `flaskd_ctl`, over the wire, and as SIGTERM.
     """
-    daemon = start_daemon("httpbin:app", "--threads", str(THREADS), *args, name=f"bin{plan.mode}{plan.seed}")
+    daemon = start_daemon(
+        "httpbin:app", "--threads", str(THREADS), *args, name=f"bin{plan.mode}{plan.seed}", prefix=prefix
+    )
     with Load(daemon.url, plan) as load:
         load.wait_answered(random.Random(plan.seed).randrange(30, 150))
         if plan.seed % 3 == 0:
@@ -89,6 +93,21 @@ def test_other_listeners_lose_nothing_either(
     address = f"unix:{tmp_path}/http" if bind.startswith("unix:") else bind
     reports = [
         _stop_under_load(start_daemon, _plan(mode, seed), "--bind", address) for seed in (100, 101, 102)
+    ]
+    assert [report.lost for report in reports] == [[], [], []]
+    assert [report.races for report in reports] == [[], [], []]
+
+
+@requires("root", "setpriv")
+@pytest.mark.parametrize("mode", MODES)
+def test_a_daemon_without_privilege_loses_nothing_either(
+    start_daemon: StartDaemon, mode: Literal["closed", "open"]
+) -> None:
+    """Where the kernel lets only CAP_NET_ADMIN attach the SYN filter, the bound on hops takes its place."""
+    unprivileged = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"]
+    reports = [
+        _stop_under_load(start_daemon, _plan(mode, seed), "--bind", address, prefix=unprivileged)
+        for seed, address in ((200, "127.0.0.1:0"), (201, "127.0.0.1:0"), (202, "[::1]:0"))
     ]
     assert [report.lost for report in reports] == [[], [], []]
     assert [report.races for report in reports] == [[], [], []]
