@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from benchmarks import procfs
+from benchmarks.timing import ENVIRON, command_seconds
 
 ROOT: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 THREADS: Final = "8"
@@ -135,12 +136,12 @@ class Running:
     @property
     def ctl(self) -> list[str]:
         """The beginning of a `flaskd_ctl` command for it."""
-        return [script("flaskd_ctl"), "--endpoint", f"unix://{self.control_socket}"]
+        return [script("flaskd_ctl"), "--endpoint", f"unix://{self.control_socket}", "--timeout", "60"]
 
     def begin_stop(self) -> None:
         """Ask for a graceful stop."""
         if self.contender.stop is None:
-            subprocess.run([*self.ctl, "shutdown"], check=True, capture_output=True, timeout=PATIENCE)
+            command_seconds([*self.ctl, "shutdown"])
         else:
             self.process.send_signal(self.contender.stop)
 
@@ -167,7 +168,7 @@ def serving(contender: Contender, app: str) -> Iterator[Running]:
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
                 env={
-                    **os.environ,
+                    **ENVIRON,
                     "BENCHMARK_APP": app,
                     "XDG_STATE_HOME": directory,
                     "PYTHONWARNINGS": "ignore",

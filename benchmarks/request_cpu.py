@@ -23,7 +23,7 @@ def measure(quick: bool) -> list[Figure]:
     """Put each server under load in turns."""
     if WRK is None:
         return [missing(WHAT, WERKZEUG.name, "wrk is not installed")]
-    seconds, rounds = (1.0, 2) if quick else (1.5, 20)
+    seconds, rounds = (1, 2) if quick else (2, 16)
     contenders = [BARE, FLASKD, ALL_ON, WERKZEUG, *([GUNICORN] if GUNICORN.installed and not quick else [])]
     with contextlib.ExitStack() as stack:
         servers = {each.name: stack.enter_context(serving(each, APP)) for each in contenders}
@@ -50,7 +50,7 @@ def measure(quick: bool) -> list[Figure]:
     return figures
 
 
-def _work(server: Running, seconds: float) -> Callable[[], float]:
+def _work(server: Running, seconds: int) -> Callable[[], float]:
     def once() -> float:
         pids = server.pids
         before = procfs.cpu_seconds(pids)
