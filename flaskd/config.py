@@ -31,7 +31,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = ("127.0.0.1:8000",)
     name: Annotated[str, Meta(description="Name of the instance; default from the application.")] = ""
     runtime_dir: Annotated[str, Meta(description="Directory that holds the instance's directory.")] = ""
-    engine: Annotated[str, Meta(description="HTTP engine: werkzeug.", pattern="^werkzeug$")] = "werkzeug"
+    engine: Annotated[
+        str, Meta(description="HTTP engine: werkzeug or granian.", pattern="^(werkzeug|granian)$")
+    ] = "werkzeug"
     threads: Annotated[
         int, Meta(ge=1, le=10_000, description="Requests served at once; the rest waits in the queue.")
     ] = 16
@@ -127,7 +129,7 @@ def _tables(directory: str, file: str | None) -> list[tuple[str, dict[str, Any]]
         try:
             with open(path, "rb") as opened:
                 table = tomllib.load(opened)
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:  # no TOML, or no UTF-8
             raise ConfigError(f"cannot read {name}: {error}") from None
         if os.path.basename(name) == "pyproject.toml":
             table, name = table.get("tool", {}).get("flaskd", {}), f"{name} [tool.flaskd]"

@@ -20,7 +20,10 @@ from dataclasses import dataclass
 from typing import Final
 
 RECHECK: Final = 0.01
-"""Seconds between looks at half-open handshakes: the kernel tells nobody when one completes or dies."""
+"""Seconds between looks at what nobody tells: half-open handshakes, and the connections of an engine that tells nothing."""
+
+UNTOLD_LINGER: Final = 0.05
+"""Seconds of linger at least, where the engine tells nothing: a request may be on its way from engine to application."""
 
 
 class Phase(enum.Enum):
@@ -67,15 +70,18 @@ class Retreat:
     """One stop, from its request to its end.
 
     `lame_duck`, `grace` and `linger` are seconds. The deadline is `began + lame_duck + grace`; `hasten` moves it nearer, never
-    away. Only the owner touches it.
+    away. `told` says whether the owner hears of it when a connection comes or ends. Only the owner touches it.
     """
 
-    def __init__(self, *, now: float, lame_duck: float, grace: float, linger: float) -> None:
+    def __init__(
+        self, *, now: float, lame_duck: float, grace: float, linger: float, told: bool = True
+    ) -> None:
         self.phase = Phase.LAME_DUCK
         self.began = now
         self.lame_until = now + lame_duck
         self.deadline = now + lame_duck + grace
-        self._linger = linger
+        self._told = told
+        self._linger = linger if told else max(linger, UNTOLD_LINGER)
         self._entered = now  # when the phase began
         self._quiet_since: float | None = None  # since when nothing has been in flight
         self._reaped = now
@@ -87,6 +93,13 @@ class Retreat:
 
     def step(self, sight: Sight) -> Step:
         """Say what to do next, given `sight`. Advances at most one phase a call."""
+        step = self._next(sight)
+        waiting = self.phase not in {Phase.LAME_DUCK, Phase.DONE} and not step.orders
+        if self._told or not waiting or step.look_again is None:
+            return step
+        return Step(look_again=min(step.look_again, sight.now + RECHECK))
+
+    def _next(self, sight: Sight) -> Step:
         if sight.in_flight:
             self._quiet_since = None
         elif self._quiet_since is None:

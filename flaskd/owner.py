@@ -177,7 +177,13 @@ class Owner:
         if self.retreat is None:
             self.move(Event.SHUTDOWN, order.by)
             self._answered_before = self._ledger.finished()
-            self.retreat = Retreat(now=now, lame_duck=order.lame_duck, grace=grace, linger=self._linger)
+            self.retreat = Retreat(
+                now=now,
+                lame_duck=order.lame_duck,
+                grace=grace,
+                linger=self._linger,
+                told=self._engine.tells,
+            )
         else:
             self.retreat.hasten(now=now, lame_duck=order.lame_duck, grace=grace)
         self._stoppers.append((order, joined))

@@ -8,10 +8,8 @@ import threading
 from typing import Final, NoReturn
 
 from flaskd.banner import say
+from flaskd.engines import RESERVE
 from flaskd.errors import ConfigError
-
-RESERVE: Final = 64
-"""Descriptors kept free of HTTP connections: libzmq aborts the process when it cannot accept (EMFILE)."""
 
 KILLED: Final = 137
 """Exit code after `kill`: what a shell shows for SIGKILL."""

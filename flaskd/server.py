@@ -244,6 +244,7 @@ class Server:
                 self._listeners.append(listeners.bind(address, backlog=settings.backlog))
                 stack.callback(self._listeners[-1].close)
             self._serve_http()
+            stack.callback(self._engine.stop)
             stack.callback(self._engine.deafen)
             if claim is not None:
                 self._control = ControlServer(claim, self)
@@ -260,6 +261,7 @@ class Server:
             threads=settings.threads,
             head_timeout=settings.head_timeout,
             access_log=settings.access_log,
+            backlog=settings.backlog,
         )
         self._versions = {
             "flaskd": self.version,

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIApplication
 
-ENGINES: Final = ("werkzeug",)
+ENGINES: Final = ("werkzeug", "granian")
 """The names that `--engine` takes."""
+
+RESERVE: Final = 64
+"""Descriptors kept free of HTTP connections: libzmq aborts the process when it cannot accept (EMFILE)."""
 
 
 class Activity(NamedTuple):
@@ -30,6 +33,9 @@ class Engine(Protocol):
     version: str
     keep_alive: bool
     """Whether a connection may carry a second request; if not, each response says `Connection: close` anyway."""
+
+    tells: bool
+    """Whether `on_change` is called; if not, whoever waits for connections to end looks at `activity` now and then."""
 
     def serve(
         self, app: "WSGIApplication", listeners: "Sequence[socket.socket]", *, on_change: Callable[[], None]
@@ -58,10 +64,16 @@ class Engine(Protocol):
         ...
 
 
-def make_engine(name: str, *, threads: int, head_timeout: float, access_log: bool) -> Engine:
-    """Make the engine called `name`, not yet serving."""
-    if name != "werkzeug":
-        raise ValueError(f"no engine is called {name!r}")
-    from flaskd.engines.werkzeug_engine import WerkzeugEngine
+def make_engine(name: str, *, threads: int, head_timeout: float, access_log: bool, backlog: int) -> Engine:
+    """Make the engine called `name`, not yet serving; raises ConfigError where it is not installed, or not as needed."""
+    if name == "werkzeug":
+        from flaskd.engines.werkzeug_engine import WerkzeugEngine
 
-    return WerkzeugEngine(threads=threads, head_timeout=head_timeout, access_log=access_log)
+        return WerkzeugEngine(threads=threads, head_timeout=head_timeout, access_log=access_log)
+    if name == "granian":
+        from flaskd.engines.granian_engine import GranianEngine
+
+        return GranianEngine(
+            threads=threads, head_timeout=head_timeout, access_log=access_log, backlog=backlog
+        )
+    raise ValueError(f"no engine is called {name!r}")

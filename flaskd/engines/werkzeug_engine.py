@@ -56,6 +56,7 @@ class WerkzeugEngine:
 
     name = "werkzeug"
     keep_alive = False
+    tells = True
 
     def __init__(self, *, threads: int, head_timeout: float, access_log: bool) -> None:
         self.version = importlib.metadata.version("werkzeug")

@@ -1,0 +1,266 @@
+"""granian's HTTP server, written in Rust, in our own process and on our own listeners; how it is started: `granian_private`.
+
+What it does not offer is done from outside, in this order at a stop:
+
+- **Deaf.** granian accepts from a duplicate of the listener. That is taken out of granian's epoll set, then a deaf socket takes
+  its place (dup2): a Unix socket that listens where nobody can connect. Nothing tells granian of connections any more, and an
+  accept(2) finds none. This is right for an edge-triggered loop, as tokio's; another would spin.
+- **Seen.** It tells nothing about its connections. `Sightings` finds them among our descriptors; `tells` is False, so that the
+  owner looks again. What is in the application is counted where granian calls it.
+- **The end.** granian closes idle connections by itself, but leaves one with half a head alone until its timeout. We hang up on
+  those: where nothing is in the application, and twice in a row a connection has nothing unsent and nothing was sent in
+  between, no response is under way.
+"""
+
+import contextlib
+import logging
+import os
+import re
+import resource
+import select
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from flaskd import forks
+from flaskd.engines import RESERVE, Activity, granian_private
+from flaskd.engines.sightings import Sightings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+CONNECTIONS: Final = 1024
+"""Connections accepted at most (granian's "backpressure"), where the descriptors allow; the rest waits in the kernel's queue.
+
+An idle keep-alive client holds one for up to `head_timeout`, so it is far more than `threads`: idle clients keep nobody waiting
+until there are a thousand of them. It is no more than that, since what is accepted and not yet served is lost if the process is
+killed, while what waits in the kernel's queue of a listener that others share is served by them.
+"""
+
+SETTLE: Final = 0.05  # seconds between two looks at the same connection, at the end
+LOST_WORD: Final = 1.0  # seconds that granian gets to say that it is done once nothing is open
+
+log = logging.getLogger("flaskd.http")
+access = logging.getLogger("flaskd.access")
+
+
+class GranianEngine:
+    """See `flaskd.engines.Engine`. At most `threads` requests are in the application at a time.
+
+    A connection that stays silent for `head_timeout` seconds before its request head is complete is closed, also one that is
+    kept alive. `reap` does nothing: silent connections hold no thread, and from outside they look like any other.
+    """
+
+    name = "granian"
+    keep_alive = True
+    tells = False
+
+    def __init__(self, *, threads: int, head_timeout: float, access_log: bool, backlog: int) -> None:
+        self.version = granian_private.probe()
+        self._threads = threads
+        self._head_timeout = head_timeout
+        self._access_log = access_log
+        self._backlog = backlog
+        self._duplicates: list[int] = []  # granian's descriptors: it closes them
+        self._ends: list[Callable[[], None]] = []
+        self._sightings = Sightings([])
+        self._running: dict[int, None] = {}  # the requests in the application; its threads write it
+        self._turns: threading.Semaphore | None = None
+        self._deaf_socket: socket.socket | None = None
+        self._lock = threading.Lock()  # protects _left
+        self._left = 0  # workers that have not said that they are done
+        self._stopping = False
+        self._done = threading.Event()
+        self._on_change: Callable[[], None] = lambda: None
+
+    def serve(
+        self, app: "WSGIApplication", listeners: Sequence[socket.socket], *, on_change: Callable[[], None]
+    ) -> None:
+        """Begin to accept on `listeners`, with one worker for each."""
+        self._on_change = on_change
+        self._sightings = Sightings(listeners)
+        self._deaf_socket = _deaf_socket()
+        if len(listeners) > 1:  # each worker has `threads` of its own; together they may use as many
+            self._turns = threading.Semaphore(self._threads)
+        forks.close_in_children(self)
+        try:
+            self._begin(app, listeners)
+        except BaseException:
+            self.stop()
+            raise
+
+    def descriptors(self) -> list[int]:
+        """Name, for `forks`, granian's duplicates of the listeners, as long as they are listeners."""
+        return [] if self._deaf_socket is None else self._duplicates
+
+    def activity(self) -> Activity:
+        """Count what is open now; until granian has ended, a stop counts at least one."""
+        connections = len(self._sightings.look())
+        ending = self._stopping and not self._done.is_set()
+        return Activity(max(connections, ending), len(self._running))
+
+    def deafen(self) -> None:
+        """Put a deaf socket in the place of each of granian's listeners."""
+        deaf, self._deaf_socket = self._deaf_socket, None
+        if deaf is None:
+            return
+        with deaf:
+            for duplicate in self._duplicates:
+                _unwatch(duplicate)
+                os.dup2(deaf.fileno(), duplicate, inheritable=False)
+
+    def reap(self, older_than: float) -> None:
+        """Do nothing: what waits for a request head cannot be told from what waits for its response."""
+
+    def stop(self) -> None:
+        """Let granian close what is idle and write out the rest, and hang up on what has sent half a head."""
+        self.deafen()
+        if self._stopping or not self._ends:
+            return
+        self._stopping = True
+        for end in self._ends:
+            end()
+        threading.Thread(target=self._see_out, name="flaskd-granian-end", daemon=True).start()
+
+    def cut(self) -> int:
+        """Close each connection; a thread that is in the application goes on until it wants to write.
+
+        Counted are requests in the application and responses unfinished; where all threads are taken, every connection, as
+        each may hold a request that waits for one.
+        """
+        busy = len(self._running)
+        unfinished = busy + self._sightings.unsent()
+        count = self._sightings.shut(socket.SHUT_RDWR)
+        for end in self._ends:
+            end()
+        return count if busy >= self._threads else min(count, unfinished)
+
+    def _begin(self, app: "WSGIApplication", listeners: Sequence[socket.socket]) -> None:
+        for listener in listeners:
+            unix = listener.family == socket.AF_UNIX
+            self._duplicates.append(os.dup(listener.fileno()))
+            self._left += 1
+            end = granian_private.begin(
+                self._duplicates[-1],
+                self._counted(granian_private.wrapped(_local(app) if unix else app)),
+                unix=unix,
+                backlog=self._backlog,
+                threads=self._threads,
+                connections=_bound(self._threads) // len(listeners),
+                head_timeout=self._head_timeout,
+                on_end=self._ended,
+            )
+            self._ends.append(end)
+
+    def _counted(self, run: Callable[[Any, Any], int]) -> Callable[[Any, Any], int]:
+        """Keep count of the requests in the application; write the access log, if any."""
+        running, turns, access_log = self._running, self._turns, self._access_log
+
+        def call(proto: Any, scope: Any) -> int:
+            running[id(proto)] = None
+            try:
+                if turns is None and not access_log:
+                    return run(proto, scope)
+                status = 500
+                with turns or contextlib.nullcontext():
+                    try:
+                        status = run(proto, scope)
+                    finally:
+                        if access_log:
+                            _log_access(scope, status)
+                return status
+            finally:
+                del running[id(proto)]
+
+        return call
+
+    def _ended(self) -> None:
+        """Note that one worker is done; called by granian, on a thread of its own."""
+        with self._lock:
+            self._left -= 1
+            left = self._left
+        if not left:
+            self._done.set()
+            self._on_change()
+
+    def _see_out(self) -> None:
+        """Hang up on what has nothing under way and does not end by itself, until granian is done."""
+        before: dict[int, int] = {}
+        empty_since: float | None = None
+        while not self._done.wait(SETTLE):
+            now = {} if self._running else self._sightings.still()
+            self._sightings.shut(
+                socket.SHUT_RD, {inode: sent for inode, sent in now.items() if before.get(inode) == sent}
+            )
+            before = now
+            if self._running or self._sightings.look():
+                empty_since = None
+            elif empty_since is None:
+                empty_since = time.monotonic()
+            elif time.monotonic() - empty_since > LOST_WORD:
+                log.debug("granian did not say that it is done")
+                self._done.set()
+                self._on_change()
+
+
+def _bound(threads: int) -> int:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return CONNECTIONS if limit == resource.RLIM_INFINITY else max(threads, min(CONNECTIONS, limit - RESERVE))
+
+
+def _deaf_socket() -> socket.socket:
+    """Listen where nobody can connect: at a path that is gone, and was in a directory of ours alone."""
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.setblocking(False)
+        with tempfile.TemporaryDirectory(prefix="flaskd-") as directory:
+            sock.bind(os.path.join(directory, "deaf"))
+            sock.listen()
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _unwatch(descriptor: int) -> None:
+    """Take `descriptor` out of every epoll set of this process (/proc/PID/fdinfo, proc(5)).
+
+    An epoll set knows the open file, not the number, and the file stays open with our listener. dup2 alone would leave it in
+    the set: granian would wake up for each connection that others accept, and, once it has let go of the number, for an event
+    that points to memory that tokio has freed. A kqueue forgets by itself.
+    """
+    if sys.platform != "linux":
+        return
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{name}") != "anon_inode:[eventpoll]":
+                continue
+            with open(f"/proc/self/fdinfo/{name}", encoding="ascii") as lines:
+                watched = [int(match[1]) for line in lines if (match := re.match(r"tfd:\s*(\d+)", line))]
+            if descriptor in watched:
+                with select.epoll.fromfd(os.dup(int(name))) as poller:
+                    poller.unregister(descriptor)
+        except OSError:
+            continue  # closed meanwhile, or a second descriptor of a set that has let go of it already
+
+
+def _local(app: "WSGIApplication") -> "WSGIApplication":
+    """Name a server for URLs where requests come over a Unix socket; clients send their own Host."""
+
+    def named(environ: "WSGIEnvironment", start_response: "StartResponse") -> Any:
+        environ["SERVER_NAME"], environ["SERVER_PORT"] = "localhost", "80"
+        return app(environ, start_response)
+
+    return named
+
+
+def _log_access(scope: Any, status: int) -> None:
+    target = scope["PATH_INFO"] + (f"?{scope['QUERY_STRING']}" if scope["QUERY_STRING"] else "")
+    line = f"{scope['REQUEST_METHOD']} {target} {scope['SERVER_PROTOCOL']}"
+    line = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in line)
+    when = time.strftime("%d/%b/%Y %H:%M:%S")
+    access.info('%s - - [%s] "%s" %s -', scope["REMOTE_ADDR"] or "-", when, line, status)

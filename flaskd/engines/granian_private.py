@@ -1,0 +1,138 @@
+"""What of granian we use that is granian's own affair: all of it here, compared with what is written here before it is used.
+
+granian has no public way to be given a socket. These names and their parameters changed in each of its minor releases so far.
+What has to be known of them (granian 2.8, src/serve.rs and src/net.rs):
+
+- `SocketHolder` becomes the owner of its descriptor, and calls listen(2) again, so it is told the backlog.
+- `serve_mtr`, for Unix sockets `serve_mtr_uds`, returns at once: a runtime thread accepts and speaks HTTP, up to `py_threads`
+  others call the application.
+- `WorkerSignal.set` asks for the end; its callback says that all connections have ended. That word can get lost (a condition
+  variable is waited for without a look at what it is for).
+- For WSGI the event loop is asked for its methods and never run.
+
+HTTP/1 only: over HTTP/2 granian drops `Connection: close` and sends no GOAWAY, so clients could not be asked to leave.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import importlib.metadata
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from flaskd.errors import ConfigError
+
+SUPPORTED: Final = "2.8"
+"""The minor release whose private names are written here; the extra `granian` in pyproject.toml pins it."""
+
+PRIVATE: Final = {
+    "granian._granian:SocketHolder": "fd uds backlog",
+    "granian._granian:WorkerSignal": "",
+    "granian._granian:WorkerSignal.set": "self",
+    "granian._granian:WorkerSignal.add_cb": "self cb",
+    "granian._granian:WSGIWorker": (
+        "worker_id sock ipc threads blocking_threads py_threads py_threads_idle_timeout backpressure http_mode http1_opts "
+        "http2_opts static_files ssl_enabled ssl_cert ssl_key ssl_key_password ssl_protocol_min ssl_ca ssl_crl "
+        "ssl_client_verify metrics"
+    ),
+    "granian._granian:WSGIWorker.serve_mtr": "self callback event_loop signal",
+    "granian._granian:WSGIWorker.serve_mtr_uds": "self callback event_loop signal",
+    "granian.http:HTTP1Settings": "header_read_timeout keep_alive max_buffer_size pipeline_flush",
+    "granian.wsgi:_callback_wrapper": "callback scope_opts access_log_fmt",
+    "granian._futures:_new_cbscheduler": "loop cb impl_asyncio",
+}
+"""Each name we use and the parameters it takes."""
+
+IDLE_THREAD: Final = 30  # seconds until a thread that has nothing to do ends; granian's own default
+
+
+def probe(version: str | None = None) -> str:
+    """Return granian's version; raise ConfigError where it is not installed or its private names are not as written here."""
+    try:
+        version = version or importlib.metadata.version("granian")
+    except importlib.metadata.PackageNotFoundError:
+        raise ConfigError("granian is not installed", hint="pip install 'flaskd[granian]'") from None
+    hint = f"pip install 'flaskd[granian]' (granian {SUPPORTED}), or choose --engine werkzeug"
+    if not version.startswith(f"{SUPPORTED}."):
+        raise ConfigError(
+            f"granian {version} is installed, and {SUPPORTED} is what this engine knows", hint=hint
+        )
+    for name, expected in PRIVATE.items():
+        try:
+            seen = " ".join(inspect.signature(_find(name)).parameters)
+        except (ImportError, AttributeError, ValueError, TypeError) as error:
+            raise ConfigError(f"granian {version} is not as known: no {name} ({error})", hint=hint) from None
+        if seen != expected:
+            raise ConfigError(
+                f"granian {version} is not as known: {name} takes ({seen}), not ({expected})", hint=hint
+            )
+    return version
+
+
+def _find(name: str) -> Any:
+    module, _, path = name.partition(":")
+    found = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def wrapped(app: Any) -> Callable[[Any, Any], int]:
+    """Turn a WSGI application into what granian calls: it takes a protocol and a scope, and returns the status."""
+    call: Callable[[Any, Any], int] = _find("granian.wsgi:_callback_wrapper")(app, {}, None)
+    return call
+
+
+def begin(
+    descriptor: int,
+    call: Callable[[Any, Any], int],
+    *,
+    unix: bool,
+    backlog: int,
+    threads: int,
+    connections: int,
+    head_timeout: float,
+    on_end: Callable[[], None],
+) -> Callable[[], None]:
+    """Serve on the listening socket `descriptor`, which is no longer ours; returns the function that asks for the end.
+
+    At most `connections` are accepted at a time, of which `threads` are in the application. `on_end` is called on a thread of
+    granian's when all have ended.
+    """
+    quiet_log()
+    signal = _find("granian._granian:WorkerSignal")()
+    signal.add_cb(on_end)
+    holder = _find("granian._granian:SocketHolder")(descriptor, unix, backlog)
+    settings = _find("granian.http:HTTP1Settings")(
+        header_read_timeout=max(1, int(head_timeout * 1000)), keep_alive=True
+    )
+    worker = _find("granian._granian:WSGIWorker")(
+        worker_id=1,
+        sock=(None, holder),
+        ipc=None,
+        threads=1,
+        blocking_threads=1,
+        py_threads=threads,
+        py_threads_idle_timeout=IDLE_THREAD,
+        backpressure=connections,
+        http_mode="1",
+        http1_opts=settings,
+        http2_opts=None,
+        static_files=None,
+        metrics=(None, None),
+    )
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        scheduler = _find("granian._futures:_new_cbscheduler")(loop, call, impl_asyncio=True)
+        serve = worker.serve_mtr_uds if unix else worker.serve_mtr
+        serve(scheduler, loop, signal)
+    end: Callable[[], None] = signal.set
+    return end
+
+
+def quiet_log() -> None:
+    """Leave granian's "Started worker-1" out of our output, unless its logger was set up by somebody."""
+    logger = logging.getLogger("_granian")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.WARNING)
