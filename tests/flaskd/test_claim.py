@@ -1,5 +1,6 @@
 """Claiming a place: live ones are not stolen, foreign files not touched, stale ones cleaned without being asked."""
 
+import fcntl
 import json
 import os
 import signal
@@ -209,3 +210,21 @@ def test_instance_json_is_whole_or_absent(place: Place) -> None:
         enough.set()
         reader.join(WAIT)
     assert not enough.is_set() or all(isinstance(facts, dict) for facts in seen)
+
+
+def test_a_lock_that_is_removed_while_it_is_waited_for_is_taken_anew(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its holder may end between our open and our flock: a lock on a file that is gone would keep nobody out."""
+    first, flock, ended = Claim(place), fcntl.flock, []
+    first.__enter__()
+
+    def flock_late(descriptor: int, operation: int) -> None:
+        if not ended:
+            ended.append(True)
+            first.__exit__()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock_late)
+    with Claim(place), pytest.raises(NameTaken), Claim(place):
+        pass

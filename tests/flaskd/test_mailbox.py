@@ -1,6 +1,5 @@
 """The mailbox: nothing is lost, whoever writes, and a signal wakes the reader."""
 
-import os
 import signal
 import threading
 
@@ -41,14 +40,16 @@ def test_waiting_ends_with_the_time() -> None:
 
 
 def test_a_signal_is_read_at_once_however_the_reader_waits() -> None:
-    """A handler's letter is read though the signal came from another thread while the reader waited."""
+    """Also one that the kernel gave to another thread, so that no system call of the reader is interrupted."""
     with (
         Mailbox[str]() as mailbox,
         signals.stopping(lambda name, again: mailbox.put(name)),
         signals.waking(mailbox.wake_descriptor()),
     ):
         for _ in range(200):
-            thread = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGTERM))
+            thread = threading.Thread(
+                target=lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+            )
             thread.start()
             letter = None
             while letter is None:
