@@ -1,5 +1,6 @@
 """What a person sees of an instance's life: a few lines on stderr at its start, one at its end."""
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -45,5 +46,6 @@ def farewell(server: "Server", result: ShutdownResult) -> None:
 
 
 def say(line: str) -> None:
-    """Print one line to stderr, at once."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is where the daemon speaks to people
+    """Print one line to stderr, at once. Where nobody reads any more nothing is said: a stop must not fail for that."""
+    with contextlib.suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is where the daemon speaks to people

@@ -23,7 +23,9 @@ def watch_exceptions(app: Any, ledger: Ledger) -> Callable[[], None]:
         return lambda: None
 
     def noted(sender: flask.Flask, exception: BaseException, **extra: Any) -> None:
-        ledger.blame(flask.request.environ.get("flaskd.request_id", 0), exception)
+        environ = flask.request.environ
+        if environ.get("flaskd.ledger") is ledger:  # another server may serve the same application
+            ledger.blame(environ.get("flaskd.request_id", 0), exception)
 
     flask.got_request_exception.connect(noted, app, weak=False)
     return lambda: flask.got_request_exception.disconnect(noted, app)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from flaskd_ctl.protocol import InFlight, LastError
 
@@ -69,6 +70,7 @@ class Ledger:
         """Serve one request, keeping it in the ledger until its body is closed."""
         entry = Entry(next(self._idents), environ)
         environ["flaskd.request_id"] = entry.ident
+        environ["flaskd.ledger"] = self
         self._entries[entry.ident] = entry
 
         def started(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
@@ -152,7 +154,11 @@ class _Body:
 
 
 def path_of(environ: "WSGIEnvironment") -> str:
-    """Return the decoded path of a request without its query string, shortened if it is absurdly long."""
+    """Return the decoded path of a request without its query string, shortened if it is absurdly long.
+
+    What cannot be printed stays encoded: the path is shown on terminals and in logs, and is whatever the client made up.
+    """
     raw: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     path = raw.encode("latin-1", "replace").decode("utf-8", "replace")  # WSGI strings: PEP 3333
-    return path if len(path) <= LONGEST_PATH else path[: LONGEST_PATH - 1] + "…"
+    path = path if len(path) <= LONGEST_PATH else path[: LONGEST_PATH - 1] + "…"
+    return "".join(char if char.isprintable() else quote(char) for char in path)

@@ -74,13 +74,16 @@ class Listener:
         return int(self.queued())
 
     def half_open(self) -> bool:
-        """Tell whether a handshake with us is under way (Linux; elsewhere False)."""
+        """Tell whether a handshake with us is under way (Linux with /proc; elsewhere False)."""
         if not LINUX or self._path is not None:
             return False
         port = f":{self.socket.getsockname()[1]:04X}"
         table = "/proc/self/net/tcp6" if self.socket.family == socket.AF_INET6 else "/proc/self/net/tcp"
-        with open(table, encoding="ascii") as rows:
-            return any(row.split()[1].endswith(port) and row.split()[3] == SYN_RECV for row in rows)
+        try:
+            with open(table, encoding="ascii") as rows:
+                return any(row.split()[1].endswith(port) and row.split()[3] == SYN_RECV for row in rows)
+        except OSError:  # no /proc here, or no descriptor to open it with
+            return False
 
     def turn_away(self) -> None:
         """Let no new connection begin, without touching those that have: drop SYN, or unlink the path."""

@@ -50,6 +50,8 @@ class Mailbox(Generic[T]):
 
     def rest(self) -> list[T]:
         """Take what is left, without waiting."""
-        rest = list(self._letters)
-        self._letters.clear()
+        rest: list[T] = []
+        with contextlib.suppress(IndexError):  # one by one: others may put, and take the rest too
+            while True:
+                rest.append(self._letters.popleft())
         return rest

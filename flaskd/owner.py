@@ -97,6 +97,8 @@ class Owner:
         self._process_exits = process_exits
         self._mailbox = mailbox
         self._told = False
+        self._ended = False
+        self._result: ShutdownResult | None = None
         self._stoppers: list[tuple[Shutdown, bool]] = []
         self._answered_before = 0
         self._shown = 0.0
@@ -109,6 +111,8 @@ class Owner:
         """Put an order into the mailbox; from any thread, a request handler or a signal handler."""
         order.reply.set_running_or_notify_cancel()  # from here on nobody can cancel it
         self._mailbox.put(order)
+        if self._ended:  # asked after the put: the last look into the mailbox saw the order, or we do
+            self.answer_rest()
 
     def changed(self) -> None:
         """Note, from any thread, that something in flight or in a queue moved; costs nothing unless a stop is under way."""
@@ -141,10 +145,13 @@ class Owner:
                 if self.retreat.phase is Phase.DONE:
                     return self._finish(self.retreat)
 
-    def refuse_rest(self) -> None:
-        """Answer what came too late to be carried out."""
+    def answer_rest(self) -> None:
+        """Answer what came too late to be carried out, and from now on whatever comes: a shutdown joins the one that was."""
+        self._ended = True
         for order in self._mailbox.rest():
-            if order is not None:
+            if isinstance(order, Shutdown) and self._result is not None:
+                order.reply.set_result(msgspec.structs.replace(self._result, joined=True))
+            elif order is not None:
                 order.reply.set_exception(
                     IllegalMove(self.lifecycle.state.value, type(order).__name__.lower())
                 )
@@ -286,4 +293,6 @@ class Owner:
         )
         for order, joined in self._stoppers:
             order.reply.set_result(msgspec.structs.replace(result, joined=joined))
+        self._result = result
+        self.answer_rest()
         return result

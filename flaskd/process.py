@@ -1,5 +1,6 @@
 """The process that `flaskd run` is: its descriptor limit at the start, its end in time."""
 
+import contextlib
 import gc
 import os
 import resource
@@ -58,6 +59,7 @@ def end_within(seconds: float) -> None:
 
 def end_now(code: int) -> NoReturn:
     """End without the interpreter's clean-up; what was printed is written."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+            stream.flush()
     os._exit(code)

@@ -32,7 +32,14 @@ from flaskd.lifecycle import Event, State
 from flaskd.mailbox import Mailbox
 from flaskd_ctl.commands import PROTOCOL_VERSION
 from flaskd_ctl.endpoint import place_for, state_dirs
-from flaskd_ctl.protocol import Actor, RequestsResult, ShutdownResult, StateResult, StatusResult
+from flaskd_ctl.protocol import (
+    Actor,
+    RequestsResult,
+    ShutdownParams,
+    ShutdownResult,
+    StateResult,
+    StatusResult,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -79,14 +86,15 @@ class Server:
         self._stop_early: Actor | None = None  # a signal that came before there was an owner to tell
         self._started = 0.0
         self._stopped: Future[ShutdownResult] = Future()
-        self._stopped.set_running_or_notify_cancel()
+        self._pid = 0
 
     def __enter__(self) -> Self:
         self.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.shutdown().exception()  # waits; how it went is for who asked
+        if os.getpid() == self._pid:  # a forked child that leaves the block too has no server
+            self.shutdown().exception()  # waits; how it went is for who asked
 
     @property
     def listeners(self) -> list[str]:
@@ -127,8 +135,13 @@ class Server:
 
         From any thread, a request handler (whose own request is answered first) or a signal handler. `grace` is the seconds
         that requests may still take, by default the setting; 0 cuts them. A second call joins the first, or brings its
-        deadline nearer. Do not wait for the future in a request handler: it waits for you.
+        deadline nearer. Do not wait for the future in a request handler: it waits for you. Raises ConfigError for seconds that
+        are none.
         """
+        try:
+            msgspec.convert({"grace": grace, "lame_duck": lame_duck}, ShutdownParams)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"shutdown(grace={grace!r}, lame_duck={lame_duck!r}): {error}") from None
         return self._shutdown(Actor(via="code", pid=os.getpid()), grace=grace, lame_duck=lame_duck)
 
     def drain(self) -> "Future[StateResult]":
@@ -173,6 +186,7 @@ class Server:
 
     def requests(self) -> RequestsResult:
         """List the requests in flight, oldest first."""
+        self._running()
         return RequestsResult(requests=self._ledger.requests())
 
     def order_drain(self, by: Actor) -> "Future[StateResult]":
@@ -200,6 +214,8 @@ class Server:
     def _running(self) -> owner.Owner:
         if self._owner is None:
             raise IllegalMove("not started", "operate")
+        if os.getpid() != self._pid:
+            raise IllegalMove("another process's, which forked this one", "operate")
         return self._owner
 
     def _shutdown(
@@ -217,13 +233,32 @@ class Server:
             self._shutdown(by, grace=0.0 if again else None)
 
     def _at_exit(self) -> None:
-        self.shutdown().exception()
+        if os.getpid() == self._pid:
+            self.shutdown().exception()
 
     def _open(self) -> None:
         """Acquire everything, in the order in which it must not be seen too early; undo all of it on failure."""
         if self._owner is not None:
             raise IllegalMove(self._owner.lifecycle.state.value, "start")
         self._started = time.time()
+        self._pid = os.getpid()
+        self._listeners = []
+        self._stopped = Future()
+        self._stopped.set_running_or_notify_cancel()
+        try:
+            self._acquire()
+        except BaseException as error:
+            self._never_served(error)
+            raise
+
+    def _never_served(self, error: BaseException) -> None:
+        self._unwatch()
+        self._stopped.set_exception(error)  # for who asked it to stop while it started
+        if self._owner is not None:
+            self._owner.answer_rest()
+            self._owner = None
+
+    def _acquire(self) -> None:
         settings = self.settings
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._mailbox)
@@ -273,7 +308,7 @@ class Server:
         app = self.app
         if settings.werkzeug_shutdown_hook:
             app = with_shutdown_hook(app, self._hooked)
-        self._ledger = Ledger(app, lambda: self._running().changed())
+        self._ledger = Ledger(app, self._changed)
         self._owner = owner.Owner(
             mailbox=self._mailbox,
             engine=self._engine,
@@ -290,6 +325,10 @@ class Server:
             self._unwatch = watch_exceptions(self.app, self._ledger)
         sockets = [listener.socket for listener in self._listeners]
         self._engine.serve(self._ledger if settings.ledger else app, sockets, on_change=self._owner.changed)
+
+    def _changed(self) -> None:
+        if self._owner is not None:
+            self._owner.changed()
 
     def _hooked(self) -> None:
         self._shutdown(Actor(via="http", detail="werkzeug.server.shutdown"), grace=None)
@@ -309,7 +348,7 @@ class Server:
         finally:
             self._resources.close()
             self._unwatch()
-            running.refuse_rest()
+            running.answer_rest()
             atexit.unregister(self._at_exit)
         self._stopped.set_result(result)
 

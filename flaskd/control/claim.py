@@ -39,8 +39,11 @@ class Claim:
         self.zmq: socket.socket
 
     def __enter__(self) -> Self:
-        _make_private(self.place.directory)
-        self._lock = _locked(self.place)
+        while self._lock < 0:
+            # Not there: who lived here ended and removed the directory just now.
+            with contextlib.suppress(FileNotFoundError):
+                _make_private(self.place.directory)
+                self._lock = _locked(self.place)
         try:
             for path in (self.place.sock, self.place.zmq):
                 _clear_stale(path)
@@ -140,6 +143,8 @@ def _locked(place: Place) -> int:
     while True:
         try:
             lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise
         except OSError as error:
             raise ClaimError(f"cannot open the lock {place.lock}: {error.strerror}") from None
         try:
@@ -173,7 +178,11 @@ def _clear_stale(path: str) -> None:
             f"{path} is not a socket of ours, it was left alone",
             hint="move it away, or choose another --runtime-dir or --name",
         )
-    if listened_at(path):
+    try:
+        live = listened_at(path)
+    except OSError:  # a socket of another type: not one of an instance that died
+        live = True
+    if live:
         raise ClaimError(
             f"another program listens at {path}, it was left alone", hint="choose another --name"
         )

@@ -17,6 +17,7 @@ from flaskd.control.registry import Registry
 from flaskd.control.router import Router
 
 FLUSH_TIME: Final = 1.0  # seconds that slow peers get at the end
+TURNS: Final = 4  # of the loop, in which asyncio makes an accepted socket a connection and reads from it
 
 log = logging.getLogger("flaskd.control")
 
@@ -66,11 +67,18 @@ class ControlServer:
         )
         self._serving.set()
         await self._stopping.wait()
-        plain.close()
+        await self._stop_accepting(plain)
         await router.stop_receiving()
         self._commands.end_streams()
         await self._flush(router)
         router.close()
+
+    async def _stop_accepting(self, plain: asyncio.Server) -> None:
+        """Accept no more, and read once what has come: a server closed at once would leak a connection it just accepted."""
+        self._loop.remove_reader(self._claim.stream)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        plain.close()
 
     async def _flush(self, router: Router) -> None:
         """Wait until no peer is owed anything, or the flush time has passed."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
+from flaskd import forks
 from flaskd.engines import Activity
 from flaskd.listeners import welcome
 
@@ -65,7 +66,7 @@ class WerkzeugEngine:
         self._threads = threads
         self._lock = threading.Lock()  # protects _open, _idle, _started, _paused and _ended
         self._open: set[_Connection] = set()
-        self._idle = 0
+        self._idle = 0  # handlers without a connection; below 0, connections without a handler
         self._started = 0
         self._paused = False
         self._ended = False
@@ -83,8 +84,15 @@ class WerkzeugEngine:
     ) -> None:
         """Begin to accept on `listeners`."""
         self._on_change = on_change
+        forks.close_in_children(self)
         self._fronts = [_Front(self, listener, app) for listener in listeners]
         threading.Thread(target=self._accept_loop, name="flaskd-accept", daemon=True).start()
+
+    def descriptors(self) -> list[int]:
+        """Name, for `forks`, what is open: a child that unwinds through a handler would end its parent's connection."""
+        return [
+            connection.socket.fileno() for connection in list(self._open) if connection.socket.fileno() >= 0
+        ]
 
     def activity(self) -> Activity:
         """Count what is open now."""
@@ -187,24 +195,33 @@ class WerkzeugEngine:
     def _hand_over(self, connection: _Connection) -> None:
         with self._lock:
             self._open.add(connection)
-            if self._idle:
+            fresh = 0
+            if self._idle > 0:
                 self._idle -= 1
-                fresh = 0
             else:
                 self._started += 1
                 fresh = self._started
         self._waiting.put(connection)
         if fresh:
-            threading.Thread(target=self._handle_all, name=f"flaskd-http-{fresh}", daemon=True).start()
+            try:
+                threading.Thread(target=self._handle_all, name=f"flaskd-http-{fresh}", daemon=True).start()
+            except RuntimeError as error:  # the system has no thread for us: the next free handler takes it
+                log.error("cannot start a thread: %s", error)  # noqa: TRY400 - expected under a limit, no traceback
+                with self._lock:
+                    self._started -= 1
+                    self._idle -= 1
 
     def _handle_all(self) -> None:
         while (connection := self._waiting.get()) is not None:
+            goes_on = False
             try:
                 connection.front.answer(connection)
-            finally:
+                goes_on = True
+            finally:  # where the application raises SystemExit, the thread ends: then it is not one that waits
                 with self._lock:
                     self._open.discard(connection)
-                    self._idle += 1
+                    self._idle += goes_on
+                    self._started -= not goes_on
                     paused = self._paused
                     ended = self._ended
                 if paused:
