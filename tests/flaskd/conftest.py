@@ -24,7 +24,7 @@ class App(flask.Flask):
         self.let_go = threading.Event()
         self.add_url_rule("/", "index", lambda: "hello")
         self.add_url_rule("/held", "held", self.held)
-        self.add_url_rule("/bad", "bad", lambda: {}["missing"])
+        self.add_url_rule("/bad", "bad", lambda: dict[str, str]()["missing"])
 
     def held(self) -> str:
         self.came.release()

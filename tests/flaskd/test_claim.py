@@ -216,7 +216,8 @@ def test_a_lock_that_is_removed_while_it_is_waited_for_is_taken_anew(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its holder may end between our open and our flock: a lock on a file that is gone would keep nobody out."""
-    first, flock, ended = Claim(place), fcntl.flock, []
+    first, flock = Claim(place), fcntl.flock
+    ended: list[bool] = []
     first.__enter__()
 
     def flock_late(descriptor: int, operation: int) -> None:

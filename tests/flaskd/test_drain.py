@@ -44,11 +44,10 @@ def test_the_listener_is_not_closed_while_connections_are_queued() -> None:
 def test_silent_connections_do_not_keep_the_queue_waiting() -> None:
     """While the queue does not move, connections that send nothing are reaped once a linger."""
     retreat = Retreat(now=0, lame_duck=0, grace=30, linger=0.5)
-    stuck = {"queued": True, "connections": 2}
-    assert advance(retreat, Sight(now=0, **stuck))[0] == [Order.TURN_AWAY]
-    assert advance(retreat, Sight(now=0.4, **stuck))[0] == []
-    assert advance(retreat, Sight(now=0.5, **stuck))[0] == [Order.REAP]
-    assert advance(retreat, Sight(now=1.0, **stuck))[0] == [Order.REAP]
+    assert advance(retreat, Sight(now=0, queued=True, connections=2))[0] == [Order.TURN_AWAY]
+    assert advance(retreat, Sight(now=0.4, queued=True, connections=2))[0] == []
+    assert advance(retreat, Sight(now=0.5, queued=True, connections=2))[0] == [Order.REAP]
+    assert advance(retreat, Sight(now=1.0, queued=True, connections=2))[0] == [Order.REAP]
 
 
 def test_handshakes_under_way_are_waited_for_up_to_the_linger() -> None:
@@ -72,7 +71,8 @@ def test_a_silent_connection_gets_the_linger_from_when_the_last_request_ended() 
 def test_a_lame_duck_serves_until_its_time_is_over() -> None:
     """Nothing is turned away while balancers still find out; the grace period starts after it."""
     retreat = Retreat(now=0, lame_duck=5, grace=10, linger=0.5)
-    assert (lambda orders, step: (orders, step.look_again))(*advance(retreat, Sight(now=4.9))) == ([], 5)
+    orders, step = advance(retreat, Sight(now=4.9))
+    assert (orders, step.look_again) == ([], 5)
     assert retreat.deadline == 15
     assert Order.TURN_AWAY in advance(retreat, Sight(now=5))[0]
 

@@ -46,9 +46,10 @@ def test_a_signal_is_read_at_once_however_the_reader_waits() -> None:
         signals.stopping(lambda name, again: mailbox.put(name)),
         signals.waking(mailbox.wake_descriptor()),
     ):
-        for _ in range(200):
-            thread = threading.Thread(
-                target=lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        for _ in range(50):
+            # A moment later, when the reader most likely waits; it has to hold whenever.
+            thread = threading.Timer(
+                0.005, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
             )
             thread.start()
             letter = None

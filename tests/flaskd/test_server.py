@@ -197,10 +197,13 @@ def test_no_public_route_can_stop_the_server_by_default(app: App, serve: Serve) 
     """The classic hook is absent unless the operator asks for it."""
     import flask
 
-    seen = []
-    app.add_url_rule(
-        "/env", "env", lambda: str(seen.append(flask.request.environ.get("werkzeug.server.shutdown")))
-    )
+    seen: list[object] = []
+
+    def look() -> str:
+        seen.append(flask.request.environ.get("werkzeug.server.shutdown"))
+        return "seen"
+
+    app.add_url_rule("/env", "env", look)
     Http.get(serve().listeners[0], "/env").answer()
     assert seen == [None]
 
