@@ -28,7 +28,8 @@ def watch_exceptions(app: Any, ledger: Ledger) -> Callable[[], None]:
             ledger.blame(environ.get("flaskd.request_id", 0), exception)
 
     flask.got_request_exception.connect(noted, app, weak=False)
-    return lambda: flask.got_request_exception.disconnect(noted, app)
+    # Of all senders: with one named, blinker keeps the receiver.
+    return lambda: flask.got_request_exception.disconnect(noted)
 
 
 def with_shutdown_hook(app: "WSGIApplication", ask: Callable[[], None]) -> "WSGIApplication":

@@ -67,7 +67,9 @@ class Listener:
         return bool(poller.poll(0))
 
     def queue_length(self) -> int:
-        """Count the connections in the accept queue; where that cannot be known, 1 if there is any."""
+        """Count the connections in the accept queue; where that cannot be known, 1 if there is any. Closed, it has none."""
+        if self.socket.fileno() < 0:
+            return 0
         if LINUX and self._path is None:
             info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, QUEUE_OFFSET + 4)
             return int(struct.unpack_from("=I", info, QUEUE_OFFSET)[0])

@@ -369,7 +369,8 @@ class Server:
         """Leave a note of this stop where it outlives the runtime directory; a daemon that cannot, stops all the same."""
         if self._control is None:
             return
-        directory = state_dirs(os.environ)[0]
+        # "~" stays where neither HOME nor the user database names a home: not a directory to make where we stand.
+        directory = next(filter(os.path.isabs, state_dirs(os.environ)))
         by = self._running().lifecycle.by
         facts = {
             "name": self.name,

@@ -29,6 +29,7 @@ from flaskd_ctl.protocol import (
 )
 
 MOST_SUBSCRIBERS = 64
+TURNS = 8  # of the loop, in which a subscriber's task sends one event
 
 
 class Daemon(Protocol):
@@ -89,6 +90,13 @@ class Commands:
         """Let each `events` stream end when it has sent what is queued."""
         for subscription in self._subscribers:
             subscription.end()
+
+    async def _notice_who_left(self) -> None:
+        """Send each subscriber that nothing was lost: of a ZeroMQ peer that left one hears only by sending to it."""
+        for subscription in self._subscribers:
+            subscription.probe()
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
 
     async def ping(self, call: Call) -> PingResult:
         """Say that we are here."""
@@ -151,6 +159,8 @@ class Commands:
     async def events(self, call: Call) -> EventsResult:
         """Begin a stream; its first event comes after the reply (a new task starts when this one has sent it)."""
         call.check_streams()
+        if len(self._subscribers) >= MOST_SUBSCRIBERS:
+            await self._notice_who_left()
         if len(self._subscribers) >= MOST_SUBSCRIBERS:
             raise errors.Failed(f"{MOST_SUBSCRIBERS} callers stream events already", hint="end one of them")
         subscription = Subscription(self._daemon.bus)

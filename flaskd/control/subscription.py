@@ -37,6 +37,10 @@ class Subscription:
         self._unsubscribe()
         self._loop.call_soon(self._take, None)  # behind the events that are on their way to the loop
 
+    def probe(self) -> None:
+        """Send something, so that a reader who left is noticed."""
+        self._take(LostEvent(at=time.time(), count=0))
+
     async def pump(self, send: Callable[[Event], Awaitable[bool]]) -> None:
         """Send events until `end`. `send` returns False for an event that it had to drop; ConnectionError ends it too."""
         while True:

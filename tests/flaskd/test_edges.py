@@ -14,11 +14,13 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import flask
 import pytest
+import zmq
 
 from flaskd import Server, banner, listeners
 from flaskd.config import resolve
-from flaskd.control import claim
+from flaskd.control import claim, commands
 from flaskd.control.server import ControlServer
 from flaskd.errors import BindError, ClaimError, ConfigError, IllegalMove
 from flaskd.ledger import path_of
@@ -52,6 +54,21 @@ def test_a_shutdown_that_comes_in_the_last_moment_gets_its_reply(serve: Serve, c
     server.bus.subscribe(ask)
     server.shutdown().result(WAIT)
     assert wire.receive()["result"]["joined"]
+
+
+def test_a_kill_ends_a_shutdown_that_is_under_way(app: App, serve: Serve) -> None:
+    """Its listeners are closed already; what it waited for is cut and named."""
+    server = serve()
+    with Http.get(server.listeners[0], "/held").socket:
+        assert app.came.acquire(timeout=WAIT)
+        leaving = threading.Event()
+        server.bus.subscribe(lambda event: getattr(event, "phase", "") == "leaving" and leaving.set())
+        stopped = server.shutdown(grace=WAIT)
+        assert leaving.wait(WAIT)
+        server.order_kill(Actor(via="code"))
+        result = stopped.result(WAIT)
+    assert server.killed
+    assert [request.path for request in result.cut] == ["/held"]
 
 
 @pytest.mark.parametrize("seconds", [math.inf, math.nan, -1.0, "soon"])
@@ -113,6 +130,28 @@ def test_a_connection_that_comes_as_the_control_server_closes_does_not_leak(
     control._thread.join(WAIT)
     assert opened[0].receive() is None
     gc.collect()
+
+
+def test_zeromq_subscribers_that_left_keep_nobody_out(serve: Serve) -> None:
+    """Nothing happens on an idle instance, so nothing was sent to them that would have told of their end."""
+    server = serve()
+    with zmq.Context() as context:
+        for _ in range(commands.MOST_SUBSCRIBERS + 3):
+            with context.socket(zmq.DEALER) as dealer:
+                dealer.linger = 0
+                dealer.connect(server.endpoints[0])
+                dealer.send(b'{"jsonrpc":"2.0","id":1,"method":"events"}')
+                assert dealer.poll(WAIT * 1000)
+                assert b'"result"' in dealer.recv()
+
+
+def test_no_receiver_is_left_at_flasks_signals(app: App) -> None:
+    """It would keep the application and the ledger in memory."""
+    before = len(flask.got_request_exception.receivers)
+    for _ in range(2):
+        with Server(app, bind="127.0.0.1:0"):
+            pass
+    assert len(flask.got_request_exception.receivers) == before
 
 
 def test_a_terminal_that_is_gone_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,6 +265,20 @@ def test_a_settings_file_in_another_encoding_is_said(tmp_path: Path) -> None:
     (tmp_path / "flaskd.toml").write_bytes('name = "Grün"'.encode("latin-1"))
     with pytest.raises(ConfigError, match=r"cannot read flaskd.toml"):
         resolve({}, environ={}, directory=str(tmp_path))
+
+
+def test_a_user_without_a_home_gets_no_directory_called_tilde(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that runs under a uid nobody knows: the note of the stop has no place, the stop goes on."""
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.setattr("flaskd_ctl.endpoint.SYSTEM_STATE", "/proc/none")
+    monkeypatch.chdir(tmp_path)
+    with Server(app, bind="127.0.0.1:0"):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 LEAVING = """
