@@ -140,7 +140,10 @@ def search_dirs(*, runtime_dir: str | None, environ: Mapping[str, str], uid: int
     found = []
     for entry in environ.get("RUNTIME_DIRECTORY", "").split(":"):
         if entry:
-            found += [os.path.dirname(entry), entry]  # RuntimeDirectory=flaskd/<name>, or one for several instances
+            found += [
+                os.path.dirname(entry),
+                entry,
+            ]  # RuntimeDirectory=flaskd/<name>, or one for several instances
     if environ.get("XDG_RUNTIME_DIR"):
         found.append(os.path.join(environ["XDG_RUNTIME_DIR"], "flaskd"))
     found += [SYSTEM_RUNTIME, f"/tmp/flaskd-{uid}"]  # noqa: S108 - used only when ours and 0700
