@@ -15,6 +15,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 import select
 import socket
 import stat
@@ -32,7 +33,7 @@ LINUX: Final = sys.platform == "linux"
 SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h
 IP_MINTTL: Final = 21  # linux/in.h
 IPV6_MINHOPCOUNT: Final = 73  # linux/in6.h
-SYN_RECV: Final = "03"  # net/tcp_states.h
+SYN_RECV: Final = b"03"  # net/tcp_states.h
 QUEUE_OFFSET: Final = 24  # tcpi_unacked in struct tcp_info, linux/tcp.h
 
 # ldb [13]; and #0x12; jeq #0x02 ? drop : accept   (flags are byte 13 of a TCP header, SYN 0x02, ACK 0x10: RFC 9293)
@@ -79,11 +80,13 @@ class Listener:
         """Tell whether a handshake with us is under way (Linux with /proc; elsewhere False)."""
         if not LINUX or self._path is not None:
             return False
-        port = f":{self.socket.getsockname()[1]:04X}"
+        port = self.socket.getsockname()[1]
         table = "/proc/self/net/tcp6" if self.socket.family == socket.AF_INET6 else "/proc/self/net/tcp"
+        # Thousands of rows in TIME_WAIT are usual: no Python for each.
+        row = rb":%04X [0-9A-F]+:[0-9A-F]{4} %b " % (port, SYN_RECV)
         try:
-            with open(table, encoding="ascii") as rows:
-                return any(row.split()[1].endswith(port) and row.split()[3] == SYN_RECV for row in rows)
+            with open(table, "rb") as rows:
+                return re.search(row, rows.read()) is not None
         except OSError:  # no /proc here, or no descriptor to open it with
             return False
 
