@@ -38,10 +38,11 @@ def farewell(server: "Server", result: ShutdownResult) -> None:
     """Tell how the stop went, and name what was cut."""
     for request in result.cut:
         say(f"flaskd: cut {request.method} {request.path} after {request.age:g} s (client {request.client})")
+    cut = f"{len(result.cut)} request{'s' if len(result.cut) != 1 else ''} cut"
     others = result.connections_cut - len(result.cut)
-    more = f", and {others} connections" if others > 0 else ""
+    more = f", and {others} connection{'s' if others != 1 else ''}" if others > 0 else ""
     queued = f", and {result.queued_cut} that waited" if result.queued_cut else ""
-    how = "nothing lost" if result.clean else f"{len(result.cut)} requests cut{more}{queued}"
+    how = "nothing lost" if result.clean else f"{cut}{more}{queued}"
     say(f"flaskd: {server.name} stopped after {result.took:g} s, {how}")
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from flaskd import banner, process, systemd
 from flaskd.config import FIELDS, Provenance, resolve, settings_from
-from flaskd.errors import FlaskdError, LoadError
+from flaskd.errors import ConfigError, FlaskdError, LoadError
 from flaskd.loader import default_name, load
 from flaskd.server import Server
 from flaskd_ctl.endpoint import place_for
@@ -23,6 +23,13 @@ LAST_MOMENT: Final = 5.0
 """Seconds that the application's own threads and atexit functions get after the instance has stopped."""
 
 Found = dict[str, Provenance]
+
+
+def _shown(value: Any) -> str:
+    """Write a setting's value as the option, the environment and TOML have it."""
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,13 +46,7 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _option(name: str, declared: Any, default: Any) -> Callable[..., Any]:
     kind, meta = typing.get_args(declared)[0], declared.__metadata__[-1]
     flag = name.replace("_", "-")
-    shown = (
-        ", ".join(default)
-        if isinstance(default, tuple)
-        else str(default).lower()
-        if isinstance(default, bool)
-        else default
-    )
+    shown = _shown(default)
     text = f"{meta.description}  [{f'default: {shown}; ' if shown != '' else ''}FLASKD_{name.upper()}]"
     if kind is bool:
         return click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
@@ -90,7 +91,7 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
     process.end_within(LAST_MOMENT)
 
 
-@main.command()
+@main.command(short_help="Load APP and say what is wrong; bind nothing.")
 @click.argument("app", required=False)
 @click.option(
     "--traceback",
@@ -118,7 +119,11 @@ def check(app: str | None, file: str | None, show_traceback: bool, **options: An
     except (FlaskdError, BadPlace) as error:
         _fail(error)
     rules = getattr(getattr(loaded, "url_map", None), "_rules", None)
-    what = "a WSGI application" if rules is None else f"a Flask application with {len(rules)} URL rules"
+    what = (
+        "a WSGI application"
+        if rules is None
+        else f"a Flask application with {len(rules)} URL rule{'s' if len(rules) != 1 else ''}"
+    )
     click.echo(
         f"{settings.app} is {what}; it would serve {', '.join(settings.bind)} as {settings.name!r} in {place.directory}"
     )
@@ -141,19 +146,22 @@ def config(app: str | None, file: str | None, as_json: bool, **options: Any) -> 
         table = {name: {"value": each.value, "source": each.source} for name, each in found.items()}
         click.echo(msgspec.json.format(msgspec.json.encode(table), indent=2).decode())
         return
-    values = {
-        name: " ".join(each.value) if isinstance(each.value, tuple) else str(each.value)
-        for name, each in found.items()
-    }
+    values = {name: _shown(each.value) or "-" for name, each in found.items()}
     names, widest = max(map(len, values)), max(map(len, values.values()))
     for name, value in values.items():
         click.echo(f"{name:{names}}  {value:{widest}}  {found[name].source}")
 
 
 def _resolved(app: str | None, file: str | None, options: dict[str, Any], *, required: bool = True) -> Found:
-    found = resolve({"app": app, **options}, environ=os.environ, directory=os.getcwd(), file=file)
-    target = found["app"].value
-    if not target and required:
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:
+        raise ConfigError(
+            "the current directory has been removed", hint="change to one that exists"
+        ) from None
+    found = resolve({"app": app, **options}, environ=os.environ, directory=here, file=file)
+    target = found["app"].value.strip()
+    if not target.partition(":")[0] and required:
         raise LoadError("no application was named", hint="name it: flaskd run shop:app")
     if target and not found["name"].value:
         found["name"] = Provenance(default_name(target), "the application's name")

@@ -66,6 +66,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Settings)}
 PREFIX: Final = "FLASKD_"
+KINDS: Final = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "array": "at least one address",
+}
+"""What msgspec calls the types, and what people do."""
 
 
 class Provenance(NamedTuple):
@@ -113,8 +121,18 @@ def check(name: str, value: Any, source: str) -> Any:
     try:
         return msgspec.convert(value, FIELDS[name].type, strict=False)
     except msgspec.ValidationError as error:
-        said = str(error).partition(" - at")[0]
-        raise ConfigError(f"{source}: {name} cannot be {value!r}: {said[:1].lower()}{said[1:]}") from None
+        raise ConfigError(f"{source}: {name} cannot be {value!r}: {_wanted(name, str(error))}") from None
+
+
+def _wanted(name: str, said: str) -> str:
+    """Say in a person's words what msgspec expects, bounds included."""
+    pattern = FIELDS[name].type.__metadata__[-1].pattern
+    if pattern and "regex" in said:
+        return f"expected {pattern.strip('^()$').replace('|', ' or ')}"
+    words = said.partition(" - at")[0].replace("Expected", "expected", 1).partition(", got")[0]
+    for kind, meant in KINDS.items():
+        words = words.replace(f"`{kind}`", meant)
+    return words.replace(" of length >= 1", "")
 
 
 def _tables(directory: str, file: str | None) -> list[tuple[str, dict[str, Any]]]:
@@ -132,7 +150,20 @@ def _tables(directory: str, file: str | None) -> list[tuple[str, dict[str, Any]]
         except (OSError, ValueError) as error:  # no TOML, or no UTF-8
             raise ConfigError(f"cannot read {name}: {error}") from None
         if os.path.basename(name) == "pyproject.toml":
-            table, name = table.get("tool", {}).get("flaskd", {}), f"{name} [tool.flaskd]"
+            tools = table.get("tool")
+            table, name = (
+                (tools.get("flaskd", {}) if isinstance(tools, dict) else {}),
+                f"{name} [tool.flaskd]",
+            )
+            if not isinstance(table, dict):
+                raise ConfigError(
+                    f"{name} is no table of settings", hint="write threads = 8 below [tool.flaskd]"
+                )
+        elif isinstance(table.get("tool", table.get("flaskd")), dict):
+            raise ConfigError(
+                f"{name} has its settings in a table",
+                hint="write them at the top: [tool.flaskd] is for pyproject.toml",
+            )
         keys = {key.replace("-", "_"): value for key, value in table.items()}
         for key in keys.keys() - FIELDS.keys():
             check(key, keys[key], name)  # raises: no such setting

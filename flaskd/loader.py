@@ -1,9 +1,9 @@
 """From "shop:app" to a WSGI callable.
 
 A target is `module`, `module:attribute`, `module:factory()` with literal arguments, or the same with a path in place of
-the module (`shop.py:app`, `src/shop`). Without an attribute the application is found as `flask --app` finds it: `app` or
-`application`, else the only Flask object, else `create_app()` or `make_app()`. Any WSGI callable will do; where several Flask
-objects are found, one has to be named.
+the module (`shop.py:app`, `src/shop`). A function that takes no arguments is a factory too. Without an attribute the
+application is found as `flask --app` finds it: `app` or `application`, else the only Flask object, else `create_app()` or
+`make_app()`. Any WSGI callable will do; where several Flask objects are found, one has to be named.
 """
 
 import ast
@@ -37,15 +37,20 @@ def load(target: str) -> "WSGIApplication":
     module = _import(where, target)
     found = _named(module, what, target) if what else _best(module, target)
     if not callable(found):
-        raise LoadError(f"cannot serve {target}: it is a {type(found).__name__}, not a WSGI application")
+        raise LoadError(
+            f"cannot serve {target}: it is of type {type(found).__name__}, not a WSGI application",
+            hint=_candidates(module),
+        )
     application: WSGIApplication = found
     return application
 
 
 def default_name(target: str) -> str:
     """Return the name of an instance that serves `target`: `shop` of "shop:app", "pkg.shop" and "src/shop.py:app"."""
-    where = target.partition(":")[0].rstrip("/")
-    return os.path.basename(where.removesuffix(".py")).rpartition(".")[2]
+    where = target.partition(":")[0]
+    if _is_path(where):
+        return os.path.basename(os.path.realpath(where)).removesuffix(".py")
+    return where.rpartition(".")[2]
 
 
 def _import(where: str, target: str) -> ModuleType:
@@ -54,9 +59,12 @@ def _import(where: str, target: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            parent, _, last = name.rpartition(".")
             raise LoadError(
                 f"cannot load {target}: there is no module {error.name!r} in {os.getcwd()} or on sys.path",
-                hint="run from the directory that holds it, or give its path: flaskd run path/to/shop.py:app",
+                hint=f"if {last} is in the module {parent}, write {parent}:{last}"
+                if parent and error.name == name
+                else "run from the directory that holds it, or give its path: flaskd run path/to/shop.py:app",
             ) from None
         raise _failed(target, error) from error
     except (Exception, SystemExit) as error:  # whatever the application's code raises
@@ -65,14 +73,20 @@ def _import(where: str, target: str) -> ModuleType:
 
 def _module_name(where: str) -> str:
     """Return what to import for a module name or a path, with the directory to import it from on sys.path."""
-    if not where:
+    if not where.strip():
         raise LoadError("no application was named", hint="name it: flaskd run shop:app")
-    if where.endswith(".py") or os.sep in where:
+    if _is_path(where):
         path = os.path.realpath(where)
         if not os.path.exists(path):
-            raise LoadError(f"cannot load {where}: there is no such file")
+            raise LoadError(
+                f"cannot load {where}: there is no such file", hint=f"looked for {os.path.realpath(where)}"
+            )
         directory, file = os.path.split(path)
         parts = [file.removesuffix(".py")]
+        if "." in parts[0]:
+            raise LoadError(
+                f"cannot load {where}: Python cannot import a file with a dot in its name", hint="rename it"
+            )
         while os.path.exists(os.path.join(directory, "__init__.py")):
             directory, package = os.path.split(directory)
             parts.insert(0, package)
@@ -81,11 +95,18 @@ def _module_name(where: str) -> str:
         name = ".".join(parts)
     else:
         directory, name = os.getcwd(), where
-    if not all(part.isidentifier() for part in name.split(".")):
-        raise LoadError(f"cannot load {where}: {name!r} is not a module's name")
+    if not all(name.split(".")):
+        raise LoadError(
+            f"cannot load {where}: {name!r} is not a module's name",
+            hint="write shop:app or path/to/shop.py:app",
+        )
     if directory not in sys.path:
         sys.path.insert(0, directory)
     return name
+
+
+def _is_path(where: str) -> bool:
+    return where.endswith(".py") or os.sep in where or where in {os.curdir, os.pardir}
 
 
 def _named(module: ModuleType, what: str, target: str) -> Any:
@@ -116,11 +137,21 @@ def _named(module: ModuleType, what: str, target: str) -> Any:
                 f"cannot load {target}: {module.__name__} has no attribute {part!r}", hint=_candidates(module)
             )
         found = getattr(found, part)
+    if called and isinstance(found, flask.Flask):
+        raise LoadError(
+            f"cannot load {target}: {ast.unparse(expression)} is an application, not a factory",
+            hint="leave out the brackets",
+        )
     if called:
         return _called(found, target, *arguments, **keywords)
-    if inspect.isfunction(found) and found.__name__ in FACTORIES:
+    if inspect.isfunction(found) and (found.__name__ in FACTORIES or _takes_nothing(found)):
         return _called(found, target)
     return found
+
+
+def _takes_nothing(function: Any) -> bool:
+    """Tell a factory from a WSGI application, which takes `environ` and `start_response`."""
+    return not inspect.signature(function).parameters
 
 
 def _best(module: ModuleType, target: str) -> Any:
@@ -166,7 +197,14 @@ def _failed(target: str, error: BaseException) -> LoadError:
     where = _place(error.__traceback__)
     if isinstance(error, SyntaxError) and error.filename:
         where = f" ({error.filename}, line {error.lineno})"
-    said = traceback.format_exception_only(error)[-1].strip()
+    kind = error.__class__
+    name = (
+        kind.__qualname__
+        if kind.__module__ in {"builtins", "__main__"}
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    said = f"{name}: {' '.join(text.split())}" if text else name
     return LoadError(
         f"cannot load {target}: {said}{where}", hint="the traceback is shown by `flaskd check --traceback`"
     )

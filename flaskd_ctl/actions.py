@@ -81,7 +81,7 @@ def run_stop(run: Run, command: Command, *, no_wait: bool, missing_ok: bool, **p
         return Exit.DONE
     except KeyboardInterrupt:
         run.screen.remark(
-            f"\nflaskd_ctl waits no longer; {run.name or 'the instance'} goes on with what it was told"
+            f"flaskd_ctl waits no longer; {run.name or 'the instance'} goes on with what it was told"
         )
         raise
     if result is None:

@@ -210,12 +210,30 @@ def run_completion(run: Run, *, shell: str) -> Exit:
     return Exit.DONE
 
 
+def _version() -> click.Option:
+    def show(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        if value and not ctx.resilient_parsing:
+            from importlib.metadata import version
+
+            click.echo(f"{PROGRAM}, version {version('flaskd')}")
+            ctx.exit()
+
+    return click.Option(
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=show,
+        help="Show the version and exit.",
+    )
+
+
 def group() -> click.Group:
     """Make the whole command line."""
     codes = "\n".join(f"{code:>3}  {meaning}" for code, meaning in MEANINGS.items())
     return Table(
         PROGRAM,
-        params=list(shared_options()),
+        params=[*shared_options(), _version()],
         help="Operate a flaskd instance through its control socket.\n\n"
         "With exactly one instance running no name is needed. Commands wait until the thing has happened.",
         epilog=f"\b\nExit codes:\n{codes}",

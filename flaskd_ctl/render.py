@@ -203,13 +203,15 @@ def _shutdown(result: dict[str, Any], _colour: bool) -> str:
     if result.get("clean"):
         return f"stopped in {took}, nothing was cut, {answered}{joined}"
     cut = result.get("cut") or []
-    lines = [
-        (
-            f"stopped in {took}, {answered}{joined}, but cut: {count(len(cut), 'request')}, "
-            f"{count(result.get('connections_cut', 0), 'connection')}, {result.get('queued_cut', 0)} in the accept queue"
-        )
-    ]
-    return "\n".join([*lines, *(f"  cut {request(one)}" for one in cut)])
+    others = max(
+        0, int(result.get("connections_cut", 0)) - len(cut)
+    )  # a request's own connection is no second loss
+    queued = result.get("queued_cut", 0)
+    what = [count(len(cut), "request")] if cut or not (others or queued) else []
+    what += [f"{count(others, 'connection')} of which no more is known"] if others else []
+    what += [f"{queued} in the accept queue"] if queued else []
+    head = f"stopped in {took}, {answered}{joined}, but cut: {', '.join(what)}"
+    return "\n".join([head, *(f"  cut {request(one)}" for one in cut)])
 
 
 def _kill(result: dict[str, Any], _colour: bool) -> str:

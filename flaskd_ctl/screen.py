@@ -10,7 +10,7 @@ import sys
 from typing import Any, TextIO
 
 from flaskd_ctl import render
-from flaskd_ctl.errors import ControlError
+from flaskd_ctl.errors import ControlError, Failed
 
 
 class Screen:
@@ -35,14 +35,21 @@ class Screen:
     def result(self, result: Any, text: str) -> bool:
         """Write a result; False if nobody reads it any more."""
         self.clear()
+        if sys.stdout is None:  # closed by whoever started us (`>&-`): nobody wants to read it
+            return False
         line = render.as_json(result) if self.json else text
         try:
             sys.stdout.write(_encodable(line, sys.stdout) + "\n")
             sys.stdout.flush()
         except BrokenPipeError:
-            # The interpreter flushes stdout once more at exit: let that go nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _abandon(sys.stdout)
             return False
+        except OSError as error:
+            _abandon(sys.stdout)
+            raise Failed(
+                f"the result cannot be written to stdout: {error.strerror}",
+                hint="what was asked for has been done; see `flaskd_ctl status`",
+            ) from None
         return True
 
     def error(self, error: ControlError) -> None:
@@ -80,6 +87,13 @@ class Screen:
         if self._shown:
             _write(sys.stderr, "\r\x1b[K")
             self._shown = False
+
+
+def _abandon(stream: TextIO) -> None:
+    """Let what the interpreter will flush once more at its exit go nowhere."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def _next_step(hint: str) -> str:

@@ -160,8 +160,19 @@ def stop(
         Session(target, deadline=patience.deadline) as session,
         Departure(session.connection.path, session.connection.pid) as departure,
     ):
+        latest: dict[str, Any] = {}
+
+        def note(event: dict[str, Any]) -> None:
+            latest.update(event)
+            if on_progress:
+                on_progress(event)
+
         try:
-            result = _hear_end(session, method, params, patience=patience, wait=wait, on_progress=on_progress)
+            result = _hear_end(session, method, params, patience=patience, wait=wait, on_progress=note)
+        except TimedOut:
+            if latest and whole is not None:
+                raise still_stopping(target, latest, whole) from None
+            raise
         except ConnectionLost as error:
             return after_loss(error, method, target, departure)
         if result is None or not wait:
@@ -223,13 +234,22 @@ def is_last(event: dict[str, Any]) -> bool:
 
 def timed_out(target: Target, method: str, seconds: float, pid: int | None) -> TimedOut:
     """Say who did not answer what, for how long."""
+    who = f"pid {pid}" if pid else "its process"
+    last_resort = f"; `kill -9 {pid}` ends it in any case" if pid and method == "kill" else ""
     return TimedOut(
         f"{target.name} did not answer `{method}` for {span(seconds)}, though something listens at "
         f"{target.endpoint.path}",
-        hint=f"see whether pid {pid} is stopped or stuck"
-        if pid
-        else "see whether its process is stopped or stuck",
+        hint=f"see whether {who} is stopped or stuck{last_resort}",
         data={"pid": pid} if pid else None,
+    )
+
+
+def still_stopping(target: Target, latest: dict[str, Any], seconds: float) -> TimedOut:
+    """Say that the end has begun and takes longer than the caller would wait."""
+    return TimedOut(
+        f"{target.name} is still stopping after {span(seconds)} (seen last: {latest.get('phase')}, "
+        f"{latest.get('in_flight')} in flight); it goes on",
+        hint="wait for it with `flaskd_ctl wait --for stopped`, or cut what is left with `flaskd_ctl shutdown --grace 0`",
     )
 
 

@@ -55,6 +55,7 @@ class Vigil:
         target = self._find()
         patience = self._patience()
         with Session(target, deadline=patience.deadline) as session:
+            self._seen = "no answer"
             for _ in self._events(session, patience):
                 status = self._status(target)
                 if GOALS[self._goal](status):
@@ -84,6 +85,7 @@ class Vigil:
                 Session(target, deadline=patience.deadline) as session,
                 Departure(session.connection.path, session.connection.pid) as departure,
             ):
+                self._seen = "no answer"
                 status = session.call("status", patience=patience)
                 self._seen = str(status.get("state"))
                 if see_gone(session, departure, process_exits=exits(status), deadline=self._deadline):

@@ -54,6 +54,17 @@ def test_check_loads_without_binding_anything(project: Path, runtime_dir: str) -
     assert os.listdir(runtime_dir) == []
 
 
+def test_a_current_directory_that_is_gone_is_a_sentence(project: Path) -> None:
+    """A shell may stand in one."""
+    (project / "gone").mkdir()
+    os.chdir(project / "gone")  # the fixture changes back
+    (project / "gone").rmdir()
+    for command in ("run", "check", "config"):
+        ended = flaskd(command, "cliapp:app")
+        assert ended.exit_code == 1
+        assert "the current directory has been removed" in ended.stderr
+
+
 @pytest.mark.parametrize("command", ["check", "run"])
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),

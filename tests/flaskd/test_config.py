@@ -44,8 +44,18 @@ def test_keys_may_be_written_with_hyphens(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "environ", "toml", "said"),
     [
-        ({"threads": "0"}, {}, "", "--threads: threads cannot be '0'"),
-        ({"engine": "apache"}, {}, "", "--engine: engine cannot be 'apache'"),
+        ({"threads": "0"}, {}, "", "--threads: threads cannot be '0': expected a whole number >= 1"),
+        ({"threads": "x"}, {}, "", "--threads: threads cannot be 'x': expected a whole number"),
+        ({"engine": "apache"}, {}, "", "--engine: engine cannot be 'apache': expected werkzeug"),
+        (
+            {},
+            {"FLASKD_CONTROL": "yes"},
+            "",
+            "FLASKD_CONTROL: control cannot be 'yes': expected true or false",
+        ),
+        ({}, {"FLASKD_BIND": ","}, "", "expected at least one address"),
+        ({}, {}, "[tool.flaskd]\nthreads = 3", "flaskd.toml has its settings in a table"),
+        ({}, {}, "[flaskd]\nthreads = 3", "flaskd.toml has its settings in a table"),
         ({}, {"FLASKD_GRACE": "soon"}, "", "FLASKD_GRACE: grace cannot be 'soon'"),
         ({}, {}, "grace = -1", "flaskd.toml: grace cannot be -1"),
         ({}, {}, "speed = 9", "flaskd.toml: there is no setting 'speed'"),
@@ -60,6 +70,26 @@ def test_a_bad_value_names_setting_value_and_source(
     with pytest.raises(ConfigError) as caught:
         resolve(options, environ=environ, directory=str(tmp_path))
     assert said in str(caught.value)
+
+
+def test_a_pyproject_of_an_unexpected_shape_is_a_sentence(tmp_path: Path) -> None:
+    """Never a traceback."""
+    (tmp_path / "pyproject.toml").write_text("[tool]\nflaskd = 3\n")
+    with pytest.raises(ConfigError, match="is no table of settings"):
+        resolve({}, environ={}, directory=str(tmp_path))
+
+
+def test_a_pyproject_that_is_not_about_us_is_passed_over(tmp_path: Path) -> None:
+    """However odd: other tools read it."""
+    (tmp_path / "pyproject.toml").write_text("tool = 3\n")
+    assert {each.source for each in resolve({}, environ={}, directory=str(tmp_path)).values()} == {"default"}
+
+
+def test_a_file_that_is_no_utf8_is_a_sentence(tmp_path: Path) -> None:
+    """As one that is no TOML."""
+    (tmp_path / "flaskd.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"cannot read flaskd\.toml"):
+        resolve({}, environ={}, directory=str(tmp_path))
 
 
 def test_a_configuration_file_that_is_named_must_exist(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
         ("import flask\ndef create_app():\n    return flask.Flask('made')\n", "loadable"),
         ("import flask\ndef create_app():\n    return flask.Flask('made')\n", "loadable:create_app()"),
         ("import flask\ndef create_app():\n    return flask.Flask('made')\n", "loadable:create_app"),
+        ("import flask\ndef shop():\n    return flask.Flask('made')\n", "loadable:shop"),
         ("import flask\ndef make(a, b=1):\n    return flask.Flask(a * b)\n", "loadable:make('x', b=2)"),
         ("import flask\nclass Box:\n    app = flask.Flask('boxed')\n", "loadable:Box.app"),
         (APP + "app.run()\n", "loadable"),  # as under `flask run`, it does nothing
@@ -63,6 +64,27 @@ def test_a_module_in_a_package_is_found_by_path(write: Write) -> None:
     assert load(f"{path}:app").name == "x"  # type: ignore[attr-defined]
 
 
+def test_a_file_need_not_be_named_as_python_names_modules(write: Write) -> None:
+    """`flask --app my-shop.py` works too."""
+    path = write(APP, "my-shop.py")
+    assert isinstance(load(path), flask.Flask)
+
+
+def test_a_file_with_a_dot_in_its_name_is_refused_with_the_reason(write: Write) -> None:
+    """Python would look for a package."""
+    write(APP, "my.shop.py")
+    with pytest.raises(LoadError, match="cannot import a file with a dot in its name"):
+        load("my.shop.py")
+
+
+def test_an_application_written_with_a_dot_is_told_how(write: Write) -> None:
+    """`shop.app` is what one writes who knows Python's names."""
+    write(APP)
+    with pytest.raises(LoadError) as caught:
+        load("loadable.app")
+    assert "write loadable:app" in caught.value.hint
+
+
 def test_any_wsgi_callable_will_do(write: Write) -> None:
     """It need not be Flask's."""
     write("def app(environ, start_response):\n    return []\n")
@@ -80,7 +102,11 @@ def test_any_wsgi_callable_will_do(write: Write) -> None:
         (APP, "loadable:app(x)", "must be literals"),
         (APP, "", "no application was named"),
         (APP, "absent.py", "no such file"),
-        ("x = 1\n", "loadable:x", "it is a int, not a WSGI application"),
+        (APP, ":app", "no application was named"),
+        (APP, " ", "no application was named"),
+        (APP, "..loadable", "'..loadable' is not a module's name"),
+        (APP, "loadable:app()", "app is an application, not a factory"),
+        ("x = 1\n", "loadable:x", "it is of type int, not a WSGI application"),
         ("x = 1\n", "loadable", "neither an application"),
         (APP + "other = flask.Flask('o')\n", "loadable:none", "no attribute 'none'"),
         (
@@ -93,7 +119,14 @@ def test_any_wsgi_callable_will_do(write: Write) -> None:
         ("def create_app():\n    raise KeyError('SECRET')\n", "loadable", "KeyError: 'SECRET'"),
         ("def create_app(config):\n    pass\n", "loadable", "does not take these arguments"),
         ("import sys\nsys.exit('no database')\n", "loadable", "SystemExit: no database"),
-        ("def f(:\n", "loadable", "SyntaxError"),
+        ("def f(:\n", "loadable", "SyntaxError: invalid syntax"),
+        ("raise ValueError('two\\nlines')\n", "loadable", "ValueError: two lines"),
+        ("raise ValueError\n", "loadable", "cannot load loadable: ValueError ("),
+        (
+            "e = ValueError('no database')\ne.add_note('a note')\nraise e\n",
+            "loadable",
+            "ValueError: no database",
+        ),
     ],
 )
 def test_what_cannot_be_loaded_is_said_in_a_sentence(write: Write, text: str, target: str, said: str) -> None:
@@ -124,6 +157,8 @@ def test_the_place_of_the_error_is_told(write: Write, text: str, line: int) -> N
         ("src/shop.py:app", "shop"),
         ("src/shop/", "shop"),
         ("shop", "shop"),
+        ("my-shop.py:app", "my-shop"),
+        ("src/shop/..", "src"),
     ],
 )
 def test_the_name_of_an_instance_comes_from_the_application(target: str, name: str) -> None:

@@ -271,7 +271,11 @@ def test_a_daemon_whose_queue_is_full_is_exit_5(ctl: Ctl, place: Place) -> None:
 def test_timeout_bounds_a_shutdown_that_goes_on(fake: Fake, ctl: Ctl) -> None:
     fake.on("shutdown", lambda call: call.progress(deadline_left=3600.0))
 
-    assert ctl("shutdown", "--timeout", str(HOLD)).code == 5
+    code, _, err = ctl("shutdown", "--timeout", str(HOLD))
+
+    assert code == 5
+    assert "shop is still stopping after 0.2 s" in err
+    assert "did not answer" not in err
 
 
 def test_an_instance_that_stays_is_exit_5(fake: Fake, ctl: Ctl) -> None:
@@ -591,7 +595,37 @@ def test_ctrl_c_is_130(ctl: Ctl, fake: Fake, monkeypatch: pytest.MonkeyPatch) ->
     code, out, err = ctl("--name", "shop", "shutdown")
 
     assert (code, out) == (130, "")
-    assert "shop goes on with what it was told" in err
+    assert err.startswith("flaskd_ctl waits no longer; shop goes on with what it was told\n")
+
+
+def run_to(stdout: str, *arguments: str) -> tuple[int, str]:
+    import subprocess
+
+    script = f'exec "$0" -m flaskd_ctl "$@" {stdout}'
+    command = ["sh", "-c", script, sys.executable, *arguments]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=20)
+    return done.returncode, done.stderr
+
+
+def test_a_closed_stdout_is_no_failure(fake: Fake) -> None:
+    """`flaskd_ctl drain >&-`: nobody wants to read it."""
+    assert run_to(">&-", "status") == (0, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux only")
+def test_a_full_disk_is_said(fake: Fake) -> None:
+    """`flaskd_ctl status --json > file` that is left empty did not succeed."""
+    code, err = run_to(">/dev/full", "drain")
+
+    assert code == 1
+    assert "the result cannot be written to stdout: No space left on device" in err
+
+
+def test_the_version_is_told(ctl: Ctl) -> None:
+    code, out, err = ctl("--version")
+
+    assert (code, err) == (0, "")
+    assert out.startswith("flaskd_ctl, version ")
 
 
 def test_a_reader_that_goes_away_ends_the_stream_without_a_word(fake: Fake) -> None:

@@ -50,10 +50,17 @@ def test_colour_does_not_move_columns() -> None:
     )
 
 
+def test_what_was_cut_without_a_name_is_counted() -> None:
+    """The connection of a request that is named is no second loss."""
+    text = render.as_text("shutdown", CUT | {"connections_cut": 3, "queued_cut": 2})
+
+    assert "but cut: 1 request, 2 connections of which no more is known, 2 in the accept queue\n" in text
+
+
 def test_what_was_cut_is_named() -> None:
     text = render.as_text("shutdown", CUT)
 
-    assert "but cut: 1 request, 1 connection, 0 in the accept queue" in text
+    assert "but cut: 1 request\n" in text
     assert "\n  cut GET /delay/3 (1.5 s)" in text
 
 

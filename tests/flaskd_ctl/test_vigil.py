@@ -96,6 +96,18 @@ def test_a_silent_daemon_is_exit_5_also_without_a_timeout_of_ones_own(
     assert "did not answer `events`" in err
 
 
+@pytest.mark.parametrize("goal", ["ready", "running", "stopped"])
+def test_a_silent_daemon_is_not_said_to_be_gone(fake: Fake, ctl: Ctl, goal: str) -> None:
+    """SIGSTOP: it lives."""
+    fake.on("events", lambda call: None).on("status", lambda call: None)
+
+    code, _, err = ctl("wait", "--for", goal, "--timeout", HOLD)
+
+    assert code == 5
+    assert "seen last: not running" not in err
+    assert "answer" in err
+
+
 def test_what_may_not_be_asked_is_exit_4(fake: Fake, ctl: Ctl) -> None:
     fake.on("events", lambda call: call.refuse("not_permitted"))
 
