@@ -339,17 +339,18 @@ class Server:
         if self._stop_early is not None:
             self._shutdown(self._stop_early, grace=None)
         try:
-            with signals.waking(self._mailbox.wake_descriptor()):
-                result = running.run()
-            self._record(result)
-        except BaseException as error:  # the thread's outer edge: whoever waits is told
+            try:
+                with signals.waking(self._mailbox.wake_descriptor()):
+                    result = running.run()
+                self._record(result)
+            finally:
+                self._resources.close()
+                self._unwatch()
+                running.answer_rest()
+                atexit.unregister(self._at_exit)
+        except BaseException as error:  # the thread's outer edge: whoever waits is told, when all is closed
             self._stopped.set_exception(error)
             raise
-        finally:
-            self._resources.close()
-            self._unwatch()
-            running.answer_rest()
-            atexit.unregister(self._at_exit)
         self._stopped.set_result(result)
 
     def _facts(self) -> dict[str, Any]:

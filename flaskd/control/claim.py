@@ -114,7 +114,7 @@ def _make_private(directory: str) -> None:
     try:
         if not os.path.isdir(runtime):
             os.makedirs(runtime, mode=0o755 if runtime.startswith("/run/") else 0o700, exist_ok=True)
-        elif runtime.startswith("/tmp/"):  # noqa: S108 - anybody may make a directory there, so ownership is asked
+        if runtime.startswith("/tmp/"):  # noqa: S108 - anybody may make a directory there: whose is it?
             _check_ours(runtime)
         with contextlib.suppress(FileExistsError):
             os.mkdir(directory, mode=0o700)

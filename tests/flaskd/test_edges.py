@@ -27,6 +27,7 @@ from flaskd.ledger import path_of
 from flaskd_ctl.endpoint import Place
 from flaskd_ctl.protocol import Actor, StateEvent
 from tests.flaskd.conftest import WAIT, App, Http, Wire
+from tests.needs import requires
 
 Serve = Callable[..., Server]
 Connect = Callable[[Server], Wire]
@@ -69,6 +70,23 @@ def test_a_kill_ends_a_shutdown_that_is_under_way(app: App, serve: Serve) -> Non
         result = stopped.result(WAIT)
     assert server.killed
     assert [request.path for request in result.cut] == ["/held"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_who_waits_is_told_of_a_failure_when_all_is_closed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another instance may take the name at once."""
+
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Server, "_record", fail)
+    server = Server(app, bind="127.0.0.1:0")
+    server.start()
+    directory = os.path.dirname(server.endpoints[0].removeprefix("ipc://"))
+    there: Future[bool] = Future()
+    server._stopped.add_done_callback(lambda stopped: there.set_result(os.path.exists(directory)))
+    assert isinstance(server.shutdown().exception(WAIT), RuntimeError)
+    assert not there.result(WAIT)
 
 
 @pytest.mark.parametrize("seconds", [math.inf, math.nan, -1.0, "soon"])
@@ -184,6 +202,28 @@ def test_a_place_that_its_last_holder_removes_meanwhile_is_made_again(
     with claim.Claim(place):
         assert Path(place.lock).exists()
     assert not removals
+
+
+@requires("root")
+def test_a_runtime_directory_that_somebody_makes_just_before_us_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In /tmp anybody may, between our look and our making it; whoever owns it could put another in our place."""
+    runtime = tmp_path / "flaskd"
+
+    isdir_now = os.path.isdir
+
+    def isdir(path: str) -> bool:
+        if runtime.exists():
+            return isdir_now(path)
+        runtime.mkdir()
+        os.chown(runtime, 12345, 12345)
+        return False
+
+    monkeypatch.setattr(os.path, "isdir", isdir)
+    with pytest.raises(ClaimError, match="uid 12345"):
+        claim._make_private(str(runtime / "shop"))
+    assert not list(runtime.iterdir())
 
 
 def test_a_socket_of_another_type_in_the_place_is_left_alone(tmp_path: Path) -> None:
