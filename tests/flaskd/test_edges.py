@@ -63,7 +63,12 @@ def test_a_kill_ends_a_shutdown_that_is_under_way(app: App, serve: Serve) -> Non
     with Http.get(server.listeners[0], "/held").socket:
         assert app.came.acquire(timeout=WAIT)
         leaving = threading.Event()
-        server.bus.subscribe(lambda event: getattr(event, "phase", "") == "leaving" and leaving.set())
+
+        def see(event: Any) -> None:
+            if getattr(event, "phase", "") == "leaving":
+                leaving.set()
+
+        server.bus.subscribe(see)
         stopped = server.shutdown(grace=WAIT)
         assert leaving.wait(WAIT)
         server.order_kill(Actor(via="code"))
@@ -163,7 +168,7 @@ def test_zeromq_subscribers_that_left_keep_nobody_out(serve: Serve) -> None:
                 dealer.linger = 0
                 dealer.connect(server.endpoints[0])
                 dealer.send(b'{"jsonrpc":"2.0","id":1,"method":"events"}')
-                assert dealer.poll(WAIT * 1000)
+                assert dealer.poll(int(WAIT * 1000))
                 assert b'"result"' in dealer.recv()
 
 
