@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from flaskd import banner, process, systemd
-from flaskd.config import FIELDS, Provenance, resolve, settings_from
+from flaskd.config import FIELDS, Provenance, resolve, settings_from, unknown_variables
 from flaskd.errors import ConfigError, FlaskdError, LoadError
 from flaskd.loader import default_name, load
 from flaskd.server import Server
@@ -142,6 +142,8 @@ def config(app: str | None, file: str | None, as_json: bool, **options: Any) -> 
         found = _resolved(app, file, options, required=False)
     except (FlaskdError, BadPlace) as error:
         _fail(error)
+    for variable in unknown_variables(os.environ):
+        click.echo(f"flaskd: {variable} is set, and there is no setting of that name", err=True)
     if as_json:
         table = {name: {"value": each.value, "source": each.source} for name, each in found.items()}
         click.echo(msgspec.json.format(msgspec.json.encode(table), indent=2).decode())

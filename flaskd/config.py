@@ -55,7 +55,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 30.0
     control: Annotated[bool, Meta(description="Open the control socket.")] = True
     ledger: Annotated[bool, Meta(description="Keep the ledger of requests in flight.")] = True
-    access_log: Annotated[bool, Meta(description="Log each request.")] = False
+    access_log: Annotated[
+        str,
+        Meta(
+            description="Write a line for each request to stdout: off, common or json.",
+            pattern="^(off|common|json)$",
+        ),
+    ] = "off"
+    trusted_proxies: Annotated[
+        int,
+        Meta(ge=0, le=100, description="Reverse proxies in front, whose X-Forwarded-* headers are believed."),
+    ] = 0
     werkzeug_shutdown_hook: Annotated[
         bool,
         Meta(
@@ -106,9 +116,25 @@ def resolve(
     return found
 
 
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """List the FLASKD_ variables that are no setting: passed over, since they may be another program's, but likely misspelt."""
+    return sorted(
+        variable
+        for variable in environ
+        if variable.startswith(PREFIX) and variable[len(PREFIX) :].lower() not in FIELDS
+    )
+
+
 def settings_from(found: Mapping[str, Provenance]) -> Settings:
     """Make the settings from what `resolve` found."""
-    return Settings(**{name: provenance.value for name, provenance in found.items()})
+    return check_together(Settings(**{name: provenance.value for name, provenance in found.items()}))
+
+
+def check_together(settings: Settings) -> Settings:
+    """Return `settings` if they go together, else raise ConfigError."""
+    if settings.access_log != "off" and not settings.ledger:
+        raise ConfigError("the access log needs the ledger", hint="leave out --no-ledger, or --access-log")
+    return settings
 
 
 def check(name: str, value: Any, source: str) -> Any:

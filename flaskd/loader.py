@@ -220,4 +220,8 @@ def _place(trace: TracebackType | None) -> str:
 def _candidates(module: ModuleType) -> str:
     names = [name for name, value in vars(module).items() if isinstance(value, flask.Flask)]
     names += [f"{name}()" for name in FACTORIES if inspect.isfunction(getattr(module, name, None))]
-    return f"it has {', '.join(names)}" if names else "it has no Flask application and no create_app()"
+    return (
+        f"name one that it has: {', '.join(names)}"
+        if names
+        else "it has no Flask application and no create_app()"
+    )

@@ -61,8 +61,10 @@ def run_ask(run: Run, command: Command) -> Exit:
 
 def run_stop(run: Run, command: Command, *, no_wait: bool, missing_ok: bool, **params: float | None) -> Exit:
     """Ask for the end, show how far it is, and report when the process is gone."""
+    name = run.name or "the instance"
     try:
         target = run.target()
+        name = target.name
         given: dict[str, Any] = {key: value for key, value in params.items() if value is not None}
         if any(param.name == "progress" for param in command.params):
             given["progress"] = True
@@ -80,9 +82,7 @@ def run_stop(run: Run, command: Command, *, no_wait: bool, missing_ok: bool, **p
         run.screen.result({"name": run.name, "state": "stopped"}, f"{error}: nothing to do")
         return Exit.DONE
     except KeyboardInterrupt:
-        run.screen.remark(
-            f"flaskd_ctl waits no longer; {run.name or 'the instance'} goes on with what it was told"
-        )
+        run.screen.remark(f"flaskd_ctl waits no longer; {name} goes on with what it was told")
         raise
     if result is None:
         run.screen.result({"name": target.name, "state": "stopping"}, f"{target.name} is stopping")

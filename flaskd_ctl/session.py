@@ -110,7 +110,13 @@ class Session:
         yield self.call("events", patience=patience)
         patience.forever()
         while True:
-            heard = self.listen(patience)
+            try:
+                heard = self.listen(patience)
+            except ConnectionLost:
+                raise ConnectionLost(
+                    f"the events of {self.target.name} broke off before it said that it has stopped",
+                    hint="its process may have died: try `flaskd_ctl status`",
+                ) from None
             if isinstance(heard, Note):
                 yield heard.event
                 if is_last(heard.event):

@@ -45,6 +45,17 @@ def test_config_shows_each_value_and_where_it_came_from(
     assert [line.split()[0] for line in lines] == list(FIELDS)
 
 
+def test_config_tells_of_a_variable_that_is_no_setting(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FLASKD_THREAD=4 would change nothing, silently; the values on stdout stay what they are."""
+    monkeypatch.setenv("FLASKD_THREAD", "4")
+    shown = flaskd("config", "--json")
+    assert shown.exit_code == 0
+    assert "flaskd: FLASKD_THREAD is set, and there is no setting of that name\n" in shown.stderr
+    assert json.loads(shown.stdout).keys() == FIELDS.keys()
+
+
 def test_check_loads_without_binding_anything(project: Path, runtime_dir: str) -> None:
     """It says what would be served, where, under which name."""
     checked = flaskd("check", "cliapp:app")

@@ -598,6 +598,22 @@ def test_ctrl_c_is_130(ctl: Ctl, fake: Fake, monkeypatch: pytest.MonkeyPatch) ->
     assert err.startswith("flaskd_ctl waits no longer; shop goes on with what it was told\n")
 
 
+def test_events_that_break_off_are_exit_4(fake: Fake, ctl: Ctl) -> None:
+    """`kill -9` of the daemon: what was asked for was answered, the end is not known."""
+
+    def tell(call: Call) -> None:
+        call.reply({"state": "running", "since": 1})
+        call.note(state_event("running", "draining"))
+        call.fake.die()
+
+    fake.on("events", tell)
+    code, out, err = ctl("events")
+
+    assert (code, len(out.splitlines())) == (4, 1)
+    assert "the events of shop broke off" in err
+    assert "before it answered" not in err
+
+
 def run_to(stdout: str, *arguments: str) -> tuple[int, str]:
     import subprocess
 
