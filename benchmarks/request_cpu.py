@@ -15,7 +15,7 @@ from benchmarks.timing import WRK, wrk
 
 APP = "benchmarks.hello:app"
 BARE = flaskd("--no-control", "--no-ledger", name="flaskd, all off")
-ALL_ON = flaskd("--access-log", name="flaskd, all on")
+ALL_ON = flaskd("--access-log", "common", name="flaskd, all on")
 WHAT = "CPU per 1,000 requests"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flaskd.ledger import Ledger
 
@@ -25,7 +26,7 @@ def watch_exceptions(app: Any, ledger: Ledger) -> Callable[[], None]:
     def noted(sender: flask.Flask, exception: BaseException, **extra: Any) -> None:
         environ = flask.request.environ
         if environ.get("flaskd.ledger") is ledger:  # another server may serve the same application
-            ledger.blame(environ.get("flaskd.request_id", 0), exception)
+            ledger.blame(environ.get("flaskd.ident", 0), exception)
 
     flask.got_request_exception.connect(noted, app, weak=False)
     # Of all senders: with one named, blinker keeps the receiver.
@@ -40,3 +41,8 @@ def with_shutdown_hook(app: "WSGIApplication", ask: Callable[[], None]) -> "WSGI
         return app(environ, start_response)
 
     return hooked
+
+
+def behind_proxies(app: "WSGIApplication", count: int) -> "WSGIApplication":
+    """Believe the X-Forwarded-For, -Proto, -Host, -Port and -Prefix of `count` proxies in front (Werkzeug's ProxyFix)."""
+    return ProxyFix(app, x_for=count, x_proto=count, x_host=count, x_port=count, x_prefix=count)

@@ -5,16 +5,22 @@ its response body: a streaming response is in flight until its last byte was han
 """
 
 import itertools
+import re
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from flaskd.access_log import Line
 from flaskd_ctl.protocol import InFlight, LastError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+"""What a client's X-Request-ID may be; another is replaced."""
 
 LONGEST_PATH = 512
 """Characters of a path that are shown; the rest is cut with an ellipsis."""
@@ -23,12 +29,14 @@ LONGEST_PATH = 512
 class Entry:
     """One request in flight. Its handler's thread writes it; others only read."""
 
-    __slots__ = ("environ", "error", "ident", "since", "status", "thread")
+    __slots__ = ("environ", "error", "ident", "request_id", "since", "size", "status", "thread")
 
-    def __init__(self, ident: int, environ: "WSGIEnvironment") -> None:
+    def __init__(self, ident: int, environ: "WSGIEnvironment", request_id: str) -> None:
         self.ident = ident
         self.environ = environ
+        self.request_id = request_id
         self.since = time.monotonic()
+        self.size = 0
         self.thread = threading.current_thread()
         self.status = ""
         self.error = ""
@@ -46,21 +54,48 @@ class Entry:
             thread=self.thread.name,
             endpoint=getattr(rule, "endpoint", None),
             rule=getattr(rule, "rule", None),
+            request_id=self.request_id,
+        )
+
+    def line(self) -> Line:
+        """Describe the finished request for the access log."""
+        seconds = time.monotonic() - self.since
+        return Line(
+            began=time.time() - seconds,
+            client=self.environ.get("REMOTE_ADDR", ""),
+            method=self.environ.get("REQUEST_METHOD", ""),
+            target=self.environ.get("REQUEST_URI") or _target(self.environ),
+            protocol=self.environ.get("SERVER_PROTOCOL", ""),
+            status=int(self.status[:3]) if self.status[:3].isdigit() else 500,
+            size=self.size,
+            seconds=seconds,
+            request_id=self.request_id,
         )
 
 
 class Ledger:
     """WSGI middleware that knows what is in flight.
 
-    `on_end` is called after each request, on the handler's thread. While `closing` is true each response says
-    `Connection: close`, so that keep-alive clients leave by themselves (RFC 9112, section 9.6).
+    `on_end` is called after each request, on the handler's thread; `log`, if given, gets its line. While `closing` is true each
+    response says `Connection: close`, so that keep-alive clients leave by themselves (RFC 9112, section 9.6).
+
+    Each request has an id: the `X-Request-ID` it came with, or one made here. The application finds it in the request's header,
+    the client in the response's, an operator in `requests`, the last error and the access log.
     """
 
-    def __init__(self, app: "WSGIApplication", on_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: "WSGIApplication",
+        on_end: Callable[[], None],
+        *,
+        log: Callable[[Line], None] | None = None,
+    ) -> None:
         self.closing = False
         self.last_error: LastError | None = None
         self._app = app
         self._on_end = on_end
+        self._log = log
+        self._made = secrets.token_hex(6)  # of each id that is made here, the part that tells servers apart
         self._idents = itertools.count(1)
         self._entries: dict[int, Entry] = {}
         self._lock = threading.Lock()  # protects _served
@@ -68,13 +103,19 @@ class Ledger:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Serve one request, keeping it in the ledger until its body is closed."""
-        entry = Entry(next(self._idents), environ)
-        environ["flaskd.request_id"] = entry.ident
+        ident = next(self._idents)
+        request_id = environ.get("HTTP_X_REQUEST_ID", "")
+        if not REQUEST_ID.fullmatch(request_id):
+            request_id = environ["HTTP_X_REQUEST_ID"] = f"{self._made}-{ident}"
+        entry = Entry(ident, environ, request_id)
+        environ["flaskd.ident"] = ident
         environ["flaskd.ledger"] = self
         self._entries[entry.ident] = entry
 
         def started(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
             entry.status = status
+            if not any(name.lower() == "x-request-id" for name, _ in headers):
+                headers = [*headers, ("X-Request-ID", request_id)]
             if self.closing:
                 headers = [pair for pair in headers if pair[0].lower() != "connection"]
                 headers.append(("Connection", "close"))
@@ -119,9 +160,16 @@ class Ledger:
         kind = f"{entry.status[:1]}xx" if complete else "aborted"
         if entry.error or entry.status >= "500":
             request = f"{entry.environ.get('REQUEST_METHOD', '')} {path_of(entry.environ)}"
-            self.last_error = LastError(at=time.time(), message=entry.error or entry.status, request=request)
+            self.last_error = LastError(
+                at=time.time(),
+                message=entry.error or entry.status,
+                request=request,
+                request_id=entry.request_id,
+            )
         with self._lock:
             self._served[kind if kind in self._served else "aborted"] += 1
+        if self._log is not None:
+            self._log(entry.line())
         self._on_end()
 
 
@@ -137,7 +185,8 @@ class _Body:
     def __iter__(self) -> Iterator[bytes]:
         try:
             # `yield from` would close the body when reading ends early, and `close` then again.
-            for data in self._body:  # noqa: UP028
+            for data in self._body:
+                self._entry.size += len(data)
                 yield data
         except Exception as error:
             self._entry.error = f"{type(error).__name__}: {error}"
@@ -162,3 +211,10 @@ def path_of(environ: "WSGIEnvironment") -> str:
     path = raw.encode("latin-1", "replace").decode("utf-8", "replace")  # WSGI strings: PEP 3333
     path = path if len(path) <= LONGEST_PATH else path[: LONGEST_PATH - 1] + "…"
     return "".join(char if char.isprintable() else quote(char) for char in path)
+
+
+def _target(environ: "WSGIEnvironment") -> str:
+    query = environ.get("QUERY_STRING", "")
+    return quote(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""), encoding="latin-1") + (
+        f"?{query}" if query else ""
+    )

@@ -11,6 +11,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,13 +21,14 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from flaskd import banner, listeners, owner, signals
-from flaskd.config import Settings, check
+from flaskd.access_log import AccessLog, Line
+from flaskd.config import Settings, check, check_together
 from flaskd.control.claim import Claim, write_atomically
 from flaskd.control.server import ControlServer
 from flaskd.engines import make_engine
 from flaskd.errors import ConfigError, IllegalMove
 from flaskd.events import Bus
-from flaskd.hooks import install_extension, watch_exceptions, with_shutdown_hook
+from flaskd.hooks import behind_proxies, install_extension, watch_exceptions, with_shutdown_hook
 from flaskd.ledger import Ledger
 from flaskd.lifecycle import Event, State
 from flaskd.mailbox import Mailbox
@@ -69,7 +71,7 @@ class Server:
         checked = {
             key: check(key, value, f"Server({key}=)") for key, value in given.items() if value is not None
         }
-        self.settings = msgspec.structs.replace(settings or Settings(), **checked)
+        self.settings = check_together(msgspec.structs.replace(settings or Settings(), **checked))
         self.app = app
         self.name = self.settings.name or name_of(app)
         self.bus = Bus()
@@ -278,7 +280,10 @@ class Server:
             for address in settings.bind:
                 self._listeners.append(listeners.bind(address, backlog=settings.backlog))
                 stack.callback(self._listeners[-1].close)
-            self._serve_http()
+            log = None
+            if settings.access_log != "off":
+                log = stack.enter_context(AccessLog(settings.access_log, sys.stdout)).put
+            self._serve_http(log)
             stack.callback(self._engine.stop)
             stack.callback(self._engine.deafen)
             if claim is not None:
@@ -289,13 +294,12 @@ class Server:
             self._running().move(Event.READY)  # the last: who is told so can use all of it
             self._resources = stack.pop_all()
 
-    def _serve_http(self) -> None:
+    def _serve_http(self, log: Callable[[Line], None] | None) -> None:
         settings = self.settings
         self._engine = make_engine(
             settings.engine,
             threads=settings.threads,
             head_timeout=settings.head_timeout,
-            access_log=settings.access_log,
             backlog=settings.backlog,
         )
         self._versions = {
@@ -308,7 +312,7 @@ class Server:
         app = self.app
         if settings.werkzeug_shutdown_hook:
             app = with_shutdown_hook(app, self._hooked)
-        self._ledger = Ledger(app, self._changed)
+        self._ledger = Ledger(app, self._changed, log=log)
         self._owner = owner.Owner(
             mailbox=self._mailbox,
             engine=self._engine,
@@ -323,8 +327,13 @@ class Server:
         install_extension(self.app, self)
         if settings.ledger:
             self._unwatch = watch_exceptions(self.app, self._ledger)
+            app = self._ledger
+        if settings.trusted_proxies:
+            app = behind_proxies(
+                app, settings.trusted_proxies
+            )  # outermost: the ledger shows the client that they tell
         sockets = [listener.socket for listener in self._listeners]
-        self._engine.serve(self._ledger if settings.ledger else app, sockets, on_change=self._owner.changed)
+        self._engine.serve(app, sockets, on_change=self._owner.changed)
 
     def _changed(self) -> None:
         if self._owner is not None:

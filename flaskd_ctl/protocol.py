@@ -47,7 +47,10 @@ class Actor(msgspec.Struct, frozen=True):
 
 
 class InFlight(msgspec.Struct, frozen=True):
-    """A request that the application has begun and not finished. `path` has no query string; `age` is seconds."""
+    """A request that the application has begun and not finished.
+
+    `path` has no query string; `age` is seconds; `request_id` is the X-Request-ID that it came with, or was given.
+    """
 
     id: int
     method: str
@@ -57,6 +60,7 @@ class InFlight(msgspec.Struct, frozen=True):
     thread: str
     endpoint: str | None = None
     rule: str | None = None
+    request_id: str = ""
 
 
 class LastError(msgspec.Struct, frozen=True):
@@ -65,6 +69,7 @@ class LastError(msgspec.Struct, frozen=True):
     at: float
     message: str
     request: str
+    request_id: str = ""
 
 
 class PingResult(msgspec.Struct, frozen=True):

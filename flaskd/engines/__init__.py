@@ -64,16 +64,14 @@ class Engine(Protocol):
         ...
 
 
-def make_engine(name: str, *, threads: int, head_timeout: float, access_log: bool, backlog: int) -> Engine:
+def make_engine(name: str, *, threads: int, head_timeout: float, backlog: int) -> Engine:
     """Make the engine called `name`, not yet serving; raises ConfigError where it is not installed, or not as needed."""
     if name == "werkzeug":
         from flaskd.engines.werkzeug_engine import WerkzeugEngine
 
-        return WerkzeugEngine(threads=threads, head_timeout=head_timeout, access_log=access_log)
+        return WerkzeugEngine(threads=threads, head_timeout=head_timeout)
     if name == "granian":
         from flaskd.engines.granian_engine import GranianEngine
 
-        return GranianEngine(
-            threads=threads, head_timeout=head_timeout, access_log=access_log, backlog=backlog
-        )
+        return GranianEngine(threads=threads, head_timeout=head_timeout, backlog=backlog)
     raise ValueError(f"no engine is called {name!r}")

@@ -12,7 +12,6 @@ What it does not offer is done from outside, in this order at a stop:
   between, no response is under way.
 """
 
-import contextlib
 import logging
 import os
 import re
@@ -59,11 +58,10 @@ class GranianEngine:
     keep_alive = True
     tells = False
 
-    def __init__(self, *, threads: int, head_timeout: float, access_log: bool, backlog: int) -> None:
+    def __init__(self, *, threads: int, head_timeout: float, backlog: int) -> None:
         self.version = granian_private.probe()
         self._threads = threads
         self._head_timeout = head_timeout
-        self._access_log = access_log
         self._backlog = backlog
         self._duplicates: list[int] = []  # granian's descriptors: it closes them
         self._ends: list[Callable[[], None]] = []
@@ -157,22 +155,16 @@ class GranianEngine:
             self._ends.append(end)
 
     def _counted(self, run: Callable[[Any, Any], int]) -> Callable[[Any, Any], int]:
-        """Keep count of the requests in the application; write the access log, if any."""
-        running, turns, access_log = self._running, self._turns, self._access_log
+        """Keep count of the requests in the application."""
+        running, turns = self._running, self._turns
 
         def call(proto: Any, scope: Any) -> int:
             running[id(proto)] = None
             try:
-                if turns is None and not access_log:
+                if turns is None:
                     return run(proto, scope)
-                status = 500
-                with turns or contextlib.nullcontext():
-                    try:
-                        status = run(proto, scope)
-                    finally:
-                        if access_log:
-                            _log_access(scope, status)
-                return status
+                with turns:
+                    return run(proto, scope)
             finally:
                 del running[id(proto)]
 
@@ -256,11 +248,3 @@ def _local(app: "WSGIApplication") -> "WSGIApplication":
         return app(environ, start_response)
 
     return named
-
-
-def _log_access(scope: Any, status: int) -> None:
-    target = scope["PATH_INFO"] + (f"?{scope['QUERY_STRING']}" if scope["QUERY_STRING"] else "")
-    line = f"{scope['REQUEST_METHOD']} {target} {scope['SERVER_PROTOCOL']}"
-    line = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in line)
-    when = time.strftime("%d/%b/%Y %H:%M:%S")
-    access.info('%s - - [%s] "%s" %s -', scope["REMOTE_ADDR"] or "-", when, line, status)

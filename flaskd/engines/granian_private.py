@@ -9,6 +9,9 @@ What has to be known of them (granian 2.8, src/serve.rs and src/net.rs):
 - `WorkerSignal.set` asks for the end; its callback says that all connections have ended. That word can get lost (a condition
   variable is waited for without a look at what it is for).
 - For WSGI the event loop is asked for its methods and never run.
+- A panic anywhere in it aborts the process. One is certain where the listener has stopped to be one before the runtime's thread
+  has looked at it, so `begin` returns only when that has happened.
+- It calls us with a protocol object (`response_bytes`, `response_iter`) and a scope: `granian_wsgi`.
 
 HTTP/1 only: over HTTP/2 granian drops `Connection: close` and sends no GOAWAY, so clients could not be asked to leave.
 """
@@ -19,10 +22,13 @@ import importlib
 import importlib.metadata
 import inspect
 import logging
+import os
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from flaskd.errors import ConfigError
+from flaskd.engines import epoll
+from flaskd.errors import ConfigError, FlaskdError
 
 SUPPORTED: Final = "2.8"
 """The minor release whose private names are written here; the extra `granian` in pyproject.toml pins it."""
@@ -40,12 +46,12 @@ PRIVATE: Final = {
     "granian._granian:WSGIWorker.serve_mtr": "self callback event_loop signal",
     "granian._granian:WSGIWorker.serve_mtr_uds": "self callback event_loop signal",
     "granian.http:HTTP1Settings": "header_read_timeout keep_alive max_buffer_size pipeline_flush",
-    "granian.wsgi:_callback_wrapper": "callback scope_opts access_log_fmt",
     "granian._futures:_new_cbscheduler": "loop cb impl_asyncio",
 }
 """Each name we use and the parameters it takes."""
 
 IDLE_THREAD: Final = 30  # seconds until a thread that has nothing to do ends; granian's own default
+BEGIN_WITHIN: Final = 10.0  # seconds
 
 
 def probe(version: str | None = None) -> str:
@@ -79,12 +85,6 @@ def _find(name: str) -> Any:
     return found
 
 
-def wrapped(app: Any) -> Callable[[Any, Any], int]:
-    """Turn a WSGI application into what granian calls: it takes a protocol and a scope, and returns the status."""
-    call: Callable[[Any, Any], int] = _find("granian.wsgi:_callback_wrapper")(app, {}, None)
-    return call
-
-
 def begin(
     descriptor: int,
     call: Callable[[Any, Any], int],
@@ -99,9 +99,10 @@ def begin(
     """Serve on the listening socket `descriptor`, which is no longer ours; returns the function that asks for the end.
 
     At most `connections` are accepted at a time, of which `threads` are in the application. `on_end` is called on a thread of
-    granian's when all have ended.
+    granian's when all have ended. Returns when it accepts; raises FlaskdError if it does not come to that.
     """
-    quiet_log()
+    _quiet_log()
+    before = set(_runtime_threads())
     signal = _find("granian._granian:WorkerSignal")()
     signal.add_cb(on_end)
     holder = _find("granian._granian:SocketHolder")(descriptor, unix, backlog)
@@ -127,11 +128,41 @@ def begin(
         scheduler = _find("granian._futures:_new_cbscheduler")(loop, call, impl_asyncio=True)
         serve = worker.serve_mtr_uds if unix else worker.serve_mtr
         serve(scheduler, loop, signal)
+    _wait_until_accepting(descriptor, before)
     end: Callable[[], None] = signal.set
     return end
 
 
-def quiet_log() -> None:
+def _wait_until_accepting(descriptor: int, before: set[str]) -> None:
+    """Wait until the runtime has the listener in its epoll set and its thread sleeps again; nobody would tell us."""
+    if not epoll.LINUX:
+        return
+    deadline = time.monotonic() + BEGIN_WITHIN
+    while True:
+        watched = any(True for _ in epoll.sets_with(descriptor))
+        if watched and all(_asleep(thread) for thread in _runtime_threads() if thread not in before):
+            return
+        if time.monotonic() > deadline:
+            raise FlaskdError(f"granian did not begin to accept within {BEGIN_WITHIN:g} s")
+        time.sleep(0.0005)
+
+
+def _runtime_threads() -> list[str]:
+    found = []
+    for thread in os.listdir("/proc/self/task") if epoll.LINUX else []:
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/comm", "rb") as comm:
+            if comm.read().startswith(b"tokio"):
+                found.append(thread)
+    return found
+
+
+def _asleep(thread: str) -> bool:
+    with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/stat", "rb") as status:
+        return status.read().rpartition(b")")[2].split()[0] == b"S"
+    return True
+
+
+def _quiet_log() -> None:
     """Leave granian's "Started worker-1" out of our output, unless its logger was set up by somebody."""
     logger = logging.getLogger("_granian")
     if logger.level == logging.NOTSET:

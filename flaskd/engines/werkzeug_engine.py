@@ -33,7 +33,6 @@ RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST (
 NO_DESCRIPTOR_PAUSE: Final = 0.1  # seconds; accept(2) said EMFILE, a descriptor may come free at any time
 
 log = logging.getLogger("flaskd.http")
-access = logging.getLogger("flaskd.access")
 
 
 class _Connection:
@@ -59,10 +58,9 @@ class WerkzeugEngine:
     keep_alive = False
     tells = True
 
-    def __init__(self, *, threads: int, head_timeout: float, access_log: bool) -> None:
+    def __init__(self, *, threads: int, head_timeout: float) -> None:
         self.version = importlib.metadata.version("werkzeug")
         self.head_timeout = head_timeout
-        self.access_log = access_log
         self._threads = threads
         self._lock = threading.Lock()  # protects _open, _idle, _started, _paused and _ended
         self._open: set[_Connection] = set()
@@ -302,11 +300,7 @@ class _Handler(WSGIRequestHandler):
         return environ
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        if self.server.engine.access_log:
-            line = self.requestline.translate(self._control_char_table)
-            access.info(
-                '%s - - [%s] "%s" %s %s', self.address_string(), self.log_date_time_string(), line, code, size
-            )
+        pass  # the ledger writes the access log, for every engine alike
 
     def log_error(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         log.debug(format, *args)

@@ -212,21 +212,6 @@ def test_an_application_that_raises_after_its_first_byte_is_counted_aborted(app:
     assert server.status().served["aborted"] == 1
 
 
-def test_the_access_log_is_off_unless_asked_for(
-    app: App, serve: Serve, caplog: pytest.LogCaptureFixture
-) -> None:
-    """One line a request, control characters escaped."""
-    with caplog.at_level("INFO", "flaskd.access"):
-        Http.get(serve(name="quiet").listeners[0], "/").answer()
-        assert caplog.messages == []
-        Http(
-            serve(App(), name="loud", access_log=True).listeners[0], b"GET /\x1b HTTP/1.1\r\nHost: x\r\n\r\n"
-        ).answer()
-    assert [message.split("] ")[1].rsplit(" ", 1)[0] for message in caplog.messages] == [
-        r'"GET /\x1b HTTP/1.1" 404'
-    ]
-
-
 def test_many_connections_at_once_use_no_more_threads_than_allowed(app: App, serve: Serve) -> None:
     """The bound is on threads, not on connections."""
     before = threading.active_count()
