@@ -135,6 +135,8 @@ def run_list(run: Run) -> Exit:
             rows.append(
                 {"name": name, "ready": None, "pid": None, "listeners": [], "directory": None} | stopped
             )
+    if closed := run.instances.closed():
+        run.screen.remark(f"you may not look into {', '.join(closed)}")
     if not rows:
         run.screen.remark(f"no instance: looked in {', '.join(run.instances.directories)}")
     if rows or run.screen.json:

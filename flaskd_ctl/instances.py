@@ -69,6 +69,14 @@ class Instances:
         """Look at every place, nearest directory first."""
         return [found for place in self._places() if (found := look(place))]
 
+    def closed(self) -> list[str]:
+        """List the directories that we may not look into.
+
+        One that may not even be seen counts only if it was named: XDG_RUNTIME_DIR may be left over from another user (su).
+        """
+        named = len(self.directories) == 1
+        return [path for path in self.directories if (named or os.path.isdir(path)) and _is_closed(path)]
+
     def target(self, name: str | None = None, *, endpoint: str | None = None) -> Target:
         """Choose the instance to talk to.
 
@@ -136,11 +144,7 @@ class Instances:
         seen = list(self.all())
         live = [found for found in seen if found.condition == "live"]
         hidden = [found.place.directory for found in seen if found.condition == "hidden"]
-        hidden += [
-            path
-            for path in self.directories
-            if os.path.isdir(path) and not os.access(path, os.R_OK | os.X_OK)
-        ]
+        hidden += self.closed()
         if len(live) == 1:
             return Target(live[0].name, live[0].endpoint)
         if live:
@@ -224,6 +228,16 @@ class Instances:
         except OSError:
             return False
         return not shared or self._owner_counts(directory)
+
+
+def _is_closed(directory: str) -> bool:
+    try:
+        os.scandir(directory).close()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return not os.access(directory, os.X_OK)
 
 
 def look(place: Place) -> Found | None:

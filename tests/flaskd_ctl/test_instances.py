@@ -127,6 +127,22 @@ def test_a_place_we_may_not_enter_is_hidden_not_absent(
             Instances().target(name)
 
 
+def test_a_directory_we_may_not_look_into_is_not_an_empty_one(
+    runtime_dir: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether an instance runs there cannot be known: exit 4, not 3."""
+
+    def refuse(path: str) -> None:
+        raise PermissionError(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.scandir", refuse)
+        for directory in (runtime_dir, "/root/unseen"):
+            assert Instances(directory).closed() == [directory]
+            with pytest.raises(NotPermitted, match="you may not look into"):
+                Instances(directory).target()
+
+
 def test_names_are_known_without_asking(start_fake: StartFake, runtime_dir: str) -> None:
     fakes = [start_fake("shop"), start_fake("blog")]
     Path(runtime_dir, "-not-a-name").mkdir()
