@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 import click
 import msgspec
 
-from flaskd import banner, process, systemd
+from flaskd import banner, process, systemd, tls
 from flaskd.config import FIELDS, Provenance, resolve, settings_from, unknown_variables
 from flaskd.errors import ConfigError, FlaskdError, LoadError
 from flaskd.loader import default_name, load
@@ -111,6 +111,8 @@ def check(app: str | None, file: str | None, show_traceback: bool, **options: An
             settings.name, runtime_dir=settings.runtime_dir or None, environ=os.environ, uid=os.geteuid()
         )
         process.check_descriptors(settings.threads, process.raise_descriptor_limit())
+        if settings.tls_cert:
+            tls.load(settings.tls_cert, settings.tls_key)
         loaded = load(settings.app)
     except LoadError as error:
         if show_traceback and error.__cause__ is not None:

@@ -50,8 +50,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = 0.5
     head_timeout: Annotated[
-        Seconds,
-        Meta(description="Seconds of silence after which a connection without a complete request is closed."),
+        float,
+        Meta(
+            gt=0,
+            le=86_400,
+            description="Seconds of silence after which a connection without a complete request is closed.",
+        ),
     ] = 30.0
     control: Annotated[bool, Meta(description="Open the control socket.")] = True
     ledger: Annotated[bool, Meta(description="Keep the ledger of requests in flight.")] = True
@@ -66,6 +70,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=0, le=100, description="Reverse proxies in front, whose X-Forwarded-* headers are believed."),
     ] = 0
+    tls_cert: Annotated[str, Meta(description="PEM file with the certificate chain: serve HTTPS.")] = ""
+    tls_key: Annotated[
+        str, Meta(description="PEM file with the certificate's key, without a passphrase.")
+    ] = ""
     werkzeug_shutdown_hook: Annotated[
         bool,
         Meta(
@@ -134,6 +142,12 @@ def check_together(settings: Settings) -> Settings:
     """Return `settings` if they go together, else raise ConfigError."""
     if settings.access_log != "off" and not settings.ledger:
         raise ConfigError("the access log needs the ledger", hint="leave out --no-ledger, or --access-log")
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise ConfigError("TLS needs both a certificate and its key", hint="give --tls-cert and --tls-key")
+    if settings.tls_cert and settings.engine == "granian":
+        raise ConfigError(
+            "the granian engine serves no TLS here yet", hint="use --engine werkzeug, or a proxy in front"
+        )
     return settings
 
 

@@ -49,11 +49,11 @@ DROP_SYN: Final = (
 class Listener:
     """One listening socket of ours. Only the owner closes it; the engine accepts from it."""
 
-    def __init__(self, sock: socket.socket, path: str | None = None) -> None:
+    def __init__(self, sock: socket.socket, path: str | None = None, *, scheme: str = "http") -> None:
         self.socket = sock
         self._inode = os.stat(path).st_ino if path else 0
         self._path = path
-        self.url = _url(sock, path)
+        self.url = _url(sock, path, scheme)
         sock.setblocking(False)
         forks.close_in_children(self)
 
@@ -141,7 +141,7 @@ def _admit_from(sock: socket.socket, hops: int) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MINHOPCOUNT, hops)
 
 
-def bind(address: str, *, backlog: int) -> Listener:
+def bind(address: str, *, backlog: int, scheme: str = "http") -> Listener:
     """Listen on `address`: HOST:PORT, [IPV6]:PORT, :PORT, PORT or unix:/path. Port 0 lets the kernel choose.
 
     Raises BindError: not an address, busy (and by whom, where that can be known), not permitted, not on this machine.
@@ -160,7 +160,7 @@ def bind(address: str, *, backlog: int) -> Listener:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(sockaddr)
         sock.listen(backlog)
-        return Listener(sock)
+        return Listener(sock, scheme=scheme)
     except OSError as error:
         sock.close()
         raise _refusal(address, error, port) from None
@@ -269,8 +269,8 @@ def holder_of(port: int) -> str | None:
     return None
 
 
-def _url(sock: socket.socket, path: str | None) -> str:
+def _url(sock: socket.socket, path: str | None, scheme: str) -> str:
     if path is not None:
         return f"unix:{path}"
     host, port = sock.getsockname()[:2]
-    return f"http://[{host}]:{port}" if sock.family == socket.AF_INET6 else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if sock.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from flaskd import banner, listeners, owner, signals
+from flaskd import banner, listeners, owner, signals, tls
 from flaskd.access_log import AccessLog, Line
 from flaskd.config import Settings, check, check_together
 from flaskd.control.claim import Claim, write_atomically
@@ -262,6 +262,7 @@ class Server:
 
     def _acquire(self) -> None:
         settings = self.settings
+        self._tls = tls.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._mailbox)
             claim = None
@@ -278,7 +279,8 @@ class Server:
                 )
                 self._endpoints = claim.place.endpoints
             for address in settings.bind:
-                self._listeners.append(listeners.bind(address, backlog=settings.backlog))
+                scheme = "https" if settings.tls_cert else "http"
+                self._listeners.append(listeners.bind(address, backlog=settings.backlog, scheme=scheme))
                 stack.callback(self._listeners[-1].close)
             log = None
             if settings.access_log != "off":
@@ -301,6 +303,7 @@ class Server:
             threads=settings.threads,
             head_timeout=settings.head_timeout,
             backlog=settings.backlog,
+            tls=self._tls,
         )
         self._versions = {
             "flaskd": self.version,

@@ -14,6 +14,8 @@ STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 def stopping(stop: Callable[[str, bool], None]) -> Iterator[None]:
     """Call `stop(name, again)` for each SIGTERM and SIGINT; `again` from the second on. The old handlers come back after.
 
+    A SIGINT that is ignored stays so: that is how a shell without job control keeps Ctrl-C from what it runs in the background.
+
     `stop` runs on the main thread between two bytecodes of whatever it was doing, so it may only wake the owner.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -26,7 +28,12 @@ def stopping(stop: Callable[[str, bool], None]) -> Iterator[None]:
         seen += 1
         stop(signal.Signals(number).name, seen > 1)
 
-    before = {number: signal.signal(number, handle) for number in STOPPING}
+    taken = [
+        number
+        for number in STOPPING
+        if not (number is signal.SIGINT and signal.getsignal(number) is signal.SIG_IGN)
+    ]
+    before = {number: signal.signal(number, handle) for number in taken}
     try:
         yield
     finally:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIApplication
 
+    from flaskd.tls import Tls
+
 ENGINES: Final = ("werkzeug", "granian")
 """The names that `--engine` takes."""
 
@@ -64,12 +66,12 @@ class Engine(Protocol):
         ...
 
 
-def make_engine(name: str, *, threads: int, head_timeout: float, backlog: int) -> Engine:
+def make_engine(name: str, *, threads: int, head_timeout: float, backlog: int, tls: "Tls | None") -> Engine:
     """Make the engine called `name`, not yet serving; raises ConfigError where it is not installed, or not as needed."""
     if name == "werkzeug":
         from flaskd.engines.werkzeug_engine import WerkzeugEngine
 
-        return WerkzeugEngine(threads=threads, head_timeout=head_timeout)
+        return WerkzeugEngine(threads=threads, head_timeout=head_timeout, tls=tls)
     if name == "granian":
         from flaskd.engines.granian_engine import GranianEngine
 

@@ -13,6 +13,7 @@ import logging
 import queue
 import selectors
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -24,6 +25,7 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from flaskd import forks
 from flaskd.engines import Activity
 from flaskd.listeners import welcome
+from flaskd.tls import Tls
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -58,9 +60,10 @@ class WerkzeugEngine:
     keep_alive = False
     tells = True
 
-    def __init__(self, *, threads: int, head_timeout: float) -> None:
+    def __init__(self, *, threads: int, head_timeout: float, tls: Tls | None = None) -> None:
         self.version = importlib.metadata.version("werkzeug")
         self.head_timeout = head_timeout
+        self.tls = tls
         self._threads = threads
         self._lock = threading.Lock()  # protects _open, _idle, _started, _paused and _ended
         self._open: set[_Connection] = set()
@@ -130,6 +133,15 @@ class WerkzeugEngine:
                 _shut(connection.socket, socket.SHUT_RDWR)
         self._end_pool()
         return busy
+
+    def secure(self, connection: _Connection, context: ssl.SSLContext) -> None:
+        """Shake hands, on the handler's thread and in its time: in the accept loop one silent client would stop everybody."""
+        connection.socket.settimeout(self.head_timeout)
+        with self._lock:  # the descriptor moves to another object, which `reap` and `cut` have to find
+            connection.socket = context.wrap_socket(
+                connection.socket, server_side=True, do_handshake_on_connect=False
+            )
+        connection.socket.do_handshake()
 
     def _end_pool(self) -> None:
         with self._lock:
@@ -244,14 +256,20 @@ class _Front(ThreadedWSGIServer):
                 80,
             )  # for SERVER_NAME and SERVER_PORT; clients send their own Host
         self.engine = engine
+        self.ssl_context = engine.tls.context if engine.tls else None  # what Werkzeug tells the scheme from
 
     def answer(self, connection: _Connection) -> None:
         """Handle one connection from its first byte to its close."""
         try:
+            if self.ssl_context is not None:
+                self.engine.secure(connection, self.ssl_context)
             _Handler(connection, connection.address, self)
+        except OSError as error:  # no handshake, or a client that left
+            log.debug("a connection failed: %s", error)
         except Exception:  # the thread's outer edge: one connection must not take a handler with it
             log.exception("a connection failed")
         finally:
+            _say_goodbye(connection.socket)
             self.shutdown_request(connection.socket)
 
     def shutdown(self) -> None:
@@ -341,4 +359,13 @@ class _Leftover:
 
 def _shut(sock: socket.socket, how: int) -> None:
     with contextlib.suppress(OSError):  # the client was quicker
-        sock.shutdown(how)
+        # Not SSLSocket's, which takes the encryption from under a handler that goes on writing.
+        socket.socket.shutdown(sock, how)
+
+
+def _say_goodbye(sock: socket.socket) -> None:
+    """Send TLS's close_notify, without waiting for the client's (RFC 8446, section 6.1)."""
+    if isinstance(sock, ssl.SSLSocket):
+        with contextlib.suppress(OSError, ValueError):  # it has left, or never shook hands
+            sock.setblocking(False)
+            sock.unwrap()

@@ -279,6 +279,17 @@ def test_a_signal_is_a_graceful_shutdown_and_a_second_one_cuts(app: App, number:
     app.let_go.set()
 
 
+def test_an_ignored_interrupt_stays_ignored(app: App) -> None:
+    """A script's background daemon does not end with the Ctrl-C that is meant for the script."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with signals.stopping(lambda name, again: pytest.fail(name)):
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_run_is_a_drop_in_for_app_run(app: App, capfd: pytest.CaptureFixture[str]) -> None:
     """`flaskd.run(app, host, port)` prints where it serves and blocks until stopped."""
     done: list[bool] = []
