@@ -4,7 +4,9 @@ What it does not offer is done from outside, in this order at a stop:
 
 - **Deaf.** granian accepts from a duplicate of the listener. That is taken out of granian's epoll set, then a deaf socket takes
   its place (dup2): a Unix socket that listens where nobody can connect. Nothing tells granian of connections any more, and an
-  accept(2) finds none. This is right for an edge-triggered loop, as tokio's; another would spin.
+  accept(2) finds none. dup2 alone would do for an edge-triggered loop, as tokio's, but an epoll set knows the open file, not
+  the number, and the file stays open with our listener: granian would wake up for each connection that others accept, and,
+  once it has let go of the number, for an event that points to memory that tokio has freed. (A kqueue forgets by itself.)
 - **Seen.** It tells nothing about its connections. `Sightings` finds them among our descriptors; `tells` is False, so that the
   owner looks again. What is in the application is counted where granian calls it.
 - **The end.** granian closes idle connections by itself, but leaves one with half a head alone until its timeout. We hang up on
@@ -14,11 +16,8 @@ What it does not offer is done from outside, in this order at a stop:
 
 import logging
 import os
-import re
 import resource
-import select
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -26,11 +25,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from flaskd import forks
-from flaskd.engines import RESERVE, Activity, granian_private
+from flaskd.engines import RESERVE, Activity, epoll, granian_private
+from flaskd.engines.granian_wsgi import gateway
 from flaskd.engines.sightings import Sightings
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIApplication
 
 CONNECTIONS: Final = 1024
 """Connections accepted at most (granian's "backpressure"), where the descriptors allow; the rest waits in the kernel's queue.
@@ -40,11 +40,13 @@ until there are a thousand of them. It is no more than that, since what is accep
 killed, while what waits in the kernel's queue of a listener that others share is served by them.
 """
 
+UNIX_NAME: Final = {"SERVER_NAME": "localhost", "SERVER_PORT": "80", "REMOTE_ADDR": ""}
+"""What names a server for URLs where requests come over a Unix socket; clients send their own Host."""
+
 SETTLE: Final = 0.05  # seconds between two looks at the same connection, at the end
 LOST_WORD: Final = 1.0  # seconds that granian gets to say that it is done once nothing is open
 
 log = logging.getLogger("flaskd.http")
-access = logging.getLogger("flaskd.access")
 
 
 class GranianEngine:
@@ -108,7 +110,7 @@ class GranianEngine:
             return
         with deaf:
             for duplicate in self._duplicates:
-                _unwatch(duplicate)
+                epoll.take_out(duplicate)
                 os.dup2(deaf.fileno(), duplicate, inheritable=False)
 
     def reap(self, older_than: float) -> None:
@@ -135,16 +137,17 @@ class GranianEngine:
         count = self._sightings.shut(socket.SHUT_RDWR)
         for end in self._ends:
             end()
+        self._stopping = True
+        self._done.set()  # nobody waits for the rest
         return count if busy >= self._threads else min(count, unfinished)
 
     def _begin(self, app: "WSGIApplication", listeners: Sequence[socket.socket]) -> None:
         for listener in listeners:
             unix = listener.family == socket.AF_UNIX
             self._duplicates.append(os.dup(listener.fileno()))
-            self._left += 1
             end = granian_private.begin(
                 self._duplicates[-1],
-                self._counted(granian_private.wrapped(_local(app) if unix else app)),
+                self._counted(gateway(app, UNIX_NAME if unix else {})),
                 unix=unix,
                 backlog=self._backlog,
                 threads=self._threads,
@@ -152,6 +155,7 @@ class GranianEngine:
                 head_timeout=self._head_timeout,
                 on_end=self._ended,
             )
+            self._left += 1
             self._ends.append(end)
 
     def _counted(self, run: Callable[[Any, Any], int]) -> Callable[[Any, Any], int]:
@@ -216,35 +220,3 @@ def _deaf_socket() -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _unwatch(descriptor: int) -> None:
-    """Take `descriptor` out of every epoll set of this process (/proc/PID/fdinfo, proc(5)).
-
-    An epoll set knows the open file, not the number, and the file stays open with our listener. dup2 alone would leave it in
-    the set: granian would wake up for each connection that others accept, and, once it has let go of the number, for an event
-    that points to memory that tokio has freed. A kqueue forgets by itself.
-    """
-    if sys.platform != "linux":
-        return
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            if os.readlink(f"/proc/self/fd/{name}") != "anon_inode:[eventpoll]":
-                continue
-            with open(f"/proc/self/fdinfo/{name}", encoding="ascii") as lines:
-                watched = [int(match[1]) for line in lines if (match := re.match(r"tfd:\s*(\d+)", line))]
-            if descriptor in watched:
-                with select.epoll.fromfd(os.dup(int(name))) as poller:
-                    poller.unregister(descriptor)
-        except OSError:
-            continue  # closed meanwhile, or a second descriptor of a set that has let go of it already
-
-
-def _local(app: "WSGIApplication") -> "WSGIApplication":
-    """Name a server for URLs where requests come over a Unix socket; clients send their own Host."""
-
-    def named(environ: "WSGIEnvironment", start_response: "StartResponse") -> Any:
-        environ["SERVER_NAME"], environ["SERVER_PORT"] = "localhost", "80"
-        return app(environ, start_response)
-
-    return named

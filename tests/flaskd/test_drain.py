@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flaskd.drain import Order, Phase, Retreat, Sight, Step
+from flaskd.drain import RECHECK, UNTOLD_LINGER, Order, Phase, Retreat, Sight, Step
 
 
 def advance(retreat: Retreat, sight: Sight) -> tuple[list[Order], Step]:
@@ -86,6 +86,31 @@ def test_grace_0_cuts_without_waiting() -> None:
     assert orders == [Order.TURN_AWAY, Order.CLOSE, Order.CUT]
 
 
+def test_an_engine_that_tells_nothing_is_looked_at_again_and_again() -> None:
+    """Nobody says when a connection ends; while it is a lame duck, there is nothing to look for."""
+    retreat = Retreat(now=0, lame_duck=5, grace=30, linger=0.5, told=False)
+    assert advance(retreat, Sight(now=0, in_flight=1, connections=1))[1].look_again == 5
+    for now, sight in [(5.0, Sight(now=5, queued=True)), (6.0, Sight(now=6, in_flight=1, connections=1))]:
+        step = advance(retreat, sight)[1]
+        assert step.look_again == now + RECHECK
+    assert retreat.phase is Phase.LEAVING
+    advance(retreat, Sight(now=7, connections=1))
+    advance(retreat, Sight(now=7.6, connections=1))
+    assert retreat.phase is Phase.FLUSHING
+    assert advance(retreat, Sight(now=7.7, connections=1))[1].look_again == 7.7 + RECHECK
+
+
+def test_an_engine_that_tells_nothing_lingers_a_moment_at_least() -> None:
+    """A request that it has read may not have begun in the application; with nothing open there is none."""
+    retreat = Retreat(now=0, lame_duck=0, grace=30, linger=0, told=False)
+    assert advance(retreat, Sight(now=0, connections=1))[0] == [Order.TURN_AWAY, Order.CLOSE]
+    assert advance(retreat, Sight(now=UNTOLD_LINGER / 2, connections=1))[0] == []
+    assert advance(retreat, Sight(now=UNTOLD_LINGER, connections=1))[0] == [Order.FLUSH]
+
+    idle = Retreat(now=0, lame_duck=0, grace=30, linger=0, told=False)
+    assert advance(idle, Sight(now=0, flushed=True))[0][-1] is Order.FLUSH
+
+
 seconds = st.floats(0, 100)
 
 
@@ -113,12 +138,18 @@ sights = st.builds(
 )
 
 
-@given(st.lists(st.tuples(st.floats(0, 2), sights), max_size=40), seconds, seconds, st.floats(0, 5))
+@given(
+    st.lists(st.tuples(st.floats(0, 2), sights), max_size=40),
+    seconds,
+    seconds,
+    st.floats(0, 5),
+    st.booleans(),
+)
 def test_whatever_is_seen_a_stop_ends_by_its_deadline_and_in_order(
-    seen: list[tuple[float, Sight]], lame_duck: float, grace: float, linger: float
+    seen: list[tuple[float, Sight]], lame_duck: float, grace: float, linger: float, told: bool
 ) -> None:
     """TURN_AWAY, then CLOSE, then FLUSH or CUT: each at most once; nothing is cut before the deadline; it is done at it."""
-    retreat = Retreat(now=0, lame_duck=lame_duck, grace=grace, linger=linger)
+    retreat = Retreat(now=0, lame_duck=lame_duck, grace=grace, linger=linger, told=told)
     now, orders = 0.0, []
     for pause, sight in seen:
         now += pause

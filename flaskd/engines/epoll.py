@@ -1,0 +1,33 @@
+"""The epoll sets of this process and what is in them, as /proc/self/fdinfo tells (proc(5)). Elsewhere than on Linux: none."""
+
+import os
+import re
+import select
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+LINUX: Final = sys.platform == "linux"
+
+
+def sets_with(descriptor: int) -> Iterator[int]:
+    """Yield the descriptors of the epoll sets that `descriptor` was added to."""
+    for name in os.listdir("/proc/self/fd") if LINUX else []:
+        try:
+            if os.readlink(f"/proc/self/fd/{name}") != "anon_inode:[eventpoll]":
+                continue
+            with open(f"/proc/self/fdinfo/{name}", encoding="ascii") as lines:
+                if any(re.match(rf"tfd:\s*{descriptor}\s", line) for line in lines):
+                    yield int(name)
+        except OSError:
+            continue  # closed meanwhile
+
+
+def take_out(descriptor: int) -> None:
+    """Take `descriptor` out of every epoll set."""
+    for each in list(sets_with(descriptor)):
+        try:
+            with select.epoll.fromfd(os.dup(each)) as poller:
+                poller.unregister(descriptor)
+        except OSError:
+            continue  # a second descriptor of a set that has let go of it already
