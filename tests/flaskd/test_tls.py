@@ -6,6 +6,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import flask
 import pytest
@@ -151,7 +152,9 @@ def test_what_does_not_fit_is_said_and_nothing_is_bound(
         serialization.BestAvailableEncryption(b"secret"),
     )
     (tmp_path / "locked").write_bytes(locked)
-    changed = {name: str(tmp_path / value) if value.isalpha() else value for name, value in change.items()}
+    changed: dict[str, Any] = {
+        name: str(tmp_path / value) if value.isalpha() else value for name, value in change.items()
+    }
     with pytest.raises(ConfigError, match=said):
-        Server(app, bind="127.0.0.1:0", **{**files, **changed}).start()
+        Server(app, **{"bind": "127.0.0.1:0", **files, **changed}).start()
     assert list(Path(runtime_dir).iterdir()) == []
