@@ -223,8 +223,8 @@ def test_many_connections_at_once_use_no_more_threads_than_allowed(app: App, ser
 
 def test_a_server_out_of_descriptors_for_http_says_so_before_it_serves() -> None:
     """libzmq aborts the process when it cannot accept, so a reserve is kept."""
-    from flaskd.errors import ConfigError
     from flaskd.engines import RESERVE
+    from flaskd.errors import ConfigError
     from flaskd.process import check_descriptors
 
     check_descriptors(100, 100 + RESERVE)
