@@ -6,6 +6,7 @@ A command is built when it is asked for: a dozen of them with their options woul
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -243,7 +244,9 @@ def group() -> click.Group:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with the code that tells what happened."""
-    sys.exit(int(_run(list(sys.argv[1:] if arguments is None else arguments))))
+    code = int(_run(list(sys.argv[1:] if arguments is None else arguments)))
+    gc.freeze()  # the interpreter's last collections over what ends anyway are a tenth of a short command
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
