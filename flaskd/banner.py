@@ -2,12 +2,15 @@
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from flaskd_ctl.protocol import Event, ShutdownResult, StateEvent
 
 if TYPE_CHECKING:
     from flaskd.server import Server
+
+
+QUEUED: Final = "in the accept queue"
 
 
 def announce(server: "Server", event: Event) -> None:
@@ -38,15 +41,25 @@ def farewell(server: "Server", result: ShutdownResult) -> None:
     """Tell how the stop went, and name what was cut."""
     for request in result.cut:
         say(f"flaskd: cut {request.method} {request.path} after {request.age:g} s (client {request.client})")
-    cut = f"{len(result.cut)} request{'s' if len(result.cut) != 1 else ''} cut"
     others = result.connections_cut - len(result.cut)
-    more = f", and {others} connection{'s' if others != 1 else ''}" if others > 0 else ""
-    queued = f", and {result.queued_cut} that waited" if result.queued_cut else ""
-    how = "nothing lost" if result.clean else f"{cut}{more}{queued}"
+    cut = [
+        f"{number} {thing}{'s' if number != 1 and thing != QUEUED else ''}"
+        for number, thing in (
+            (len(result.cut), "request"),
+            (others, "connection"),
+            (result.queued_cut, QUEUED),
+        )
+        if number > 0
+    ]
+    how = "nothing lost" if result.clean else f"cut: {', '.join(cut) or 'what was left'}"
     say(f"flaskd: {server.name} stopped after {result.took:g} s, {how}")
 
 
 def say(line: str) -> None:
-    """Print one line to stderr, at once. Where nobody reads any more nothing is said: a stop must not fail for that."""
+    """Print one line to stderr, at once. Where nobody reads any more nothing is said: a stop must not fail for that.
+
+    Control characters are escaped: the path of a request is anybody's, and must not steer the operator's terminal.
+    """
+    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
     with contextlib.suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is where the daemon speaks to people
