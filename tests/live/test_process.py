@@ -1,5 +1,6 @@
 """A real `flaskd run` process: its start, its ends, and what it leaves behind."""
 
+import contextlib
 import json
 import os
 import signal
@@ -12,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from flaskd.engines import RESERVE
+from flaskd_ctl import Client
 from tests.daemons import PATIENCE, Daemon, StartDaemon, flaskd_run
+from tests.needs import requires
 
 pytestmark = pytest.mark.live
 
@@ -186,3 +190,26 @@ def test_the_app_of_a_script_is_served_by_run(tmp_path: Path, runtime_dir: str) 
     finally:
         process.kill()
     assert (process.returncode, out) == (0, b"goes on\n")
+
+
+@requires("prlimit")
+def test_a_flood_of_connections_leaves_descriptors_for_the_control_socket(
+    start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """libzmq aborts a process that cannot accept: HTTP gets the limit less a reserve, whatever clients do."""
+    (tmp_path / "shop.py").write_text(APP)
+    limit = 120
+    prefix = ["prlimit", f"--nofile={limit // 2}:{limit}"]
+    daemon = start_daemon("shop:app", "--threads", str(limit - RESERVE), cwd=tmp_path, prefix=prefix)
+    with open(f"/proc/{daemon.pid}/limits", encoding="ascii") as limits:
+        soft = next(line.split()[3] for line in limits if line.startswith("Max open files"))
+    assert soft == str(limit)  # raised to the hard limit at the start
+    with contextlib.ExitStack() as stack:
+        for _ in range(3 * limit):
+            stack.enter_context(socket.create_connection(daemon.address, timeout=PATIENCE))
+        while ask(daemon, "status")["connections"] != limit - RESERVE:
+            pass  # each round is a question to the daemon
+        client = stack.enter_context(Client(endpoint=f"ipc://{daemon.place.zmq}"))
+        assert client.status().pid == daemon.pid
+    assert get(daemon, "/") == b"hello"
+    assert daemon.process.poll() is None
