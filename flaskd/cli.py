@@ -76,6 +76,8 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
     Example: flaskd run shop:app --bind 127.0.0.1:8000 --name shop
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    unclean = False
+    process.skip_finalizing(lambda: unclean)
     try:
         settings = settings_from(_resolved(app, file, options))
         process.check_descriptors(settings.threads, process.raise_descriptor_limit())
@@ -85,6 +87,7 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
         result = server.serve()
     except (FlaskdError, BadPlace) as error:
         _fail(error)
+    unclean = not result.clean
     if server.killed:
         process.end_now(process.KILLED)
     banner.farewell(server, result)

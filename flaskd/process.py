@@ -1,11 +1,13 @@
 """The process that `flaskd run` is: its descriptor limit at the start, its end in time."""
 
+import atexit
 import contextlib
 import gc
 import os
 import resource
 import sys
 import threading
+from collections.abc import Callable
 from typing import Final, NoReturn
 
 from flaskd.banner import say
@@ -55,6 +57,15 @@ def end_within(seconds: float) -> None:
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
+
+
+def skip_finalizing(when: Callable[[], bool]) -> None:
+    """See that the interpreter's last steps are left out if `when` says so after all exit functions; call it before any other.
+
+    A thread that is still in a request then dies where it next takes the GIL, by pthread_exit. Beneath a thread of granian's
+    are Rust's frames, which cannot be unwound: the process would end in a panic (seen with Python 3.11).
+    """
+    atexit.register(lambda: end_now(0) if when() else None)
 
 
 def end_now(code: int) -> NoReturn:

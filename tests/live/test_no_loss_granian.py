@@ -1,6 +1,7 @@
 """The law, and its cases, with the granian engine: what is promised does not depend on who speaks HTTP."""
 
 import contextlib
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from tests.live.caller import Caller
 from tests.live.gate import Gate
 from tests.live.stopping import Shutdown
 from tests.live.test_no_loss import (
+    test_a_daemon_without_privilege_loses_nothing_either,
     test_other_listeners_lose_nothing_either,
     test_twenty_stops_under_load_lose_nothing,
 )
@@ -36,6 +38,7 @@ __all__ = [
     "daemon",
     "gate",
     "lingering",
+    "test_a_daemon_without_privilege_loses_nothing_either",
     "test_accept_queue_longer_than_the_threads_is_emptied",
     "test_connection_accepted_before_the_stop_may_send_its_request_within_the_linger",
     "test_forked_child_keeps_neither_port_nor_control_socket_alive",
@@ -87,3 +90,23 @@ def test_client_of_a_forking_application_sees_the_end_of_its_connection(daemon: 
 
         assert other.text() == "let go\n"
         assert other.closed_by_peer()
+
+
+SPINNING = """
+def app(environ, start_response):
+    while True:
+        pass
+"""
+
+
+def test_request_that_never_lets_go_does_not_spoil_the_end(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    """A thread that is in Python when the interpreter ends would die beneath Rust's frames, in a panic."""
+    (tmp_path / "spinning.py").write_text(SPINNING)
+    served = start_daemon("spinning.py:app")
+    with Caller(served.url) as caller, Shutdown(served, grace=1.0) as shutdown:
+        caller.get("/")
+        result = shutdown.result()
+
+    assert [cut["path"] for cut in result["cut"]] == ["/"]
+    assert served.wait() == 0
+    assert "panic" not in served.output()
