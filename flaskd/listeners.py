@@ -142,13 +142,14 @@ def _admit_from(sock: socket.socket, hops: int) -> None:
 
 
 def bind(address: str, *, backlog: int, scheme: str = "http") -> Listener:
-    """Listen on `address`: HOST:PORT, [IPV6]:PORT, :PORT, PORT or unix:/path. Port 0 lets the kernel choose.
+    """Listen on `address`: HOST:PORT, [IPV6]:PORT, :PORT, PORT or unix:PATH. Port 0 lets the kernel choose.
 
     Raises BindError: not an address, busy (and by whom, where that can be known), not permitted, not on this machine.
     """
-    if address.startswith("unix:"):
-        return _bind_unix("/" + address.removeprefix("unix:").lstrip("/"), address, backlog)
-    host, port = _host_and_port(address)
+    parsed = parse(address)
+    if isinstance(parsed, str):
+        return _bind_unix(parsed, address, backlog)
+    host, port = parsed
     try:
         family, _, _, _, sockaddr = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
@@ -166,7 +167,24 @@ def bind(address: str, *, backlog: int, scheme: str = "http") -> Listener:
         raise _refusal(address, error, port) from None
 
 
-def _host_and_port(address: str) -> tuple[str, int]:
+def parse(address: str) -> str | tuple[str, int]:
+    """Return the absolute path of a Unix address, host and port of another; raise BindError for what is no address."""
+    if "://" in address.removeprefix("unix:"):
+        raise BindError(
+            f"{address!r} is not an address: it has a scheme", hint="write only host and port: 127.0.0.1:8000"
+        )
+    if address.startswith("unix:"):
+        path = re.sub("^/+", "/", address.removeprefix("unix:"))
+        if not path or path.endswith("/"):
+            raise BindError(
+                f"{address!r} is not an address: it names no socket", hint="write unix:/path/to/socket"
+            )
+        path = os.path.abspath(path)
+        if len(os.fsencode(path)) > MAX_PATH:
+            raise BindError(
+                f"cannot listen on {address}: a Unix socket's path ends at {MAX_PATH} bytes (unix(7))"
+            )
+        return path
     host, separator, port = address.rpartition(":")
     if not separator:
         host = "127.0.0.1"
@@ -186,10 +204,6 @@ def _host_and_port(address: str) -> tuple[str, int]:
 
 def _bind_unix(path: str, address: str, backlog: int) -> Listener:
     """Listen at `path`; a socket there that nobody listens at is replaced, anything else is left alone and refused."""
-    if len(os.fsencode(path)) > MAX_PATH:
-        raise BindError(
-            f"cannot listen on {address}: a Unix socket's path ends at {MAX_PATH} bytes (unix(7))"
-        )
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)

@@ -34,6 +34,7 @@ from flaskd.lifecycle import Event, State
 from flaskd.mailbox import Mailbox
 from flaskd_ctl.commands import PROTOCOL_VERSION
 from flaskd_ctl.endpoint import place_for, state_dirs
+from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import (
     Actor,
     RequestsResult,
@@ -187,7 +188,11 @@ class Server:
         )
 
     def requests(self) -> RequestsResult:
-        """List the requests in flight, oldest first."""
+        """List the requests in flight, oldest first; raises WrongState where the ledger is off."""
+        if not self.settings.ledger:
+            raise WrongState(
+                "the ledger of requests is off (--no-ledger)", hint="`flaskd_ctl status` counts them"
+            )
         self._running()
         return RequestsResult(requests=self._ledger.requests())
 
@@ -421,7 +426,9 @@ def run(
     shown = f"[{host}]" if host and ":" in host else host or "127.0.0.1"
     server = Server(app, bind=f"{shown}:{5000 if port is None else port}", **settings)
     server.bus.subscribe(lambda event: banner.announce(server, event))
-    return server.serve()
+    result = server.serve()
+    banner.farewell(server, result)
+    return result
 
 
 def name_of(app: "WSGIApplication") -> str:

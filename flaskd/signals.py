@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as orders to stop. No signal is needed for anything; off the main thread no handler is installed."""
+"""SIGTERM, SIGINT and SIGHUP as orders to stop. No signal is needed for anything; off the main thread none is handled."""
 
 import contextlib
 import signal
@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final
 
-STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
+STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""SIGHUP is what a terminal sends when it is closed: by itself it would end the process, requests and all."""
 
 
 @contextlib.contextmanager
 def stopping(stop: Callable[[str, bool], None]) -> Iterator[None]:
-    """Call `stop(name, again)` for each SIGTERM and SIGINT; `again` from the second on. The old handlers come back after.
+    """Call `stop(name, again)` for each of STOPPING; `again` from the second on. The old handlers come back after.
 
-    A SIGINT that is ignored stays so: that is how a shell without job control keeps Ctrl-C from what it runs in the background.
+    What is ignored stays so, but for SIGTERM: that is how a shell without job control keeps Ctrl-C from what it runs in the
+    background, and how nohup(1) works.
 
     `stop` runs on the main thread between two bytecodes of whatever it was doing, so it may only wake the owner.
     """
@@ -31,7 +33,7 @@ def stopping(stop: Callable[[str, bool], None]) -> Iterator[None]:
     taken = [
         number
         for number in STOPPING
-        if not (number is signal.SIGINT and signal.getsignal(number) is signal.SIG_IGN)
+        if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN
     ]
     before = {number: signal.signal(number, handle) for number in taken}
     try:

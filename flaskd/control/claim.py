@@ -116,8 +116,14 @@ def _make_private(directory: str) -> None:
             os.makedirs(runtime, mode=0o755 if runtime.startswith("/run/") else 0o700, exist_ok=True)
         if runtime.startswith("/tmp/"):  # noqa: S108 - anybody may make a directory there: whose is it?
             _check_ours(runtime)
+            if os.stat(runtime).st_mode & 0o022:
+                raise ClaimError(
+                    f"{runtime} can be written to by others", hint=f"make it yours: chmod 700 {runtime}"
+                )
         with contextlib.suppress(FileExistsError):
             os.mkdir(directory, mode=0o700)
+    except FileExistsError:
+        raise ClaimError(f"{runtime} is not a directory", hint="choose another --runtime-dir") from None
     except OSError as error:
         raise ClaimError(
             f"cannot make the instance directory {directory}: {error.strerror}",

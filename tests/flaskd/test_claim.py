@@ -136,6 +136,22 @@ def test_a_directory_of_somebody_else_is_refused(place: Place) -> None:
     assert set() == names(place)
 
 
+def test_a_directory_below_tmp_that_others_may_write_to_is_refused(place: Place) -> None:
+    """Anybody could put an instance of theirs in our name's place."""
+    runtime = os.path.dirname(place.directory)
+    os.chmod(runtime, 0o777)
+    with pytest.raises(ClaimError, match="can be written to by others"), Claim(place):
+        pass
+    assert os.listdir(runtime) == []
+
+
+def test_a_file_in_place_of_the_runtime_directory_is_refused(runtime_dir: str) -> None:
+    """And named."""
+    Path(runtime_dir, "file").touch()
+    with pytest.raises(ClaimError, match="file is not a directory"), Claim(Place(f"{runtime_dir}/file/shop")):
+        pass
+
+
 def test_a_link_in_place_of_the_directory_is_refused(place: Place, tmp_path: Path) -> None:
     """Nobody can lead us elsewhere."""
     os.symlink(tmp_path, place.directory)

@@ -28,7 +28,11 @@ def test_the_nearest_source_wins(tmp_path: Path) -> None:
 
 def test_lists_and_flags_are_read_from_text(tmp_path: Path) -> None:
     """The environment has only text."""
-    environ = {"FLASKD_BIND": "127.0.0.1:1, unix:/x", "FLASKD_WERKZEUG_SHUTDOWN_HOOK": "true", "FLASKD_CONTROL": "0"}
+    environ = {
+        "FLASKD_BIND": "127.0.0.1:1, unix:/x",
+        "FLASKD_WERKZEUG_SHUTDOWN_HOOK": "true",
+        "FLASKD_CONTROL": "0",
+    }
     found = resolve({}, environ=environ, directory=str(tmp_path))
     assert found["bind"].value == ("127.0.0.1:1", "unix:/x")
     assert found["werkzeug_shutdown_hook"].value is True

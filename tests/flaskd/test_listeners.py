@@ -37,6 +37,9 @@ def client_of(listener: Listener) -> socket.socket:
         ("127.0.0.1:65536", "is no port"),
         ("127.0.0.1:", "is no port"),
         ("::1:8000", "IPv6 is written"),
+        ("http://127.0.0.1:0", "it has a scheme"),
+        ("unix:", "names no socket"),
+        ("unix:/tmp/", "names no socket"),
         ("no-such-host.invalid:0", "no such host"),
         ("192.0.2.1:0", "cannot assign requested address"),
         ("unix:/tmp/" + "x" * MAX_PATH, f"ends at {MAX_PATH} bytes"),
@@ -123,6 +126,14 @@ def test_a_handshake_under_way_is_seen(address: str) -> None:
         deaf.connect_ex(("::1" if ":" in address[:3] else "127.0.0.1", listener.socket.getsockname()[1]))
         assert listener.half_open()
         assert not listener.queued()
+    listener.close()
+
+
+def test_a_relative_unix_path_is_taken_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And told in full."""
+    monkeypatch.chdir(tmp_path)
+    listener = bind("unix:h", backlog=8)
+    assert listener.url == f"unix:{tmp_path}/h"
     listener.close()
 
 

@@ -193,6 +193,13 @@ def test_an_application_without_control_or_ledger_is_served_and_stopped(app: App
     assert server.endpoints == []
 
 
+def test_requests_without_the_ledger_is_the_wrong_state(app: App, serve: Serve, connect: Connect) -> None:
+    """An empty list would be a lie."""
+    reply = connect(serve(ledger=False)).ask("requests")
+    assert reply["error"]["data"]["name"] == "wrong_state"
+    assert "ledger" in reply["error"]["message"]
+
+
 def test_no_public_route_can_stop_the_server_by_default(app: App, serve: Serve) -> None:
     """The classic hook is absent unless the operator asks for it."""
     import flask
@@ -305,7 +312,7 @@ def test_run_is_a_drop_in_for_app_run(app: App, capfd: pytest.CaptureFixture[str
     assert done == [True]
     printed = capfd.readouterr().err
     assert "http://127.0.0.1:" in printed
-    assert len(printed.splitlines()) <= 7
+    assert "stopped" in printed.splitlines()[-1]
 
 
 def test_run_refuses_the_reloader_with_a_sentence(app: App) -> None:

@@ -120,7 +120,7 @@ def test_a_busy_port_is_said_with_who_holds_it(daemon: Daemon, tmp_path: Path) -
     assert not os.path.exists(place.directory)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_it_with_the_slow_request_answered(daemon: Daemon, number: signal.Signals) -> None:
     """Exit 0, nothing left at its place."""
     answers: list[bytes] = []
