@@ -11,8 +11,9 @@ from typing import Any, Final, NoReturn
 import click
 import msgspec
 
-from flaskd import banner, process, systemd, tls
+from flaskd import banner, listeners, process, systemd, tls
 from flaskd.config import FIELDS, Provenance, resolve, settings_from, unknown_variables
+from flaskd.engines import check_engine
 from flaskd.errors import ConfigError, FlaskdError, LoadError
 from flaskd.loader import default_name, load
 from flaskd.server import Server
@@ -114,6 +115,9 @@ def check(app: str | None, file: str | None, show_traceback: bool, **options: An
             settings.name, runtime_dir=settings.runtime_dir or None, environ=os.environ, uid=os.geteuid()
         )
         process.check_descriptors(settings.threads, process.raise_descriptor_limit())
+        check_engine(settings.engine)
+        for address in settings.bind:
+            listeners.parse(address)
         if settings.tls_cert:
             tls.load(settings.tls_cert, settings.tls_key)
         loaded = load(settings.app)

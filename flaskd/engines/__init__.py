@@ -77,3 +77,11 @@ def make_engine(name: str, *, threads: int, head_timeout: float, backlog: int, t
 
         return GranianEngine(threads=threads, head_timeout=head_timeout, backlog=backlog)
     raise ValueError(f"no engine is called {name!r}")
+
+
+def check_engine(name: str) -> None:
+    """Raise ConfigError where the engine called `name` is not installed, or not as needed; starts nothing."""
+    if name == "granian":
+        from flaskd.engines import granian_private
+
+        granian_private.probe()
