@@ -93,10 +93,8 @@ def test_an_engine_that_tells_nothing_is_looked_at_again_and_again() -> None:
     for now, sight in [(5.0, Sight(now=5, queued=True)), (6.0, Sight(now=6, in_flight=1, connections=1))]:
         step = advance(retreat, sight)[1]
         assert step.look_again == now + RECHECK
-    assert retreat.phase is Phase.LEAVING
     advance(retreat, Sight(now=7, connections=1))
-    advance(retreat, Sight(now=7.6, connections=1))
-    assert retreat.phase is Phase.FLUSHING
+    assert advance(retreat, Sight(now=7.6, connections=1))[0] == [Order.FLUSH]
     assert advance(retreat, Sight(now=7.7, connections=1))[1].look_again == 7.7 + RECHECK
 
 

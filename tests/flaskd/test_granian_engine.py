@@ -518,7 +518,7 @@ def test_a_deaf_engine_leaves_the_queue_whole_and_serves_what_is_open(listener: 
     engine = make()
     engine.serve(hello, [listener], on_change=ended.set)
     with contextlib.ExitStack() as stack:
-        kept = http.client.HTTPConnection(*listener.getsockname(), timeout=WAIT)
+        kept = http.client.HTTPConnection("127.0.0.1", listener.getsockname()[1], timeout=WAIT)
         stack.callback(kept.close)
         assert ask(kept, "/")[0] == b"hello"
         engine.deafen()
