@@ -6,6 +6,7 @@ taken, `still` are those on which nothing has been sent since the last look.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -38,8 +39,12 @@ class Sightings:
     def look(self) -> list[int]:
         """List the descriptors of the connections that are open now."""
         with self._lock:
+            try:
+                names = os.listdir(DESCRIPTORS)
+            except OSError:  # no descriptor left to look with: what was seen before has to do
+                return [descriptor for descriptor, (_, ours) in self._known.items() if ours]
             known, self._known = self._known, {}
-            for name in os.listdir(DESCRIPTORS):
+            for name in names:
                 descriptor = int(name)
                 try:
                     status = os.fstat(descriptor)
@@ -48,9 +53,13 @@ class Sightings:
                 if not stat.S_ISSOCK(status.st_mode):
                     continue
                 inode, ours = known.get(descriptor, (0, False))
-                if inode != status.st_ino:
-                    ours = self._is_ours(descriptor)
-                self._known[descriptor] = (status.st_ino, ours)
+                try:
+                    if inode != status.st_ino:
+                        ours = self._is_ours(descriptor)
+                except OSError:  # no descriptor left to look with: count it, and look again next time
+                    self._known[descriptor] = (0, True)
+                else:
+                    self._known[descriptor] = (status.st_ino, ours)
             return [descriptor for descriptor, (_, ours) in self._known.items() if ours]
 
     def unsent(self) -> int:
@@ -77,7 +86,8 @@ class Sightings:
         return count
 
     def _is_ours(self, descriptor: int) -> bool:
-        for sock in _borrowed([descriptor]):
+        """Tell whether `descriptor` is a connection of ours; raises OSError where there is none left to look with."""
+        for sock in _borrowed([descriptor], strict=True):
             try:
                 sock.getpeername()
                 if not any(_same(sock.getsockname(), local) for local in self._local):
@@ -95,12 +105,17 @@ class Sightings:
                 yield sock
 
 
-def _borrowed(descriptors: Iterable[int]) -> Iterator[socket.socket]:
-    """Yield a socket object on a duplicate of each descriptor: the number may be closed and given away at any time."""
+def _borrowed(descriptors: Iterable[int], *, strict: bool = False) -> Iterator[socket.socket]:
+    """Yield a socket object on a duplicate of each descriptor: the number may be closed and given away at any time.
+
+    What cannot be duplicated is left out; with `strict`, OSError is raised where that is for want of descriptors.
+    """
     for descriptor in descriptors:
         try:
             copy = os.dup(descriptor)
-        except OSError:
+        except OSError as error:
+            if strict and error.errno != errno.EBADF:
+                raise
             continue
         try:
             sock = socket.socket(fileno=copy)

@@ -1,6 +1,7 @@
 """Connections found among the process's own descriptors: all of ours, and nobody else's."""
 
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -125,3 +126,22 @@ def test_shutting_reaches_those_that_are_named_or_all(stack: contextlib.ExitStac
         second.recv(1)
     sightings.shut(socket.SHUT_RDWR)
     assert second.recv(1) == b""
+
+
+def test_out_of_descriptors_a_connection_is_not_overlooked(
+    stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be looked at counts, until it can."""
+    ours = Open(stack, socket.create_server(("127.0.0.1", 0)))
+    sightings = Sightings([ours.listener])
+    client, connection = ours.connect()
+
+    def full(*args: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "dup", full)
+        assert {client.fileno(), connection.fileno()} <= set(sightings.look())
+        patch.setattr(os, "listdir", full)
+        assert connection.fileno() in sightings.look()
+    assert sightings.look() == [connection.fileno()]
