@@ -7,7 +7,7 @@ CAP_NET_ADMIN attach one to a TCP socket (EPERM). Then IP_MINTTL and IPV6_MINHOP
 looks at a listener's min_ttl after it has served handshakes under way, and drops what says less than 255; operating systems
 send 64 or 128. A connection inherits it from its listener, so `welcome` takes it off again; until then its second segment is
 dropped, and comes again 0.2 s later (seen). The accept queue's length is `tcpi_unacked` of TCP_INFO (tcp_get_info in
-net/ipv4/tcp.c). Handshakes under way are rows in state 03 of /proc/net/tcp.
+net/ipv4/tcp.c).
 Elsewhere `turn_away` cannot be done for TCP: a connection that begins between the last accept and the close is lost.
 """
 
@@ -24,7 +24,7 @@ import sys
 from collections.abc import Iterable
 from typing import Final
 
-from flaskd import forks
+from flaskd import forks, handshakes
 from flaskd.errors import BindError
 from flaskd.unix_paths import inode_at, listened_at
 from flaskd_ctl.endpoint import MAX_PATH
@@ -33,7 +33,6 @@ LINUX: Final = sys.platform == "linux"
 SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h
 IP_MINTTL: Final = 21  # linux/in.h
 IPV6_MINHOPCOUNT: Final = 73  # linux/in6.h
-SYN_RECV: Final = b"03"  # net/tcp_states.h
 QUEUE_OFFSET: Final = 24  # tcpi_unacked in struct tcp_info, linux/tcp.h
 
 # ldb [13]; and #0x12; jeq #0x02 ? drop : accept   (flags are byte 13 of a TCP header, SYN 0x02, ACK 0x10: RFC 9293)
@@ -77,18 +76,10 @@ class Listener:
         return int(self.queued())
 
     def half_open(self) -> bool:
-        """Tell whether a handshake with us is under way (Linux with /proc; elsewhere False)."""
-        if not LINUX or self._path is not None:
+        """Tell whether a handshake with us is under way."""
+        if self._path is not None:
             return False
-        port = self.socket.getsockname()[1]
-        table = "/proc/self/net/tcp6" if self.socket.family == socket.AF_INET6 else "/proc/self/net/tcp"
-        # Thousands of rows in TIME_WAIT are usual: no Python for each.
-        row = rb":%04X [0-9A-F]+:[0-9A-F]{4} %b " % (port, SYN_RECV)
-        try:
-            with open(table, "rb") as rows:
-                return re.search(row, rows.read()) is not None
-        except OSError:  # no /proc here, or no descriptor to open it with
-            return False
+        return handshakes.under_way(self.socket.family, self.socket.getsockname()[1])
 
     def turn_away(self) -> None:
         """Let no new connection begin, without touching those that have: drop SYN, or unlink the path."""

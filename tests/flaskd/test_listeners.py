@@ -6,9 +6,11 @@ import socket
 import struct
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from flaskd import handshakes
 from flaskd.errors import BindError
 from flaskd.listeners import SO_ATTACH_FILTER, Listener, bind
 from flaskd_ctl.endpoint import MAX_PATH
@@ -113,10 +115,12 @@ def test_turned_away_clients_wait_and_those_before_them_are_served(address: str)
 
 @linux
 @requires("root")
+@pytest.mark.parametrize("way", ["asked", "read"])
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_a_handshake_under_way_is_seen(address: str) -> None:
-    """A client that hears nothing of our SYN+ACK leaves one half open."""
-    listener = bind(address, backlog=8)
+def test_a_handshake_under_way_is_seen(address: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that hears nothing of our SYN+ACK leaves one half open; the kernel tells by netlink, or else by file."""
+    monkeypatch.setattr(handshakes, "_read" if way == "asked" else "_asked", Mock(side_effect=OSError))
+    listener, other = bind(address, backlog=8), bind(address, backlog=8)
     assert not listener.half_open()
     drop_all = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0))
     program = struct.pack("HP", 1, ctypes.addressof(drop_all))
@@ -125,8 +129,10 @@ def test_a_handshake_under_way_is_seen(address: str) -> None:
         deaf.setblocking(False)
         deaf.connect_ex(("::1" if ":" in address[:3] else "127.0.0.1", listener.socket.getsockname()[1]))
         assert listener.half_open()
+        assert not other.half_open()
         assert not listener.queued()
     listener.close()
+    other.close()
 
 
 def test_a_relative_unix_path_is_taken_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
