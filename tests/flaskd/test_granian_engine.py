@@ -539,6 +539,27 @@ def test_a_deaf_engine_leaves_the_queue_whole_and_serves_what_is_open(listener: 
         stop(other, other_ended)
 
 
+def test_responses_do_not_wait_for_the_acknowledgement_of_their_heads(listener: socket.socket) -> None:
+    """granian writes head and streamed body in pieces: with Nagle's algorithm a fifth of the requests a second was seen."""
+    ended = threading.Event()
+    engine = make()
+    engine.serve(hello, [listener], on_change=ended.set)
+    with socket.create_connection(listener.getsockname()) as client:
+        (descriptor,) = _seen(engine, 1)
+        with socket.socket(fileno=os.dup(descriptor)) as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert accepted.getpeername() == client.getsockname()
+    stop(engine, ended)
+
+
+def _seen(engine: GranianEngine, count: int) -> list[int]:
+    """Wait until granian has accepted so many; it tells nobody."""
+    deadline = time.monotonic() + WAIT
+    while len(found := engine._sightings.look()) != count:
+        assert time.monotonic() < deadline
+    return found
+
+
 def test_granian_uses_one_duplicate_of_the_listener(listener: socket.socket) -> None:
     """What is made deaf is all that granian accepts from, and never our own descriptor."""
 
