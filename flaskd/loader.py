@@ -10,6 +10,7 @@ import ast
 import importlib
 import inspect
 import os
+import re
 import sys
 import traceback
 from types import ModuleType, TracebackType
@@ -225,3 +226,9 @@ def _candidates(module: ModuleType) -> str:
         if names
         else "it has no Flask application and no create_app()"
     )
+
+
+def name_of(app: "WSGIApplication") -> str:
+    """Derive an instance's name from its application: Flask's import name, else the object's own."""
+    name = getattr(app, "name", None) or getattr(app, "__name__", None) or type(app).__name__
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", str(name)).strip("-_.")[:64] or "app"

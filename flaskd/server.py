@@ -10,7 +10,6 @@ import contextlib
 import importlib.metadata
 import os
 import platform
-import re
 import sys
 import threading
 import time
@@ -20,20 +19,22 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from flaskd import banner, listeners, owner, signals, tls
+from flaskd import listeners, owner, signals, tls
 from flaskd.access_log import AccessLog, Line
 from flaskd.config import Settings, check, check_together
-from flaskd.control.claim import Claim, write_atomically
+from flaskd.control.claim import Claim
 from flaskd.control.server import ControlServer
 from flaskd.engines import make_engine
 from flaskd.errors import ConfigError, IllegalMove
 from flaskd.events import Bus
 from flaskd.hooks import behind_proxies, install_extension, watch_exceptions, with_shutdown_hook
+from flaskd.last_stop import leave_note
 from flaskd.ledger import Ledger
 from flaskd.lifecycle import Event, State
+from flaskd.loader import name_of
 from flaskd.mailbox import Mailbox
 from flaskd_ctl.commands import PROTOCOL_VERSION
-from flaskd_ctl.endpoint import place_for, state_dirs
+from flaskd_ctl.endpoint import place_for
 from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import (
     Actor,
@@ -359,7 +360,8 @@ class Server:
             try:
                 with signals.waking(self._mailbox.wake_descriptor()):
                     result = running.run()
-                self._record(result)
+                if self._control is not None:
+                    self._note_stop(clean=result.clean)
             finally:
                 self._resources.close()
                 self._unwatch()
@@ -383,55 +385,15 @@ class Server:
             "process_exits": self._process_exits,
         }
 
-    def _record(self, result: ShutdownResult) -> None:
-        """Leave a note of this stop where it outlives the runtime directory; a daemon that cannot, stops all the same."""
-        if self._control is None:
-            return
-        # "~" stays where neither HOME nor the user database names a home: not a directory to make where we stand.
-        directory = next(filter(os.path.isabs, state_dirs(os.environ)))
-        by = self._running().lifecycle.by
-        facts = {
-            "name": self.name,
-            "pid": os.getpid(),
-            "stopped": time.time(),
-            "clean": result.clean,
-            "by": msgspec.to_builtins(by),
-            "reason": "killed" if self.killed else "shutdown",
-        }
-        with contextlib.suppress(OSError):
-            os.makedirs(directory, mode=0o700, exist_ok=True)
-            write_atomically(os.path.join(directory, f"{self.name}.json"), facts)
-
-
-def run(
-    app: "WSGIApplication",
-    host: str | None = None,
-    port: int | None = None,
-    debug: bool | None = None,
-    **settings: Any,
-) -> ShutdownResult:
-    """Serve `app` until stopped: a drop-in for `app.run(host, port)`, on 127.0.0.1:5000 by default.
-
-    Prints where it serves. `debug` sets `app.debug`, as Flask's does; the reloader and the debugger are not part of flaskd and
-    raise ConfigError. Other keyword arguments are settings.
-    """
-    if debug is not None and hasattr(app, "debug"):
-        app.debug = bool(debug)
-    for name in ("threaded", "load_dotenv"):  # what Flask.run takes and is so anyway
-        settings.pop(name, None)
-    if use_reloader := [name for name in ("use_reloader", "use_debugger") if settings.pop(name, False)]:
-        raise ConfigError(
-            f"flaskd has no {use_reloader[0]}", hint="for development, run `flask --app … run --debug`"
+    def _note_stop(self, *, clean: bool) -> None:
+        leave_note(
+            self.name,
+            {
+                "name": self.name,
+                "pid": self._pid,
+                "stopped": time.time(),
+                "clean": clean,
+                "by": msgspec.to_builtins(self._running().lifecycle.by),
+                "reason": "killed" if self.killed else "shutdown",
+            },
         )
-    shown = f"[{host}]" if host and ":" in host else host or "127.0.0.1"
-    server = Server(app, bind=f"{shown}:{5000 if port is None else port}", **settings)
-    server.bus.subscribe(lambda event: banner.announce(server, event))
-    result = server.serve()
-    banner.farewell(server, result)
-    return result
-
-
-def name_of(app: "WSGIApplication") -> str:
-    """Derive an instance's name from its application: Flask's import name, else the object's own."""
-    name = getattr(app, "name", None) or getattr(app, "__name__", None) or type(app).__name__
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", str(name)).strip("-_.")[:64] or "app"

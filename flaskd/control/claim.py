@@ -8,7 +8,6 @@ the presence of a file, says whether the place is taken; the kernel drops it wit
 
 import contextlib
 import fcntl
-import json
 import os
 import socket
 import stat
@@ -17,6 +16,7 @@ from typing import Any, Final, Self
 
 from flaskd import forks
 from flaskd.errors import ClaimError, NameTaken
+from flaskd.files import write_atomically
 from flaskd.unix_paths import inode_at, listened_at
 from flaskd_ctl.endpoint import Place
 
@@ -97,15 +97,6 @@ class Claim:
             raise ClaimError(f"cannot listen at {path}: {error.strerror}") from None
         sock.setblocking(False)
         return sock
-
-
-def write_atomically(path: str, facts: dict[str, Any]) -> None:
-    """Put `facts` at `path` as JSON, 0600; a reader sees the old file or the new one, never a part."""
-    temporary = f"{path}.{os.getpid()}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(facts, file)
-    os.replace(temporary, path)
 
 
 def _make_private(directory: str) -> None:

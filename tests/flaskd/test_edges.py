@@ -80,10 +80,10 @@ def test_a_kill_ends_a_shutdown_that_is_under_way(app: App, serve: Serve) -> Non
 def test_who_waits_is_told_of_a_failure_when_all_is_closed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another instance may take the name at once."""
 
-    def fail(*arguments: Any) -> None:
+    def fail(*arguments: Any, **named: Any) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(Server, "_record", fail)
+    monkeypatch.setattr(Server, "_note_stop", fail)
     server = Server(app, bind="127.0.0.1:0")
     there: list[bool] = []
 
