@@ -337,10 +337,8 @@ class Server:
         if settings.ledger:
             self._unwatch = watch_exceptions(self.app, self._ledger)
             app = self._ledger
-        if settings.trusted_proxies:
-            app = behind_proxies(
-                app, settings.trusted_proxies
-            )  # outermost: the ledger shows the client that they tell
+        if settings.trusted_proxies:  # outermost, so that the ledger shows the client that they tell
+            app = behind_proxies(app, settings.trusted_proxies)
         sockets = [listener.socket for listener in self._listeners]
         self._engine.serve(app, sockets, on_change=self._owner.changed)
 

@@ -144,9 +144,8 @@ class GranianEngine:
     def _begin(self, app: "WSGIApplication", listeners: Sequence[socket.socket]) -> None:
         for listener in listeners:
             unix = listener.family == socket.AF_UNIX
-            if (
-                not unix
-            ):  # what it writes in pieces need not wait for each other (tcp(7)); connections inherit it
+            if not unix:
+                # What is written in pieces need not wait for each other (tcp(7)); connections inherit it.
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._duplicates.append(os.dup(listener.fileno()))
             end = granian_private.begin(

@@ -32,9 +32,8 @@ class Sightings:
     def __init__(self, listeners: Sequence[socket.socket]) -> None:
         self._local = [listener.getsockname() for listener in listeners]
         self._lock = threading.Lock()  # protects _known
-        self._known: dict[
-            int, tuple[int, bool]
-        ] = {}  # descriptor: its inode, and whether it is a connection of ours
+        # By descriptor: its inode, and whether it is a connection of ours.
+        self._known: dict[int, tuple[int, bool]] = {}
 
     def look(self) -> list[int]:
         """List the descriptors of the connections that are open now."""
