@@ -1,7 +1,7 @@
 """All benchmarks, one after the other.
 
 python -m benchmarks.all --quick     a smoke test of less than a minute
-python -m benchmarks.all             about ten minutes
+python -m benchmarks.all             about fifteen minutes
 """
 
 from benchmarks import (

@@ -57,18 +57,20 @@ def python(*args: str) -> list[str]:
     return [sys.executable, *args]
 
 
-def flaskd(*options: str, name: str = "flaskd") -> Contender:
-    """Return flaskd with these options of `flaskd run`."""
+def flaskd(*options: str, name: str = "flaskd", engine: str = "werkzeug") -> Contender:
+    """Return flaskd with this engine and these options of `flaskd run`."""
 
     def command(app: str, directory: str) -> list[str]:
         place = ["--name", "bench", "--runtime-dir", directory]
         common = ["--bind", "127.0.0.1:0", "--threads", THREADS]
-        return python("-m", "flaskd", "run", app, *common, *place, *options)
+        return python("-m", "flaskd", "run", app, "--engine", engine, *common, *place, *options)
 
-    return Contender(name, "flaskd", command, stop=None)
+    return Contender(name, engine, command, stop=None)
 
 
 FLASKD: Final = flaskd()
+FLASKD_GRANIAN: Final = flaskd(name="flaskd on granian", engine="granian")
+OURS: Final = (FLASKD, FLASKD_GRANIAN)
 WERKZEUG: Final = Contender(
     "werkzeug", "werkzeug", lambda app, _: python("-m", "benchmarks.bare_werkzeug", app)
 )

@@ -8,7 +8,7 @@ import contextlib
 import time
 
 from benchmarks import procfs
-from benchmarks.contenders import FLASKD, PEERS, serving
+from benchmarks.contenders import OURS, PEERS, serving
 from benchmarks.side_by_side import Figure, main
 
 APP = "benchmarks.hello:app"
@@ -17,7 +17,7 @@ APP = "benchmarks.hello:app"
 def measure(quick: bool) -> list[Figure]:
     """Let all of them stand idle through the same seconds."""
     seconds, windows = (2, 3) if quick else (20, 2)
-    contenders = [each for each in (FLASKD, *PEERS) if each.installed and (not quick or each is FLASKD)]
+    contenders = [each for each in (OURS if quick else (*OURS, *PEERS)) if each.installed]
     woken: dict[str, list[int]] = {each.name: [] for each in contenders}
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(serving(each, APP)) for each in contenders]
@@ -28,14 +28,15 @@ def measure(quick: bool) -> list[Figure]:
             time.sleep(seconds)
             for name, each in pids.items():
                 woken[name].append(procfs.wake_ups(each) - before[name])
+    ours = {each.name for each in OURS}
     return [
         Figure(
             f"wake-ups while idle for {seconds} s",
             name,
             min(counts),
-            0 if name == FLASKD.name else None,
+            0 if name in ours else None,
             f"{min(counts) / seconds:.1f} a second, {len(pids[name])} processes, windows: {counts}",
-            exact=name == FLASKD.name,
+            exact=name in ours,
         )
         for name, counts in woken.items()
     ]

@@ -12,7 +12,7 @@ import subprocess
 import time
 from typing import Any
 
-from benchmarks.contenders import FLASKD, PEERS, ROOT, Contender, python, serving
+from benchmarks.contenders import OURS, PEERS, ROOT, Contender, python, serving
 from benchmarks.side_by_side import Figure, main, missing
 
 QUICK_PEERS = {"gunicorn gthread"}
@@ -43,7 +43,8 @@ def measure(quick: bool) -> list[Figure]:
     """Stop every contender so many times in each mode, as many side by side as there are CPUs."""
     stops = 2 if quick else 20
     peers = [peer for peer in PEERS if not quick or peer.name in QUICK_PEERS]
-    installed = [contender for contender in (FLASKD, *peers) if contender.installed]
+    contenders = (*OURS, *peers)
+    installed = [contender for contender in contenders if contender.installed]
     jobs = [(c, mode, seed) for seed in range(stops) for mode in ("closed", "open") for c in installed]
     with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         reports = list(pool.map(lambda job: (job[0], job[1], stop_under_load(*job)), jobs))
@@ -52,8 +53,8 @@ def measure(quick: bool) -> list[Figure]:
         for contender in installed:
             own = [report for who, how, report in reports if (who, how) == (contender, mode)]
             figures += _figures(contender, mode, own)
-    figures += [missing("lost requests", peer.name, "not installed") for peer in peers if not peer.installed]
-    return figures
+    absent = [contender for contender in contenders if not contender.installed]
+    return [*figures, *(missing("lost requests", each.name, "not installed") for each in absent)]
 
 
 def _figures(contender: Contender, mode: str, reports: list[dict[str, Any]]) -> list[Figure]:
@@ -69,7 +70,7 @@ def _figures(contender: Contender, mode: str, reports: list[dict[str, Any]]) -> 
     detail = f"{total['ok']} answered, {total['refused']} refused, slowest stop {slowest:.1f} s"
     detail += f"; unanswered: {told}" * bool(told) + f"; {total['excused']} excused" * bool(total["excused"])
     detail += f"; {left} did not end" * bool(left)
-    goal = 0 if contender is FLASKD else None
+    goal = 0 if contender in OURS else None
     what = f"in {len(reports)} stops, {mode}-loop"
     return [
         Figure(f"requests lost {what}", contender.name, total["lost"], goal, detail, exact=goal is not None),

@@ -1,4 +1,4 @@
-"""Memory of `flaskd run` with a Flask hello, against the bare Werkzeug server with the same application.
+"""Memory of `flaskd run` with a Flask hello, on either engine, against the peers with the same application.
 
 Proportional set size after a few requests, for information: what control plane and ledger cost in one
 process.
@@ -8,7 +8,7 @@ import contextlib
 import urllib.request
 
 from benchmarks import procfs
-from benchmarks.contenders import FLASKD, GRANIAN, GUNICORN, WERKZEUG, Running, serving
+from benchmarks.contenders import FLASKD, GRANIAN, GUNICORN, OURS, WERKZEUG, Running, serving
 from benchmarks.side_by_side import Figure, main, ratio
 
 APP = "benchmarks.hello:app"
@@ -17,14 +17,23 @@ APP = "benchmarks.hello:app"
 def measure(quick: bool) -> list[Figure]:
     """Weigh all of them while all are running, so that each shares its libraries with the same others."""
     peers = [WERKZEUG] if quick else [each for each in (WERKZEUG, GUNICORN, GRANIAN) if each.installed]
+    ours = [each for each in ((FLASKD,) if quick else OURS) if each.installed]
     with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(serving(each, APP)) for each in (FLASKD, *peers)]
+        servers = [stack.enter_context(serving(each, APP)) for each in (*ours, *peers)]
         for server in servers:
             _use(server)
-        own, *others = [procfs.pss_kib(server.pids) / 1024 for server in servers]
+        weight = {server.contender: procfs.pss_kib(server.pids) / 1024 for server in servers}
     return [
-        ratio("memory (PSS)", ours=[own], theirs=[other], against=peer.name, goal=None, unit="MiB")
-        for peer, other in zip(peers, others, strict=True)
+        ratio(
+            f"memory (PSS), {own.name}",
+            ours=[weight[own]],
+            theirs=[weight[peer]],
+            against=peer.name,
+            goal=None,
+            unit="MiB",
+        )
+        for own in ours
+        for peer in peers
     ]
 
 

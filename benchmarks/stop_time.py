@@ -8,7 +8,7 @@ shown for information.
 import time
 from collections.abc import Callable
 
-from benchmarks.contenders import FLASKD, GRANIAN, GUNICORN, WERKZEUG, Contender, python, serving
+from benchmarks.contenders import GRANIAN, GUNICORN, OURS, WERKZEUG, Contender, python, serving
 from benchmarks.side_by_side import Figure, interleave, main, missing, ratio
 from benchmarks.timing import command_seconds
 
@@ -21,16 +21,25 @@ def measure(quick: bool) -> list[Figure]:
     """Start and stop each in turns."""
     rounds = 3 if quick else 15
     peers = [peer for peer in (GRANIAN, GUNICORN, WERKZEUG) if peer.installed]
-    contenders = {each.name: _stop(each) for each in (FLASKD, *peers)}
+    ours = [each for each in OURS if each.installed]
+    contenders = {each.name: _stop(each) for each in (*ours, *peers)}
     taken = interleave({**contenders, CLI: lambda: command_seconds(python("-c", "import click"))}, rounds)
     figures = []
     for peer in peers:
         theirs = [stop + start for stop, start in zip(taken[peer.name], taken[CLI], strict=True)]
         against = f"{peer.name}'s exit + {CLI}"
         goal = 1.3 if peer is GRANIAN else None
-        figures.append(
-            ratio(WHAT, ours=taken[FLASKD.name], theirs=theirs, against=against, goal=goal, unit="s")
-        )
+        figures += [
+            ratio(
+                f"{WHAT}, {own.name}",
+                ours=taken[own.name],
+                theirs=theirs,
+                against=against,
+                goal=goal,
+                unit="s",
+            )
+            for own in ours
+        ]
     if GRANIAN not in peers:
         figures.append(missing(WHAT, GRANIAN.name, "not installed"))
     return figures
