@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from flaskd.access_log import FORMATS
+from flaskd.engines import ENGINES
 from flaskd.errors import ConfigError
 from flaskd_ctl.protocol import Seconds
 
@@ -32,7 +34,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(description="Name of the instance; default from the application.")] = ""
     runtime_dir: Annotated[str, Meta(description="Directory that holds the instance's directory.")] = ""
     engine: Annotated[
-        str, Meta(description="HTTP engine: werkzeug or granian.", pattern="^(werkzeug|granian)$")
+        str, Meta(description="HTTP engine: werkzeug or granian.", pattern=f"^({'|'.join(ENGINES)})$")
     ] = "werkzeug"
     threads: Annotated[
         int, Meta(ge=1, le=10_000, description="Requests served at once; the rest waits in the queue.")
@@ -63,7 +65,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(
             description="Write a line for each request to stdout: off, common or json.",
-            pattern="^(off|common|json)$",
+            pattern=f"^({'|'.join(FORMATS)})$",
         ),
     ] = "off"
     trusted_proxies: Annotated[

@@ -15,13 +15,13 @@ from collections.abc import Iterable
 from typing import Any, Final, Self
 
 from flaskd import forks
+from flaskd.descriptors import borrowed, own
 from flaskd.errors import ClaimError, NameTaken
 from flaskd.files import write_atomically
 from flaskd.unix_paths import inode_at, listened_at
 from flaskd_ctl.endpoint import Place
 
 BACKLOG: Final = 128
-DESCRIPTORS: Final = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
 
 
 class Claim:
@@ -83,7 +83,7 @@ class Claim:
         if self._lock < 0:
             return []
         paths = {self.place.sock, self.place.zmq}
-        return [self._lock, *(fd for fd in map(int, os.listdir(DESCRIPTORS)) if _unix_name(fd) in paths)]
+        return [self._lock, *(number for number in own() if _stands_at(number, paths))]
 
     def _listen(self, path: str) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -186,17 +186,8 @@ def _clear_stale(path: str) -> None:
     os.unlink(path)
 
 
-def _unix_name(descriptor: int) -> str | None:
-    """Return the path that a Unix socket is bound to, None for any other descriptor."""
-    try:
-        duplicate = os.dup(descriptor)
-    except OSError:
-        return None
-    try:
-        sock = socket.socket(fileno=duplicate)
-    except OSError:
-        os.close(duplicate)
-        return None
-    with sock:
-        name = sock.getsockname() if sock.family == socket.AF_UNIX else None
-        return name if isinstance(name, str) else None
+def _stands_at(descriptor: int, paths: set[str]) -> bool:
+    """Tell whether `descriptor` is a Unix socket bound to one of `paths`."""
+    return any(
+        sock.family == socket.AF_UNIX and sock.getsockname() in paths for sock in borrowed([descriptor])
+    )

@@ -6,7 +6,6 @@ taken, `still` are those on which nothing has been sent since the last look.
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import socket
@@ -18,10 +17,10 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from flaskd.descriptors import borrowed, own
 from flaskd.listeners import welcome
 
 LINUX: Final = sys.platform == "linux"
-DESCRIPTORS: Final = "/proc/self/fd" if LINUX else "/dev/fd"
 ACKED_OFFSET: Final = 120  # tcpi_bytes_acked, a u64, in struct tcp_info, linux/tcp.h
 WILDCARDS: Final = {"0.0.0.0", "::"}
 
@@ -39,12 +38,11 @@ class Sightings:
         """List the descriptors of the connections that are open now."""
         with self._lock:
             try:
-                names = os.listdir(DESCRIPTORS)
+                numbers = own()
             except OSError:  # no descriptor left to look with: what was seen before has to do
                 return [descriptor for descriptor, (_, ours) in self._known.items() if ours]
             known, self._known = self._known, {}
-            for name in names:
-                descriptor = int(name)
+            for descriptor in numbers:
                 try:
                     status = os.fstat(descriptor)
                 except OSError:
@@ -86,7 +84,7 @@ class Sightings:
 
     def _is_ours(self, descriptor: int) -> bool:
         """Tell whether `descriptor` is a connection of ours; raises OSError where there is none left to look with."""
-        for sock in _borrowed([descriptor], strict=True):
+        for sock in borrowed([descriptor], strict=True):
             try:
                 sock.getpeername()
                 if not any(_same(sock.getsockname(), local) for local in self._local):
@@ -99,30 +97,9 @@ class Sightings:
 
     def _each(self, descriptors: Iterable[int]) -> Iterator[socket.socket]:
         """Yield the connections among `descriptors`; a number may by now be another's, so each is looked at anew."""
-        for sock in _borrowed(descriptors):
+        for sock in borrowed(descriptors):
             if any(_same(sock.getsockname(), local) for local in self._local):
                 yield sock
-
-
-def _borrowed(descriptors: Iterable[int], *, strict: bool = False) -> Iterator[socket.socket]:
-    """Yield a socket object on a duplicate of each descriptor: the number may be closed and given away at any time.
-
-    What cannot be duplicated is left out; with `strict`, OSError is raised where that is for want of descriptors.
-    """
-    for descriptor in descriptors:
-        try:
-            copy = os.dup(descriptor)
-        except OSError as error:
-            if strict and error.errno != errno.EBADF:
-                raise
-            continue
-        try:
-            sock = socket.socket(fileno=copy)
-        except OSError:
-            os.close(copy)
-            continue
-        with sock:
-            yield sock
 
 
 def _same(name: Any, local: Any) -> bool:
