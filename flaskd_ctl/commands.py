@@ -26,7 +26,7 @@ class Param(NamedTuple):
     """One parameter as people see it; its type, bounds and default are the struct's in `protocol`."""
 
     name: str
-    kind: str  # "seconds" or "flag"
+    kind: str  # "seconds", "flag", "path", "count", "change" (of a count), "worker" or "incident" (an id)
     help: str
 
 
@@ -87,6 +87,41 @@ COMMANDS: Final[dict[str, Command]] = {
             "flaskd_ctl resume",
         ),
         Command(
+            "reload",
+            Role.OPERATOR,
+            "Replace each worker by a new one, new before old, and read the settings anew; no request is lost.",
+            "Waits until the last old worker has gone. If a new one cannot start, the old ones serve on.",
+            "flaskd_ctl reload --check /health",
+            (
+                Param(
+                    "check",
+                    "path",
+                    "Each new worker must answer this path, without an error, before it accepts anything.",
+                ),
+                PROGRESS,
+            ),
+        ),
+        Command(
+            "scale",
+            Role.OPERATOR,
+            "Set the number of workers: to N, or by +N or -N; it holds through reloads.",
+            "Waits until so many serve and those that are too many have gone.",
+            "flaskd_ctl scale +1",
+            (
+                Param("to", "count", "How many workers there shall be, 1 at least."),
+                Param("by", "change", "How many more, or fewer where negative."),
+                PROGRESS,
+            ),
+        ),
+        Command(
+            "restart_worker",
+            Role.OPERATOR,
+            "Replace one worker by a new one, new before old.",
+            "Waits until the new one serves and the old one has gone.",
+            "flaskd_ctl restart-worker 3",
+            (Param("worker", "worker", "The worker's id, as `workers` shows it."), PROGRESS),
+        ),
+        Command(
             "shutdown",
             Role.OPERATOR,
             "Stop without losing a request: answer what is in flight or queued, then end.",
@@ -111,6 +146,13 @@ COMMANDS: Final[dict[str, Command]] = {
             "flaskd_ctl kill",
         ),
         Command(
+            "workers",
+            Role.VIEWER,
+            "List the workers: id, pid, state, age, generation, in flight, served, memory, why started.",
+            "Waits for the answer, nothing else.",
+            "flaskd_ctl workers",
+        ),
+        Command(
             "requests",
             Role.VIEWER,
             "List the requests in flight: id, method, path, endpoint and rule, client, age, thread.",
@@ -118,9 +160,17 @@ COMMANDS: Final[dict[str, Command]] = {
             "flaskd_ctl requests",
         ),
         Command(
+            "incidents",
+            Role.VIEWER,
+            "List the workers that crashed or hung; with an id, one in full: stacks, traceback, requests.",
+            "Waits for the answer, nothing else.",
+            "flaskd_ctl incidents 2",
+            (Param("id", "incident", "The incident to show in full; without it, all of them in short."),),
+        ),
+        Command(
             "events",
             Role.VIEWER,
-            "Stream what happens: state changes, drain progress, requests cut.",
+            "Stream what happens: states, drain progress, requests cut or slow, workers, incidents.",
             "Runs until the instance has stopped or you end it.",
             "flaskd_ctl events --json",
         ),

@@ -13,6 +13,8 @@ MAX_MESSAGE: Final = 1024 * 1024
 """Longest message in bytes, either way."""
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400, description="seconds, at most a day")]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Path = Annotated[str, msgspec.Meta(pattern="^/", description="a path, with or without a query")]
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,6 +38,34 @@ class ShutdownParams(Params, frozen=True, forbid_unknown_fields=True):
     progress: bool = False
 
 
+class ReloadParams(Params, frozen=True, forbid_unknown_fields=True):
+    """Which path each new worker must answer, in its own process, before it accepts anything."""
+
+    check: Path | None = None
+    progress: bool = False
+
+
+class ScaleParams(Params, frozen=True, forbid_unknown_fields=True):
+    """How many workers there shall be (`to`), or how many more or fewer (`by`, not 0): exactly one of the two."""
+
+    to: Positive | None = None
+    by: int | None = None
+    progress: bool = False
+
+
+class RestartParams(Params, frozen=True, forbid_unknown_fields=True):
+    """Which worker is to be replaced, by its id."""
+
+    worker: Positive
+    progress: bool = False
+
+
+class IncidentsParams(Params, frozen=True, forbid_unknown_fields=True):
+    """Which incident to show in full; None lists all."""
+
+    id: Positive | None = None
+
+
 class Actor(msgspec.Struct, frozen=True):
     """Who asked, as the kernel told it (SO_PEERCRED), or how else it came (`via`: control, signal, code, http)."""
 
@@ -49,7 +79,8 @@ class Actor(msgspec.Struct, frozen=True):
 class InFlight(msgspec.Struct, frozen=True):
     """A request that the application has begun and not finished.
 
-    `path` has no query string; `age` is seconds; `request_id` is the X-Request-ID that it came with, or was given.
+    `path` has no query string; `age` is seconds; `request_id` is the X-Request-ID that it came with, or was given. `worker` is
+    the id of the worker that has it, 0 where the instance is one process.
     """
 
     id: int
@@ -61,6 +92,7 @@ class InFlight(msgspec.Struct, frozen=True):
     endpoint: str | None = None
     rule: str | None = None
     request_id: str = ""
+    worker: int = 0
 
 
 class LastError(msgspec.Struct, frozen=True):
@@ -70,6 +102,39 @@ class LastError(msgspec.Struct, frozen=True):
     message: str
     request: str
     request_id: str = ""
+
+
+class WorkerInfo(msgspec.Struct, frozen=True):
+    """One worker process. Ids are given once and never used again.
+
+    `state` is "starting", "serving" or "leaving" (it answers what it has and accepts nothing new), `since` when it came to be
+    so. `age` is seconds since its start. `generation` counts reloads. What cannot be known is null: `in_flight` without the
+    ledger of requests, `rss` and `pss` (bytes of memory; pss shares out what processes share) of a process that is gone.
+    `why` is why it was started: "start", "scale", "reload", "restart", "crash: killed by SIGKILL", "max requests", ...
+    """
+
+    id: int
+    pid: int
+    state: str
+    since: float
+    age: float
+    generation: int
+    in_flight: int | None
+    connections: int | None
+    served: dict[str, int]
+    rss: int | None
+    pss: int | None
+    why: str
+
+
+class WorkerFailure(msgspec.Struct, frozen=True):
+    """The newest worker that ended unasked or could not start; `traceback` is the application's, "" where there is none."""
+
+    at: float
+    worker: int
+    pid: int
+    reason: str
+    traceback: str = ""
 
 
 class PingResult(msgspec.Struct, frozen=True):
@@ -84,9 +149,13 @@ class PingResult(msgspec.Struct, frozen=True):
 class StatusResult(msgspec.Struct, frozen=True):
     """What an operator wants to know at a glance.
 
-    `served` counts finished requests by status class ("1xx" to "5xx"; "aborted": the client went away or the application
-    raised after its first byte). `connections` counts open HTTP connections, with or without a request. `deadline_left` is
-    set while stopping. `requested_by` and `requested_at` tell who asked for the current state, and when.
+    `state` is one of the lifecycle, or "degraded": workers fail again and again, so that fewer serve than are wanted, and
+    `last_failure` tells why. `in_flight` is null where the ledger of requests is off. `served` counts finished requests by
+    status class ("1xx" to "5xx"; "aborted": the client went away or the application raised after its first byte).
+    `connections` counts open HTTP connections, with or without a request. `deadline_left` is set while stopping.
+    `requested_by` and `requested_at` tell who asked for the current state, and when. `engine_why` tells why it is this engine.
+    An instance that is one process has no `workers` and wants none; in others `generation` counts reloads and `restarts` the
+    workers that ended unasked.
     """
 
     name: str
@@ -96,7 +165,7 @@ class StatusResult(msgspec.Struct, frozen=True):
     pid: int
     app: str
     ready: bool
-    in_flight: int
+    in_flight: int | None
     connections: int
     served: dict[str, int]
     engine: str
@@ -110,6 +179,12 @@ class StatusResult(msgspec.Struct, frozen=True):
     phase: str | None = None
     deadline_left: float | None = None
     last_error: LastError | None = None
+    workers: list[WorkerInfo] = []
+    wanted_workers: int = 0
+    generation: int = 0
+    restarts: int = 0
+    engine_why: str = ""
+    last_failure: WorkerFailure | None = None
 
 
 class StateResult(msgspec.Struct, frozen=True):
@@ -119,6 +194,70 @@ class StateResult(msgspec.Struct, frozen=True):
     since: float
     ready: bool
     changed: bool
+
+
+class ReloadResult(msgspec.Struct, frozen=True):
+    """Every worker is new, and the old ones have gone.
+
+    `generation` is the new one, `replaced` counts the workers that left, `workers` those that serve. `took`: seconds. `joined`:
+    a reload was already waiting or under way and this one shared it. `changed` names the settings that were read anew with
+    another value, `needs_restart` those of them that hold only after a restart of the daemon.
+    """
+
+    generation: int
+    replaced: int
+    workers: int
+    took: float
+    joined: bool
+    changed: list[str]
+    needs_restart: list[str]
+
+
+class ScaleResult(msgspec.Struct, frozen=True):
+    """So many `workers` serve; there `was` another number before, or the same. `took`: seconds."""
+
+    workers: int
+    was: int
+    took: float
+
+
+class RestartResult(msgspec.Struct, frozen=True):
+    """The new `worker` serves and the `replaced` one has gone (ids). `took`: seconds."""
+
+    worker: int
+    replaced: int
+    took: float
+
+
+class WorkersResult(msgspec.Struct, frozen=True):
+    """The workers, oldest first."""
+
+    workers: list[WorkerInfo]
+
+
+class Incident(msgspec.Struct, frozen=True):
+    """What was seen of a worker that went wrong; `kind` is "hung", "crash" or "start failed".
+
+    `requests` are those that were in the application then, `unnamed` counts the connections lost beyond them. `stacks` (of all
+    threads, taken before a hung worker was killed) and `traceback` are told only where one incident is asked for by its id.
+    """
+
+    id: int
+    at: float
+    kind: str
+    worker: int
+    pid: int
+    reason: str
+    requests: list[InFlight]
+    unnamed: int
+    stacks: str = ""
+    traceback: str = ""
+
+
+class IncidentsResult(msgspec.Struct, frozen=True):
+    """The incidents that are kept, newest last; the one that was asked for, in full."""
+
+    incidents: list[Incident]
 
 
 class ShutdownResult(msgspec.Struct, frozen=True):
@@ -189,6 +328,32 @@ class CutEvent(msgspec.Struct, frozen=True, tag_field="event", tag="cut"):
     request: InFlight
 
 
+class WorkerEvent(msgspec.Struct, frozen=True, tag_field="event", tag="worker"):
+    """A worker is "starting", "serving", "leaving" or "gone"; `why` tells why it came, or why it left."""
+
+    at: float
+    worker: int
+    pid: int
+    state: str
+    generation: int
+    why: str
+
+
+class IncidentEvent(msgspec.Struct, frozen=True, tag_field="event", tag="incident"):
+    """A worker went wrong; `incidents` with its id has the stacks and the traceback."""
+
+    at: float
+    incident: Incident
+
+
+class SlowEvent(msgspec.Struct, frozen=True, tag_field="event", tag="slow"):
+    """A request takes longer than the `limit` of seconds that is set for requests."""
+
+    at: float
+    request: InFlight
+    limit: float
+
+
 class LostEvent(msgspec.Struct, frozen=True, tag_field="event", tag="lost"):
     """This subscriber read too slowly: `count` events were dropped here."""
 
@@ -196,7 +361,7 @@ class LostEvent(msgspec.Struct, frozen=True, tag_field="event", tag="lost"):
     count: int
 
 
-Event = StateEvent | ProgressEvent | CutEvent | LostEvent
+Event = StateEvent | ProgressEvent | CutEvent | WorkerEvent | IncidentEvent | SlowEvent | LostEvent
 
 
 class EventNote(msgspec.Struct, frozen=True):
@@ -212,9 +377,14 @@ PARAMS: Final[dict[str, type[Params]]] = {
     "describe": Params,
     "drain": Params,
     "resume": Params,
+    "reload": ReloadParams,
+    "scale": ScaleParams,
+    "restart_worker": RestartParams,
     "shutdown": ShutdownParams,
     "kill": Params,
+    "workers": Params,
     "requests": Params,
+    "incidents": IncidentsParams,
     "events": Params,
 }
 
@@ -224,8 +394,13 @@ RESULTS: Final[dict[str, Any]] = {
     "describe": dict[str, Any],
     "drain": StateResult,
     "resume": StateResult,
+    "reload": ReloadResult,
+    "scale": ScaleResult,
+    "restart_worker": RestartResult,
     "shutdown": ShutdownResult,
     "kill": KillResult,
+    "workers": WorkersResult,
     "requests": RequestsResult,
+    "incidents": IncidentsResult,
     "events": EventsResult,
 }

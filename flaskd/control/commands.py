@@ -1,12 +1,14 @@
 """What each command does: a call on the daemon, on the control loop, without blocking it.
 
-`Daemon` is all that the control plane knows of what it controls; `flaskd.server` implements it.
+`Daemon` is all that the control plane knows of what it controls; `flaskd.server` implements it in one process,
+`flaskd.daemon` with a `Fleet` of workers.
 """
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from flaskd.control.describe import document
 from flaskd.control.registry import Call, Registry
@@ -18,25 +20,73 @@ from flaskd_ctl.protocol import (
     Actor,
     Event,
     EventsResult,
+    IncidentsParams,
+    IncidentsResult,
     KillResult,
     PingResult,
     ProgressEvent,
+    ReloadParams,
+    ReloadResult,
     RequestsResult,
+    RestartParams,
+    RestartResult,
+    ScaleParams,
+    ScaleResult,
     ShutdownParams,
     ShutdownResult,
     StateResult,
     StatusResult,
+    WorkerEvent,
+    WorkersResult,
 )
+
+T = TypeVar("T")
 
 MOST_SUBSCRIBERS = 64
 TURNS = 8  # of the loop, in which a subscriber's task sends one event
 
 
+class Fleet(Protocol):
+    """The workers, which can be replaced and counted. `order_` methods return at once, as those of `Daemon` do.
+
+    What cannot be done is a ControlError, raised or set on the future: Failed (with `data["traceback"]` where the application
+    had one), WrongState, NotFound, InvalidParams, TimedOut.
+    """
+
+    def order_reload(self, by: Actor, *, check: str | None) -> Future[ReloadResult]:
+        """Replace every worker; completes when the last old one has gone."""
+        ...
+
+    def order_scale(self, by: Actor, *, to: int | None, by_count: int | None) -> Future[ScaleResult]:
+        """Have `to` workers, or `by_count` more; completes when so many serve and the others have gone."""
+        ...
+
+    def order_restart(self, by: Actor, worker: int) -> Future[RestartResult]:
+        """Replace one worker; completes when the old one has gone."""
+        ...
+
+    def workers(self) -> WorkersResult:
+        """List the workers."""
+        ...
+
+    def incidents(self, ident: int | None) -> IncidentsResult:
+        """List the incidents, or show one in full."""
+        ...
+
+
 class Daemon(Protocol):
-    """What can be operated. The `order_` methods return at once; their futures complete when the thing has happened."""
+    """What can be operated. The `order_` methods return at once; their futures complete when the thing has happened.
+
+    `fleet` is None where it serves in one process.
+    """
 
     bus: Bus
     version: str
+
+    @property
+    def fleet(self) -> Fleet | None:
+        """The workers."""
+        ...
 
     def status(self) -> StatusResult:
         """Tell what an operator wants to know at a glance."""
@@ -79,9 +129,14 @@ class Commands:
             "describe",
             "drain",
             "resume",
+            "reload",
+            "scale",
+            "restart_worker",
             "shutdown",
             "kill",
+            "workers",
             "requests",
+            "incidents",
             "events",
         ):
             registry.add(name, getattr(self, name))
@@ -119,32 +174,85 @@ class Commands:
         """Go back into rotation."""
         return await asyncio.wrap_future(self._daemon.order_resume(call.peer.caller))
 
+    async def reload(self, call: Call) -> ReloadResult:
+        """Replace every worker, telling each step if asked to."""
+        params = cast(ReloadParams, call.params)
+        fleet = self._fleet("cannot be reloaded")
+        return await self._follow(
+            call,
+            lambda by: fleet.order_reload(by, check=params.check),
+            progress=WorkerEvent if params.progress else None,
+        )
+
+    async def scale(self, call: Call) -> ScaleResult:
+        """Change the number of workers, telling each step if asked to."""
+        params = cast(ScaleParams, call.params)
+        fleet = self._fleet("cannot be scaled")
+        if (params.to is None) == (params.by is None):
+            raise errors.InvalidParams("scale takes exactly one of `to` and `by`", data={"path": "params"})
+        if params.by == 0:
+            raise errors.InvalidParams("scale by 0 would change nothing", data={"path": "params.by"})
+        return await self._follow(
+            call,
+            lambda by: fleet.order_scale(by, to=params.to, by_count=params.by),
+            progress=WorkerEvent if params.progress else None,
+        )
+
+    async def restart_worker(self, call: Call) -> RestartResult:
+        """Replace one worker, telling each step if asked to."""
+        params = cast(RestartParams, call.params)
+        fleet = self._fleet("has no worker to restart")
+        return await self._follow(
+            call,
+            lambda by: fleet.order_restart(by, params.worker),
+            progress=WorkerEvent if params.progress else None,
+        )
+
     async def shutdown(self, call: Call) -> ShutdownResult:
         """Stop, telling the progress if asked to, and reply when nothing is left."""
         params = cast(ShutdownParams, call.params)
-        by = call.peer.caller
+        return await self._follow(
+            call,
+            lambda by: self._daemon.order_shutdown(by, grace=params.grace, lame_duck=params.lame_duck),
+            progress=ProgressEvent if params.progress else None,
+        )
 
-        def order() -> asyncio.Future[ShutdownResult]:
+    async def _follow(self, call: Call, order: Callable[[Actor], Future[T]], *, progress: type | None) -> T:
+        """Give an order and wait until it is done, sending the events of the kind `progress` meanwhile."""
+
+        def ordered() -> asyncio.Future[T]:
             # Shielded: a caller that leaves takes nothing back.
-            ordered = self._daemon.order_shutdown(by, grace=params.grace, lame_duck=params.lame_duck)
-            return asyncio.shield(asyncio.wrap_future(ordered))
+            return asyncio.shield(asyncio.wrap_future(order(call.peer.caller)))
 
-        if not params.progress:
-            return await order()
+        if progress is None:
+            return await ordered()
         call.check_streams()
 
         async def tell(event: Event) -> bool:
             return await call.note("progress", event)
 
-        with closing(Subscription(self._daemon.bus, ProgressEvent)) as progress:
-            telling = asyncio.create_task(progress.pump(tell))
+        with closing(Subscription(self._daemon.bus, progress)) as told:
+            doing = ordered()
+            telling = asyncio.create_task(told.pump(tell))
             try:
-                result = await order()
-                progress.end()
+                await asyncio.wait([doing])  # a failure, too, is told after the steps that led to it
+                told.end()
                 await telling
+                return doing.result()
             finally:
                 telling.cancel()
-        return result
+                if not doing.cancel():
+                    doing.exception()  # looked at: asyncio logs one that nobody was left to be told
+
+    def _fleet(self, lacks: str) -> Fleet:
+        """Return the workers; raises WrongState, saying what one process `lacks`, where there are none."""
+        fleet = self._daemon.fleet
+        if fleet is None:
+            name = self._daemon.status().name
+            raise errors.WrongState(
+                f"{name} serves in one process, which {lacks}", hint="run it with `flaskd run`"
+            )
+        return fleet
 
     async def kill(self, call: Call) -> KillResult:
         """Reply, then end."""
@@ -152,9 +260,18 @@ class Commands:
         self._daemon.order_kill(call.peer.caller)
         return KillResult(pid=status.pid, process_exits=status.process_exits)
 
+    async def workers(self, call: Call) -> WorkersResult:
+        """List the workers."""
+        return self._fleet("has no workers").workers()
+
     async def requests(self, call: Call) -> RequestsResult:
         """List what is in flight."""
         return self._daemon.requests()
+
+    async def incidents(self, call: Call) -> IncidentsResult:
+        """List what went wrong with workers, or show one of these in full."""
+        params = cast(IncidentsParams, call.params)
+        return self._fleet("keeps no incidents of workers").incidents(params.id)
 
     async def events(self, call: Call) -> EventsResult:
         """Begin a stream; its first event comes after the reply (a new task starts when this one has sent it)."""

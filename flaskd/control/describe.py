@@ -30,14 +30,20 @@ def document(commands: list[Command], *, version: str) -> dict[str, Any]:
 
 
 def _method(command: Command, components: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
-    fields = components[PARAMS[command.name].__name__]["properties"]
+    shape = components[PARAMS[command.name].__name__]
+    fields, required = shape["properties"], shape.get("required", ())
     return {
         "name": command.name,
         "summary": command.summary,
         "description": command.waits,
         "paramStructure": "by-name",
         "params": [
-            {"name": param.name, "description": param.help, "required": False, "schema": fields[param.name]}
+            {
+                "name": param.name,
+                "description": param.help,
+                "required": param.name in required,
+                "schema": fields[param.name],
+            }
             for param in command.params
         ],
         "result": {"name": "result", "schema": result},
