@@ -70,17 +70,26 @@ class Retreat:
     """One stop, from its request to its end.
 
     `lame_duck`, `grace` and `linger` are seconds. The deadline is `began + lame_duck + grace`; `hasten` moves it nearer, never
-    away. `told` says whether the owner hears of it when a connection comes or ends. Only the owner touches it.
+    away. `told` says whether the owner hears of it when a connection comes or ends. `spare` is how long after the deadline it
+    cuts: seconds for others, who have the same deadline, to say what they cut. Only the owner touches it.
     """
 
     def __init__(
-        self, *, now: float, lame_duck: float, grace: float, linger: float, told: bool = True
+        self,
+        *,
+        now: float,
+        lame_duck: float,
+        grace: float,
+        linger: float,
+        told: bool = True,
+        spare: float = 0.0,
     ) -> None:
         self.phase = Phase.LAME_DUCK
         self.began = now
         self.lame_until = now + lame_duck
         self.deadline = now + lame_duck + grace
         self._told = told
+        self._spare = spare
         self._linger = linger if told else max(linger, UNTOLD_LINGER)
         self._entered = now  # when the phase began
         self._quiet_since: float | None = None  # since when nothing has been in flight
@@ -142,21 +151,23 @@ class Retreat:
         return self._enter(Phase.LEAVING, sight.now, Order.CLOSE)
 
     def _leaving(self, sight: Sight) -> Step:
-        if sight.now >= self.deadline:
+        end = self.deadline + self._spare
+        if sight.now >= end:
             return self._enter(Phase.DONE, sight.now, Order.CUT)
         if not sight.in_flight and not sight.connections:
             return self._enter(Phase.FLUSHING, sight.now, Order.FLUSH)
         if self._quiet_since is None:
-            return Step(look_again=self.deadline)
+            return Step(look_again=end)
         lingered = max(self._quiet_since, self._entered) + self._linger
         if sight.now >= lingered:
             return self._enter(Phase.FLUSHING, sight.now, Order.FLUSH)
-        return Step(look_again=min(self.deadline, lingered))
+        return Step(look_again=min(end, lingered))
 
     def _flushing(self, sight: Sight) -> Step:
+        end = self.deadline + self._spare
         if sight.flushed:
             self.phase = Phase.DONE
             return Step()
-        if sight.now >= self.deadline:
+        if sight.now >= end:
             return self._enter(Phase.DONE, sight.now, Order.CUT)
-        return Step(look_again=self.deadline)
+        return Step(look_again=end)

@@ -119,6 +119,33 @@ class Listener:
             os.unlink(self._path)
 
 
+class Inherited(Listener):
+    """A listening socket that others go on with: to be accepted from, and let go of without a trace."""
+
+    def __init__(self, descriptor: int, *, scheme: str = "http") -> None:
+        sock = socket.socket(fileno=descriptor)
+        super().__init__(sock, scheme=scheme)
+
+    def queued(self) -> bool:
+        """What waits is for the others."""
+        return False
+
+    def queue_length(self) -> int:
+        """What waits is for the others."""
+        return 0
+
+    def half_open(self) -> bool:
+        """What begins is for the others."""
+        return False
+
+    def turn_away(self) -> None:
+        """Leave the door open."""
+
+    def close(self) -> None:
+        """Close our descriptor and nothing else."""
+        self.socket.close()
+
+
 def welcome(sock: socket.socket) -> None:
     """Take off an accepted connection what it may have inherited from a listener that turns new ones away."""
     if LINUX and sock.family != socket.AF_UNIX and sock.getsockopt(socket.IPPROTO_IP, IP_MINTTL):
@@ -275,7 +302,7 @@ def holder_of(port: int) -> str | None:
 
 
 def _url(sock: socket.socket, path: str | None, scheme: str) -> str:
-    if path is not None:
-        return f"unix:{path}"
+    if sock.family == socket.AF_UNIX:
+        return f"unix:{path or sock.getsockname()}"
     host, port = sock.getsockname()[:2]
     return f"{scheme}://[{host}]:{port}" if sock.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"

@@ -1,24 +1,21 @@
 """The owner: the one thread that moves the lifecycle and carries out a stop.
 
 Others send it orders through a mailbox, with a future for the reply, and tell it when something changed; it waits on the
-mailbox and on nothing else. What comes next in a stop is decided by `drain`; here it is done.
+mailbox and on nothing else. What comes next in a stop is decided by `drain`; what it has charge of (the engine of this
+process, or the workers of a supervisor) says what can be seen and does what is ordered.
 """
 
 import time
-from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
 from flaskd.drain import Order, Phase, Retreat, Sight
-from flaskd.engines import Engine
 from flaskd.errors import IllegalMove
 from flaskd.events import Bus
-from flaskd.ledger import Ledger
 from flaskd.lifecycle import Event, Lifecycle, State
-from flaskd.listeners import Listener
 from flaskd.mailbox import Mailbox
 from flaskd_ctl.protocol import (
     Actor,
@@ -54,10 +51,11 @@ class Resume(Ask):
 
 @dataclass(frozen=True, slots=True)
 class Shutdown(Ask):
-    """Stop without losing a request. Seconds; `grace` None is the owner's own."""
+    """Stop without losing a request. Seconds; None is the owner's own."""
 
     grace: float | None = None
     lame_duck: float = 0.0
+    linger: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +63,50 @@ class Kill(Ask):
     """End without waiting for anything."""
 
 
+class Losses(NamedTuple):
+    """What a stop has cut: requests by name, connections (those of the requests included), and what was still queued."""
+
+    cut: list[InFlight]
+    connections_cut: int
+    queued_cut: int
+
+
+class Charge(Protocol):
+    """What the owner serves with, and brings to its end."""
+
+    told: bool
+    """Whether `Owner.changed` is called when a connection comes or ends."""
+
+    spare: float
+    """Seconds after the deadline until CUT is ordered."""
+
+    def sight(self, phase: Phase) -> Sight:
+        """Look; what is half open and queued only matters while emptying."""
+        ...
+
+    def carry_out(self, order: Order) -> None:
+        """Do what a step of the stop orders."""
+        ...
+
+    def say_close(self, *, closing: bool) -> None:
+        """Let each response say `Connection: close`, or no longer."""
+        ...
+
+    def requests(self) -> list[InFlight]:
+        """List what is in flight, oldest first."""
+        ...
+
+    def finished(self) -> int:
+        """Count the requests that were finished."""
+        ...
+
+    def losses(self) -> Losses:
+        """Tell what has been cut."""
+        ...
+
+
 class Owner:
-    """Owns the lifecycle, the listeners and the stop of one instance.
+    """Owns the lifecycle and the stop of one instance or worker.
 
     `lifecycle`, `retreat` and `killed` are written by the owner's thread only and may be read from any.
     """
@@ -75,9 +115,7 @@ class Owner:
         self,
         *,
         mailbox: Mailbox[Ask | None],
-        engine: Engine,
-        ledger: Ledger,
-        listeners: Sequence[Listener],
+        charge: Charge,
         bus: Bus,
         grace: float,
         linger: float,
@@ -87,9 +125,8 @@ class Owner:
         self.lifecycle = Lifecycle(State.STARTING, time.time())
         self.retreat: Retreat | None = None
         self.killed = False
-        self._engine = engine
-        self._ledger = ledger
-        self._listeners = listeners
+        self.look_again: float | None = None
+        self._charge = charge
         self._bus = bus
         self._grace = grace
         self._linger = linger
@@ -103,9 +140,6 @@ class Owner:
         self._answered_before = 0
         self._shown = 0.0
         self._shown_counts: tuple[int, int] | None = None
-        self._cut: list[InFlight] = []
-        self._connections_cut = 0
-        self._queued_cut = 0
 
     def ask(self, order: Ask) -> None:
         """Put an order into the mailbox; from any thread, a request handler or a signal handler."""
@@ -125,25 +159,32 @@ class Owner:
         was = self.lifecycle
         self.lifecycle = was.after(event, time.time(), by)
         state = self.lifecycle.state
-        self._ledger.closing = self._engine.keep_alive and state in {State.DRAINING, State.STOPPING}
+        self._charge.say_close(closing=state in {State.DRAINING, State.STOPPING})
         self._bus.publish(StateEvent(at=self.lifecycle.since, was=was.state.value, state=state.value, by=by))
 
     def run(self) -> ShutdownResult:
-        """Carry out orders until the instance has stopped, and return how it went.
-
-        The replies of the shutdowns complete just before.
-        """
-        look_again: float | None = None
+        """Carry out orders until the instance has stopped, and return how it went."""
         while True:
-            order = self._mailbox.get(None if look_again is None else look_again - time.monotonic())
-            if order is None:
-                self._told = False  # before looking: a change after this is told again
-            else:
-                self._take(order)
-            if self.retreat is not None:
-                look_again = self._advance(self.retreat)
-                if self.retreat.phase is Phase.DONE:
-                    return self._finish(self.retreat)
+            wait = None if self.look_again is None else self.look_again - time.monotonic()
+            result = self.turn(wait)
+            if result is not None:
+                return result
+
+    def turn(self, timeout: float | None) -> ShutdownResult | None:
+        """Take one letter, waiting up to `timeout` seconds for it, and every step that can be taken now.
+
+        Returns how the stop went once it is done; the replies of the shutdowns complete just before. Else `look_again` says
+        when the next turn is due at the latest (monotonic; None: when a letter comes).
+        """
+        order = self._mailbox.get(timeout)
+        if order is None:
+            self._told = False  # before looking: a change after this is told again
+        else:
+            self._take(order)
+        if self.retreat is None:
+            return None
+        self.look_again = self._advance(self.retreat)
+        return self._finish(self.retreat) if self.retreat.phase is Phase.DONE else None
 
     def answer_rest(self) -> None:
         """Answer what came too late to be carried out, and from now on whatever comes: a shutdown joins the one that was."""
@@ -183,13 +224,14 @@ class Owner:
         joined = self.retreat is not None
         if self.retreat is None:
             self.move(Event.SHUTDOWN, order.by)
-            self._answered_before = self._ledger.finished()
+            self._answered_before = self._charge.finished()
             self.retreat = Retreat(
                 now=now,
                 lame_duck=order.lame_duck,
                 grace=grace,
-                linger=self._linger,
-                told=self._engine.tells,
+                linger=self._linger if order.linger is None else order.linger,
+                told=self._charge.told,
+                spare=self._charge.spare,
             )
         else:
             self.retreat.hasten(now=now, lame_duck=order.lame_duck, grace=grace)
@@ -202,8 +244,8 @@ class Owner:
         if self.retreat is None:
             self.move(Event.SHUTDOWN, order.by)
             self.retreat = Retreat(now=time.monotonic(), lame_duck=0, grace=0, linger=0)
-        self._carry_out(Order.CLOSE)
-        self._carry_out(Order.CUT)
+        self._charge.carry_out(Order.CLOSE)
+        self._charge.carry_out(Order.CUT)
         self.retreat.phase = Phase.DONE
         order.reply.set_result(None)
 
@@ -211,50 +253,14 @@ class Owner:
         """Take every step that can be taken now; returns when to look again at the latest."""
         while retreat.phase is not Phase.DONE:
             phase = retreat.phase
-            sight = self._sight(retreat)
+            sight = self._charge.sight(phase)
             step = retreat.step(sight)
             for order in step.orders:
-                self._carry_out(order)
+                self._charge.carry_out(order)
             show_again = self._show(retreat, sight, anew=retreat.phase is not phase)
             if retreat.phase is phase and not step.orders:
                 return min((when for when in (step.look_again, show_again) if when is not None), default=None)
         return None
-
-    def _sight(self, retreat: Retreat) -> Sight:
-        emptying = retreat.phase is Phase.EMPTYING
-        half_open = emptying and any(listener.half_open() for listener in self._listeners)
-        queued = emptying and any(listener.queued() for listener in self._listeners)
-        activity = self._engine.activity()
-        return Sight(
-            now=time.monotonic(),
-            in_flight=max(self._ledger.in_flight, activity.busy),
-            connections=activity.connections,
-            half_open=half_open,
-            queued=queued,
-            flushed=not activity.connections,
-        )
-
-    def _carry_out(self, order: Order) -> None:
-        match order:
-            case Order.TURN_AWAY:
-                self._each(Listener.turn_away)
-            case Order.REAP:
-                self._engine.reap(self._linger)
-            case Order.CLOSE:
-                self._engine.deafen()
-                self._queued_cut = sum(listener.queue_length() for listener in self._listeners)
-                self._each(Listener.close)
-            case Order.FLUSH:
-                self._engine.stop()
-            case Order.CUT:
-                self._cut = self._ledger.requests()
-                self._connections_cut = self._engine.cut()
-                for request in self._cut:
-                    self._bus.publish(CutEvent(at=time.time(), request=request))
-
-    def _each(self, act: Callable[[Listener], None]) -> None:
-        for listener in self._listeners:
-            act(listener)
 
     def _show(self, retreat: Retreat, sight: Sight, *, anew: bool) -> float | None:
         """Publish the progress if it changed and was not shown a moment ago; returns when to show it, if later."""
@@ -264,7 +270,7 @@ class Owner:
         if not anew and sight.now < self._shown + PROGRESS_PAUSE:
             return self._shown + PROGRESS_PAUSE
         self._shown, self._shown_counts = sight.now, counts
-        requests = self._ledger.requests()
+        requests = self._charge.requests()
         self._bus.publish(
             ProgressEvent(
                 at=time.time(),
@@ -278,13 +284,16 @@ class Owner:
         return None
 
     def _finish(self, retreat: Retreat) -> ShutdownResult:
+        losses = self._charge.losses()
+        for request in losses.cut:
+            self._bus.publish(CutEvent(at=time.time(), request=request))
         self.move(Event.DONE, self.lifecycle.by)
         result = ShutdownResult(
-            clean=not (self._cut or self._connections_cut or self._queued_cut),
-            cut=self._cut,
-            connections_cut=self._connections_cut,
-            queued_cut=self._queued_cut,
-            answered=self._ledger.finished() - self._answered_before,
+            clean=not any(losses),
+            cut=losses.cut,
+            connections_cut=losses.connections_cut,
+            queued_cut=losses.queued_cut,
+            answered=self._charge.finished() - self._answered_before,
             took=round(time.monotonic() - retreat.began, 3),
             grace=round(retreat.deadline - retreat.lame_until, 3),
             joined=False,

@@ -9,7 +9,6 @@ import atexit
 import contextlib
 import importlib.metadata
 import os
-import platform
 import sys
 import threading
 import time
@@ -23,13 +22,12 @@ from flaskd import listeners, owner, signals, tls
 from flaskd.access_log import AccessLog, Line
 from flaskd.config import Settings, check, check_together
 from flaskd.control.claim import Claim
-from flaskd.control.server import ControlServer
+from flaskd.control.server import ControlThread
+from flaskd.core import Core
 from flaskd.engines import make_engine
 from flaskd.errors import ConfigError, IllegalMove
 from flaskd.events import Bus
-from flaskd.hooks import behind_proxies, install_extension, watch_exceptions, with_shutdown_hook
 from flaskd.last_stop import leave_note
-from flaskd.ledger import Ledger
 from flaskd.lifecycle import Event, State
 from flaskd.loader import name_of
 from flaskd.mailbox import Mailbox
@@ -59,6 +57,8 @@ class Server:
     once. Keyword arguments are the settings of `flaskd.config.Settings`; a bad one raises ConfigError.
     """
 
+    fleet = None  # it serves in one process: no workers (see `control.commands.Daemon`)
+
     def __init__(
         self,
         app: "WSGIApplication",
@@ -81,11 +81,10 @@ class Server:
         self._process_exits = process_exits
         self._mailbox: Mailbox[owner.Ask | None] = Mailbox()
         self._owner: owner.Owner | None = None
-        self._unwatch: Callable[[], None] = lambda: None
-        self._ledger: Ledger
+        self._core: Core
         self._listeners: list[listeners.Listener] = []
         self._resources = contextlib.ExitStack()
-        self._control: ControlServer | None = None
+        self._control: ControlThread | None = None
         self._endpoints: list[str] = []
         self._stop_early: Actor | None = None  # a signal that came before there was an owner to tell
         self._started = 0.0
@@ -159,8 +158,8 @@ class Server:
     def status(self) -> StatusResult:
         """Tell what an operator wants to know at a glance; from any thread."""
         owner = self._running()
-        now, lifecycle, retreat, ledger = time.time(), owner.lifecycle, owner.retreat, self._ledger
-        activity = self._engine.activity()
+        now, lifecycle, retreat, ledger = time.time(), owner.lifecycle, owner.retreat, self._core.ledger
+        activity = self._core.engine.activity()
         stopping = lifecycle.state is State.STOPPING and retreat is not None
         return StatusResult(
             name=self.name,
@@ -173,7 +172,7 @@ class Server:
             in_flight=max(ledger.in_flight, activity.busy),
             connections=activity.connections,
             served=ledger.served(),
-            engine=self._engine.name,
+            engine=self._core.engine.name,
             threads=self.settings.threads,
             versions=self._versions,
             listeners=self.listeners,
@@ -195,7 +194,7 @@ class Server:
                 "the ledger of requests is off (--no-ledger)", hint="`flaskd_ctl status` counts them"
             )
         self._running()
-        return RequestsResult(requests=self._ledger.requests())
+        return RequestsResult(requests=self._core.requests())
 
     def order_drain(self, by: Actor) -> "Future[StateResult]":
         """Go out of rotation, asked for by `by`."""
@@ -260,7 +259,6 @@ class Server:
             raise
 
     def _never_served(self, error: BaseException) -> None:
-        self._unwatch()
         self._stopped.set_exception(error)  # for who asked it to stop while it started
         if self._owner is not None:
             self._owner.answer_rest()
@@ -292,10 +290,9 @@ class Server:
             if settings.access_log != "off":
                 log = stack.enter_context(AccessLog(settings.access_log, sys.stdout)).put
             self._serve_http(log)
-            stack.callback(self._engine.stop)
-            stack.callback(self._engine.deafen)
+            stack.callback(self._core.close)
             if claim is not None:
-                self._control = ControlServer(claim, self)
+                self._control = ControlThread(claim, self)
                 self._control.start()
                 stack.callback(self._control.stop)
                 claim.publish(self._facts())
@@ -304,47 +301,33 @@ class Server:
 
     def _serve_http(self, log: Callable[[Line], None] | None) -> None:
         settings = self.settings
-        self._engine = make_engine(
+        engine = make_engine(
             settings.engine,
             threads=settings.threads,
             head_timeout=settings.head_timeout,
             backlog=settings.backlog,
             tls=self._tls,
         )
-        self._versions = {
-            "flaskd": self.version,
-            "python": platform.python_version(),
-            "flask": importlib.metadata.version("flask"),
-            "werkzeug": importlib.metadata.version("werkzeug"),
-            self._engine.name: self._engine.version,
-        }
-        app = self.app
-        if settings.werkzeug_shutdown_hook:
-            app = with_shutdown_hook(app, self._hooked)
-        self._ledger = Ledger(app, self._changed, log=log)
+        self._core = Core(
+            self.app,
+            settings,
+            engine=engine,
+            listeners=self._listeners,
+            extension=self,
+            shutdown_hook=self._hooked,
+            log=log,
+        )
+        self._versions = self._core.versions()
         self._owner = owner.Owner(
             mailbox=self._mailbox,
-            engine=self._engine,
-            ledger=self._ledger,
-            listeners=self._listeners,
+            charge=self._core,
             bus=self.bus,
             grace=settings.grace,
             linger=settings.linger,
             pid=os.getpid(),
             process_exits=self._process_exits,
         )
-        install_extension(self.app, self)
-        if settings.ledger:
-            self._unwatch = watch_exceptions(self.app, self._ledger)
-            app = self._ledger
-        if settings.trusted_proxies:  # outermost, so that the ledger shows the client that they tell
-            app = behind_proxies(app, settings.trusted_proxies)
-        sockets = [listener.socket for listener in self._listeners]
-        self._engine.serve(app, sockets, on_change=self._owner.changed)
-
-    def _changed(self) -> None:
-        if self._owner is not None:
-            self._owner.changed()
+        self._core.serve(self._owner.changed)
 
     def _hooked(self) -> None:
         self._shutdown(Actor(via="http", detail="werkzeug.server.shutdown"), grace=None)
@@ -362,7 +345,6 @@ class Server:
                     self._note_stop(clean=result.clean)
             finally:
                 self._resources.close()
-                self._unwatch()
                 running.answer_rest()
                 atexit.unregister(self._at_exit)
         except BaseException as error:  # the thread's outer edge: whoever waits is told, when all is closed

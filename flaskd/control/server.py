@@ -1,6 +1,6 @@
-"""The control server: one asyncio loop with both transports, on a thread of its own.
+"""The control server: both transports on one asyncio loop, the supervisor's, or for a `Server` one on a thread of its own.
 
-It answers whenever Python threads can run. Ending it loses no reply: what is under way is finished and flushed first, for at
+It answers whenever its loop can run. Ending it loses no reply: what is under way is finished and flushed first, for at
 most a second a slow peer can delay it.
 """
 
@@ -23,7 +23,7 @@ log = logging.getLogger("flaskd.control")
 
 
 class ControlServer:
-    """Serves a daemon's commands at a claimed place, from `start` to `stop`."""
+    """Serves a daemon's commands at a claimed place, on the running loop, from `open` to `close`."""
 
     def __init__(self, claim: Claim, daemon: Daemon) -> None:
         self._claim = claim
@@ -31,47 +31,23 @@ class ControlServer:
         self._commands = Commands(daemon)
         self._commands.register(self._registry)
         self._peers: set[PlainPeer] = set()
-        self._serving = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="flaskd-control", daemon=True)
 
-    def start(self) -> None:
+    async def open(self) -> None:
         """Begin to answer; returns when both transports do, raises what kept them from it."""
-        self._thread.start()
-        self._serving.wait()
-        if self._failure is not None:
-            raise self._failure
-
-    def stop(self) -> None:
-        """Finish what is under way, send every reply, end the streams; returns when all is closed."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._main())
-        except BaseException as error:  # the thread's outer edge
-            if self._serving.is_set():
-                log.exception("the control server failed")
-            self._failure = error
-            self._serving.set()
-
-    async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._stopping = asyncio.Event()
-        router = Router(self._registry)
-        router.open(self._claim.zmq, self._claim.place.zmq)
-        plain = await self._loop.create_unix_server(
+        self._router = Router(self._registry)
+        self._router.open(self._claim.zmq, self._claim.place.zmq)
+        self._plain = await self._loop.create_unix_server(
             lambda: PlainPeer(self._registry, self._peers), sock=self._claim.stream, backlog=128
         )
-        self._serving.set()
-        await self._stopping.wait()
-        await self._stop_accepting(plain)
-        await router.stop_receiving()
+
+    async def close(self) -> None:
+        """Finish what is under way, send every reply, end the streams; returns when all is closed."""
+        await self._stop_accepting(self._plain)
+        await self._router.stop_receiving()
         self._commands.end_streams()
-        await self._flush(router)
-        router.close()
+        await self._flush(self._router)
+        self._router.close()
 
     async def _stop_accepting(self, plain: asyncio.Server) -> None:
         """Accept no more, and read once what has come: a server closed at once would leak a connection it just accepted."""
@@ -93,3 +69,43 @@ class ControlServer:
             await asyncio.wait(leaving, timeout=max(0.0, until - self._loop.time()))
         for peer in list(self._peers):
             peer.abort()
+
+
+class ControlThread:
+    """A control server on a loop and a thread of its own, from `start` to `stop`."""
+
+    def __init__(self, claim: Claim, daemon: Daemon) -> None:
+        self._server = ControlServer(claim, daemon)
+        self._serving = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="flaskd-control", daemon=True)
+
+    def start(self) -> None:
+        """Begin to answer; returns when it does, raises what kept it from that."""
+        self._thread.start()
+        self._serving.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Close the server, losing no reply, and end the thread."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except BaseException as error:  # the thread's outer edge
+            if self._serving.is_set():
+                log.exception("the control server failed")
+            self._failure = error
+            self._serving.set()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        await self._server.open()
+        self._serving.set()
+        await self._stopping.wait()
+        await self._server.close()

@@ -21,7 +21,7 @@ import zmq
 from flaskd import Server, banner, listeners
 from flaskd.config import resolve
 from flaskd.control import claim, commands
-from flaskd.control.server import ControlServer
+from flaskd.control.server import ControlThread
 from flaskd.errors import BindError, ClaimError, ConfigError, IllegalMove
 from flaskd.ledger import path_of
 from flaskd_ctl.endpoint import Place
@@ -130,11 +130,11 @@ def test_who_stops_a_start_that_fails_is_told(app: App, monkeypatch: pytest.Monk
     server = Server(app, bind="127.0.0.1:0")
     asked: list[Future[Any]] = []
 
-    def start(control: ControlServer) -> None:
+    def start(control: ControlThread) -> None:
         asked.append(server.shutdown())
         raise RuntimeError("no control socket")
 
-    monkeypatch.setattr(ControlServer, "start", start)
+    monkeypatch.setattr(ControlThread, "start", start)
     with pytest.raises(RuntimeError, match="no control socket"):
         server.start()
     assert isinstance(asked[0].exception(WAIT), RuntimeError)

@@ -1,0 +1,128 @@
+"""What serves in one process, a worker's as well as a `Server`'s: the engine, the ledger before the application, the listeners.
+
+It is the owner's charge: it says what can be seen of a stop, and does what the stop orders.
+"""
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from flaskd.access_log import Line
+from flaskd.config import Settings
+from flaskd.drain import Order, Phase, Sight
+from flaskd.engines import Engine
+from flaskd.hooks import behind_proxies, install_extension, watch_exceptions, with_shutdown_hook
+from flaskd.ledger import Ledger
+from flaskd.listeners import Listener
+from flaskd.owner import Losses
+from flaskd_ctl.protocol import InFlight
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+VERSIONS_OF: Final = ("flaskd", "flask", "werkzeug")
+
+
+class Core:
+    """Serves `app` with `engine` on `listeners`, from `serve` to `close`. `extension` is what the application finds as ours."""
+
+    spare = 0.0
+
+    def __init__(
+        self,
+        app: "WSGIApplication",
+        settings: Settings,
+        *,
+        engine: Engine,
+        listeners: Sequence[Listener],
+        extension: object,
+        shutdown_hook: Callable[[], None],
+        log: Callable[[Line], None] | None = None,
+    ) -> None:
+        self.engine = engine
+        self.told = engine.tells
+        self._app = app
+        self._settings = settings
+        self._listeners = listeners
+        self._extension = extension
+        self._changed: Callable[[], None] = lambda: None
+        self._unwatch: Callable[[], None] = lambda: None
+        self._losses = Losses([], 0, 0)
+        inner = with_shutdown_hook(app, shutdown_hook) if settings.werkzeug_shutdown_hook else app
+        self.ledger = Ledger(inner, lambda: self._changed(), log=log)
+        self.outermost = self.ledger if settings.ledger else inner
+        if settings.trusted_proxies:  # so that the ledger shows the client that they tell
+            self.outermost = behind_proxies(self.outermost, settings.trusted_proxies)
+
+    def serve(self, on_change: Callable[[], None]) -> None:
+        """Begin to accept; returns when requests are answered. `on_change` is called from any thread."""
+        self._changed = on_change
+        install_extension(self._app, self._extension)
+        if self._settings.ledger:
+            self._unwatch = watch_exceptions(self._app, self.ledger)
+        sockets = [listener.socket for listener in self._listeners]
+        self.engine.serve(self.outermost, sockets, on_change=on_change)
+
+    def close(self) -> None:
+        """Let go of the engine, after the stop or in its place."""
+        self.engine.deafen()
+        self.engine.stop()
+        self._unwatch()
+
+    def versions(self) -> dict[str, str]:
+        """Name what serves, with versions."""
+        packages = {name: importlib.metadata.version(name) for name in VERSIONS_OF}
+        return {"python": platform.python_version(), **packages, self.engine.name: self.engine.version}
+
+    def sight(self, phase: Phase) -> Sight:
+        """Look at listeners, connections and requests."""
+        emptying = phase is Phase.EMPTYING
+        half_open = emptying and any(listener.half_open() for listener in self._listeners)
+        queued = emptying and any(listener.queued() for listener in self._listeners)
+        activity = self.engine.activity()
+        return Sight(
+            now=time.monotonic(),
+            in_flight=max(self.ledger.in_flight, activity.busy),
+            connections=activity.connections,
+            half_open=half_open,
+            queued=queued,
+            flushed=not activity.connections,
+        )
+
+    def carry_out(self, order: Order) -> None:
+        """Do it."""
+        match order:
+            case Order.TURN_AWAY:
+                for listener in self._listeners:
+                    listener.turn_away()
+            case Order.REAP:
+                self.engine.reap(self._settings.linger)
+            case Order.CLOSE:
+                self.engine.deafen()
+                queued = sum(listener.queue_length() for listener in self._listeners)
+                self._losses = self._losses._replace(queued_cut=queued)
+                for listener in self._listeners:
+                    listener.close()
+            case Order.FLUSH:
+                self.engine.stop()
+            case Order.CUT:
+                cut = self.ledger.requests()
+                self._losses = self._losses._replace(cut=cut, connections_cut=self.engine.cut())
+
+    def say_close(self, *, closing: bool) -> None:
+        """Let each response say `Connection: close`, where the engine would keep the connection."""
+        self.ledger.closing = closing and self.engine.keep_alive
+
+    def requests(self) -> list[InFlight]:
+        """List what is in flight."""
+        return self.ledger.requests()
+
+    def finished(self) -> int:
+        """Count what the application has finished."""
+        return self.ledger.finished()
+
+    def losses(self) -> Losses:
+        """Tell what was cut."""
+        return self._losses
