@@ -13,7 +13,7 @@ from flaskd.access_log import Line
 from flaskd.config import Settings
 from flaskd.drain import Order, Phase, Sight
 from flaskd.engines import Engine
-from flaskd.hooks import behind_proxies, install_extension, watch_exceptions, with_shutdown_hook
+from flaskd.hooks import behind_proxies, install_extension, watch_flask, with_shutdown_hook
 from flaskd.ledger import Ledger
 from flaskd.listeners import Listener
 from flaskd.owner import Losses
@@ -61,7 +61,7 @@ class Core:
         self._changed = on_change
         install_extension(self._app, self._extension)
         if self._settings.ledger:
-            self._unwatch = watch_exceptions(self._app, self.ledger)
+            self._unwatch = watch_flask(self.ledger)
         sockets = [listener.socket for listener in self._listeners]
         self.engine.serve(self.outermost, sockets, on_change=on_change)
 

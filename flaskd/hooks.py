@@ -18,19 +18,29 @@ def install_extension(app: Any, server: object) -> None:
         app.extensions["flaskd"] = server
 
 
-def watch_exceptions(app: Any, ledger: Ledger) -> Callable[[], None]:
-    """Note each exception that Flask turns into a 500; returns the function that ends it."""
-    if not isinstance(app, flask.Flask):
-        return lambda: None
+def watch_flask(ledger: Ledger) -> Callable[[], None]:
+    """Note each request's endpoint and rule, and each exception that Flask turns into a 500; returns what ends it.
+
+    Of all Flask applications in this process, since ours may stand behind others' middleware: the environ tells whose it is.
+    """
+
+    def routed(sender: flask.Flask, **extra: Any) -> None:
+        request = flask.request
+        rule = request.url_rule
+        if rule is not None:
+            ledger.route(request.environ, rule.endpoint, rule.rule)
 
     def noted(sender: flask.Flask, exception: BaseException, **extra: Any) -> None:
-        environ = flask.request.environ
-        if environ.get("flaskd.ledger") is ledger:  # another server may serve the same application
-            ledger.blame(environ.get("flaskd.ident", 0), exception)
+        ledger.blame(flask.request.environ, exception)
 
-    flask.got_request_exception.connect(noted, app, weak=False)
-    # Of all senders: with one named, blinker keeps the receiver.
-    return lambda: flask.got_request_exception.disconnect(noted)
+    flask.request_started.connect(routed, weak=False)
+    flask.got_request_exception.connect(noted, weak=False)
+
+    def ended() -> None:
+        flask.request_started.disconnect(routed)
+        flask.got_request_exception.disconnect(noted)
+
+    return ended
 
 
 def with_shutdown_hook(app: "WSGIApplication", ask: Callable[[], None]) -> "WSGIApplication":

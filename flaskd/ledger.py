@@ -1,19 +1,22 @@
 """The ledger of requests: what the application has begun and not finished, and counts of what it has.
 
-`Ledger` is WSGI middleware around the application. A request is in flight from the call of the application until `close()` of
-its response body: a streaming response is in flight until its last byte was handed to the engine.
+`Ledger` is WSGI middleware around the application, and writes what it sees on a slate. A request is in flight from the call of
+the application until `close()` of its response body: a streaming response is in flight until its last byte was handed to the
+engine.
+
+Every request passes here, so what is done for each of them is little, and what only some need is done only for those.
 """
 
 import itertools
 import re
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from flaskd.access_log import Line
+from flaskd.slate import ABORTED, KINDS, Slate, Slot
 from flaskd_ctl.protocol import InFlight, LastError
 
 if TYPE_CHECKING:
@@ -22,62 +25,19 @@ if TYPE_CHECKING:
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 """What a client's X-Request-ID may be; another is replaced."""
 
-LONGEST_PATH = 512
-"""Characters of a path that are shown; the rest is cut with an ellipsis."""
+SLOTS: Final = 64
+"""Requests that a slate of our own has places for; more than that are kept, too, at a higher price."""
 
-
-class Entry:
-    """One request in flight. Its handler's thread writes it; others only read."""
-
-    __slots__ = ("environ", "error", "ident", "request_id", "since", "size", "status", "thread")
-
-    def __init__(self, ident: int, environ: "WSGIEnvironment", request_id: str) -> None:
-        self.ident = ident
-        self.environ = environ
-        self.request_id = request_id
-        self.since = time.monotonic()
-        self.size = 0
-        self.thread = threading.current_thread()
-        self.status = ""
-        self.error = ""
-
-    def seen(self, now: float) -> InFlight:
-        """Describe the request as of monotonic time `now`; Flask's endpoint and rule are known once it has routed."""
-        request = self.environ.get("werkzeug.request")
-        rule = getattr(request, "url_rule", None)
-        return InFlight(
-            id=self.ident,
-            method=self.environ.get("REQUEST_METHOD", ""),
-            path=path_of(self.environ),
-            age=round(now - self.since, 3),
-            client=self.environ.get("REMOTE_ADDR", ""),
-            thread=self.thread.name,
-            endpoint=getattr(rule, "endpoint", None),
-            rule=getattr(rule, "rule", None),
-            request_id=self.request_id,
-        )
-
-    def line(self) -> Line:
-        """Describe the finished request for the access log."""
-        seconds = time.monotonic() - self.since
-        return Line(
-            began=time.time() - seconds,
-            client=self.environ.get("REMOTE_ADDR", ""),
-            method=self.environ.get("REQUEST_METHOD", ""),
-            target=self.environ.get("REQUEST_URI") or _target(self.environ),
-            protocol=self.environ.get("SERVER_PROTOCOL", ""),
-            status=int(self.status[:3]) if self.status[:3].isdigit() else 500,
-            size=self.size,
-            seconds=seconds,
-            request_id=self.request_id,
-        )
+_KIND: Final = {kind[0]: index for index, kind in enumerate(KINDS)}
+_KEY: Final = "flaskd.request"
 
 
 class Ledger:
     """WSGI middleware that knows what is in flight.
 
     `on_end` is called after each request, on the handler's thread; `log`, if given, gets its line. While `closing` is true each
-    response says `Connection: close`, so that keep-alive clients leave by themselves (RFC 9112, section 9.6).
+    response says `Connection: close`, so that keep-alive clients leave by themselves (RFC 9112, section 9.6). `slate` is where
+    others may read along; without one the ledger keeps its own.
 
     Each request has an id: the `X-Request-ID` it came with, or one made here. The application finds it in the request's header,
     the client in the response's, an operator in `requests`, the last error and the access log.
@@ -88,129 +48,175 @@ class Ledger:
         app: "WSGIApplication",
         on_end: Callable[[], None],
         *,
+        slate: Slate | None = None,
         log: Callable[[Line], None] | None = None,
     ) -> None:
         self.closing = False
-        self.last_error: LastError | None = None
+        self.slate = slate or Slate.private(SLOTS)
+        self.on_end = on_end
+        self.log = log
         self._app = app
-        self._on_end = on_end
-        self._log = log
+        self._begin = self.slate.begin
         self._made = secrets.token_hex(6)  # of each id that is made here, the part that tells servers apart
-        self._idents = itertools.count(1)
-        self._entries: dict[int, Entry] = {}
-        self._lock = threading.Lock()  # protects _served
-        self._served = {"1xx": 0, "2xx": 0, "3xx": 0, "4xx": 0, "5xx": 0, "aborted": 0}
+        self._numbers = itertools.count(1)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Serve one request, keeping it in the ledger until its body is closed."""
-        ident = next(self._idents)
-        request_id = environ.get("HTTP_X_REQUEST_ID", "")
-        if not REQUEST_ID.fullmatch(request_id):
-            request_id = environ["HTTP_X_REQUEST_ID"] = f"{self._made}-{ident}"
-        entry = Entry(ident, environ, request_id)
-        environ["flaskd.ident"] = ident
-        environ["flaskd.ledger"] = self
-        self._entries[entry.ident] = entry
-
-        def started(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
-            entry.status = status
-            if not any(name.lower() == "x-request-id" for name, _ in headers):
-                headers = [*headers, ("X-Request-ID", request_id)]
-            if self.closing:
-                headers = [pair for pair in headers if pair[0].lower() != "connection"]
-                headers.append(("Connection", "close"))
-            return start_response(status, headers, exc_info)
-
+        number = next(self._numbers)
+        request_id = environ.get("HTTP_X_REQUEST_ID")
+        if request_id is None or not REQUEST_ID.fullmatch(request_id):
+            request_id = environ["HTTP_X_REQUEST_ID"] = f"{self._made}-{number}"
+        request = _Request(self, self._begin(number, request_id, environ), start_response, request_id)
+        environ[_KEY] = request
+        if self.log is not None:
+            request.environ = environ
         try:
-            body = self._app(environ, started)
+            request.body = self._app(environ, request.started)
         except BaseException as error:
-            entry.error = f"{type(error).__name__}: {error}"
-            self._end(entry, complete=False)
+            request.blame(error)
+            request.end()
             raise
-        return _Body(body, entry, self._end)
+        return request
 
     @property
     def in_flight(self) -> int:
         """How many requests the application has begun and not finished."""
-        return len(self._entries)
+        return self.slate.in_flight
 
     def requests(self) -> list[InFlight]:
         """List what is in flight, oldest first."""
-        now = time.monotonic()
-        return [entry.seen(now) for entry in list(self._entries.values())]
+        return self.slate.requests()
 
     def served(self) -> dict[str, int]:
         """Count finished requests by status class."""
-        with self._lock:
-            return dict(self._served)
+        return self.slate.served()
 
     def finished(self) -> int:
         """Count all finished requests."""
-        return sum(self.served().values())
+        return self.slate.finished()
 
-    def blame(self, ident: int, error: BaseException) -> None:
+    @property
+    def last_error(self) -> LastError | None:
+        """The newest exception that left the application, or 500 or above that it answered."""
+        return self.slate.last_error
+
+    def blame(self, environ: "WSGIEnvironment", error: BaseException) -> None:
         """Note an exception that the framework turned into an answer (Flask's got_request_exception)."""
-        entry = self._entries.get(ident)
-        if entry is not None:
-            entry.error = f"{type(error).__name__}: {error}"
+        request = self._ours(environ)
+        if request is not None:
+            request.blame(error)
 
-    def _end(self, entry: Entry, *, complete: bool) -> None:
-        if self._entries.pop(entry.ident, None) is None:
-            return  # close() was called twice
-        kind = f"{entry.status[:1]}xx" if complete else "aborted"
-        if entry.error or entry.status >= "500":
-            request = f"{entry.environ.get('REQUEST_METHOD', '')} {path_of(entry.environ)}"
-            self.last_error = LastError(
-                at=time.time(),
-                message=entry.error or entry.status,
-                request=request,
-                request_id=entry.request_id,
-            )
-        with self._lock:
-            self._served[kind if kind in self._served else "aborted"] += 1
-        if self._log is not None:
-            self._log(entry.line())
-        self._on_end()
+    def route(self, environ: "WSGIEnvironment", endpoint: str, rule: str) -> None:
+        """Note what the framework has found to be responsible for a request (Flask's request_started)."""
+        request = self._ours(environ)
+        if request is not None and request.slot is not None:
+            request.slot.route(endpoint, rule)
+
+    def _ours(self, environ: "WSGIEnvironment") -> "_Request | None":
+        request: _Request | None = environ.get(_KEY)
+        return request if request is not None and request.ledger is self else None
 
 
-class _Body:
-    """A response body whose `close()` ends the request, and which knows whether it was read to its end."""
+class _Request:
+    """One request: its `start_response`, its body, and what is known of it only at the end.
 
-    def __init__(self, body: Iterable[bytes], entry: Entry, end: Callable[..., None]) -> None:
-        self._body = body
-        self._entry = entry
-        self._end = end
-        self._complete = False
+    The environ refers to it, and what it refers to may refer to the environ: `end` cuts these ties, so that no request is
+    left to the garbage collector.
+    """
+
+    __slots__ = (
+        "body",
+        "complete",
+        "environ",
+        "error",
+        "ledger",
+        "request_id",
+        "respond",
+        "size",
+        "slot",
+        "status",
+    )
+
+    def __init__(self, ledger: Ledger, slot: Slot, respond: "StartResponse", request_id: str) -> None:
+        self.ledger = ledger
+        self.slot: Slot | None = slot
+        self.respond: StartResponse | None = respond
+        self.request_id = request_id
+        self.body: Iterable[bytes] | None = None
+        self.environ: WSGIEnvironment | None = None
+        self.status = ""
+        self.error = ""
+        self.size = 0
+        self.complete = False
+
+    def started(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
+        """Pass the head of the response on, with the request's id."""
+        assert self.respond is not None, "start_response was called after the end of the request"
+        self.status = status
+        for name, _ in headers:
+            if len(name) == 12 and name.lower() == "x-request-id":
+                break
+        else:
+            headers = [*headers, ("X-Request-ID", self.request_id)]
+        if self.ledger.closing:
+            headers = [pair for pair in headers if pair[0].lower() != "connection"]
+            headers.append(("Connection", "close"))
+        return self.respond(status, headers, exc_info)
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             # `yield from` would close the body when reading ends early, and `close` then again.
-            for data in self._body:
-                self._entry.size += len(data)
+            for data in self.body or ():
+                self.size += len(data)
                 yield data
         except Exception as error:
-            self._entry.error = f"{type(error).__name__}: {error}"
+            self.blame(error)
             raise
-        self._complete = True
+        self.complete = True
 
     def close(self) -> None:
+        """Close the body: the request is over."""
         try:
-            close = getattr(self._body, "close", None)
+            close = getattr(self.body, "close", None)
             if close is not None:
                 close()
         finally:
-            self._end(self._entry, complete=self._complete)
+            self.end()
 
+    def blame(self, error: BaseException) -> None:
+        """Remember what went wrong."""
+        self.error = f"{type(error).__name__}: {error}"
 
-def path_of(environ: "WSGIEnvironment") -> str:
-    """Return the decoded path of a request without its query string, shortened if it is absurdly long.
+    def end(self) -> None:
+        """Count the request, once, whoever says so again."""
+        slot = self.slot
+        self.slot = None  # no call in between, so no other thread either
+        if slot is None:
+            return
+        ledger = self.ledger
+        if self.error or self.status >= "500":
+            request = slot.seen(time.monotonic())
+            if request is not None:
+                ledger.slate.blame(self.error or self.status, request)
+        if self.environ is not None and ledger.log is not None:
+            ledger.log(self._line(self.environ, slot.age()))
+            self.environ = None
+        slot.end(_KIND.get(self.status[:1], ABORTED) if self.complete else ABORTED)
+        self.body = self.respond = None
+        ledger.on_end()
 
-    What cannot be printed stays encoded: the path is shown on terminals and in logs, and is whatever the client made up.
-    """
-    raw: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-    path = raw.encode("latin-1", "replace").decode("utf-8", "replace")  # WSGI strings: PEP 3333
-    path = path if len(path) <= LONGEST_PATH else path[: LONGEST_PATH - 1] + "…"
-    return "".join(char if char.isprintable() else quote(char) for char in path)
+    def _line(self, environ: "WSGIEnvironment", seconds: float) -> Line:
+        return Line(
+            began=time.time() - seconds,
+            client=environ.get("REMOTE_ADDR", ""),
+            method=environ.get("REQUEST_METHOD", ""),
+            target=environ.get("REQUEST_URI") or _target(environ),
+            protocol=environ.get("SERVER_PROTOCOL", ""),
+            status=int(self.status[:3]) if self.status[:3].isdigit() else 500,
+            size=self.size,
+            seconds=seconds,
+            request_id=self.request_id,
+        )
 
 
 def _target(environ: "WSGIEnvironment") -> str:

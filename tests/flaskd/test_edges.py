@@ -23,7 +23,6 @@ from flaskd.config import resolve
 from flaskd.control import claim, commands
 from flaskd.control.server import ControlThread
 from flaskd.errors import BindError, ClaimError, ConfigError, IllegalMove
-from flaskd.ledger import path_of
 from flaskd_ctl.endpoint import Place
 from flaskd_ctl.protocol import Actor, StateEvent
 from tests.flaskd.conftest import WAIT, App, Http, Wire
@@ -291,12 +290,6 @@ def test_an_error_in_one_server_is_not_the_others(app: App, serve: Serve) -> Non
     assert held.answer().endswith(b"let go")
     assert first.status().last_error is None
     assert second.status().last_error is not None
-
-
-def test_a_path_cannot_write_on_the_operators_terminal() -> None:
-    """Line ends would fake lines of the log, escape sequences move its cursor."""
-    path = path_of({"PATH_INFO": "/a\x1b[2J\nflaskd: stopped Grüße\x9b".encode().decode("latin-1")})
-    assert path == "/a%1B[2J%0Aflaskd: stopped Grüße%C2%9B"
 
 
 def test_without_proc_a_stop_goes_on(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
