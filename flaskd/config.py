@@ -34,8 +34,19 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(description="Name of the instance; default from the application.")] = ""
     runtime_dir: Annotated[str, Meta(description="Directory that holds the instance's directory.")] = ""
     engine: Annotated[
-        str, Meta(description="HTTP engine: werkzeug or granian.", pattern=f"^({'|'.join(ENGINES)})$")
-    ] = "werkzeug"
+        str,
+        Meta(
+            description="HTTP engine: werkzeug, granian, or auto: granian where it is installed.",
+            pattern=f"^({'|'.join(ENGINES)})$",
+        ),
+    ] = "auto"
+    workers: Annotated[
+        str,
+        Meta(
+            description="Worker processes: a number, or auto for one for each core.",
+            pattern="^(auto|[1-9][0-9]{0,2})$",
+        ),
+    ] = "1"
     threads: Annotated[
         int, Meta(ge=1, le=10_000, description="Requests served at once; the rest waits in the queue.")
     ] = 16
@@ -51,6 +62,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Seconds a shutdown waits, with nothing in flight, for connections that sent no request."
         ),
     ] = 0.5
+    worker_linger: Annotated[
+        Seconds,
+        Meta(description="The same for a worker that others take over from: reload, scale, recycling."),
+    ] = 5.0
+    start_timeout: Annotated[
+        float,
+        Meta(gt=0, le=86_400, description="Seconds that a worker may take to load the application."),
+    ] = 60.0
+    check: Annotated[
+        str,
+        Meta(
+            description="Path that each new worker is asked for, in process, before it accepts anything.",
+            pattern="^(/.*)?$",
+        ),
+    ] = ""
     head_timeout: Annotated[
         float,
         Meta(
@@ -146,10 +172,6 @@ def check_together(settings: Settings) -> Settings:
         raise ConfigError("the access log needs the ledger", hint="leave out --no-ledger, or --access-log")
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise ConfigError("TLS needs both a certificate and its key", hint="give --tls-cert and --tls-key")
-    if settings.tls_cert and settings.engine == "granian":
-        raise ConfigError(
-            "the granian engine serves no TLS here yet", hint="use --engine werkzeug, or a proxy in front"
-        )
     return settings
 
 

@@ -7,6 +7,8 @@ in front of it (`flaskd.drain`), so every engine gets it.
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from flaskd.engines.choice import Choice, choose
+
 if TYPE_CHECKING:
     import socket
 
@@ -14,11 +16,26 @@ if TYPE_CHECKING:
 
     from flaskd.tls import Tls
 
-ENGINES: Final = ("werkzeug", "granian")
-"""The names that `--engine` takes."""
+__all__ = [
+    "ENGINES",
+    "MAX_HEAD",
+    "RESERVE",
+    "Activity",
+    "Choice",
+    "Engine",
+    "check_engine",
+    "choose",
+    "make_engine",
+]
+
+ENGINES: Final = ("auto", "werkzeug", "granian")
+"""The names that `--engine` takes; `choose` turns the first into one of the others."""
 
 RESERVE: Final = 64
 """Descriptors kept free of HTTP connections: libzmq aborts the process when it cannot accept (EMFILE)."""
+
+MAX_HEAD: Final = 65_536
+"""Bytes of a request's head, if nothing else is said: what a line alone may have in Python's own HTTP."""
 
 
 class Activity(NamedTuple):
@@ -66,8 +83,15 @@ class Engine(Protocol):
         ...
 
 
-def make_engine(name: str, *, threads: int, head_timeout: float, backlog: int, tls: "Tls | None") -> Engine:
-    """Make the engine called `name`, not yet serving; raises ConfigError where it is not installed, or not as needed."""
+def make_engine(
+    name: str, *, threads: int, head_timeout: float, backlog: int, tls: "Tls | None", max_head: int = MAX_HEAD
+) -> Engine:
+    """Make the engine called `name`, not yet serving; raises ConfigError where it is not installed, or not as needed.
+
+    `max_head` is the bytes that a request line and its headers may have; more is answered with 431.
+    """
+    if name == "auto":  # until those who call choose by themselves
+        name = choose(name, embedded=True).name
     if name == "werkzeug":
         from flaskd.engines.werkzeug_engine import WerkzeugEngine
 
@@ -75,7 +99,9 @@ def make_engine(name: str, *, threads: int, head_timeout: float, backlog: int, t
     if name == "granian":
         from flaskd.engines.granian_engine import GranianEngine
 
-        return GranianEngine(threads=threads, head_timeout=head_timeout, backlog=backlog)
+        return GranianEngine(
+            threads=threads, head_timeout=head_timeout, backlog=backlog, max_head=max_head, tls=tls
+        )
     raise ValueError(f"no engine is called {name!r}")
 
 

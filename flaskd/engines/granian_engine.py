@@ -25,9 +25,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from flaskd import forks
-from flaskd.engines import RESERVE, Activity, epoll, granian_private
+from flaskd.engines import MAX_HEAD, RESERVE, Activity, epoll, granian_private
+from flaskd.engines.certificate import check_certificate
 from flaskd.engines.granian_wsgi import gateway
 from flaskd.engines.sightings import Sightings
+from flaskd.tls import Tls
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -60,11 +62,23 @@ class GranianEngine:
     keep_alive = True
     tells = False
 
-    def __init__(self, *, threads: int, head_timeout: float, backlog: int) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int,
+        head_timeout: float,
+        backlog: int,
+        max_head: int = MAX_HEAD,
+        tls: Tls | None = None,
+    ) -> None:
         self.version = granian_private.probe()
+        if tls is not None:
+            check_certificate(tls.certificate)
         self._threads = threads
         self._head_timeout = head_timeout
         self._backlog = backlog
+        self._max_head = max_head
+        self._tls = tls
         self._duplicates: list[int] = []  # granian's descriptors: it closes them
         self._ends: list[Callable[[], None]] = []
         self._sightings = Sightings([])
@@ -156,6 +170,8 @@ class GranianEngine:
                 threads=self._threads,
                 connections=_bound(self._threads) // len(listeners),
                 head_timeout=self._head_timeout,
+                max_head=self._max_head,
+                tls=self._tls,
                 on_end=self._ended,
             )
             self._left += 1

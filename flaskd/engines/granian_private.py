@@ -10,7 +10,8 @@ What has to be known of them (granian 2.8, src/serve.rs and src/net.rs):
   variable is waited for without a look at what it is for).
 - For WSGI the event loop is asked for its methods and never run.
 - A panic anywhere in it aborts the process. One is certain where the listener has stopped to be one before the runtime's thread
-  has looked at it, so `begin` returns only when that has happened.
+  has looked at it, so `begin` returns only when that has happened. Another is a certificate or key that rustls cannot use:
+  `rustls` says beforehand which those are.
 - It calls us with a protocol object (`response_bytes`, `response_iter`) and a scope: `granian_wsgi`.
 
 HTTP/1 only: over HTTP/2 granian drops `Connection: close` and sends no GOAWAY, so clients could not be asked to leave.
@@ -28,10 +29,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from flaskd.engines import epoll
+from flaskd.engines.choice import SUPPORTED
 from flaskd.errors import ConfigError, FlaskdError
-
-SUPPORTED: Final = "2.8"
-"""The minor release whose private names are written here; the extra `granian` in pyproject.toml pins it."""
+from flaskd.tls import Tls
 
 PRIVATE: Final = {
     "granian._granian:SocketHolder": "fd uds backlog",
@@ -48,7 +48,7 @@ PRIVATE: Final = {
     "granian.http:HTTP1Settings": "header_read_timeout keep_alive max_buffer_size pipeline_flush",
     "granian._futures:_new_cbscheduler": "loop cb impl_asyncio",
 }
-"""Each name we use and the parameters it takes."""
+"""Each name we use and the parameters it takes, in the release that is supported."""
 
 IDLE_THREAD: Final = 30  # seconds until a thread that has nothing to do ends; granian's own default
 BEGIN_WITHIN: Final = 10.0  # seconds
@@ -94,6 +94,8 @@ def begin(
     threads: int,
     connections: int,
     head_timeout: float,
+    max_head: int,
+    tls: Tls | None,
     on_end: Callable[[], None],
 ) -> Callable[[], None]:
     """Serve on the listening socket `descriptor`, which is no longer ours; returns the function that asks for the end.
@@ -107,7 +109,7 @@ def begin(
     signal.add_cb(on_end)
     holder = _find("granian._granian:SocketHolder")(descriptor, unix, backlog)
     settings = _find("granian.http:HTTP1Settings")(
-        header_read_timeout=max(1, int(head_timeout * 1000)), keep_alive=True
+        header_read_timeout=max(1, int(head_timeout * 1000)), keep_alive=True, max_buffer_size=max_head
     )
     worker = _find("granian._granian:WSGIWorker")(
         worker_id=1,
@@ -122,6 +124,10 @@ def begin(
         http1_opts=settings,
         http2_opts=None,
         static_files=None,
+        ssl_enabled=tls is not None,
+        ssl_cert=tls.certificate if tls else None,
+        ssl_key=tls.key if tls else None,
+        ssl_protocol_min="tls1.2",
         metrics=(None, None),
     )
     with contextlib.closing(asyncio.new_event_loop()) as loop:

@@ -17,6 +17,7 @@ import pytest
 
 from flaskd import Server
 from flaskd.engines import granian_engine, granian_private
+from flaskd.engines.choice import SUPPORTED
 from flaskd.engines.granian_engine import GranianEngine
 from flaskd.errors import ConfigError
 from flaskd_ctl.protocol import ShutdownResult
@@ -79,7 +80,7 @@ def test_what_granian_keeps_to_itself_is_as_written_here() -> None:
     """An upgrade that changes a name or a parameter fails here, not in front of users."""
     version = granian_private.probe()
     assert version == importlib.metadata.version("granian")
-    assert version.startswith(f"{granian_private.SUPPORTED}.")
+    assert version.startswith(f"{SUPPORTED}.")
 
 
 def test_without_granian_it_says_how_to_install_it(

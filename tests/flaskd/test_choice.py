@@ -1,0 +1,62 @@
+"""Which engine `auto` means: granian where its supported version is installed; the reason is said in words."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import flaskd
+from flaskd.engines import choose
+from flaskd.engines.choice import installed
+
+
+@pytest.mark.parametrize(
+    ("directories", "chosen"),
+    [
+        ([], ("werkzeug", "granian is not installed")),
+        (["granian-2.8.7.dist-info"], ("granian", "granian 2.8.7 is installed")),
+        (["granian-2.9.0.dist-info"], ("werkzeug", "granian 2.9.0 is not 2.8")),
+        (["granian-2.80.0.dist-info"], ("werkzeug", "granian 2.80.0 is not 2.8")),
+        (
+            ["granian", "granian_more-2.8.7.dist-info", "granian-2.8.7"],
+            ("werkzeug", "granian is not installed"),
+        ),
+    ],
+)
+def test_auto_is_granian_where_it_can_be(
+    directories: list[str], chosen: tuple[str, str], tmp_path: Path
+) -> None:
+    """What is not known to work is not chosen by itself."""
+    for name in directories:
+        (tmp_path / name).mkdir()
+    assert choose("auto", path=[str(tmp_path / "absent"), str(tmp_path)]) == chosen
+
+
+def test_the_first_on_the_path_counts(tmp_path: Path) -> None:
+    """It is what an import finds."""
+    for directory, version in (("first", "2.9.1"), ("second", "2.8.0")):
+        (tmp_path / directory / f"granian-{version}.dist-info").mkdir(parents=True)
+    assert installed("granian", [str(tmp_path / "first"), str(tmp_path / "second")]) == "2.9.1"
+
+
+def test_inside_a_program_auto_is_werkzeug() -> None:
+    """Its threads and its end are Python's own there."""
+    assert choose("auto", embedded=True) == ("werkzeug", "the default inside a program")
+
+
+@pytest.mark.parametrize("name", ["werkzeug", "granian"])
+@pytest.mark.parametrize("embedded", [True, False])
+def test_what_is_asked_for_is_taken(name: str, *, embedded: bool) -> None:
+    """Whether it is there is found out when it is made."""
+    assert choose(name, embedded=embedded) == (name, "asked for")
+
+
+def test_choosing_imports_no_engine() -> None:
+    """The supervisor, which chooses, serves no HTTP; nor does it need the 3 MiB of importlib.metadata."""
+    code = (
+        "import sys, types; package = types.ModuleType('flaskd'); package.__path__ = [sys.argv[1]]; "
+        "sys.modules['flaskd'] = package; from flaskd.engines import choose; choose('auto'); "
+        "sys.exit(', '.join({'granian', 'werkzeug', 'flask', 'importlib.metadata'} & set(sys.modules)) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(Path(flaskd.__file__).parent)], check=True, timeout=60)
