@@ -1,11 +1,14 @@
 """What the commands of `flaskd_ctl` do: ask, show, and return the exit code; failures are raised.
 
-Nothing here imports msgspec, asyncio or (for the plain stream) zmq, so that asking costs little more than click itself.
+Nothing here imports msgspec, asyncio or (for the plain stream) zmq, and what only some commands need is imported by these, so
+that asking costs little more than click itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from flaskd_ctl import render
@@ -14,7 +17,7 @@ from flaskd_ctl.errors import ControlError, NotPermitted, NotRunning, TimedOut
 from flaskd_ctl.exits import Exit
 from flaskd_ctl.instances import Instances, Target
 from flaskd_ctl.screen import Screen
-from flaskd_ctl.session import FIRST_WORD, Session, ask, stop
+from flaskd_ctl.session import FIRST_WORD, Session, ask
 
 if TYPE_CHECKING:
     from flaskd_ctl.commands import Command
@@ -59,36 +62,83 @@ def run_ask(run: Run, command: Command) -> Exit:
     return Exit.DONE
 
 
+def run_incidents(run: Run, command: Command, *, id: int | None) -> Exit:  # noqa: A002 - the parameter's name
+    """Show all incidents in short, or one in full."""
+    result = ask(run.target(), command.name, {} if id is None else {"id": id}, whole=run.timeout)
+    shown = command.name if id is None else "incident"
+    run.screen.result(result, render.as_text(shown, result, colour=run.screen.colour))
+    return Exit.DONE
+
+
+def run_follow(run: Run, command: Command, *, no_wait: bool, **params: Any) -> Exit:
+    """Ask for what takes longer, show each step of it, and report when it has happened."""
+    from flaskd_ctl.following import follow
+    from flaskd_ctl.workers_text import step
+
+    target = run.target()
+    steps: dict[Any, str] = {}
+
+    def show(event: dict[str, Any]) -> None:
+        steps.pop(event.get("worker"), None)
+        steps[event.get("worker")] = step(event)
+        run.screen.progress(f"{target.name}: {'; '.join([*steps.values()][-2:])}")
+
+    with _told_on_interrupt(run, target.name):
+        result = follow(
+            target,
+            command.name,
+            {key: value for key, value in params.items() if value is not None},
+            whole=run.timeout,
+            wait=not no_wait,
+            on_progress=show,
+        )
+    if result is None:
+        run.screen.result({"name": target.name, "begun": command.name}, f"{target.name}: it has begun")
+    else:
+        run.screen.result(result, render.as_text(command.name, result | {"name": target.name}))
+    return Exit.DONE
+
+
 def run_stop(run: Run, command: Command, *, no_wait: bool, missing_ok: bool, **params: float | None) -> Exit:
     """Ask for the end, show how far it is, and report when the process is gone."""
-    name = run.name or "the instance"
+    from flaskd_ctl.stopping import stop
+
     try:
         target = run.target()
-        name = target.name
         given: dict[str, Any] = {key: value for key, value in params.items() if value is not None}
         if any(param.name == "progress" for param in command.params):
             given["progress"] = True
-        result = stop(
-            target,
-            command.name,
-            given,
-            whole=run.timeout,
-            wait=not no_wait,
-            on_progress=lambda event: run.screen.progress(f"{target.name}: {render.progress_line(event)}"),
-        )
+        with _told_on_interrupt(run, target.name):
+            result = stop(
+                target,
+                command.name,
+                given,
+                whole=run.timeout,
+                wait=not no_wait,
+                on_progress=lambda event: run.screen.progress(
+                    f"{target.name}: {render.progress_line(event)}"
+                ),
+            )
     except NotRunning as error:
         if not missing_ok:
             raise
         run.screen.result({"name": run.name, "state": "stopped"}, f"{error}: nothing to do")
         return Exit.DONE
-    except KeyboardInterrupt:
-        run.screen.remark(f"flaskd_ctl waits no longer; {name} goes on with what it was told")
-        raise
     if result is None:
         run.screen.result({"name": target.name, "state": "stopping"}, f"{target.name} is stopping")
         return Exit.DONE
     run.screen.result(result, f"{target.name}: {render.as_text(command.name, result)}")
     return Exit.DONE if result.get("clean", True) else Exit.CUT
+
+
+@contextlib.contextmanager
+def _told_on_interrupt(run: Run, name: str) -> Iterator[None]:
+    """Say on Ctrl-C that only the waiting ends."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        run.screen.remark(f"flaskd_ctl waits no longer; {name} goes on with what it was told")
+        raise
 
 
 def run_events(run: Run, _command: Command) -> Exit:
@@ -153,8 +203,10 @@ def _state_of(target: Target, patience: float) -> dict[str, Any]:
         return {"state": "not permitted", "detail": "you may not ask it"}
     except ControlError as error:
         return {"state": "unknown", "detail": str(error)}
+    failure = status.get("last_failure") if status.get("state") == "degraded" else None
     return {key: status.get(key) for key in ("state", "ready", "pid", "since")} | {
-        "listeners": status.get("listeners") or []
+        "listeners": status.get("listeners") or [],
+        "detail": render.failure(failure) if failure else "",
     }
 
 

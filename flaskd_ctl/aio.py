@@ -9,123 +9,46 @@ connection; a shutdown that has begun goes on in the daemon.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, overload
 
-from flaskd_ctl.client import shutdown_params, typed, typed_event, typed_progress
-from flaskd_ctl.conversation import Conversation, Note, Patience, Refusal, Reply
-from flaskd_ctl.departure import Departure
-from flaskd_ctl.errors import ConnectionLost, ControlError
+from flaskd_ctl.aio_session import AsyncSession, follow, stop
+from flaskd_ctl.conversation import Note, Patience
+from flaskd_ctl.errors import ControlError
 from flaskd_ctl.instances import Instances, Target
 from flaskd_ctl.protocol import (
     Event,
     EventsResult,
+    Incident,
+    IncidentsResult,
     InFlight,
     KillResult,
     PingResult,
     ProgressEvent,
+    ReloadResult,
     RequestsResult,
+    RestartResult,
+    ScaleResult,
     ShutdownResult,
     StateResult,
     StatusResult,
+    WorkerEvent,
+    WorkerInfo,
+    WorkersResult,
 )
-from flaskd_ctl.session import FIRST_WORD, after_loss, exits, is_last, lost, not_gone, slack, timed_out
+from flaskd_ctl.session import FIRST_WORD, is_last
+from flaskd_ctl.shapes import shutdown_params, typed, typed_event, typed_progress
 
 T = TypeVar("T")
-
-
-class AsyncConnection(Protocol):
-    """What a transport offers to asyncio; raises EOFError when the peer is gone."""
-
-    path: str
-    pid: int | None
-
-    async def send(self, message: bytes) -> None:
-        """Send one message."""
-
-    async def receive(self) -> bytes:
-        """Return the next message."""
-
-    def ended(self) -> bool:
-        """Tell, without waiting, whether the peer is gone."""
-
-    def close(self) -> None:
-        """Close the connection."""
-
-
-class AsyncSession:
-    """An open connection to one instance, as `session.Session` is."""
-
-    def __init__(self, target: Target, connection: AsyncConnection) -> None:
-        self.target = target
-        self.connection = connection
-        self._conversation = Conversation()
-        self._method = "connect"
-
-    @classmethod
-    async def open(cls, target: Target, *, deadline: float) -> Self:
-        """Connect."""
-        if target.endpoint.scheme == "ipc":
-            from flaskd_ctl.aio_zeromq import AsyncZeroMQConnection
-
-            return cls(target, await AsyncZeroMQConnection.open(target.endpoint.path, deadline=deadline))
-        from flaskd_ctl.aio_stream import AsyncStreamConnection
-
-        return cls(target, await AsyncStreamConnection.open(target.endpoint.path, deadline=deadline))
-
-    @property
-    def awaits(self) -> bool:
-        """Whether a call has no reply yet."""
-        return bool(self._conversation.open)
-
-    async def begin(self, method: str, params: dict[str, Any] | None = None, *, patience: Patience) -> None:
-        """Send a call."""
-        self._method = method
-        _, message = self._conversation.call(method, params)
-        try:
-            async with _until(patience):
-                await self.connection.send(message)
-        except TimeoutError:
-            raise self._timed_out(patience) from None
-        except EOFError:
-            raise lost(self.target, method) from None
-
-    async def listen(self, patience: Patience) -> Reply | Note:
-        """Return the next thing heard; a refusal is raised."""
-        while True:
-            try:
-                async with _until(patience):
-                    message = await self.connection.receive()
-            except TimeoutError:
-                raise self._timed_out(patience) from None
-            except EOFError as end:
-                raise lost(self.target, self._method, str(end)) from None
-            heard = self._conversation.hear(message)
-            if isinstance(heard, Refusal):
-                raise heard.error
-            if heard is not None:
-                return heard
-
-    async def call(self, method: str, *, patience: Patience) -> dict[str, Any]:
-        """Call and return the result."""
-        await self.begin(method, patience=patience)
-        while True:
-            heard = await self.listen(patience)
-            if isinstance(heard, Reply):
-                return heard.result
-
-    def _timed_out(self, patience: Patience) -> ControlError:
-        return timed_out(self.target, self._method, patience.spent(time.monotonic()), self.connection.pid)
 
 
 class AsyncClient:
     """A client of one instance for asyncio; see `Client` for what the parameters mean.
 
-    Calls of several tasks take turns on one connection; `shutdown`, `kill` and `events` use connections of
-    their own.
+    Calls of several tasks take turns on one connection; `events` and what takes longer than an answer use
+    connections of their own.
     """
 
     def __init__(
@@ -180,6 +103,74 @@ class AsyncClient:
         """Return the requests in flight, oldest first."""
         return (await self._typed("requests", RequestsResult)).requests
 
+    async def workers(self) -> list[WorkerInfo]:
+        """Return the workers, oldest first. Raises WrongState where the instance is one process."""
+        return (await self._typed("workers", WorkersResult)).workers
+
+    async def incidents(self, id: int | None = None) -> list[Incident]:  # noqa: A002 - the parameter's name on the wire
+        """Return the workers' crashes and hang-ups in short, newest last; with `id`, this one in full."""
+        params = {} if id is None else {"id": id}
+        return (await self._typed("incidents", IncidentsResult, params)).incidents
+
+    @overload
+    async def reload(
+        self,
+        check: str | None = None,
+        *,
+        wait: Literal[True] = True,
+        on_progress: Callable[[WorkerEvent], None] | None = None,
+        timeout: float | None = None,
+    ) -> ReloadResult: ...
+
+    @overload
+    async def reload(
+        self,
+        check: str | None = None,
+        *,
+        wait: bool,
+        on_progress: Callable[[WorkerEvent], None] | None = None,
+        timeout: float | None = None,
+    ) -> ReloadResult | None: ...
+
+    async def reload(
+        self,
+        check: str | None = None,
+        *,
+        wait: bool = True,
+        on_progress: Callable[[WorkerEvent], None] | None = None,
+        timeout: float | None = None,
+    ) -> ReloadResult | None:
+        """Replace each worker by a new one; return when the last old one has gone (see `Client`)."""
+        params = {} if check is None else {"check": check}
+        result = await self._follow("reload", params, wait=wait, on_progress=on_progress, timeout=timeout)
+        return None if result is None else typed("reload", result, ReloadResult)
+
+    async def scale(
+        self,
+        to: int | None = None,
+        *,
+        by: int | None = None,
+        on_progress: Callable[[WorkerEvent], None] | None = None,
+        timeout: float | None = None,
+    ) -> ScaleResult:
+        """Set the number of workers `to` so many, or change it `by` some; return when so many serve."""
+        params = {key: value for key, value in (("to", to), ("by", by)) if value is not None}
+        result = await self._follow("scale", params, on_progress=on_progress, timeout=timeout)
+        return typed("scale", result, ScaleResult)
+
+    async def restart_worker(
+        self,
+        worker: int,
+        *,
+        on_progress: Callable[[WorkerEvent], None] | None = None,
+        timeout: float | None = None,
+    ) -> RestartResult:
+        """Replace one worker, new before old; return when the old one has gone. Raises NotFound for an unknown id."""
+        result = await self._follow(
+            "restart_worker", {"worker": worker}, on_progress=on_progress, timeout=timeout
+        )
+        return typed("restart_worker", result, RestartResult)
+
     @overload
     async def shutdown(
         self,
@@ -212,17 +203,20 @@ class AsyncClient:
         timeout: float | None = None,
     ) -> ShutdownResult | None:
         """Stop without losing a request; return when the process is gone, with how it went (see `Client`)."""
-        patience = Patience(time.monotonic(), first=self._timeout, whole=timeout)
-        params = shutdown_params(grace, lame_duck)
-        result = await self._stop(
-            "shutdown", params, patience=patience, wait=wait, on_progress=typed_progress(on_progress)
+        result = await stop(
+            self._target(),
+            "shutdown",
+            shutdown_params(grace, lame_duck),
+            first=self._timeout,
+            whole=timeout,
+            wait=wait,
+            on_progress=typed_progress(on_progress, ProgressEvent),
         )
         return None if result is None else typed("shutdown", result, ShutdownResult)
 
     async def kill(self, *, wait: bool = True) -> KillResult:
         """End the instance now, waiting for no request; return when the process is gone."""
-        patience = Patience(time.monotonic(), first=self._timeout)
-        result = await self._stop("kill", {}, patience=patience, wait=wait)
+        result = await stop(self._target(), "kill", {}, first=self._timeout, wait=wait)
         return typed("kill", result, KillResult)
 
     async def events(self) -> AsyncIterator[Event]:
@@ -247,45 +241,29 @@ class AsyncClient:
         finally:
             session.connection.close()
 
-    async def _stop(
+    async def _follow(
         self,
         method: str,
         params: dict[str, Any],
         *,
-        patience: Patience,
-        wait: bool,
-        on_progress: Callable[[dict[str, Any]], None] | None = None,
+        wait: bool = True,
+        on_progress: Callable[[WorkerEvent], None] | None,
+        timeout: float | None,
     ) -> dict[str, Any] | None:
-        """Do as `session.stop` does."""
-        target = self._target()
-        session = await AsyncSession.open(target, deadline=patience.deadline)
-        try:
-            with Departure(session.connection.path, session.connection.pid) as departure:
-                try:
-                    await session.begin(method, params, patience=patience)
-                    while isinstance(heard := await session.listen(patience), Note):
-                        patience.extend(time.monotonic(), slack(heard.event, params))
-                        if on_progress:
-                            on_progress(heard.event)
-                        if not wait:
-                            return None
-                except ConnectionLost as error:
-                    return await asyncio.to_thread(after_loss, error, method, target, departure)
-                if not wait:
-                    return heard.result
-                patience.extend(time.monotonic(), 0)
-                if await _see_gone(
-                    session, departure, process_exits=exits(heard.result), deadline=patience.deadline
-                ):
-                    return heard.result
-                raise not_gone(target, departure)
-        finally:
-            session.connection.close()
+        return await follow(
+            self._target(),
+            method,
+            params,
+            first=self._timeout,
+            whole=timeout,
+            wait=wait,
+            on_progress=typed_progress(on_progress, WorkerEvent),
+        )
 
-    async def _typed(self, method: str, shape: type[T]) -> T:
-        return typed(method, await self._call(method), shape)
+    async def _typed(self, method: str, shape: type[T], params: dict[str, Any] | None = None) -> T:
+        return typed(method, await self._call(method, params), shape)
 
-    async def _call(self, method: str) -> dict[str, Any]:
+    async def _call(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         async with self._turn:
             patience = Patience(time.monotonic(), first=self._timeout)
             if self._session is not None and self._session.connection.ended():
@@ -293,7 +271,7 @@ class AsyncClient:
             if self._session is None:
                 self._session = await AsyncSession.open(self._target(), deadline=patience.deadline)
             try:
-                return await self._session.call(method, patience=patience)
+                return await self._session.call(method, params, patience=patience)
             except BaseException as error:
                 if not isinstance(error, ControlError) or self._session.awaits:
                     self._drop()
@@ -306,34 +284,3 @@ class AsyncClient:
 
     def _target(self) -> Target:
         return Instances(self._runtime_dir).target(self._name, endpoint=self._endpoint)
-
-
-async def _see_gone(
-    session: AsyncSession, departure: Departure, *, process_exits: bool, deadline: float
-) -> bool:
-    """Wait as `session.see_gone` does: on the pidfd if there is one, else for our connection and, in a thread, the socket."""
-    pidfd = departure.watches(process_exits=process_exits)
-    if pidfd is None:
-        with contextlib.suppress(EOFError, TimeoutError):
-            async with asyncio.timeout(deadline - time.monotonic()):
-                while True:
-                    await session.connection.receive()
-    session.connection.close()
-    if pidfd is None:
-        return await asyncio.to_thread(departure.wait_for_socket, deadline=deadline)
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(pidfd, ended.set)
-    try:
-        async with asyncio.timeout(deadline - time.monotonic()):
-            await ended.wait()
-    except TimeoutError:
-        return False
-    finally:
-        loop.remove_reader(pidfd)
-    return True
-
-
-def _until(patience: Patience) -> asyncio.Timeout:
-    left = patience.deadline - time.monotonic()
-    return asyncio.timeout(None if left == float("inf") else left)

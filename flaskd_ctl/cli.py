@@ -13,20 +13,35 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from flaskd_ctl.actions import LIST_PATIENCE, Run, run_ask, run_events, run_list, run_stop, run_wait
-from flaskd_ctl.commands import COMMANDS, Command, Param
+from flaskd_ctl.actions import (
+    LIST_PATIENCE,
+    Run,
+    run_ask,
+    run_events,
+    run_follow,
+    run_incidents,
+    run_list,
+    run_stop,
+    run_wait,
+)
+from flaskd_ctl.commands import COMMANDS, PROGRESS, Command, Param
 from flaskd_ctl.errors import ControlError, Failed
 from flaskd_ctl.exits import MEANINGS, Exit, code_of
 from flaskd_ctl.screen import Screen
 
 PROGRAM: Final = "flaskd_ctl"
+IDENTS: Final = {"worker", "incident"}
+"""Kinds of parameters that are arguments, not options."""
 COMPLETE_VAR: Final = "_FLASKD_CTL_COMPLETE"
 
 
 if TYPE_CHECKING:
     _Float = click.ParamType[float]
-else:
-    _Float = click.ParamType  # generic since click 8.2 only
+    _Int = click.ParamType[int]
+    _Str = click.ParamType[str]
+    _Params = click.ParamType[dict[str, int]]
+else:  # generic since click 8.2 only
+    _Float = _Int = _Str = _Params = click.ParamType
 
 
 class Usage(ControlError):
@@ -51,18 +66,63 @@ class Seconds(_Float):
         return seconds
 
 
+class UrlPath(_Str):
+    """A path of the application."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Take it if it is one."""
+        if not str(value).startswith("/"):
+            self.fail(f"{value!r} is not a path of the application: it must begin with a slash", param, ctx)
+        return str(value)
+
+
+class Ident(_Int):
+    """The number of a worker or an incident."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the number."""
+        if not _is_number(str(value)) or not int(value):
+            self.fail(f"{value!r} is not an id: these are 1, 2, 3, ...", param, ctx)
+        return int(value)
+
+
+class Count(_Params):
+    """How many workers there shall be, or with a sign how many more or fewer: the parameter `to` or `by`."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
+        """Read the number and its sign."""
+        text = str(value)
+        signed = text[:1] in {"+", "-"}
+        if not _is_number(text[signed:]):
+            self.fail(f"{text!r} is not a number of workers: N, +N or -N", param, ctx)
+        if not int(text):
+            what = "would change nothing" if signed else "workers would serve nothing: 1 is the least"
+            self.fail(f"{text} {what}", param, ctx)
+        return {"by" if signed else "to": int(text)}
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10
+
+
 class Table(click.Group):
     """The commands in the table's order, then our own; each is built when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """List the names."""
-        return [*COMMANDS, *OWN]
+        return [*map(word, COMMANDS), *OWN]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Build a command, once."""
         if name not in self.commands:
-            if name in COMMANDS:
-                self.add_command(derive(COMMANDS[name]))
+            if (method := name.replace("-", "_")) in COMMANDS and name == word(method):
+                self.add_command(derive(COMMANDS[method]))
             elif name in OWN:
                 self.add_command(OWN[name]())
         return self.commands.get(name)
@@ -77,6 +137,11 @@ class Deed(click.Command):
         super().__init__(name, params=[*options, *shared_options()], **attrs)
         self.work = work
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take a negative number (`scale -1`) for a number, not for an option."""
+        ctx.ignore_unknown_options = any(arg[:1] == "-" and arg[1:].isdecimal() for arg in args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Exit:
         """Do it; every failure becomes a sentence and a code."""
         run: Run = ctx.obj
@@ -89,23 +154,33 @@ class Deed(click.Command):
             run.screen.clear()
 
 
+def word(method: str) -> str:
+    """Write the name of a command as it is typed."""
+    return method.replace("_", "-")
+
+
 def derive(command: Command) -> Deed:
     """Make the click command of a command in the table; progress is no option, it is asked for always."""
-    options: list[click.Parameter] = [_option(param) for param in command.params if param.name != "progress"]
+    params = [made for param in command.params if (made := _parameter(param))]
     work: Callable[..., Exit] = run_ask
+    if PROGRESS in command.params or command.name == "kill":
+        work = run_follow
+        params.append(click.Option(["--no-wait"], is_flag=True, help="Return when it has begun."))
     if command.name in {"shutdown", "kill"}:
         work = run_stop
-        options += [
-            click.Option(["--no-wait"], is_flag=True, help="Return when it has begun."),
-            click.Option(["--missing-ok"], is_flag=True, help="Exit 0 when it is not running."),
-        ]
+        params.append(click.Option(["--missing-ok"], is_flag=True, help="Exit 0 when it is not running."))
+    elif command.name == "incidents":
+        work = run_incidents
     elif command.name == "events":
         work = run_events
+    named = [f"{param.name.upper()}: {param.help}" for param in command.params if param.kind in IDENTS]
     return Deed(
-        command.name,
+        word(command.name),
         lambda run, **given: work(run, command, **given),
-        options=options,
-        help=help_of(command.summary, command.waits, command.example, role=command.role.value),
+        options=params,
+        help=help_of(
+            " ".join([command.summary, *named]), command.waits, command.example, role=command.role.value
+        ),
         short_help=command.summary,
     )
 
@@ -160,11 +235,25 @@ def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         setattr(run, param.name, value)
 
 
-def _option(param: Param) -> click.Option:
-    flag = f"--{param.name.replace('_', '-')}"
-    if param.kind == "flag":
-        return click.Option([flag], is_flag=True, default=None, help=param.help)
-    return click.Option([flag], type=Seconds(), help=param.help)
+def _parameter(param: Param) -> click.Parameter | None:
+    """Make what a parameter is on the command line; None where another one stands for it."""
+    flag = f"--{word(param.name)}"
+    match param.kind:
+        case "seconds":
+            return click.Option([flag], type=Seconds(), help=param.help)
+        case "path":
+            return click.Option([flag], type=UrlPath(), help=param.help)
+        case "worker" | "incident":
+            return click.Argument([param.name], type=Ident(), required=param.kind == "worker")
+        case "count":  # with a sign it is the "change" instead
+            return click.Argument(
+                ["count"], type=Count(), metavar="N|+N|-N", expose_value=False, callback=_spread
+            )
+    return None
+
+
+def _spread(ctx: click.Context, param: click.Parameter, value: dict[str, int] | None) -> None:
+    ctx.params.update(value or {})
 
 
 def _list() -> Deed:

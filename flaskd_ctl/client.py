@@ -15,24 +15,33 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
-import msgspec
-
 from flaskd_ctl.conversation import Patience
-from flaskd_ctl.errors import ControlError, ParseError
+from flaskd_ctl.errors import ControlError
+from flaskd_ctl.following import follow
 from flaskd_ctl.instances import Instances, Target
 from flaskd_ctl.protocol import (
     Event,
     EventsResult,
+    Incident,
+    IncidentsResult,
     InFlight,
     KillResult,
     PingResult,
     ProgressEvent,
+    ReloadResult,
     RequestsResult,
+    RestartResult,
+    ScaleResult,
     ShutdownResult,
     StateResult,
     StatusResult,
+    WorkerEvent,
+    WorkerInfo,
+    WorkersResult,
 )
-from flaskd_ctl.session import FIRST_WORD, Session, stop
+from flaskd_ctl.session import FIRST_WORD, Session
+from flaskd_ctl.shapes import shutdown_params, typed, typed_event, typed_progress
+from flaskd_ctl.stopping import stop
 
 T = TypeVar("T")
 
@@ -43,7 +52,7 @@ class Client:
     `name` may be left out when exactly one instance runs; `endpoint` is a URL in its place. `timeout` is the
     time in seconds that the daemon has for its first word. The connection is made by the first call, kept for
     the next ones, and made anew if the daemon has closed it in between. Calls from several threads take
-    turns; `shutdown` and `events` use connections of their own.
+    turns; `events` and what takes longer than an answer use connections of their own.
     """
 
     def __init__(
@@ -98,6 +107,78 @@ class Client:
         """Return the requests in flight, oldest first."""
         return self._typed("requests", RequestsResult).requests
 
+    def workers(self) -> list[WorkerInfo]:
+        """Return the workers, oldest first. Raises WrongState where the instance is one process."""
+        return self._typed("workers", WorkersResult).workers
+
+    def incidents(self, id: int | None = None) -> list[Incident]:  # noqa: A002 - the parameter's name on the wire
+        """Return the workers' crashes and hang-ups in short, newest last; with `id`, this one in full."""
+        params = {} if id is None else {"id": id}
+        return self._typed("incidents", IncidentsResult, params).incidents
+
+    @overload
+    def reload(
+        self,
+        check: str | None = None,
+        *,
+        wait: Literal[True] = True,
+        on_progress: Callable[[WorkerEvent], None] | None = None,
+        timeout: float | None = None,
+    ) -> ReloadResult: ...
+
+    @overload
+    def reload(
+        self,
+        check: str | None = None,
+        *,
+        wait: bool,
+        on_progress: Callable[[WorkerEvent], None] | None = None,
+        timeout: float | None = None,
+    ) -> ReloadResult | None: ...
+
+    def reload(
+        self,
+        check: str | None = None,
+        *,
+        wait: bool = True,
+        on_progress: Callable[[WorkerEvent], None] | None = None,
+        timeout: float | None = None,
+    ) -> ReloadResult | None:
+        """Replace each worker by a new one, new before old; return when the last old one has gone.
+
+        `check` is a path that each new worker must answer before it accepts anything. Without `wait`, return when it has begun
+        (None, or the result if it is over already). `timeout` bounds the whole; without it the daemon may take as long as it
+        answers a ping. Raises Failed (`data["traceback"]`: the application's) when a new worker cannot start: the old ones
+        serve on.
+        """
+        params = {} if check is None else {"check": check}
+        result = self._follow("reload", params, wait=wait, on_progress=on_progress, timeout=timeout)
+        return None if result is None else typed("reload", result, ReloadResult)
+
+    def scale(
+        self,
+        to: int | None = None,
+        *,
+        by: int | None = None,
+        on_progress: Callable[[WorkerEvent], None] | None = None,
+        timeout: float | None = None,
+    ) -> ScaleResult:
+        """Set the number of workers `to` so many, or change it `by` some; return when so many serve."""
+        params = {key: value for key, value in (("to", to), ("by", by)) if value is not None}
+        result = self._follow("scale", params, on_progress=on_progress, timeout=timeout)
+        return typed("scale", result, ScaleResult)
+
+    def restart_worker(
+        self,
+        worker: int,
+        *,
+        on_progress: Callable[[WorkerEvent], None] | None = None,
+        timeout: float | None = None,
+    ) -> RestartResult:
+        """Replace one worker, new before old; return when the old one has gone. Raises NotFound for an unknown id."""
+        result = self._follow("restart_worker", {"worker": worker}, on_progress=on_progress, timeout=timeout)
+        return typed("restart_worker", result, RestartResult)
+
     @overload
     def shutdown(
         self,
@@ -143,7 +224,7 @@ class Client:
             first=self._timeout,
             whole=timeout,
             wait=wait,
-            on_progress=typed_progress(on_progress),
+            on_progress=typed_progress(on_progress, ProgressEvent),
         )
         return None if result is None else typed("shutdown", result, ShutdownResult)
 
@@ -167,10 +248,29 @@ class Client:
                 if known is not None:
                     yield known
 
-    def _typed(self, method: str, shape: type[T]) -> T:
-        return typed(method, self._call(method), shape)
+    def _follow(
+        self,
+        method: str,
+        params: dict[str, Any],
+        *,
+        wait: bool = True,
+        on_progress: Callable[[WorkerEvent], None] | None,
+        timeout: float | None,
+    ) -> dict[str, Any] | None:
+        return follow(
+            self._target(),
+            method,
+            params,
+            first=self._timeout,
+            whole=timeout,
+            wait=wait,
+            on_progress=typed_progress(on_progress, WorkerEvent),
+        )
 
-    def _call(self, method: str) -> dict[str, Any]:
+    def _typed(self, method: str, shape: type[T], params: dict[str, Any] | None = None) -> T:
+        return typed(method, self._call(method, params), shape)
+
+    def _call(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         patience = Patience(time.monotonic(), first=self._timeout)
         with self._turn:
             if self._session is not None and self._session.connection.ended():
@@ -178,7 +278,7 @@ class Client:
             if self._session is None:
                 self._session = Session(self._target(), deadline=patience.deadline)
             try:
-                return self._session.call(method, patience=patience)
+                return self._session.call(method, params, patience=patience)
             except BaseException as error:
                 # A refusal is an answer; after anything else a late reply could be taken for the next one.
                 if not isinstance(error, ControlError) or self._session.awaits:
@@ -192,45 +292,3 @@ class Client:
 
     def _target(self) -> Target:
         return Instances(self._runtime_dir).target(self._name, endpoint=self._endpoint)
-
-
-def shutdown_params(grace: float | None, lame_duck: float) -> dict[str, Any]:
-    """Make the params of `shutdown`, asking for progress: its first word says that the stop has begun."""
-    params: dict[str, Any] = {"progress": True}
-    if grace is not None:
-        params["grace"] = grace
-    if lame_duck:
-        params["lame_duck"] = lame_duck
-    return params
-
-
-def typed(method: str, result: Any, shape: type[T]) -> T:
-    """Make the struct of a result; fields unknown to it are left out, a missing one is a ParseError."""
-    try:
-        return msgspec.convert(result, shape)
-    except msgspec.ValidationError as error:
-        raise ParseError(f"the result of `{method}` is not as the protocol says: {error}") from None
-
-
-def typed_event(event: dict[str, Any]) -> Event | None:
-    """Make the struct of an event; None for a kind that a newer daemon made up."""
-    try:
-        known: Event = msgspec.convert(event, Event)
-    except msgspec.ValidationError:
-        return None
-    return known
-
-
-def typed_progress(
-    on_progress: Callable[[ProgressEvent], None] | None,
-) -> Callable[[dict[str, Any]], None] | None:
-    """Give a callback of structs the plain events that `stop` hears."""
-    if on_progress is None:
-        return None
-
-    def tell(event: dict[str, Any]) -> None:
-        known = typed_event(event)
-        if isinstance(known, ProgressEvent):
-            on_progress(known)
-
-    return tell

@@ -146,6 +146,8 @@ class Patience:
 
     def __init__(self, now: float, *, first: float, whole: float | None = None) -> None:
         self._began = now
+        self._first = first
+        self._nudged = False
         self._end = None if whole is None else now + whole
         self._until = now + (first if whole is None else whole)
 
@@ -161,6 +163,22 @@ class Patience:
     def extend(self, now: float, seconds: float) -> None:
         """Listen until `seconds` from now and MARGIN more, yet not beyond the caller's own bound."""
         self._until = now + max(0.0, seconds) + MARGIN
+
+    def heard(self, now: float) -> None:
+        """Give a daemon that has said something, and will say more, `first` seconds for its next word."""
+        self._nudged = False
+        self._until = now + self._first
+
+    def nudge(self, now: float) -> bool:
+        """Give a silent daemon `first` seconds to answer a ping.
+
+        False when it has had them already, or the caller's own bound is reached.
+        """
+        if self._nudged or (self._end is not None and now >= self._end):
+            return False
+        self.heard(now)
+        self._nudged = True
+        return True
 
     def forever(self) -> None:
         """Listen as long as it takes, yet not beyond the caller's own bound."""

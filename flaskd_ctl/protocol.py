@@ -201,7 +201,7 @@ class ReloadResult(msgspec.Struct, frozen=True):
 
     `generation` is the new one, `replaced` counts the workers that left, `workers` those that serve. `took`: seconds. `joined`:
     a reload was already waiting or under way and this one shared it. `changed` names the settings that were read anew with
-    another value, `needs_restart` those of them that hold only after a restart of the daemon.
+    another value, `needs_restart` those whose new value holds only after a restart of the daemon.
     """
 
     generation: int

@@ -2,7 +2,7 @@
 
 Much of what is shown came in from outside (the path of a request, a client's address): control characters
 are escaped, so that nobody can talk to the operator's terminal through a URL. Fields that a newer daemon
-leaves out or adds do no harm.
+leaves out or adds do no harm. What concerns workers is in `workers_text`, imported where there are any.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ COLOURS: Final = {
     "starting": "33",
     "draining": "33",
     "stopping": "33",
+    "degraded": "31",
+    "serving": "32",
+    "leaving": "33",
     "no answer": "31",
     "stale": "31",
     "not permitted": "33",
@@ -36,6 +39,10 @@ def as_json(result: Any) -> str:
 def as_text(method: str, result: dict[str, Any], *, colour: bool = False) -> str:
     """Write the result of `method` for people."""
     writer = _WRITERS.get(method)
+    if writer is None:
+        from flaskd_ctl.workers_text import WRITERS
+
+        writer = WRITERS.get(method)
     return writer(result, colour) if writer else as_json(result)
 
 
@@ -45,6 +52,11 @@ def printable(value: Any) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def paragraph(text: str, *, indent: str = "") -> str:
+    """Write text of several lines."""
+    return "\n".join(f"{indent}{printable(line)}" for line in text.splitlines())
 
 
 def table(
@@ -106,8 +118,17 @@ def event_line(event: dict[str, Any]) -> str:
         return f"{at} {progress_line(event)}"
     if kind == "cut":
         return f"{at} cut {request(event.get('request') or {})}"
+    if kind == "slow":
+        limit = span(float(event.get("limit") or 0.0))
+        return f"{at} slow, more than {limit}: {request(event.get('request') or {})}"
     if kind == "lost":
         return f"{at} {event.get('count')} events were lost here: read faster"
+    if kind in {"worker", "incident"}:
+        from flaskd_ctl import workers_text
+
+        if kind == "worker":
+            return f"{at} {workers_text.worker_line(event)}"
+        return f"{at} {workers_text.incident_line(event.get('incident') or {})}"
     return f"{at} {printable(as_json(event))}"
 
 
@@ -130,6 +151,12 @@ def request(one: dict[str, Any]) -> str:
     return printable(f"{one.get('method')} {one.get('path')} ({span(float(one.get('age') or 0.0))})")
 
 
+def failure(last: dict[str, Any]) -> str:
+    """Write what became of a worker in one line."""
+    reason = (str(last.get("reason") or "").splitlines() or ["unknown"])[0]
+    return printable(f"worker {last.get('worker')} (pid {last.get('pid')}): {reason}")
+
+
 def _ping(result: dict[str, Any], colour: bool) -> str:
     return (
         f"{printable(result.get('name'))} answers: {state(str(result.get('state')), colour=colour)}, "
@@ -145,6 +172,7 @@ def _status(result: dict[str, Any], colour: bool) -> str:
     )
     served = result.get("served") or {}
     counts = ", ".join(f"{count} {kind}" for kind, count in served.items() if count)
+    workers = result.get("workers") or []
     rows = [
         (
             "app",
@@ -152,12 +180,12 @@ def _status(result: dict[str, Any], colour: bool) -> str:
         ),
         ("serves", ", ".join(result.get("listeners") or ["nothing"])),
         ("control", ", ".join(result.get("endpoints") or [])),
-        (
-            "in flight",
-            f"{result.get('in_flight')} of {result.get('threads')} threads, {result.get('connections')} open",
-        ),
+        ("in flight", f"{_in_flight(result)}, {result.get('connections')} open"),
         ("served", f"{sum(served.values())}{f' ({counts})' if counts else ''}"),
-        ("engine", f"{result.get('engine')}"),
+        (
+            "engine",
+            f"{result.get('engine')}" + (f" ({result['engine_why']})" if result.get("engine_why") else ""),
+        ),
         (
             "versions",
             ", ".join(f"{name} {version}" for name, version in (result.get("versions") or {}).items()),
@@ -173,7 +201,23 @@ def _status(result: dict[str, Any], colour: bool) -> str:
     if error := result.get("last_error"):
         at = clock(float(error.get("at", 0)))
         rows.append(("last error", f"{at} {error.get('request')}: {error.get('message')}"))
-    return f"{head}\n{table(rows, indent='  ')}"
+    if last := result.get("last_failure"):
+        more = ", see `flaskd_ctl incidents`" if last.get("traceback") else ""
+        rows.append(("last failure", f"{clock(float(last.get('at') or 0))} {failure(last)}{more}"))
+    each = ""
+    if workers or result.get("wanted_workers"):
+        from flaskd_ctl import workers_text
+
+        rows.append(("workers", workers_text.summary(result)))
+        each = workers_text.workers_table(workers, colour=colour, indent="    ")
+    return "\n".join(filter(None, (head, table(rows, indent="  "), each)))
+
+
+def _in_flight(status: dict[str, Any]) -> str:
+    if status.get("in_flight") is None:
+        return "unknown (no ledger)"
+    each = " in each worker" if status.get("workers") else ""
+    return f"{status['in_flight']} of {status.get('threads')} threads{each}"
 
 
 def _describe(result: dict[str, Any], _colour: bool) -> str:
@@ -222,10 +266,13 @@ def _kill(result: dict[str, Any], _colour: bool) -> str:
     )
 
 
-def _requests(result: dict[str, Any], _colour: bool) -> str:
+def requests_table(requests: list[dict[str, Any]], *, indent: str = "") -> str:
+    """Write one line a request; with the worker that has it where there are workers."""
+    workers = any(one.get("worker") for one in requests)
     rows = [
         (
             one.get("id"),
+            *([one.get("worker")] if workers else []),
             span(float(one.get("age") or 0.0)),
             one.get("method"),
             one.get("path"),
@@ -233,10 +280,14 @@ def _requests(result: dict[str, Any], _colour: bool) -> str:
             one.get("client"),
             one.get("thread"),
         )
-        for one in result.get("requests") or []
+        for one in requests
     ]
-    head = ("ID", "AGE", "METHOD", "PATH", "ENDPOINT", "CLIENT", "THREAD")
-    return table(rows, head=head) or "no request in flight"
+    head = ("ID", *(["WORKER"] if workers else []), "AGE", "METHOD", "PATH", "ENDPOINT", "CLIENT", "THREAD")
+    return table(rows, head=head, indent=indent)
+
+
+def _requests(result: dict[str, Any], _colour: bool) -> str:
+    return requests_table(result.get("requests") or []) or "no request in flight"
 
 
 _WRITERS: Final[dict[str, Callable[[dict[str, Any], bool], str]]] = {

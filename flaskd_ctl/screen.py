@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 from flaskd_ctl import render
 from flaskd_ctl.errors import ControlError, Failed
+
+DIM: Final = "\x1b[2m"
+BRIGHT: Final = "\x1b[0m"
 
 
 class Screen:
@@ -22,10 +25,8 @@ class Screen:
 
     @property
     def colour(self) -> bool:
-        """Whether stdout wants colour (https://no-color.org)."""
-        return (
-            _is_terminal(sys.stdout) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        )
+        """Whether stdout wants colour."""
+        return _wants_colour(sys.stdout)
 
     @property
     def shows_progress(self) -> bool:
@@ -53,12 +54,15 @@ class Screen:
         return True
 
     def error(self, error: ControlError) -> None:
-        """Write what went wrong, and the next step."""
+        """Write what went wrong, and the next step; before it the application's traceback, where that is why."""
         self.clear()
         if self.json:
             told: dict[str, Any] = {"name": error.name, "message": str(error), "hint": error.hint}
             _write(sys.stderr, render.as_json(told | ({"data": error.data} if error.data else {})) + "\n")
             return
+        if traceback := error.data.get("traceback"):
+            text = render.paragraph(str(traceback))
+            _write(sys.stderr, f"{DIM}{text}{BRIGHT}\n" if _wants_colour(sys.stderr) else f"{text}\n")
         field = (
             f" ({error.data['path']})"
             if error.data.get("path") and str(error.data["path"]) not in str(error)
@@ -104,6 +108,11 @@ def _encodable(text: str, stream: TextIO) -> str:
     """Escape what the stream's encoding does not have: a name from elsewhere is no reason to fail."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _wants_colour(stream: TextIO | None) -> bool:
+    """Tell whether escapes are shown as colours (https://no-color.org)."""
+    return _is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

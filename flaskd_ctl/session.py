@@ -1,8 +1,7 @@
 """One connection and the calls on it, untyped and blocking: the command line's, and under `Client`.
 
-`Session` joins a transport to a `Conversation` and turns what transports raise (TimeoutError, EOFError) into
-sentences. `stop` is the whole of a shutdown or kill: watch the process, ask, follow the progress, see it
-gone.
+`Session` joins a transport to a `Conversation` and turns what transports raise (TimeoutError, EOFError) into sentences.
+What takes longer than an answer is built on it: `stopping` is the end of an instance, `following` any other long command.
 """
 
 from __future__ import annotations
@@ -14,16 +13,12 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 from flaskd_ctl.conversation import Conversation, Note, Patience, Refusal, Reply
-from flaskd_ctl.departure import Departure
 from flaskd_ctl.errors import ConnectionLost, TimedOut
 from flaskd_ctl.instances import Target
 from flaskd_ctl.times import span
 
 FIRST_WORD: Final = 10.0
 """Seconds that a daemon has for its first word, unless the caller says otherwise."""
-
-LAST_BREATH: Final = 0.5
-"""Seconds that a process has to end after its connections have."""
 
 OnProgress = Callable[[dict[str, Any]], None]
 
@@ -69,16 +64,14 @@ class Session:
         """Whether a call has no reply yet."""
         return bool(self._conversation.open)
 
-    def begin(self, method: str, params: dict[str, Any] | None = None, *, patience: Patience) -> None:
-        """Send a call."""
+    def begin(self, method: str, params: dict[str, Any] | None = None, *, patience: Patience) -> int:
+        """Send a call and return its id."""
         self._method = method
-        _, message = self._conversation.call(method, params)
-        try:
-            self.connection.send(message, deadline=patience.deadline)
-        except TimeoutError:
-            raise self._timed_out(patience) from None
-        except EOFError:
-            raise lost(self.target, method) from None
+        return self._send(method, params, patience)
+
+    def nudge(self, patience: Patience) -> None:
+        """Ping a daemon that is silent about the call that has begun; the reply is heard like any other."""
+        self._send("ping", None, patience)
 
     def listen(self, patience: Patience) -> Reply | Note:
         """Return the next thing heard; a refusal is raised."""
@@ -128,6 +121,16 @@ class Session:
             while True:
                 self.connection.receive(deadline=deadline)
 
+    def _send(self, method: str, params: dict[str, Any] | None, patience: Patience) -> int:
+        number, message = self._conversation.call(method, params)
+        try:
+            self.connection.send(message, deadline=patience.deadline)
+        except TimeoutError:
+            raise self._timed_out(patience) from None
+        except EOFError:
+            raise lost(self.target, self._method) from None
+        return number
+
     def _timed_out(self, patience: Patience) -> TimedOut:
         return timed_out(self.target, self._method, patience.spent(time.monotonic()), self.connection.pid)
 
@@ -144,93 +147,6 @@ def ask(
     patience = Patience(time.monotonic(), first=first, whole=whole)
     with Session(target, deadline=patience.deadline) as session:
         return session.call(method, params, patience=patience)
-
-
-def stop(
-    target: Target,
-    method: str,
-    params: dict[str, Any],
-    *,
-    first: float = FIRST_WORD,
-    whole: float | None = None,
-    wait: bool = True,
-    on_progress: OnProgress | None = None,
-) -> dict[str, Any] | None:
-    """Ask for the end and see it: return the result once the instance is gone.
-
-    Without `wait`, return as soon as the end has begun: the result if it is there already, else None. Raises
-    TimedOut, ConnectionLost (it ended before it said how), and whatever the daemon refuses with.
-    """
-    patience = Patience(time.monotonic(), first=first, whole=whole)
-    with (
-        Session(target, deadline=patience.deadline) as session,
-        Departure(session.connection.path, session.connection.pid) as departure,
-    ):
-        latest: dict[str, Any] = {}
-
-        def note(event: dict[str, Any]) -> None:
-            latest.update(event)
-            if on_progress:
-                on_progress(event)
-
-        try:
-            result = _hear_end(session, method, params, patience=patience, wait=wait, on_progress=note)
-        except TimedOut:
-            if latest and whole is not None:
-                raise still_stopping(target, latest, whole) from None
-            raise
-        except ConnectionLost as error:
-            return after_loss(error, method, target, departure)
-        if result is None or not wait:
-            return result
-        patience.extend(time.monotonic(), 0)
-        if see_gone(session, departure, process_exits=exits(result), deadline=patience.deadline):
-            return result
-        raise not_gone(target, departure)
-
-
-def see_gone(session: Session, departure: Departure, *, process_exits: bool, deadline: float) -> bool:
-    """Wait for the end: of the process by its descriptor, else of our connection and then of the socket.
-
-    The connection goes first since a daemon ends those that it has together with its listener; a new one, made only to see
-    whether somebody still listens, could be the one that it accepts last.
-    """
-    if departure.watches(process_exits=process_exits) is None:
-        session.until_end(deadline=deadline)
-    session.connection.close()
-    return departure.wait(process_exits=process_exits, deadline=deadline)
-
-
-def _hear_end(
-    session: Session,
-    method: str,
-    params: dict[str, Any],
-    *,
-    patience: Patience,
-    wait: bool,
-    on_progress: OnProgress | None,
-) -> dict[str, Any] | None:
-    session.begin(method, params, patience=patience)
-    while True:
-        heard = session.listen(patience)
-        if isinstance(heard, Reply):
-            return heard.result
-        patience.extend(time.monotonic(), slack(heard.event, params))
-        if on_progress:
-            on_progress(heard.event)
-        if not wait:
-            return None
-
-
-def slack(event: dict[str, Any], params: dict[str, Any]) -> float:
-    """Seconds that the daemon itself says it may still take, the lame duck included."""
-    left = event.get("deadline_left")
-    return (float(left) if isinstance(left, int | float) else 0.0) + float(params.get("lame_duck") or 0.0)
-
-
-def exits(result: dict[str, Any]) -> bool:
-    """Tell whether the process ends, rather than only the instance in it."""
-    return bool(result.get("process_exits", True))
 
 
 def is_last(event: dict[str, Any]) -> bool:
@@ -250,46 +166,11 @@ def timed_out(target: Target, method: str, seconds: float, pid: int | None) -> T
     )
 
 
-def still_stopping(target: Target, latest: dict[str, Any], seconds: float) -> TimedOut:
-    """Say that the end has begun and takes longer than the caller would wait."""
-    return TimedOut(
-        f"{target.name} is still stopping after {span(seconds)} (seen last: {latest.get('phase')}, "
-        f"{latest.get('in_flight')} in flight); it goes on",
-        hint="wait for it with `flaskd_ctl wait --for stopped`, or cut what is left with `flaskd_ctl shutdown --grace 0`",
-    )
-
-
 def lost(target: Target, method: str, detail: str = "") -> ConnectionLost:
     """Say that the peer went away."""
     return ConnectionLost(
         f"{target.name} closed the connection before it answered `{method}`{', ' if detail else ''}{detail}",
         hint="whether it was done is not known; try `flaskd_ctl status`",
-    )
-
-
-def after_loss(error: ConnectionLost, method: str, target: Target, departure: Departure) -> dict[str, Any]:
-    """Make the best of a connection lost while the end was awaited: if the process has ended, that is all `kill` wanted.
-
-    A shutdown of which nobody told how it went is no success: raises ConnectionLost, saying what is known.
-    """
-    if departure.pidfd is None or not departure.wait(
-        process_exits=True, deadline=time.monotonic() + LAST_BREATH
-    ):
-        raise error
-    if method == "kill":
-        return {"pid": departure.pid, "process_exits": True}
-    raise ConnectionLost(
-        f"{target.name} (pid {departure.pid}) ended before it said how: requests may have been cut",
-        hint="see its log",
-    )
-
-
-def not_gone(target: Target, departure: Departure) -> TimedOut:
-    """Say that the daemon reported its end and yet is there."""
-    who = f"pid {departure.pid}" if departure.pidfd is not None else f"what listens at {departure.path}"
-    return TimedOut(
-        f"{target.name} has stopped serving, but {who} is still there",
-        hint="something in the program may keep it from ending: see its log",
     )
 
 

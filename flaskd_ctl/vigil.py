@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from flaskd_ctl.conversation import Patience
 from flaskd_ctl.departure import Departure
-from flaskd_ctl.errors import ConnectionLost, NotRunning, TimedOut
+from flaskd_ctl.errors import ConnectionLost, NotRunning, TimedOut, WrongState
 from flaskd_ctl.instances import Target
-from flaskd_ctl.session import FIRST_WORD, Session, ask, exits, see_gone
+from flaskd_ctl.session import FIRST_WORD, Session, ask
+from flaskd_ctl.stopping import exits, see_gone
 
 RECHECK: Final = 0.1
 """Seconds between two looks for an instance that is not there yet."""
@@ -24,7 +25,7 @@ IDLE_RECHECK: Final = 0.2
 
 GOALS: Final[dict[str, Callable[[dict[str, Any]], bool]]] = {
     "ready": lambda status: bool(status.get("ready")),
-    "running": lambda status: status.get("state") == "running",
+    "running": lambda status: status.get("state") in {"running", "degraded"},
     "stopped": lambda status: status.get("state") == "stopped",
     "idle": lambda status: status.get("in_flight") == 0,
 }
@@ -73,6 +74,10 @@ class Vigil:
     def _until_idle(self) -> dict[str, Any]:
         target = self._find()
         while not GOALS["idle"](status := self._status(target)):
+            if status.get("in_flight", 0) is None:
+                raise WrongState(
+                    f"{target.name} cannot tell when it is idle: its ledger of requests is off (--no-ledger)"
+                )
             self._seen = f"{status.get('in_flight')} in flight"
             self._pause(IDLE_RECHECK)
         return status

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from flaskd_ctl.cli import OWN
 from flaskd_ctl.commands import COMMANDS
 from flaskd_ctl.endpoint import Place
 from flaskd_ctl.errors import BY_NAME
@@ -20,7 +21,12 @@ from tests.flaskd_ctl.fake import CLEAN, CUT, PROGRESS, Call, Fake, StreamFake, 
 HOLD = 0.2
 """A --timeout for daemons that will not answer."""
 
-ASKING = ["ping", "status", "describe", "drain", "resume", "requests"]
+ASKING = ["ping", "status", "describe", "drain", "resume", "workers", "requests", "incidents"]
+WORDS = {method: (method.replace("_", "-"),) for method in COMMANDS} | {
+    "scale": ("scale", "2"),
+    "restart_worker": ("restart-worker", "3"),
+}
+"""What is typed for each command."""
 
 
 # --- what is done ---
@@ -129,7 +135,7 @@ def test_events_are_shown_until_the_instance_has_stopped(either: Fake, ctl: Ctl)
 
 @pytest.mark.parametrize("method", [*COMMANDS])
 def test_nothing_there_is_exit_3_at_once(ctl: Ctl, method: str) -> None:
-    code, out, err = ctl(method, "--name", "shop")
+    code, out, err = ctl(*WORDS[method], "--name", "shop")
 
     assert (code, out) == (3, "")
     assert "cannot reach shop: nothing listens at" in err
@@ -238,7 +244,7 @@ def test_the_field_at_fault_is_named(fake: Fake, ctl: Ctl) -> None:
 def test_a_daemon_that_says_nothing_is_exit_5(either: Fake, ctl: Ctl, method: str) -> None:
     either.on(method, lambda call: None)
 
-    code, out, err = ctl("--endpoint", either.url, method, "--timeout", str(HOLD))
+    code, out, err = ctl("--endpoint", either.url, *WORDS[method], "--timeout", str(HOLD))
 
     assert (code, out) == (5, "")
     assert f"did not answer `{method}` for 0.2" in err
@@ -293,7 +299,7 @@ def test_a_connection_that_ends_before_the_answer_is_exit_4(either: Fake, ctl: C
     """Whether it was done is not known."""
     either.on(method, lambda call: call.fake.die())
 
-    code, out, err = ctl("--endpoint", either.url, method, "--timeout", "10")
+    code, out, err = ctl("--endpoint", either.url, *WORDS[method], "--timeout", "10")
 
     assert (code, out) == (4, "")
     assert "before it" in err
@@ -422,6 +428,24 @@ def test_the_runtime_directory_may_be_given(ctl: Ctl, runtime_dir: str) -> None:
         ("ping", "--timeout", "nan"),
         ("shutdown", "--grace", "soon"),
         ("shutdown", "--grace", "inf"),
+        ("scale",),
+        ("scale", "0"),
+        ("scale", "+0"),
+        ("scale", "-0"),
+        ("scale", "many"),
+        ("scale", "+-1"),
+        ("scale", "1.5"),
+        ("scale", "\u0662"),
+        ("scale", "1", "2"),
+        ("scale", "--by", "1"),
+        ("restart-worker",),
+        ("restart-worker", "0"),
+        ("restart-worker", "first"),
+        ("restart_worker", "1"),
+        ("reload", "--check", "health"),
+        ("reload", "-1"),
+        ("incidents", "-1"),
+        ("incidents", "last"),
         ("wait",),
         ("wait", "--for", "godot"),
         ("reboot",),
@@ -482,9 +506,9 @@ def test_list_of_nothing_says_where_it_looked(ctl: Ctl, runtime_dir: str) -> Non
 # --- manners ---
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "list", "wait", "completion"])
+@pytest.mark.parametrize("name", [*COMMANDS, *OWN])
 def test_help_says_what_it_does_and_waits_for_who_may_and_an_example(ctl: Ctl, name: str) -> None:
-    code, out, err = ctl(name, "--help")
+    code, out, err = ctl(name.replace("_", "-"), "--help")
 
     assert (code, err) == (0, "")
     plain = " ".join(out.split())
@@ -507,7 +531,7 @@ def test_help_lists_commands_in_the_tables_order_and_the_exit_codes(ctl: Ctl) ->
         for line in out.split("Commands:")[1].split("Exit codes:")[0].splitlines()
         if line[2:3].strip()
     ]
-    assert listed == [*COMMANDS, "list", "wait", "completion"]
+    assert listed == [name.replace("_", "-") for name in [*COMMANDS, *OWN]]
     assert [line.split()[0] for line in out.split("Exit codes:")[1].split("\n") if line.strip()] == list(
         "01234567"
     )
@@ -675,8 +699,8 @@ def test_the_page_on_clients_has_every_command_and_exit_code() -> None:
     from flaskd_ctl.exits import MEANINGS
 
     page = (Path(__file__).parents[2] / "docs" / "clients.md").read_text()
-    for name in [*COMMANDS, "list", "wait", "completion"]:
-        assert f"`{name}" in page
+    for name in [*COMMANDS, *OWN]:
+        assert f"`{name.replace('_', '-')}" in page
     plain = page.replace("`", "")
     for code, meaning in MEANINGS.items():
         assert f"| {code} | {meaning}" in plain

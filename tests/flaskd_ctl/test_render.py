@@ -23,7 +23,7 @@ def utc() -> Iterator[None]:
 
 
 def test_status_at_a_glance() -> None:
-    text = render.as_text("status", golden("status") | {"threads": 8})
+    text = render.as_text("status", golden("status") | {"threads": 8, "workers": [], "wanted_workers": 0})
 
     assert text.startswith("shop: running, ready, since 2026-01-01 00:00:00\n")
     for line in (
@@ -31,6 +31,7 @@ def test_status_at_a_glance() -> None:
         "  serves     http://127.0.0.1:8000",
         "  in flight  1 of 8 threads, 2 open",
         "  served     317 (310 2xx, 4 3xx, 2 4xx, 1 5xx)",
+        "  engine     granian (auto: granian is installed)",
         "  last error 2026-01-01 00:01:00 GET /price: ZeroDivisionError: division by zero",
     ):
         assert line.split() in [shown.split() for shown in text.splitlines()]
