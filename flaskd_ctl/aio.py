@@ -140,7 +140,7 @@ class AsyncClient:
         on_progress: Callable[[WorkerEvent], None] | None = None,
         timeout: float | None = None,
     ) -> ReloadResult | None:
-        """Replace each worker by a new one; return when the last old one has gone (see `Client`)."""
+        """Replace each worker by a new one; return when no old one accepts anything (see `Client`)."""
         params = {} if check is None else {"check": check}
         result = await self._follow("reload", params, wait=wait, on_progress=on_progress, timeout=timeout)
         return None if result is None else typed("reload", result, ReloadResult)
@@ -165,7 +165,7 @@ class AsyncClient:
         on_progress: Callable[[WorkerEvent], None] | None = None,
         timeout: float | None = None,
     ) -> RestartResult:
-        """Replace one worker, new before old; return when the old one has gone. Raises NotFound for an unknown id."""
+        """Replace one worker, new before old; return when the old one accepts nothing. Raises NotFound for an unknown id."""
         result = await self._follow(
             "restart_worker", {"worker": worker}, on_progress=on_progress, timeout=timeout
         )

@@ -179,7 +179,7 @@ def derive(command: Command) -> Deed:
         lambda run, **given: work(run, command, **given),
         options=params,
         help=help_of(
-            " ".join([command.summary, *named]), command.waits, command.example, role=command.role.value
+            "\n\n".join([command.summary, *named]), command.waits, command.example, role=command.role.value
         ),
         short_help=command.summary,
     )

@@ -144,12 +144,12 @@ class Client:
         on_progress: Callable[[WorkerEvent], None] | None = None,
         timeout: float | None = None,
     ) -> ReloadResult | None:
-        """Replace each worker by a new one, new before old; return when the last old one has gone.
+        """Replace each worker by a new one, new before old; return when no old one accepts anything.
 
         `check` is a path that each new worker must answer before it accepts anything. Without `wait`, return when it has begun
         (None, or the result if it is over already). `timeout` bounds the whole; without it the daemon may take as long as it
-        answers a ping. Raises Failed (`data["traceback"]`: the application's) when a new worker cannot start: the old ones
-        serve on.
+        answers a ping. Raises Failed (`data["traceback"]`: the application's) when a new worker cannot start: those not yet
+        replaced serve on.
         """
         params = {} if check is None else {"check": check}
         result = self._follow("reload", params, wait=wait, on_progress=on_progress, timeout=timeout)
@@ -175,7 +175,7 @@ class Client:
         on_progress: Callable[[WorkerEvent], None] | None = None,
         timeout: float | None = None,
     ) -> RestartResult:
-        """Replace one worker, new before old; return when the old one has gone. Raises NotFound for an unknown id."""
+        """Replace one worker, new before old; return when the old one accepts nothing. Raises NotFound for an unknown id."""
         result = self._follow("restart_worker", {"worker": worker}, on_progress=on_progress, timeout=timeout)
         return typed("restart_worker", result, RestartResult)
 

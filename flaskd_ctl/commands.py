@@ -90,7 +90,8 @@ COMMANDS: Final[dict[str, Command]] = {
             "reload",
             Role.OPERATOR,
             "Replace each worker by a new one, new before old, and read the settings anew; no request is lost.",
-            "Waits until the last old worker has gone. If a new one cannot start, the old ones serve on.",
+            "Waits until new workers serve and no old one accepts anything; what an old one has begun it still answers. If a "
+            "new one cannot start, those not yet replaced serve on.",
             "flaskd_ctl reload --check /health",
             (
                 Param(
@@ -105,7 +106,7 @@ COMMANDS: Final[dict[str, Command]] = {
             "scale",
             Role.OPERATOR,
             "Set the number of workers: to N, or by +N or -N; it holds through reloads.",
-            "Waits until so many serve and those that are too many have gone.",
+            "Waits until so many serve; one that is too many answers what it has begun, then ends.",
             "flaskd_ctl scale +1",
             (
                 Param("to", "count", "How many workers there shall be, 1 at least."),
@@ -117,7 +118,7 @@ COMMANDS: Final[dict[str, Command]] = {
             "restart_worker",
             Role.OPERATOR,
             "Replace one worker by a new one, new before old.",
-            "Waits until the new one serves and the old one has gone.",
+            "Waits until the new one serves and the old one accepts nothing; what it has begun it still answers.",
             "flaskd_ctl restart-worker 3",
             (Param("worker", "worker", "The worker's id, as `workers` shows it."), PROGRESS),
         ),

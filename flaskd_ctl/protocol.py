@@ -197,11 +197,11 @@ class StateResult(msgspec.Struct, frozen=True):
 
 
 class ReloadResult(msgspec.Struct, frozen=True):
-    """Every worker is new, and the old ones have gone.
+    """New workers serve; the old ones accept nothing more and end when they have answered what they have begun.
 
-    `generation` is the new one, `replaced` counts the workers that left, `workers` those that serve. `took`: seconds. `joined`:
+    `generation` is the new one, `replaced` counts the old workers, `workers` those that serve. `took`: seconds. `joined`:
     a reload was already waiting or under way and this one shared it. `changed` names the settings that were read anew with
-    another value, `needs_restart` those whose new value holds only after a restart of the daemon.
+    another value, `needs_restart` those of them that hold only after a restart of the daemon.
     """
 
     generation: int
@@ -214,7 +214,7 @@ class ReloadResult(msgspec.Struct, frozen=True):
 
 
 class ScaleResult(msgspec.Struct, frozen=True):
-    """So many `workers` serve; there `was` another number before, or the same. `took`: seconds."""
+    """So many `workers` serve; there `was` another number wanted before, or the same. `took`: seconds."""
 
     workers: int
     was: int
@@ -222,7 +222,7 @@ class ScaleResult(msgspec.Struct, frozen=True):
 
 
 class RestartResult(msgspec.Struct, frozen=True):
-    """The new `worker` serves and the `replaced` one has gone (ids). `took`: seconds."""
+    """The new `worker` serves and the `replaced` one accepts nothing more (ids). `took`: seconds."""
 
     worker: int
     replaced: int

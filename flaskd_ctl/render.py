@@ -202,8 +202,8 @@ def _status(result: dict[str, Any], colour: bool) -> str:
         at = clock(float(error.get("at", 0)))
         rows.append(("last error", f"{at} {error.get('request')}: {error.get('message')}"))
     if last := result.get("last_failure"):
-        more = ", see `flaskd_ctl incidents`" if last.get("traceback") else ""
-        rows.append(("last failure", f"{clock(float(last.get('at') or 0))} {failure(last)}{more}"))
+        at = clock(float(last.get("at") or 0))
+        rows.append(("last failure", f"{at} {failure(last)} (more: `flaskd_ctl incidents`)"))
     each = ""
     if workers or result.get("wanted_workers"):
         from flaskd_ctl import workers_text

@@ -54,15 +54,15 @@ class Fleet(Protocol):
     """
 
     def order_reload(self, by: Actor, *, check: str | None) -> Future[ReloadResult]:
-        """Replace every worker; completes when the last old one has gone."""
+        """Replace every worker; completes when no old one accepts anything."""
         ...
 
     def order_scale(self, by: Actor, *, to: int | None, by_count: int | None) -> Future[ScaleResult]:
-        """Have `to` workers, or `by_count` more; completes when so many serve and the others have gone."""
+        """Have `to` workers, or `by_count` more; completes when so many serve and no others."""
         ...
 
     def order_restart(self, by: Actor, worker: int) -> Future[RestartResult]:
-        """Replace one worker; completes when the old one has gone."""
+        """Replace one worker; completes when the new one serves and the old one accepts nothing."""
         ...
 
     def workers(self) -> WorkersResult:
