@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from flaskd.access_log import Line
-from flaskd.slate import ABORTED, KINDS, Slate, Slot
+from flaskd.slate import Slate
+from flaskd.slot import KINDS, Slot
 from flaskd_ctl.protocol import InFlight, LastError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ SLOTS: Final = 64
 """Requests that a slate of our own has places for; more than that are kept, too, at a higher price."""
 
 _KIND: Final = {kind[0]: index for index, kind in enumerate(KINDS)}
+_ABORTED: Final = KINDS.index("aborted")
 _KEY: Final = "flaskd.request"
 
 
@@ -201,7 +203,7 @@ class _Request:
         if self.environ is not None and ledger.log is not None:
             ledger.log(self._line(self.environ, slot.age()))
             self.environ = None
-        slot.end(_KIND.get(self.status[:1], ABORTED) if self.complete else ABORTED)
+        slot.end(_KIND.get(self.status[:1], _ABORTED) if self.complete else _ABORTED)
         self.body = self.respond = None
         ledger.on_end()
 

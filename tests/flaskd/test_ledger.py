@@ -1,13 +1,21 @@
 """The ledger: in flight from the call of the application to the close of its body, counted once, whatever happens."""
 
+import contextlib
+import gc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
+import flask
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from werkzeug.test import Client
 
+from flaskd.hooks import watch_flask
 from flaskd.ledger import Ledger
+from flaskd.slate import Slate
+from flaskd_ctl.protocol import InFlight
 
 ENVIRON = {"REQUEST_METHOD": "GET", "PATH_INFO": "/caf\xc3\xa9", "SCRIPT_NAME": "/shop", "REMOTE_ADDR": "::1"}
 
@@ -154,3 +162,113 @@ def test_a_body_that_is_not_read_to_its_end_is_closed_once() -> None:
     del chunks
     body.close()  # type: ignore[attr-defined]
     assert inner.closed == 1
+
+
+def test_more_requests_than_slots_are_all_kept() -> None:
+    """Each streaming response holds a slot; the next one is served, shown and counted all the same."""
+    ledger = Ledger(answering("200 OK", [b"x"]), lambda: None, slate=Slate.private(1))
+    bodies = [ledger(dict(ENVIRON), lambda *args: lambda data: None) for _ in range(3)]
+    assert ([request.id for request in ledger.requests()], ledger.in_flight) == ([1, 2, 3], 3)
+    for body in bodies:
+        list(body)
+        body.close()  # type: ignore[attr-defined]
+    assert (ledger.in_flight, ledger.served()["2xx"]) == (0, 3)
+
+
+def test_the_request_id_is_the_clients_or_made_here() -> None:
+    """Application, client and operator see the same one; what could not stand in a log line is replaced."""
+    seen: list[str] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        seen.append(environ["HTTP_X_REQUEST_ID"])
+        seen.append(ledger.requests()[0].request_id)
+        start_response("200 OK", [("x-request-ID", "the application's own")] if len(seen) > 6 else [])
+        return []
+
+    said: list[Any] = []
+
+    def start_response(status: str, headers: Any, exc_info: Any = None, /) -> Any:
+        said.append(headers)
+
+    ledger = Ledger(app, lambda: None)
+    for given_id in ("a" * 128, "a b", "", "own"):
+        body = ledger({**ENVIRON, "HTTP_X_REQUEST_ID": given_id}, start_response)
+        body.close()  # type: ignore[attr-defined]
+    assert seen[0] == seen[1] == "a" * 128
+    assert seen[2] == seen[3] == said[1][0][1] != "a b"
+    assert seen[4] == seen[5] == said[2][0][1] not in {"", seen[2]}
+    assert said[3] == [("x-request-ID", "the application's own")]
+
+
+def test_no_request_is_left_to_the_garbage_collector() -> None:
+    """What a request held is gone when it ends, also where an engine's start_response knows the environ, and the body, too."""
+
+    class Engine:
+        def __init__(self) -> None:
+            self.environ = dict(ENVIRON)
+
+        def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
+            return None
+
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        if environ["PATH_INFO"] == "/bad":
+            raise KeyError
+        return iter([environ])
+
+    ledger = Ledger(app, lambda: None, log=lambda line: None)
+    gc.disable()
+    try:
+        for path in ("/", "/bad"):
+            engine = Engine()
+            engine.environ["PATH_INFO"] = path
+            gone = weakref.ref(engine)
+            with contextlib.suppress(KeyError):
+                ledger(engine.environ, engine.start_response).close()  # type: ignore[attr-defined]
+            del engine
+            assert gone() is None
+    finally:
+        gc.enable()
+
+
+@pytest.fixture
+def shop() -> Iterator[tuple[flask.Flask, Ledger]]:
+    """A Flask application behind somebody's middleware, its ledger before it, watched."""
+    app = flask.Flask("shop")
+    ledger = Ledger(lambda environ, start_response: app(environ, start_response), lambda: None)
+    unwatch = watch_flask(ledger)
+    yield app, ledger
+    unwatch()
+
+
+def test_the_rule_is_known_once_flask_has_routed(shop: tuple[flask.Flask, Ledger]) -> None:
+    """While the view runs, for who reads the memory; what matches no rule has none."""
+    app, ledger = shop
+    seen: list[InFlight] = []
+
+    def look(number: object) -> str:
+        seen.extend(ledger.requests())
+        return str(number)
+
+    app.add_url_rule("/order/<int:number>", "order", look)
+    app.register_error_handler(404, lambda error: (look(error), 404))
+    for path, status in (("/order/7", 200), ("/none", 404)):
+        with Client(ledger).get(path) as response:
+            assert response.status_code == status
+    assert [(it.endpoint, it.rule) for it in seen] == [("order", "/order/<int:number>"), (None, None)]
+    assert ledger.in_flight == 0
+
+
+def test_a_ledger_notes_only_what_came_through_it(shop: tuple[flask.Flask, Ledger]) -> None:
+    """An exception goes with the request that met it: two servers may serve one application, and a program call it itself."""
+    app, ledger = shop
+    app.add_url_rule("/bad", "bad", lambda: dict[str, str]()["missing"])
+    other = Ledger(app, lambda: None)
+    with contextlib.ExitStack() as stack:
+        stack.callback(watch_flask(other))
+        assert app.test_client().get("/bad").status_code == 500
+        with Client(other).get("/bad") as response:
+            assert response.status_code == 500
+    assert ledger.last_error is None
+    assert other.last_error is not None
+    assert (other.last_error.message, other.last_error.request) == ("KeyError: 'missing'", "GET /bad")
