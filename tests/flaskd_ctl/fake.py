@@ -38,9 +38,15 @@ CLEAN: dict[str, Any] = golden("shutdown") | {
     "process_exits": False,
 }
 CUT: dict[str, Any] = golden("shutdown") | {"process_exits": False}
-PROGRESS: dict[str, Any] = json.loads((GOLDEN / "shutdown.json").read_text())["notifications"][0]["params"][
-    "event"
-]
+
+
+def notifications(method: str) -> list[dict[str, Any]]:
+    """Return the events that the golden messages of `method` have."""
+    notes = json.loads((GOLDEN / f"{method}.json").read_text()).get("notifications", [])
+    return [note["params"]["event"] for note in notes]
+
+
+PROGRESS: dict[str, Any] = notifications("shutdown")[0]
 
 
 def state_event(was: str, state: str) -> dict[str, Any]:
@@ -79,6 +85,11 @@ class Call:
     def progress(self, **changes: Any) -> None:
         """Send a progress notification."""
         self.note(PROGRESS | changes, method="progress")
+
+    def steps(self) -> None:
+        """Send the progress that the golden messages have."""
+        for event in notifications(self.method):
+            self.note(event, method="progress")
 
     def _send(self, message: dict[str, Any]) -> None:
         self.raw(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
@@ -153,6 +164,8 @@ class Fake:
             call.reply(golden("kill") | {"process_exits": False})
             self.die()
         else:
+            if call.params.get("progress"):
+                call.steps()
             call.reply(golden(call.method) | ({"process_exits": False} if call.method == "status" else {}))
 
     def listen(self) -> None:

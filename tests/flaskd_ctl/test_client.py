@@ -14,6 +14,7 @@ from flaskd_ctl.errors import (
     Ambiguous,
     BadPlace,
     ConnectionLost,
+    Failed,
     NotRunning,
     ParseError,
     TimedOut,
@@ -25,13 +26,17 @@ from flaskd_ctl.protocol import (
     LostEvent,
     PingResult,
     ProgressEvent,
+    ReloadResult,
+    RestartResult,
+    ScaleResult,
     ShutdownResult,
     StateEvent,
     StateResult,
     StatusResult,
+    WorkerEvent,
 )
 from tests.flaskd_ctl.conftest import StartFake
-from tests.flaskd_ctl.fake import CLEAN, PATIENCE, Call, Fake, golden, state_event
+from tests.flaskd_ctl.fake import CLEAN, PATIENCE, Call, Fake, golden, notifications, state_event
 
 HOLD = 0.2
 
@@ -86,6 +91,74 @@ def test_results_are_typed(either: Fake, use: Use, method: str, shape: type) -> 
 def test_requests_is_a_list_and_describe_a_document(either: Fake, use: Use) -> None:
     assert use(either.url, "requests")[0].path == golden("requests")["requests"][0]["path"]
     assert use(either.url, "describe") == golden("describe")
+
+
+def test_workers_and_incidents_are_lists(either: Fake, use: Use) -> None:
+    assert [worker.id for worker in use(either.url, "workers")] == [3, 4]
+    assert [incident.id for incident in use(either.url, "incidents")] == [2]
+    assert "shop.py" in use(either.url, "incidents", id=2)[0].stacks
+    assert [call.params for call in either.calls] == [{}, {}, {"id": 2}]
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "params", "shape"),
+    [
+        ("reload", {}, {}, ReloadResult),
+        ("reload", {"check": "/health"}, {"check": "/health"}, ReloadResult),
+        ("scale", {"to": 2}, {"to": 2}, ScaleResult),
+        ("scale", {"by": -1}, {"by": -1}, ScaleResult),
+        ("restart_worker", {"worker": 3}, {"worker": 3}, RestartResult),
+    ],
+)
+def test_what_takes_longer_tells_its_steps(
+    either: Fake, use: Use, method: str, arguments: dict[str, Any], params: dict[str, Any], shape: type
+) -> None:
+    told: list[WorkerEvent] = []
+
+    result = use(either.url, method, **arguments, on_progress=told.append)
+
+    assert isinstance(result, shape)
+    assert either.calls[0].params == {**params, "progress": True}
+    assert [event.state for event in told] == [event["state"] for event in notifications(method)]
+
+
+def test_a_reload_is_waited_for_as_long_as_the_daemon_answers(either: Fake, use: Use) -> None:
+    """A worker may take minutes to load: only the daemon knows whether it goes on, and it is asked."""
+    reloads: list[Call] = []
+    pings: list[Call] = []
+
+    def ping(call: Call) -> None:
+        pings.append(call)
+        call.reply(golden("ping"))
+        if len(pings) == 3:
+            reloads[0].reply(golden("reload"))
+
+    either.on("reload", reloads.append).on("ping", ping)
+
+    assert use(either.url, "reload", patience=HOLD).generation == 2
+    assert len(reloads) == 1
+
+
+def test_a_reload_by_a_daemon_that_falls_silent_is_timed_out(either: Fake, use: Use) -> None:
+    either.on("reload", lambda call: call.steps()).on("ping", lambda call: None)
+
+    with pytest.raises(TimedOut, match="shop did not answer `reload`"):
+        use(either.url, "reload", patience=HOLD)
+
+
+def test_a_reload_without_waiting_returns_when_it_has_begun(either: Fake, use: Use) -> None:
+    either.on("reload", lambda call: call.steps())
+
+    assert use(either.url, "reload", wait=False) is None
+
+
+def test_a_failed_reload_carries_the_applications_traceback(either: Fake, use: Use) -> None:
+    either.on("reload", lambda call: call.refuse("failed", "worker 3 could not start", traceback="Traceback"))
+
+    with pytest.raises(Failed, match="worker 3 could not start") as failed:
+        use(either.url, "reload")
+
+    assert failed.value.data == {"traceback": "Traceback"}
 
 
 def test_new_fields_are_ignored(either: Fake, use: Use) -> None:

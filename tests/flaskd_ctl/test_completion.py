@@ -47,6 +47,9 @@ def test_a_real_bash_completes(start_fake: StartFake) -> None:
         ("flaskd_ctl --name s", {"shop"}),
         ("flaskd_ctl shutdown --name b", {"blog"}),
         ("flaskd_ctl shutdown --gr", {"--grace"}),
+        ("flaskd_ctl rest", {"restart-worker"}),
+        ("flaskd_ctl reload --ch", {"--check"}),
+        ("flaskd_ctl scale --no", {"--no-wait"}),
         ("flaskd_ctl wait --for r", {"ready", "running"}),
     ],
 )

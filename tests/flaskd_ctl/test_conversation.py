@@ -197,6 +197,37 @@ def test_patience_follows_the_daemons_own_deadline() -> None:
     assert patience.deadline == 105 + 30 + MARGIN
 
 
+def test_each_word_buys_time_for_the_next() -> None:
+    patience = Patience(100, first=10)
+
+    patience.heard(105)
+
+    assert patience.deadline == 115
+
+
+def test_a_silent_daemon_is_nudged_once_and_again_when_it_has_spoken() -> None:
+    patience = Patience(100, first=10)
+
+    assert patience.nudge(110)
+    assert patience.deadline == 120
+    assert not patience.nudge(120)
+
+    patience.heard(121)
+    assert patience.nudge(131)
+
+
+def test_nobody_is_nudged_beyond_an_explicit_bound() -> None:
+    patience = Patience(100, first=10, whole=20)
+    patience.heard(105)
+    assert patience.deadline == 115
+
+    assert patience.nudge(115)
+    assert patience.deadline == 120
+    patience.heard(119)
+
+    assert not patience.nudge(120)
+
+
 def test_an_explicit_bound_is_never_exceeded() -> None:
     """--timeout bounds the whole, and is the time for the first word too."""
     patience = Patience(100, first=10, whole=20)

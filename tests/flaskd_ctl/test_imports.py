@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.flaskd_ctl.conftest import StartFake
-from tests.flaskd_ctl.fake import Call, Fake, state_event
+from tests.flaskd_ctl.fake import Call, Fake, golden, state_event
 
 HEAVY = {
     "zmq",
@@ -53,6 +53,8 @@ def imported(*arguments: str) -> tuple[int, set[str]]:
         ("events",),
         ("list",),
         ("wait", "--for", "ready"),
+        ("reload",),
+        ("workers",),
         ("--help",),
         ("status", "--name", "nobody"),
     ],
@@ -67,6 +69,15 @@ def test_nothing_heavy_is_imported(fake: Fake, arguments: tuple[str, ...]) -> No
     assert (3 if "nobody" in arguments else 0) == code
 
     assert not HEAVY & modules
+
+
+def test_status_of_one_process_imports_nothing_of_workers_or_long_commands(fake: Fake) -> None:
+    alone = golden("status") | {"workers": [], "wanted_workers": 0}
+    fake.on("status", lambda call: call.reply(alone))
+
+    _, modules = imported("status")
+
+    assert not {f"flaskd_ctl.{name}" for name in ("workers_text", "following", "stopping")} & modules
 
 
 def test_only_zeromq_endpoints_import_zmq(start_fake: StartFake) -> None:

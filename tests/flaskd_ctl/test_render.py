@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from flaskd_ctl import render
 from flaskd_ctl.commands import COMMANDS
 from flaskd_ctl.times import clock, span
-from tests.flaskd_ctl.fake import CUT, PROGRESS, golden
+from tests.flaskd_ctl.fake import CUT, PROGRESS, golden, notifications
+
+UNKNOWN = "in flight unknown (no ledger), 2 open"
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +36,90 @@ def test_status_at_a_glance() -> None:
         "  engine     granian (auto: granian is installed)",
         "  last error 2026-01-01 00:01:00 GET /price: ZeroDivisionError: division by zero",
     ):
-        assert line.split() in [shown.split() for shown in text.splitlines()]
+        assert shows(text, line)
+
+
+def shows(text: str, line: str) -> bool:
+    """Tell whether one line of `text` says `line`, however its columns are set."""
+    return line.split() in [shown.split() for shown in text.splitlines()]
+
+
+def test_status_has_a_line_for_each_worker() -> None:
+    text = render.as_text("status", golden("status"))
+
+    for line in (
+        "in flight 1 of 16 threads in each worker, 2 open",
+        "workers 1 of 2 serve, generation 2, 1 ended unasked",
+        "last failure 2026-01-01 00:01:25 worker 2 (pid 4250): killed by SIGKILL (more: `flaskd_ctl incidents`)",
+        "3 4251 serving 46 s 2 1 2 195 62/41 reload",
+        "4 4260 starting 0.5 s 2 - - 0 -/- crash: killed by SIGKILL",
+    ):
+        assert shows(text, line)
+
+
+def test_without_a_ledger_nobody_knows_what_is_in_flight() -> None:
+    assert shows(render.as_text("status", golden("status") | {"in_flight": None}), UNKNOWN)
+
+
+def test_a_degraded_instance_says_what_fails() -> None:
+    failure = {"at": 0.0, "worker": 7, "pid": 99, "reason": "could not start: SyntaxError\nand more"}
+    text = render.as_text("status", golden("status") | {"state": "degraded", "last_failure": failure})
+
+    assert text.startswith("shop: degraded, ready, ")
+    assert "worker 7 (pid 99): could not start: SyntaxError (more:" in text
+
+
+def test_a_reload_says_what_it_replaced_and_which_settings_changed() -> None:
+    assert render.as_text("reload", golden("reload") | {"name": "shop"}).splitlines() == [
+        "reloaded shop: 1 worker replaced in 0.75 s, generation 2",
+        "  changed settings: threads",
+        "  changed, but holds only after a restart of the daemon: bind",
+    ]
+    quiet = golden("reload") | {"name": "shop", "changed": [], "needs_restart": [], "joined": True}
+    assert render.as_text("reload", quiet) == (
+        "reloaded shop: 1 worker replaced in 0.75 s, generation 2, joining a reload that was under way"
+    )
+
+
+def test_scale_and_restart_say_what_there_was_before() -> None:
+    scaled = golden("scale") | {"name": "shop"}
+    assert render.as_text("scale", scaled) == "scaled shop: 2 workers, 1 before, in 0.5 s"
+    assert render.as_text("scale", scaled | {"was": 2}) == "scaled shop: 2 workers, as before"
+    assert render.as_text("restart_worker", golden("restart_worker")) == (
+        "restarted: worker 5 in place of 3, in 2.2 s"
+    )
+
+
+def test_an_incident_in_full_has_its_requests_and_stacks() -> None:
+    text = render.as_text("incident", golden("incidents"))
+
+    for line in (
+        "2026-01-01 00:01:30 incident 2, hung: worker 3 (pid 4251): a request took longer than 30 s",
+        "17 3 30 s GET /delay/3 delay_response /delay/<delay> 127.0.0.1 flaskd-http-2",
+        "1 connection lost of which no more is known",
+        'File "/srv/shop/shop.py", line 21 in price',
+    ):
+        assert shows(text, line)
+    short = render.as_text("incidents", golden("incidents"))
+    assert shows(short, "2 2026-01-01 00:01:30 hung 3 4251 2 a request took longer than 30 s")
+    assert "shop.py" not in short
+
+
+def test_only_where_there_are_workers_requests_have_a_column_for_them() -> None:
+    requests = golden("requests")["requests"]
+    assert "WORKER" in render.as_text("requests", {"requests": requests})
+    assert "WORKER" not in render.as_text("requests", {"requests": [requests[0] | {"worker": 0}]})
+
+
+def test_each_event_is_one_line() -> None:
+    lines = [render.event_line(event) for event in notifications("events")]
+
+    assert lines[:3] == [
+        "2026-01-01 00:00:40 worker 3 (pid 4251) starts: reload, generation 2",
+        "2026-01-01 00:01:20 slow, more than 10 s: GET /delay/3 (10 s)",
+        "2026-01-01 00:01:30 incident 2, hung: worker 3 (pid 4251): a request took longer than 30 s",
+    ]
+    assert not any("\n" in line for line in lines)
 
 
 def test_columns_are_aligned() -> None:
@@ -91,6 +176,17 @@ def test_nothing_that_is_shown_can_steer_a_terminal(text: str) -> None:
         "thread": text,
     }
     shown = render.as_text("requests", {"requests": [one]}).replace("\n", "")
+    worker = {"id": 1, "state": text, "why": text}
+    shown += render.as_text("workers", {"workers": [worker]}).replace("\n", "")
+    incident = {"kind": text, "reason": text, "requests": [one], "stacks": text, "traceback": text}
+    shown += render.as_text("incident", {"incidents": [incident]}).replace("\n", "")
+    shown += render.as_text("incidents", {"incidents": [incident]}).replace("\n", "")
+    settings = {"name": text, "changed": [text], "needs_restart": [text]}
+    shown += render.as_text("reload", settings).replace("\n", "")
+    failure = {"worker": 1, "pid": 1, "reason": text}
+    shown += render.as_text("status", {"last_failure": failure, "engine_why": text}).replace("\n", "")
+    for event in ({"event": "worker", "why": text}, {"event": "incident", "incident": incident}):
+        shown += render.event_line(event)
     shown += render.event_line({"event": "state", "at": 0.0, "was": text, "state": text, "by": {"via": text}})
     shown += render.event_line({"event": text, "more": text})
     assert shown.isprintable()
