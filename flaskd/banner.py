@@ -2,18 +2,26 @@
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
-from flaskd_ctl.protocol import Event, ShutdownResult, StateEvent
+from flaskd_ctl.protocol import Event, ShutdownResult, StateEvent, StatusResult
 
-if TYPE_CHECKING:
-    from flaskd.server import Server
+
+class Instance(Protocol):
+    """What is told of: a `Server` or a `Daemon`."""
+
+    name: str
+    version: str
+
+    def status(self) -> StatusResult:
+        """Tell what is known."""
+        ...
 
 
 QUEUED: Final = "in the accept queue"
 
 
-def announce(server: "Server", event: Event) -> None:
+def announce(server: Instance, event: Event) -> None:
     """Print what a state change means for whoever watches the terminal."""
     match event:
         case StateEvent(state="running", was="starting"):
@@ -27,7 +35,7 @@ def announce(server: "Server", event: Event) -> None:
             say(f"flaskd: {server.name} is stopping{who}")
 
 
-def greet(server: "Server") -> None:
+def greet(server: Instance) -> None:
     """Tell what is served, where, with which engine, and where it is operated: at most five lines."""
     status = server.status()
     say(f"flaskd {server.version}: serving {status.app} as {server.name!r}, pid {status.pid}")
@@ -37,7 +45,7 @@ def greet(server: "Server") -> None:
         say(f"  control  {'  '.join(status.endpoints)}")
 
 
-def farewell(server: "Server", result: ShutdownResult) -> None:
+def farewell(server: Instance, result: ShutdownResult) -> None:
     """Tell how the stop went, and name what was cut."""
     for request in result.cut:
         say(f"flaskd: cut {request.method} {request.path} after {request.age:g} s (client {request.client})")

@@ -6,22 +6,18 @@ import sys
 import traceback
 import typing
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 import click
 import msgspec
 
-from flaskd import banner, listeners, process, systemd, tls
-from flaskd.config import FIELDS, Provenance, resolve, settings_from, unknown_variables
+from flaskd import banner, listeners, process, systemd
+from flaskd.config import FIELDS, Provenance, Settings, resolve, settings_from, unknown_variables
 from flaskd.engines import check_engine
 from flaskd.errors import ConfigError, FlaskdError, LoadError
-from flaskd.loader import default_name, load
-from flaskd.server import Server
+from flaskd.target import default_name
 from flaskd_ctl.endpoint import place_for
 from flaskd_ctl.errors import BadPlace
-
-LAST_MOMENT: Final = 5.0
-"""Seconds that the application's own threads and atexit functions get after the instance has stopped."""
 
 Found = dict[str, Provenance]
 
@@ -76,23 +72,26 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
 
     Example: flaskd run shop:app --bind 127.0.0.1:8000 --name shop
     """
+    from flaskd.daemon import Daemon
+
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    unclean = False
-    process.skip_finalizing(lambda: unclean)
+
+    def read() -> Settings:
+        return settings_from(_resolved(app, file, options))
+
     try:
-        settings = settings_from(_resolved(app, file, options))
+        settings = read()
         process.check_descriptors(settings.threads, process.raise_descriptor_limit())
-        server = Server(load(settings.app), settings, process_exits=True)
-        server.bus.subscribe(lambda event: banner.announce(server, event))
-        server.bus.subscribe(lambda event: systemd.tell(event, server.listeners))
-        result = server.serve()
+        daemon = Daemon(settings, reread=read)
+        daemon.bus.subscribe(lambda event: banner.announce(daemon, event))
+        daemon.bus.subscribe(lambda event: systemd.tell(event, daemon.listeners))
+        result = daemon.run()
     except (FlaskdError, BadPlace) as error:
         _fail(error)
-    unclean = not result.clean
-    if server.killed:
+    if daemon.killed:
         process.end_now(process.KILLED)
-    banner.farewell(server, result)
-    process.end_within(LAST_MOMENT)
+    banner.farewell(daemon, result)
+    process.end_now(0)
 
 
 @main.command(short_help="Load APP and say what is wrong; bind nothing.")
@@ -109,6 +108,9 @@ def check(app: str | None, file: str | None, show_traceback: bool, **options: An
 
     Example: flaskd check shop:app
     """
+    from flaskd import tls
+    from flaskd.loader import load
+
     try:
         settings = settings_from(_resolved(app, file, options))
         place = place_for(

@@ -182,6 +182,8 @@ def check(name: str, value: Any, source: str) -> Any:
         raise ConfigError(f"{source}: there is no setting {name!r}", hint=f"the settings are {known}")
     if name == "bind" and isinstance(value, str):
         value = tuple(part.strip() for part in value.split(",") if part.strip())
+    if name == "workers" and type(value) is int:
+        value = str(value)
     try:
         return msgspec.convert(value, FIELDS[name].type, strict=False)
     except msgspec.ValidationError as error:
@@ -190,6 +192,10 @@ def check(name: str, value: Any, source: str) -> Any:
 
 def _wanted(name: str, said: str) -> str:
     """Say in a person's words what msgspec expects, bounds included."""
+    if name == "workers":
+        return "expected a number from 1 to 999, or auto"
+    if name == "check":
+        return "expected a path that begins with /"
     pattern = FIELDS[name].type.__metadata__[-1].pattern
     if pattern and "regex" in said:
         return f"expected {pattern.strip('^()$').replace('|', ' or ')}"

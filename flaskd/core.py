@@ -17,6 +17,7 @@ from flaskd.hooks import behind_proxies, install_extension, watch_flask, with_sh
 from flaskd.ledger import Ledger
 from flaskd.listeners import Listener
 from flaskd.owner import Losses
+from flaskd.slate import Slate
 from flaskd_ctl.protocol import InFlight
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Core:
         listeners: Sequence[Listener],
         extension: object,
         shutdown_hook: Callable[[], None],
+        slate: Slate | None = None,
         log: Callable[[Line], None] | None = None,
     ) -> None:
         self.engine = engine
@@ -51,7 +53,7 @@ class Core:
         self._unwatch: Callable[[], None] = lambda: None
         self._losses = Losses([], 0, 0)
         inner = with_shutdown_hook(app, shutdown_hook) if settings.werkzeug_shutdown_hook else app
-        self.ledger = Ledger(inner, lambda: self._changed(), log=log)
+        self.ledger = Ledger(inner, lambda: self._changed(), slate=slate, log=log)
         self.outermost = self.ledger if settings.ledger else inner
         if settings.trusted_proxies:  # so that the ledger shows the client that they tell
             self.outermost = behind_proxies(self.outermost, settings.trusted_proxies)

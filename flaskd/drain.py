@@ -95,8 +95,9 @@ class Retreat:
         self._quiet_since: float | None = None  # since when nothing has been in flight
         self._reaped = now
 
-    def hasten(self, *, now: float, lame_duck: float, grace: float) -> None:
-        """Join a second order to this stop: it can only bring the deadline nearer."""
+    def hasten(self, *, now: float, lame_duck: float, grace: float, linger: float) -> None:
+        """Join a second order to this stop: it can only bring its end nearer."""
+        self._linger = min(self._linger, max(linger, 0 if self._told else UNTOLD_LINGER))
         self.lame_until = min(self.lame_until, now + lame_duck)
         self.deadline = min(self.deadline, now + lame_duck + grace)
 

@@ -1,4 +1,6 @@
-"""Handshakes with a listener that are under way: the client's SYN is here, its last ACK is not (Linux; elsewhere none is seen).
+"""What only the kernel knows of connections to a port (Linux; elsewhere none is seen).
+
+That is: handshakes under way (the client's SYN is here, its last ACK is not), and connections that any process has accepted.
 
 The kernel is asked over netlink (sock_diag(7)), which looks for the port and state itself: 0.2 ms where reading and searching
 /proc/net/tcp takes 4 ms and more. Where netlink may not be used (RestrictAddressFamilies= of systemd) the file is read.
@@ -8,12 +10,19 @@ import re
 import socket
 import struct
 import sys
+from collections.abc import Iterator
 from typing import Final
 
 SYN_RECV: Final = 3  # include/net/tcp_states.h
 NEW_SYN_RECV: Final = 12  # what the kernel has for it inside
 NETLINK_SOCK_DIAG: Final = 4  # linux/netlink.h
 SOCK_DIAG_BY_FAMILY: Final = 20  # linux/sock_diag.h
+NLMSG_ERROR: Final = 2  # linux/netlink.h
+INODE_OFFSET: Final = (
+    16 + 68
+)  # behind a struct nlmsghdr, idiag_inode of struct inet_diag_msg, linux/inet_diag.h
+CONNECTED: Final = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11
+"""ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK, CLOSING."""
 REQUEST_DUMP: Final = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 ANY_COOKIE: Final = 0xFFFFFFFF
 
@@ -23,24 +32,42 @@ def under_way(family: int, port: int) -> bool:
     if sys.platform != "linux":
         return False
     try:
-        return _asked(family, port)
+        return any(True for _ in _asked(family, port, 1 << SYN_RECV | 1 << NEW_SYN_RECV))
     except OSError:
         return _read(family, port)
 
 
-def _asked(family: int, port: int) -> bool:
+def accepted(family: int, port: int) -> set[int]:
+    """Return the inodes of the connections to `port` that a process has accepted; none where that cannot be known."""
+    if sys.platform != "linux":
+        return set()
+    try:
+        # What waits in the accept queue has no inode yet.
+        return {inode for inode in _asked(family, port, CONNECTED) if inode}
+    except OSError:
+        return set()
+
+
+def _asked(family: int, port: int, states: int) -> Iterator[int]:
+    """Yield the inode of each socket at local `port` in one of `states`; raises OSError where it may not be asked."""
     # struct inet_diag_req_v2: family, protocol, extensions, padding, states, then struct inet_diag_sockid
-    states = 1 << SYN_RECV | 1 << NEW_SYN_RECV
     request = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, states)
     request += struct.pack(">HH32s", port, 0, b"") + struct.pack("=III", 0, ANY_COOKIE, ANY_COOKIE)
     header = struct.pack("=IHHII", 16 + len(request), SOCK_DIAG_BY_FAMILY, REQUEST_DUMP, 1, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_SOCK_DIAG) as netlink:
         netlink.settimeout(1)
         netlink.send(header + request)
-        kind: int = struct.unpack_from("=IH", netlink.recv(65536))[1]
-    if kind == 2:  # NLMSG_ERROR
-        raise OSError("sock_diag refused")
-    return kind == SOCK_DIAG_BY_FAMILY  # else NLMSG_DONE: none
+        while True:
+            data = netlink.recv(65536)
+            at = 0
+            while at + 16 <= len(data):
+                length, kind = struct.unpack_from("=IH", data, at)
+                if kind == NLMSG_ERROR:
+                    raise OSError("sock_diag refused")
+                if kind != SOCK_DIAG_BY_FAMILY:  # NLMSG_DONE
+                    return
+                yield struct.unpack_from("=I", data, at + INODE_OFFSET)[0]
+                at += length + 3 & ~3
 
 
 def _read(family: int, port: int) -> bool:

@@ -1,7 +1,8 @@
 """The states of an instance and the legal moves between them. Pure: values in, values out.
 
 A starting instance has claimed its place but serves nothing yet. A draining one serves everything and asks to be sent
-nothing new (readiness is off, each response says `Connection: close`); `resume` puts it back. A stopping one answers what
+nothing new (readiness is off, each response says `Connection: close`); `resume` puts it back. A degraded one has fewer workers
+than wanted, since they fail again and again. A stopping one answers what
 has reached it and then ends; that cannot be undone. The diagram in docs/states.md is drawn from TRANSITIONS.
 """
 
@@ -18,6 +19,7 @@ class State(enum.Enum):
 
     STARTING = "starting"
     RUNNING = "running"
+    DEGRADED = "degraded"
     DRAINING = "draining"
     STOPPING = "stopping"
     STOPPED = "stopped"
@@ -28,6 +30,8 @@ class Event(enum.Enum):
 
     READY = "ready"
     FAILED = "failed"
+    CRASH_LOOP = "crash loop"
+    RECOVERED = "recovered"
     DRAIN = "drain"
     RESUME = "resume"
     SHUTDOWN = "shutdown"
@@ -37,6 +41,11 @@ class Event(enum.Enum):
 TRANSITIONS: Final = {
     (State.STARTING, Event.READY): State.RUNNING,
     (State.STARTING, Event.FAILED): State.STOPPED,
+    (State.STARTING, Event.SHUTDOWN): State.STOPPING,
+    (State.RUNNING, Event.CRASH_LOOP): State.DEGRADED,  # fewer workers serve than wanted
+    (State.DEGRADED, Event.RECOVERED): State.RUNNING,
+    (State.DEGRADED, Event.DRAIN): State.DRAINING,
+    (State.DEGRADED, Event.SHUTDOWN): State.STOPPING,
     (State.RUNNING, Event.DRAIN): State.DRAINING,  # out of rotation, still serving
     (State.DRAINING, Event.RESUME): State.RUNNING,
     (State.RUNNING, Event.SHUTDOWN): State.STOPPING,

@@ -26,7 +26,7 @@ from typing import Final
 
 from flaskd import forks, handshakes
 from flaskd.errors import BindError
-from flaskd.unix_paths import inode_at, listened_at
+from flaskd.unix_paths import connected_at, inode_at, listened_at
 from flaskd_ctl.endpoint import MAX_PATH
 
 LINUX: Final = sys.platform == "linux"
@@ -80,6 +80,12 @@ class Listener:
         if self._path is not None:
             return False
         return handshakes.under_way(self.socket.family, self.socket.getsockname()[1])
+
+    def accepted(self) -> set[int]:
+        """Return the inodes of the connections to us that somebody has accepted (Linux; elsewhere none is seen)."""
+        if self._path is not None:
+            return connected_at(self._path)
+        return handshakes.accepted(self.socket.family, self.socket.getsockname()[1])
 
     def turn_away(self) -> None:
         """Let no new connection begin, without touching those that have: drop SYN, or unlink the path."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import flask
 
 from flaskd.errors import LoadError
+from flaskd.target import is_path
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -46,14 +47,6 @@ def load(target: str) -> "WSGIApplication":
     return application
 
 
-def default_name(target: str) -> str:
-    """Return the name of an instance that serves `target`: `shop` of "shop:app", "pkg.shop" and "src/shop.py:app"."""
-    where = target.partition(":")[0]
-    if _is_path(where):
-        return os.path.basename(os.path.realpath(where)).removesuffix(".py")
-    return where.rpartition(".")[2]
-
-
 def _import(where: str, target: str) -> ModuleType:
     name = _module_name(where)
     try:
@@ -76,7 +69,7 @@ def _module_name(where: str) -> str:
     """Return what to import for a module name or a path, with the directory to import it from on sys.path."""
     if not where.strip():
         raise LoadError("no application was named", hint="name it: flaskd run shop:app")
-    if _is_path(where):
+    if is_path(where):
         path = os.path.realpath(where)
         if not os.path.exists(path):
             raise LoadError(
@@ -104,10 +97,6 @@ def _module_name(where: str) -> str:
     if directory not in sys.path:
         sys.path.insert(0, directory)
     return name
-
-
-def _is_path(where: str) -> bool:
-    return where.endswith(".py") or os.sep in where or where in {os.curdir, os.pardir}
 
 
 def _named(module: ModuleType, what: str, target: str) -> Any:

@@ -32,6 +32,10 @@ class Mailbox(Generic[T]):
         """Return the descriptor to which a byte is written to wake the reader."""
         return self._write_end.fileno()
 
+    def read_descriptor(self) -> int:
+        """Return the descriptor that is readable when a letter may be there, for a reader who waits for other things too."""
+        return self._read_end.fileno()
+
     def put(self, letter: T) -> None:
         """Leave a letter and wake the reader. Reentrant; after the reader has gone the letter just stays."""
         self._letters.append(letter)

@@ -221,6 +221,7 @@ class Owner:
     def _shut_down(self, order: Shutdown) -> None:
         now = time.monotonic()
         grace = self._grace if order.grace is None else order.grace
+        linger = self._linger if order.linger is None else order.linger
         joined = self.retreat is not None
         if self.retreat is None:
             self.move(Event.SHUTDOWN, order.by)
@@ -229,12 +230,12 @@ class Owner:
                 now=now,
                 lame_duck=order.lame_duck,
                 grace=grace,
-                linger=self._linger if order.linger is None else order.linger,
+                linger=linger,
                 told=self._charge.told,
                 spare=self._charge.spare,
             )
         else:
-            self.retreat.hasten(now=now, lame_duck=order.lame_duck, grace=grace)
+            self.retreat.hasten(now=now, lame_duck=order.lame_duck, grace=grace, linger=linger)
         self._stoppers.append((order, joined))
         self._shown, self._shown_counts = 0.0, None  # whoever asked sees at once how far it is
 

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import os
 import resource
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from flaskd.errors import ConfigError
 
 KILLED: Final = 137
 """Exit code after `kill`: what a shell shows for SIGKILL."""
+
+STACKS_SIGNAL: Final = signal.SIGURG
+"""What makes a worker write the stacks of its threads; whoever does not handle it ignores it (signal(7))."""
 
 
 def raise_descriptor_limit() -> int:

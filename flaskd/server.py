@@ -7,7 +7,6 @@ whenever Python threads can run: an extension that holds the GIL silences it, si
 
 import atexit
 import contextlib
-import importlib.metadata
 import os
 import sys
 import threading
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from flaskd import listeners, owner, signals, tls
+from flaskd import __version__, listeners, owner, signals, tls
 from flaskd.access_log import AccessLog, Line
 from flaskd.config import Settings, check, check_together
 from flaskd.control.claim import Claim
@@ -77,7 +76,7 @@ class Server:
         self.app = app
         self.name = self.settings.name or name_of(app)
         self.bus = Bus()
-        self.version = importlib.metadata.version("flaskd")
+        self.version = __version__
         self._process_exits = process_exits
         self._mailbox: Mailbox[owner.Ask | None] = Mailbox()
         self._owner: owner.Owner | None = None

@@ -1,5 +1,6 @@
 """Asks of a path at which a Unix socket may stand: does anybody listen, and is it still the same file."""
 
+import contextlib
 import os
 import socket
 
@@ -23,3 +24,14 @@ def inode_at(path: str) -> int:
         return os.lstat(path).st_ino
     except OSError:
         return -1
+
+
+def connected_at(path: str) -> set[int]:
+    """Return the inodes of the connections that were made at `path` and accepted (/proc/net/unix, proc(5)); empty elsewhere."""
+    with (
+        contextlib.suppress(OSError),
+        open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as table,
+    ):
+        rows = (row.rstrip("\n").split(None, 7) for row in table)
+        return {int(row[6]) for row in rows if len(row) == 8 and row[5] == "03" and row[7] == path}
+    return set()

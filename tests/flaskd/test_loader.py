@@ -8,7 +8,8 @@ import flask
 import pytest
 
 from flaskd.errors import LoadError
-from flaskd.loader import default_name, load
+from flaskd.loader import load
+from flaskd.target import default_name
 
 Write = Callable[..., str]
 

@@ -1,0 +1,428 @@
+"""`Daemon`: what `flaskd run` is. One asyncio loop owns the listeners, the control socket, the workers, signals and timers.
+
+It never imports the application, Flask or an engine: whatever those do, it answers. What it starts is told by `supervisor`.
+"""
+
+import asyncio
+import contextlib
+import functools
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final
+
+import msgspec
+
+from flaskd import __version__, listeners, owner
+from flaskd.config import Settings
+from flaskd.control.claim import Claim
+from flaskd.control.server import ControlServer
+from flaskd.engines.choice import choose
+from flaskd.errors import FlaskdError
+from flaskd.events import Bus
+from flaskd.last_stop import leave_note
+from flaskd.lifecycle import Event, State
+from flaskd.mailbox import Mailbox
+from flaskd.slot import KINDS
+from flaskd.supervisor.fleet import Fleet, all_requests, worker_count
+from flaskd.supervisor.looks import Looks
+from flaskd.supervisor.member import Member
+from flaskd.supervisor.relay import Relay
+from flaskd.supervisor.retreat import FleetCharge
+from flaskd_ctl.commands import PROTOCOL_VERSION
+from flaskd_ctl.endpoint import place_for
+from flaskd_ctl.errors import ControlError, WrongState
+from flaskd_ctl.protocol import (
+    Actor,
+    IncidentsResult,
+    ReloadResult,
+    RequestsResult,
+    RestartResult,
+    ScaleResult,
+    ShutdownResult,
+    StateResult,
+    StatusResult,
+    WorkerInfo,
+    WorkersResult,
+)
+
+END_TIME: Final = 5.0
+"""Seconds in which workers that were killed must be gone; the kernel needs milliseconds."""
+
+
+class Daemon:
+    """Serve an application with workers until told to stop. `reread` reads the settings anew, for a reload."""
+
+    def __init__(self, settings: Settings, *, reread: Callable[[], Settings]) -> None:
+        self.settings = settings
+        self.name = settings.name
+        self.version = __version__
+        self.bus = Bus()
+        self.endpoints: list[str] = []
+        self._reread = reread
+        self._choice = choose(settings.engine)
+        self._started = time.time()
+        self._listeners: list[listeners.Listener] = []
+        self._signals = 0
+        self._versions: dict[str, str] = {}
+        self._fleet: Fleet
+        self._owner: owner.Owner
+
+    @property
+    def fleet(self) -> "Daemon":
+        """The workers, for the control plane: this daemon is asked about them too."""
+        return self
+
+    def order_reload(self, by: Actor, *, check: str | None) -> "Future[ReloadResult]":
+        """See `Fleet.order_reload`."""
+        return self._fleet.order_reload(by, check=check)
+
+    def order_scale(self, by: Actor, *, to: int | None, by_count: int | None) -> "Future[ScaleResult]":
+        """See `Fleet.order_scale`."""
+        return self._fleet.order_scale(by, to=to, by_count=by_count)
+
+    def order_restart(self, by: Actor, worker: int) -> "Future[RestartResult]":
+        """See `Fleet.order_restart`."""
+        return self._fleet.order_restart(by, worker)
+
+    def incidents(self, ident: int | None) -> IncidentsResult:
+        """See `Fleet.incidents`."""
+        return self._fleet.incidents(ident)
+
+    @property
+    def listeners(self) -> list[str]:
+        """The URLs that are served, with the real ports."""
+        return [listener.url for listener in self._listeners]
+
+    @property
+    def killed(self) -> bool:
+        """Whether it ended by `kill`: nothing in flight was waited for."""
+        return self._owner.killed
+
+    def run(self) -> ShutdownResult:
+        """Serve until stopped. Raises FlaskdError or BadPlace, with everything undone, for what keeps it from serving."""
+        return asyncio.run(self._main())
+
+    def status(self) -> StatusResult:
+        """Tell what an operator wants to know at a glance, without asking any worker."""
+        lifecycle, retreat, fleet = self._owner.lifecycle, self._owner.retreat, self._fleet
+        workers = self.workers().workers
+        stopping = lifecycle.state is State.STOPPING and retreat is not None
+        errors = [error for member in fleet.members.values() if (error := member.slate.last_error)]
+        return StatusResult(
+            name=self.name,
+            state=lifecycle.state.value,
+            since=lifecycle.since,
+            uptime=round(time.time() - self._started, 3),
+            pid=os.getpid(),
+            app=self.settings.app,
+            ready=lifecycle.ready or (lifecycle.state is State.DEGRADED and bool(fleet.serving)),
+            in_flight=sum(worker.in_flight or 0 for worker in workers) if fleet.settings.ledger else None,
+            connections=sum(worker.connections or 0 for worker in workers),
+            served=dict(zip(KINDS, self._served(workers), strict=True)),
+            engine=self._choice.name,
+            engine_why=self._choice.why,
+            threads=fleet.settings.threads,
+            versions=self._versions,
+            listeners=self.listeners,
+            endpoints=self.endpoints,
+            process_exits=True,
+            requested_by=lifecycle.by,
+            requested_at=lifecycle.since if lifecycle.by else None,
+            phase=retreat.phase.value if stopping and retreat else None,
+            deadline_left=round(max(0.0, retreat.deadline - time.monotonic()), 3)
+            if stopping and retreat
+            else None,
+            last_error=max(errors, key=lambda error: error.at, default=None),
+            workers=workers,
+            wanted_workers=fleet.wanted,
+            generation=fleet.generation,
+            restarts=fleet.restarts,
+            last_failure=fleet.last_failure,
+        )
+
+    def requests(self) -> RequestsResult:
+        """List the requests in flight in all workers, oldest first; raises WrongState where the ledger is off."""
+        if not self._fleet.settings.ledger:
+            raise WrongState(
+                "the ledger of requests is off (--no-ledger)",
+                hint="`flaskd_ctl status` shows the connections",
+            )
+        return RequestsResult(requests=all_requests(self._fleet.members.values()))
+
+    def workers(self) -> WorkersResult:
+        """Describe every worker."""
+        members = list(self._fleet.members.values())
+        looks = self._looks.at([member.pid for member in members])
+        now, ledger = time.time(), self._fleet.settings.ledger
+        found = []
+        for member in members:
+            look = looks[member.pid]
+            member.connections_seen = look.connections or 0
+            info = WorkerInfo(
+                id=member.id,
+                pid=member.pid,
+                state=member.state.value,
+                since=member.since,
+                age=round(now - member.started, 3),
+                generation=member.generation,
+                in_flight=member.slate.in_flight if ledger else None,
+                connections=look.connections,
+                served=member.slate.served(),
+                rss=look.rss,
+                pss=look.pss,
+                why=member.why,
+            )
+            found.append(info)
+        return WorkersResult(workers=found)
+
+    def order_drain(self, by: Actor) -> "Future[StateResult]":
+        """Go out of rotation, asked for by `by`."""
+        order = owner.Drain(by)
+        self._owner.ask(order)
+        return order.reply
+
+    def order_resume(self, by: Actor) -> "Future[StateResult]":
+        """Go back into rotation, asked for by `by`."""
+        order = owner.Resume(by)
+        self._owner.ask(order)
+        return order.reply
+
+    def order_shutdown(self, by: Actor, *, grace: float | None, lame_duck: float) -> "Future[ShutdownResult]":
+        """Stop, asked for by `by`; completes when every worker is gone, before the control socket closes."""
+        order = owner.Shutdown(by, grace=grace, lame_duck=lame_duck)
+        self._owner.ask(order)
+        return order.reply
+
+    def order_kill(self, by: Actor) -> None:
+        """End without waiting for any request."""
+        self._owner.ask(owner.Kill(by))
+
+    async def _main(self) -> ShutdownResult:
+        self._loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as stack:
+            claim = self._acquire(stack)
+            control = ControlServer(claim, self) if claim is not None else None
+            if control is not None:
+                await control.open()
+            try:
+                result = await self._serve(claim)
+            finally:
+                await self._see_all_gone()
+                if control is not None:
+                    await control.close()
+        if claim is not None:
+            self._note_stop(clean=result.clean)
+        return result
+
+    def _acquire(self, stack: contextlib.ExitStack) -> Claim | None:
+        """Take everything that has to be ours before a worker can be started."""
+        settings = self.settings
+        mailbox: Mailbox[owner.Ask | None] = stack.enter_context(Mailbox())
+        claim = None
+        if settings.control:
+            place = place_for(
+                self.name,
+                runtime_dir=settings.runtime_dir or None,
+                environ=os.environ,
+                uid=os.geteuid(),
+            )
+            claim = stack.enter_context(Claim(place))
+            self.endpoints = place.endpoints
+        for address in settings.bind:
+            scheme = "https" if settings.tls_cert else "http"
+            self._listeners.append(listeners.bind(address, backlog=settings.backlog, scheme=scheme))
+            stack.callback(self._listeners[-1].close)
+        self._looks = Looks(self._listeners)
+        relay = stack.enter_context(Relay())
+        self._fleet = Fleet(
+            settings,
+            wanted=worker_count(settings),
+            reread=self._reread,
+            params=self._params,
+            inherited=[*(listener.socket.fileno() for listener in self._listeners), sys.stdout.fileno()],
+            relay=relay,
+            bus=self.bus,
+            on_change=self._changed,
+            on_event=self._told,
+        )
+        self._charge = FleetCharge(
+            self._fleet,
+            self._listeners,
+            deadline=self._deadline,
+            served=lambda: sum(self._served(self.workers().workers)),
+        )
+        self._owner = owner.Owner(
+            mailbox=mailbox,
+            charge=self._charge,
+            bus=self.bus,
+            grace=settings.grace,
+            linger=settings.linger,
+            pid=os.getpid(),
+            process_exits=True,
+        )
+        self._stopped: asyncio.Future[ShutdownResult] = self._loop.create_future()
+        self._next_turn: asyncio.TimerHandle | None = None
+        self._loop.add_reader(mailbox.read_descriptor(), self._turn)
+        stack.callback(self._loop.remove_reader, mailbox.read_descriptor())
+        self._handle_signals()
+        return claim
+
+    async def _serve(self, claim: Claim | None) -> ShutdownResult:
+        self._fleet.begin()
+        up = asyncio.wrap_future(self._fleet.up)
+        either: list[asyncio.Future[Any]] = [up, self._stopped]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not self._stopped.done():
+            try:
+                up.result()
+            except ControlError as error:
+                self._owner.move(Event.FAILED)
+                raise FlaskdError(str(error), hint=error.hint) from None
+            if self._owner.lifecycle.state is State.STARTING:
+                if claim is not None:
+                    claim.publish(self._facts())
+                self._owner.move(Event.READY)  # the last: who is told so can use all of it
+        else:
+            up.cancel()
+        result = await self._stopped
+        self._owner.answer_rest()
+        return result
+
+    def _params(self) -> dict[str, Any]:
+        """Return what each worker is told at its start."""
+        return {
+            "engine": self._choice.name,
+            "name": self.name,
+            "listeners": [listener.socket.fileno() for listener in self._listeners],
+            "log": sys.stdout.fileno(),
+            "closing": self._charge.closing,
+        }
+
+    def _turn(self) -> None:
+        """Let the owner take what is in its mailbox, or the step that is due."""
+        if self._stopped.done():
+            return
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+            self._next_turn = None
+        result = self._owner.turn(0)
+        if result is not None:
+            self._stopped.set_result(result)
+        elif self._owner.look_again is not None:
+            wait = self._owner.look_again - time.monotonic()
+            self._next_turn = self._loop.call_later(max(0.0, wait), self._turn)
+
+    def _changed(self) -> None:
+        """Look what a change among the workers means for the whole."""
+        fleet = self._fleet
+        for member in fleet.serving:
+            self._versions = self._versions or member.facts.get("versions", {})
+        state = self._owner.lifecycle.state
+        if state is State.RUNNING and fleet.degraded:
+            self._owner.move(Event.CRASH_LOOP)
+        elif state is State.DEGRADED and not fleet.degraded:
+            self._owner.move(Event.RECOVERED)
+        self._charge.changed()
+        self._owner.changed()
+
+    def _told(self, member: Member, event: dict[str, Any]) -> None:
+        """Do what the application asked for through its extension."""
+        by = Actor(via="application", pid=member.pid)
+        match event:
+            case {"event": "asked", "what": "shutdown"}:
+                self.order_shutdown(
+                    by, grace=event.get("grace"), lame_duck=float(event.get("lame_duck") or 0.0)
+                )
+            case {"event": "asked", "what": "drain"}:
+                self.order_drain(by)
+            case {"event": "asked", "what": "resume"}:
+                self.order_resume(by)
+
+    def _deadline(self) -> float:
+        retreat = self._owner.retreat
+        return retreat.deadline if retreat is not None else float("inf")
+
+    def _served(self, workers: list[WorkerInfo]) -> list[int]:
+        counts = list(self._fleet.retired)
+        for worker in workers:
+            for index, kind in enumerate(KINDS):
+                counts[index] += worker.served.get(kind, 0)
+        return counts
+
+    async def _see_all_gone(self) -> None:
+        """Kill what is left of the workers, and wait until the kernel has taken them away."""
+        fleet = self._fleet
+        fleet.hold()
+        for member in list(fleet.members.values()):
+            member.dismiss()
+        until = self._loop.time() + END_TIME
+        while fleet.members and self._loop.time() < until:
+            await asyncio.sleep(0.001)
+
+    def _handle_signals(self) -> None:
+        handlers: dict[signal.Signals, Callable[[str], None]] = {
+            signal.SIGTERM: self._asked_to_stop,
+            signal.SIGINT: self._asked_to_stop,
+            signal.SIGHUP: self._hung_up,
+            signal.SIGTTIN: functools.partial(self._asked_to_scale, 1),
+            signal.SIGTTOU: functools.partial(self._asked_to_scale, -1),
+        }
+        for number, handler in handlers.items():
+            # What is ignored stays so, but for SIGTERM: so works nohup(1), and a shell keeps Ctrl-C from the background.
+            if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+                self._loop.add_signal_handler(number, handler, number.name)
+
+    def _asked_to_stop(self, name: str) -> None:
+        self._signals += 1
+        again = self._signals > 1
+        self.order_shutdown(Actor(via="signal", detail=name), grace=0.0 if again else None, lame_duck=0.0)
+
+    def _hung_up(self, name: str) -> None:
+        self._answered(name, self._fleet.order_reload, check=None)
+
+    def _asked_to_scale(self, count: int, name: str) -> None:
+        self._answered(name, self._fleet.order_scale, to=None, by_count=count)
+
+    def _answered(self, name: str, order: Callable[..., Future[Any]], **params: Any) -> None:
+        """Carry out what a signal asked for; there is nobody to be answered but the log."""
+        from flaskd.banner import say
+
+        def tell(future: Future[Any]) -> None:
+            error = future.exception()
+            if error is not None:
+                say(f"flaskd: {name}: {error}")
+
+        try:
+            order(Actor(via="signal", detail=name), **params).add_done_callback(tell)
+        except ControlError as error:
+            say(f"flaskd: {name}: {error}")
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "pid": os.getpid(),
+            "app": self.settings.app,
+            "started": self._started,
+            "protocol": PROTOCOL_VERSION,
+            "version": self.version,
+            "endpoints": self.endpoints,
+            "listeners": self.listeners,
+            "process_exits": True,
+        }
+
+    def _note_stop(self, *, clean: bool) -> None:
+        leave_note(
+            self.name,
+            {
+                "name": self.name,
+                "pid": os.getpid(),
+                "stopped": time.time(),
+                "clean": clean,
+                "by": msgspec.to_builtins(self._owner.lifecycle.by),
+                "reason": "killed" if self.killed else "shutdown",
+            },
+        )

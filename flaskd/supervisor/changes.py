@@ -1,0 +1,117 @@
+"""What an operator asked the fleet for and waits for: a reload, another number of workers, one worker anew.
+
+Each knows when it is done, from what the plan sees; the fleet carries it out and answers. A worker that cannot start while a
+change is under way is the change's failure: what served before serves on.
+"""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any, Final, Protocol
+
+from flaskd.supervisor.plan import Worker, WorkerState
+from flaskd_ctl.protocol import ReloadResult, RestartResult, ScaleResult
+
+PRESENT: Final = {WorkerState.STARTING, WorkerState.SERVING}
+
+
+class Change(Protocol):
+    """One change under way."""
+
+    what: str
+    """Its name, and what the workers that have to be replaced for it are due for."""
+
+    replies: list[Future[Any]]
+    old: frozenset[int]
+    """The workers that have to be replaced."""
+
+    def done(self, workers: Sequence[Worker], wanted: int) -> bool:
+        """Tell whether it has happened."""
+        ...
+
+    def result(self, workers: Sequence[Worker]) -> Any:
+        """Say how it went."""
+        ...
+
+
+class _Base:
+    def __init__(self, old: frozenset[int] = frozenset()) -> None:
+        self.replies: list[Future[Any]] = []
+        self.old = old
+        self._began = time.monotonic()
+
+    @property
+    def took(self) -> float:
+        return round(time.monotonic() - self._began, 3)
+
+    def reply(self) -> Future[Any]:
+        """Return a future for one more who waits."""
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()  # from here on nobody can cancel it
+        self.replies.append(future)
+        return future
+
+    def done(self, workers: Sequence[Worker], wanted: int) -> bool:
+        """No old worker serves any more, and as many as wanted do."""
+        replaced = not any(each.id in self.old and each.state in PRESENT for each in workers)
+        return replaced and len(serving(workers)) == wanted
+
+
+class Reload(_Base):
+    """Every worker is replaced. `changed` and `needs_restart` are settings that were read anew."""
+
+    what = "reload"
+
+    def __init__(
+        self, old: frozenset[int], *, generation: int, changed: list[str], needs_restart: list[str]
+    ) -> None:
+        super().__init__(old)
+        self._generation = generation
+        self._changed = changed
+        self._needs_restart = needs_restart
+
+    def result(self, workers: Sequence[Worker]) -> ReloadResult:
+        """Say what was replaced."""
+        return ReloadResult(
+            generation=self._generation,
+            replaced=len(self.old),
+            workers=len(serving(workers)),
+            took=self.took,
+            joined=False,
+            changed=self._changed,
+            needs_restart=self._needs_restart,
+        )
+
+
+class Scale(_Base):
+    """There are to be more workers, or fewer."""
+
+    what = "scale"
+
+    def __init__(self, was: int) -> None:
+        super().__init__()
+        self.was = was
+
+    def result(self, workers: Sequence[Worker]) -> ScaleResult:
+        """Say how many there are."""
+        return ScaleResult(workers=len(serving(workers)), was=self.was, took=self.took)
+
+
+class Restart(_Base):
+    """One worker is replaced."""
+
+    what = "restart"
+
+    def __init__(self, worker: int) -> None:
+        super().__init__(frozenset({worker}))
+        self._worker = worker
+
+    def result(self, workers: Sequence[Worker]) -> RestartResult:
+        """Say which worker is new."""
+        newest = max(each.id for each in serving(workers))
+        return RestartResult(worker=newest, replaced=self._worker, took=self.took)
+
+
+def serving(workers: Sequence[Worker]) -> list[Worker]:
+    """Return those that serve."""
+    return [each for each in workers if each.state is WorkerState.SERVING]

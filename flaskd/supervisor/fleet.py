@@ -1,0 +1,473 @@
+"""The workers of a daemon: what `plan` says is carried out here, on the supervisor's loop, which alone touches any of it.
+
+A reload is decided in `plan` (who is started, who steps back), carried out here, and waited for in `changes`.
+"""
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import Any, Final
+
+import msgspec
+
+from flaskd.config import Settings
+from flaskd.errors import FlaskdError
+from flaskd.events import Bus
+from flaskd.process import STACKS_SIGNAL
+from flaskd.supervisor.changes import Change, Reload, Restart, Scale
+from flaskd.supervisor.member import Member
+from flaskd.supervisor.plan import Action, End, Failures, Start, StepBack, WorkerState, plan
+from flaskd.supervisor.relay import Relay
+from flaskd_ctl.errors import ControlError, Failed, NotFound, WrongState
+from flaskd_ctl.protocol import (
+    Actor,
+    Incident,
+    IncidentEvent,
+    IncidentsResult,
+    InFlight,
+    ReloadResult,
+    RestartResult,
+    ScaleResult,
+    WorkerEvent,
+    WorkerFailure,
+)
+
+MOST_WORKERS: Final = 1024
+INCIDENTS_KEPT: Final = 50
+LEAVE_TIME: Final = 10.0
+"""Seconds after its grace period in which a worker says what it cut, ends its threads and runs the application's clean-up."""
+
+STACKS_TIME: Final = 0.5
+"""Seconds that a worker gets to write its stacks; it takes milliseconds, if it can run at all."""
+
+
+class Fleet:
+    """Has `wanted` workers serve, from `begin` on, until it is `held`: then it starts none any more.
+
+    `params` are what every worker is told at its start, `inherited` the descriptors that it gets; `reread` reads the settings
+    anew. `on_change` is called whenever a worker's state has changed, `on_event` with what one tells.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        wanted: int,
+        reread: Callable[[], Settings],
+        params: Callable[[], dict[str, Any]],
+        inherited: Sequence[int],
+        relay: Relay,
+        bus: Bus,
+        on_change: Callable[[], None],
+        on_event: Callable[[Member, dict[str, Any]], None],
+    ) -> None:
+        self.settings = settings
+        self.wanted = wanted
+        self.members: dict[int, Member] = {}
+        self.failures = Failures()
+        self.generation = 1
+        self.restarts = 0
+        self.last_failure: WorkerFailure | None = None
+        self.retired = [0] * 6
+        self.up: Future[None] = Future()
+        self.lost: list[InFlight] = []
+        self._reread = reread
+        self._params = params
+        self._inherited = list(inherited)
+        self._relay = relay
+        self._bus = bus
+        self._on_change = on_change
+        self._on_event = on_event
+        self._directory = _logical_directory()
+        self._check = settings.check
+        self._why_missing = "start"
+        self._last_id = 0
+        self._held = False
+        self._changes: list[Change] = []
+        self._next_reload: list[tuple[Future[Any], str | None]] = []
+        self._incidents: deque[Incident] = deque(maxlen=INCIDENTS_KEPT)
+        self._incident_count = 0
+        self._look: asyncio.Handle | None = None
+
+    def begin(self) -> None:
+        """Start the first workers. `up` completes when all of them serve, or fails with what kept one from it."""
+        self._loop = asyncio.get_running_loop()
+        self.look()
+
+    def hold(self) -> None:
+        """Start no worker any more, and end those that do not serve yet."""
+        self._held = True
+        for member in self._those(WorkerState.STARTING):
+            member.dismiss()
+        self._fail_changes(WrongState("the instance is stopping", hint="see `flaskd_ctl status`"))
+
+    @property
+    def serving(self) -> list[Member]:
+        """The workers that accept requests."""
+        return self._those(WorkerState.SERVING)
+
+    @property
+    def degraded(self) -> bool:
+        """Whether fewer serve than are wanted, and starting them fails again and again."""
+        return self.failures.looping and len(self.serving) < self.wanted
+
+    def order_reload(self, by: Actor, *, check: str | None) -> "Future[ReloadResult]":
+        """Replace every worker, one after the other, new before old; completes when no old one accepts anything.
+
+        While one reload is under way the next waits, and all who ask meanwhile share that one: what it loads is no older than
+        their question. Fails with what kept a new worker from serving; those not yet replaced serve on.
+        """
+        self._check_changeable()
+        if any(isinstance(change, Reload) for change in self._changes):
+            future: Future[ReloadResult] = Future()
+            future.set_running_or_notify_cancel()
+            self._next_reload.append((future, check))
+            return future
+        return self._reload(check)
+
+    def order_scale(self, by: Actor, *, to: int | None, by_count: int | None) -> "Future[ScaleResult]":
+        """Have so many workers; completes when they serve and no more do. Where one cannot start, all is as before."""
+        self._check_changeable()
+        wanted = to if to is not None else self.wanted + (by_count or 0)
+        if not 1 <= wanted <= MOST_WORKERS:
+            raise WrongState(
+                f"there are {self.wanted} workers, and {wanted} cannot be: at least 1, at most {MOST_WORKERS}",
+                hint="`flaskd_ctl shutdown` stops the instance",
+            )
+        change = Scale(self.wanted)
+        self.wanted = wanted
+        return self._begin(change)
+
+    def order_restart(self, by: Actor, worker: int) -> "Future[RestartResult]":
+        """Replace one worker, new before old."""
+        self._check_changeable()
+        member = self.members.get(worker)
+        if member is None or member.state is WorkerState.LEAVING:
+            known = ", ".join(str(each.id) for each in self.members.values())
+            raise NotFound(f"there is no worker {worker}", hint=f"the workers are {known or 'none'}")
+        member.due = "restart"
+        return self._begin(Restart(worker))
+
+    def incidents(self, ident: int | None) -> IncidentsResult:
+        """List the incidents that are kept, or show one in full."""
+        if ident is None:
+            bare = [msgspec.structs.replace(each, stacks="", traceback="") for each in self._incidents]
+            return IncidentsResult(incidents=bare)
+        found = [each for each in self._incidents if each.id == ident]
+        if not found:
+            raise NotFound(f"there is no incident {ident}", hint="see `flaskd_ctl incidents`")
+        return IncidentsResult(incidents=found)
+
+    def replace(self, member: Member, why: str) -> None:
+        """Have a serving worker replaced, new before old, when there is room for it."""
+        if not member.due and member.state is WorkerState.SERVING:
+            member.due = why
+            self._look_soon()
+
+    def put_down(self, member: Member, incident: str, reason: str) -> None:
+        """End a worker that does not do what it should, with the stacks of its threads kept: they are asked for first.
+
+        faulthandler writes them in a signal handler: also while C code holds the GIL. A stopped process (SIGSTOP) writes none.
+        """
+        if member.verdict is None:
+            member.verdict = (incident, reason)
+            member.process.send(STACKS_SIGNAL)
+            self._loop.call_later(STACKS_TIME, member.kill)
+
+    def look(self) -> None:
+        """Do what the plan says."""
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        if self._held:
+            return
+        workers = [member.seen() for member in self.members.values()]
+        todo = plan(self.wanted, workers, self.failures, time.monotonic())
+        for action in todo.actions:
+            self._do(action)
+        if todo.look_again is not None:
+            self._look = self._loop.call_later(max(0.0, todo.look_again - time.monotonic()), self.look)
+        self._finish_changes()
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Start(replaces):
+                self._start(self._why_missing if replaces is None else self.members[replaces].due)
+            case StepBack(worker):
+                settings, member = self.settings, self.members[worker]
+                member.step_back(grace=settings.grace, linger=settings.worker_linger)
+                member.timer = self._loop.call_later(settings.grace + LEAVE_TIME, self._stays, member)
+            case End(worker):
+                self.members[worker].dismiss()
+
+    def _start(self, why: str) -> None:
+        self._last_id += 1
+        member = Member(
+            self._last_id,
+            generation=self.generation,
+            why=why,
+            on_change=self._changed,
+            on_event=self._on_event,
+        )
+        settings = self.settings
+        params = {
+            **self._params(),
+            "settings": msgspec.to_builtins(settings),
+            "check": self._check,
+            "generation": self.generation,
+        }
+        try:
+            member.start(
+                params,
+                slots=max(64, 2 * settings.threads),
+                inherited=self._inherited,
+                relay=self._relay,
+                directory=self._directory,
+            )
+        except OSError as error:
+            failure = Failed(f"worker {member.id} could not be started: {error}")
+            self._failed(failure, member)
+            self._fail_changes(failure)
+            self._look_soon()
+            return
+        self.members[member.id] = member
+        member.timer = self._loop.call_later(settings.start_timeout, self._overdue, member)
+        self._changed(member)
+
+    def _stays(self, member: Member) -> None:
+        if member.state is WorkerState.LEAVING:
+            limit = self.settings.grace + LEAVE_TIME
+            self.put_down(member, "hung", f"was still there {limit:g} s after it was told to leave")
+
+    def _overdue(self, member: Member) -> None:
+        if member.state is WorkerState.STARTING:
+            limit = self.settings.start_timeout
+            self.put_down(member, "start failed", f"did not serve within {limit:g} s (--start-timeout)")
+
+    def _changed(self, member: Member) -> None:
+        why = member.reason if member.state is WorkerState.GONE else (member.due or member.why)
+        event = WorkerEvent(
+            at=member.since,
+            worker=member.id,
+            pid=member.pid,
+            state=member.state.value,
+            generation=member.generation,
+            why=why,
+        )
+        self._bus.publish(event)
+        if member.state is WorkerState.GONE:
+            self._gone(member)
+        if member.state is WorkerState.SERVING and member.timer is not None:
+            member.timer.cancel()
+        if not self.up.done() and len(self.serving) >= self.wanted:
+            self.up.set_result(None)
+        self._look_soon()
+        self._on_change()
+
+    def _gone(self, member: Member) -> None:
+        """Count what it did, and see whether its end was wanted."""
+        del self.members[member.id]
+        if member.timer is not None:
+            member.timer.cancel()
+        if member.result is None and not member.dismissed:
+            self._ended_badly(member)
+        for index, count in enumerate(member.slate.served().values()):
+            self.retired[index] += count
+        member.close()
+
+    def _ended_badly(self, member: Member) -> None:
+        served = member.was is not WorkerState.STARTING
+        incident = self._note(member, "crash" if served else "start failed")
+        error = member.failure
+        if not served:
+            said = f"worker {member.id} could not start: {incident.reason}"
+            trace = {"traceback": incident.traceback} if incident.traceback else {}
+            failure: ControlError = Failed(said, hint=error.hint if error else "", data=trace)
+            self._failed(failure, member)
+            self._fail_changes(failure)
+        elif member.was is WorkerState.SERVING and not self._held:
+            self.restarts += 1
+            self._why_missing = f"{incident.kind}: {incident.reason}"
+            failure = Failed(f"worker {member.id} ended: {incident.reason}")
+            self._failed(failure, member)
+            if member.generation == self.generation:  # what is being rolled out does not last
+                self._fail_changes(failure, of=Reload)
+
+    def _note(self, member: Member, kind: str) -> Incident:
+        """Keep what is known of a worker that ended, and tell it."""
+        requests = all_requests([member])
+        if self._held:
+            self.lost += requests
+        error = member.failure
+        kind, reason = member.verdict or (kind, str(error) if error else member.reason)
+        self._incident_count += 1
+        incident = Incident(
+            id=self._incident_count,
+            at=time.time(),
+            kind=kind,
+            worker=member.id,
+            pid=member.pid,
+            reason=reason,
+            requests=requests,
+            unnamed=max(0, member.connections_seen - len(requests)),
+            stacks=member.stacks(),
+            traceback=str(error.data.get("traceback", "")) if error else "",
+        )
+        self._incidents.append(incident)
+        self._bus.publish(
+            IncidentEvent(at=incident.at, incident=msgspec.structs.replace(incident, stacks="", traceback=""))
+        )
+        return incident
+
+    def _failed(self, error: ControlError, member: Member) -> None:
+        """Note a failure: it puts the next start off."""
+        self.failures = self.failures.one_more(time.monotonic())
+        self.last_failure = WorkerFailure(
+            at=time.time(),
+            worker=member.id,
+            pid=member.pid,
+            reason=str(error),
+            traceback=str(error.data.get("traceback", "")),
+        )
+        if not self.up.done():
+            self.up.set_exception(error)
+
+    def _check_changeable(self) -> None:
+        if not self.up.done() or self._held:
+            state = "stopping" if self._held else "starting"
+            raise WrongState(f"an instance that is {state} cannot be changed", hint="see `flaskd_ctl status`")
+
+    def _begin(self, change: Any) -> "Future[Any]":
+        self.failures = Failures()  # who asks for a change may have mended what failed
+        if isinstance(change, Scale):
+            self._why_missing = "scale"
+        self._changes.append(change)
+        self._look_soon()
+        future: Future[Any] = change.reply()
+        return future
+
+    def _reload(self, check: str | None) -> "Future[ReloadResult]":
+        try:
+            settings = self._reread()
+        except FlaskdError as error:
+            raise Failed(
+                f"the settings cannot be read anew: {error}; nothing was changed", hint=error.hint
+            ) from None
+        changed, needs_restart = self._take_over(settings)
+        self._check = check if check is not None else self.settings.check
+        self.generation += 1
+        old = [member for member in self.members.values() if member.state is not WorkerState.LEAVING]
+        for member in old:
+            member.due = "reload"
+        return self._begin(
+            Reload(
+                frozenset(member.id for member in old),
+                generation=self.generation,
+                changed=changed,
+                needs_restart=needs_restart,
+            )
+        )
+
+    def _take_over(self, settings: Settings) -> tuple[list[str], list[str]]:
+        """Use `settings` from now on, but for what holds for the whole daemon; returns what changed and what of it cannot."""
+        changed, fixed = [], {}
+        for name, value in msgspec.structs.asdict(self.settings).items():
+            if getattr(settings, name) != value:
+                changed.append(name)
+                if name in NEEDS_RESTART:
+                    fixed[name] = value
+        if "workers" in changed:
+            self.wanted = worker_count(settings)
+        self.settings = msgspec.structs.replace(settings, **fixed)
+        return changed, list(fixed)
+
+    def _finish_changes(self) -> None:
+        if not all(member.deaf for member in self._those(WorkerState.LEAVING)):
+            return
+        workers = [member.seen() for member in self.members.values()]
+        for change in [each for each in self._changes if each.done(workers, self.wanted)]:
+            self._changes.remove(change)
+            for number, reply in enumerate(change.replies):
+                result = change.result(workers)
+                if isinstance(result, ReloadResult) and number:
+                    result = msgspec.structs.replace(result, joined=True)
+                reply.set_result(result)
+            if isinstance(change, Reload):
+                self._reload_next()
+
+    def _fail_changes(self, error: ControlError, of: type = object) -> None:
+        """Let the changes under way, or those of one kind, fail: what serves, serves on."""
+        changes = [change for change in self._changes if isinstance(change, of)]
+        for change in changes:
+            self._changes.remove(change)
+            for member in self.members.values():
+                if member.id in change.old and member.state is WorkerState.SERVING:
+                    member.due = ""
+            if isinstance(change, Scale):
+                self.wanted = max(change.was, 1)
+            serve = len(self.serving)
+            said = f"{error}; {serve} worker{'s serve' if serve != 1 else ' serves'} on"
+            for reply in change.replies:
+                reply.set_exception(type(error)(said, hint=error.hint, data=error.data))
+        if any(isinstance(change, Reload) for change in changes):
+            self._reload_next()
+
+    def _reload_next(self) -> None:
+        waiting, self._next_reload = self._next_reload, []
+        if not waiting:
+            return
+        try:
+            self._check_changeable()
+            self._reload(next((check for _, check in waiting if check is not None), None))
+        except ControlError as error:
+            for future, _ in waiting:
+                future.set_exception(error)
+            return
+        change = self._changes[-1]
+        change.replies[:] = [future for future, _ in waiting]
+
+    def _look_soon(self) -> None:
+        if self._look is None or isinstance(self._look, asyncio.TimerHandle):
+            if self._look is not None:
+                self._look.cancel()
+            self._look = self._loop.call_soon(self.look)
+
+    def _those(self, state: WorkerState) -> list[Member]:
+        return [member for member in self.members.values() if member.state is state]
+
+
+NEEDS_RESTART: Final = frozenset(
+    {"app", "bind", "name", "runtime_dir", "backlog", "control", "access_log", "tls_cert", "tls_key"}
+)
+"""Settings that the supervisor itself has used: another value holds only after a restart of the daemon."""
+
+
+def worker_count(settings: Settings) -> int:
+    """Return how many workers are wanted; "auto" is one for each core that we may use (sched_getaffinity(2))."""
+    if settings.workers != "auto":
+        return int(settings.workers)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _logical_directory() -> str | None:
+    """Return the path by which we were started here: a release that is a symbolic link is followed anew at each start.
+
+    A shell tells it in PWD; the path of the kernel (getcwd(2)) has all links resolved.
+    """
+    shown = os.environ.get("PWD", "")
+    try:
+        same = os.path.isabs(shown) and os.path.samefile(shown, ".")
+    except OSError:
+        return None
+    return shown if same else None
+
+
+def all_requests(members: Iterable[Member]) -> list[InFlight]:
+    """List what these workers have in flight, oldest first."""
+    found = [
+        msgspec.structs.replace(each, worker=member.id) for member in members for each in member.requests()
+    ]
+    return sorted(found, key=lambda request: -request.age)

@@ -1,0 +1,177 @@
+"""One worker as the supervisor has it: its process, its channel, its slate, and where in its life it is."""
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from flaskd.drain import Phase
+from flaskd.slate import Slate
+from flaskd.supervisor import process
+from flaskd.supervisor.channel import Answer, Channel
+from flaskd.supervisor.plan import Worker, WorkerState
+from flaskd.supervisor.relay import Relay
+from flaskd_ctl.errors import ControlError
+from flaskd_ctl.protocol import InFlight
+
+DEAF_PHASES: Final = {Phase.LEAVING.value, Phase.FLUSHING.value}
+
+
+class Member:
+    """A worker, from its start until it is gone.
+
+    `on_change` is called when its state has changed, `on_event` with what it tells. `failure` is what it said of its own
+    failed start, `result` what it said of its stop; `verdict` is why we end it (kind of incident, reason), `dismissed` says
+    that it is not wanted any more. `was` is the state before this one.
+    """
+
+    def __init__(
+        self,
+        ident: int,
+        *,
+        generation: int,
+        why: str,
+        on_change: "Callable[[Member], None]",
+        on_event: "Callable[[Member, Answer], None]",
+    ) -> None:
+        self.id = ident
+        self.generation = generation
+        self.why = why
+        self.pid = 0
+        self.state = self.was = WorkerState.STARTING
+        self.since = self.started = time.time()
+        self.due = ""
+        self.deaf = False
+        self.failure: ControlError | None = None
+        self.result: Answer | None = None
+        self.reason = ""
+        self.facts: Answer = {}
+        self.verdict: tuple[str, str] | None = None
+        self.dismissed = False
+        self.connections_seen = 0
+        self.timer: asyncio.TimerHandle | None = None
+        self._on_change = on_change
+        self._on_event = on_event
+
+    def start(
+        self, params: dict[str, Any], *, slots: int, inherited: list[int], relay: Relay, directory: str | None
+    ) -> None:
+        """Start the process and send it `params`, with the descriptors it needs added. Raises OSError, with nothing left."""
+        self.slate = Slate.create(slots)
+        self.stacks_file = _memory(f"flaskd stacks {self.id}")
+        ours, theirs = socket.socketpair()
+        streams = [relay.pipe(f"[{self.id}] ", stream.fileno()) for stream in (sys.stdout, sys.stderr)]
+        try:
+            self.process = process.start(
+                [sys.executable, "-m", "flaskd.worker", str(theirs.fileno())],
+                descriptors=[theirs.fileno(), self.slate.descriptor, self.stacks_file, *inherited],
+                stdout=streams[0],
+                stderr=streams[1],
+                directory=directory,
+                on_end=self._ended,
+            )
+        except BaseException:
+            ours.close()
+            self.close()
+            raise
+        finally:
+            theirs.close()
+            for stream in streams:
+                os.close(stream)
+        self.pid = self.process.pid
+        self._channel = Channel(ours, on_event=self._told, on_end=self.process.channel_ended)
+        started = self.call(
+            "start", {**params, "slate": self.slate.descriptor, "stacks": self.stacks_file, "worker": self.id}
+        )
+        started.add_done_callback(self._started)
+
+    def call(self, method: str, params: Answer | None = None) -> Any:
+        """Ask the worker (see `Channel.call`)."""
+        return self._channel.call(method, params)
+
+    def step_back(self, *, grace: float, linger: float) -> None:
+        """Let it finish what it has, within `grace` seconds, and end. Asked again, only its deadline comes nearer."""
+        self._move(WorkerState.LEAVING)
+        self.call("step_back", {"grace": grace, "linger": linger}).add_done_callback(self._stopped)
+
+    def kill(self) -> None:
+        """End it now."""
+        self.process.kill()
+
+    def dismiss(self) -> None:
+        """End it now: it does not serve yet, and is not wanted any more."""
+        self.dismissed = True
+        self.kill()
+
+    def seen(self) -> Worker:
+        """Show it to the plan."""
+        return Worker(self.id, self.state, self.due)
+
+    def requests(self) -> list[InFlight]:
+        """List what it has in flight, also when it is hung, stopped or dead."""
+        return self.slate.requests()
+
+    def stacks(self) -> str:
+        """Return what it has written of its threads' stacks."""
+        size = min(os.fstat(self.stacks_file).st_size, 1 << 20)
+        return os.pread(self.stacks_file, size, 0).decode(errors="replace")
+
+    def close(self) -> None:
+        """Let go of what belonged to it; it is gone."""
+        self.slate.close()
+        os.close(self.stacks_file)
+
+    def _started(self, answer: Any) -> None:
+        if answer.cancelled():
+            return
+        error = answer.exception()
+        if isinstance(error, ControlError):
+            self.failure = error  # it ends by itself
+        elif self.state is WorkerState.STARTING:
+            self.facts = answer.result()
+            self._move(WorkerState.SERVING)
+
+    def _stopped(self, answer: Any) -> None:
+        if not answer.cancelled() and answer.exception() is None:
+            self.result = answer.result()
+            self._hear_deaf()
+
+    def _told(self, event: Answer) -> None:
+        if event.get("event") == "progress":
+            if event.get("phase") in DEAF_PHASES:
+                self._hear_deaf()
+        else:
+            self._on_event(self, event)
+
+    def _hear_deaf(self) -> None:
+        if self.state is WorkerState.LEAVING and not self.deaf:
+            self.deaf = True
+            self._on_change(self)
+
+    def _ended(self) -> None:
+        self._channel.read_rest()
+        self._channel.close()
+        # Who waits for what it said last is told by the loop, before this.
+        asyncio.get_running_loop().call_soon(self._gone)
+
+    def _gone(self) -> None:
+        self.reason = self.process.how_it_ended
+        self.deaf = True
+        self._move(WorkerState.GONE)
+
+    def _move(self, to: WorkerState) -> None:
+        if self.state is not to:
+            self.was, self.state, self.since = self.state, to, time.time()
+            self._on_change(self)
+
+
+def _memory(name: str) -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(name, os.MFD_CLOEXEC)
+    import tempfile
+
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

@@ -1,0 +1,78 @@
+"""A worker's process: started by exec, with the descriptors it is to inherit; its death is told by a descriptor.
+
+Never by fork: the supervisor holds ZeroMQ sockets and threads, which a forked child would only seem to have. The process leads
+a session of its own, so that Ctrl-C does not reach it. A pidfd (pidfd_open(2)) becomes readable when it has ended; where there
+is none, the end of the worker's channel has to do.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+
+
+class Process:
+    """A child process and the word of its death, which comes on the running loop. Made by `start`."""
+
+    def __init__(self, popen: "subprocess.Popen[bytes]", on_end: Callable[[], None]) -> None:
+        self.pid = popen.pid
+        self._popen = popen
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._pidfd = os.pidfd_open(popen.pid) if hasattr(os, "pidfd_open") else -1
+        if self._pidfd >= 0:
+            self._loop.add_reader(self._pidfd, self._ended)
+
+    @property
+    def how_it_ended(self) -> str:
+        """Say with what: "exit code 3", "killed by SIGKILL"; waits for the process, which must have been told to be dead."""
+        code = self._popen.wait()
+        if code >= 0:
+            return f"exit code {code}"
+        with contextlib.suppress(ValueError):  # a real-time signal has no name
+            return f"killed by {signal.Signals(-code).name}"
+        return f"killed by signal {-code}"
+
+    def send(self, number: int) -> None:
+        """Send it a signal; one that has ended gets none."""
+        self._popen.send_signal(number)
+
+    def kill(self) -> None:
+        """End it now; it is told as gone when it is."""
+        self._popen.kill()
+
+    def channel_ended(self) -> None:
+        """Note that its channel has ended: without a pidfd that is how its death is known."""
+        if self._pidfd < 0:
+            self._loop.call_soon(self._ended)
+
+    def _ended(self) -> None:
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+        self._on_end()
+
+
+def start(
+    command: Sequence[str],
+    *,
+    descriptors: Iterable[int],
+    stdout: int,
+    stderr: int,
+    directory: str | None,
+    on_end: Callable[[], None],
+) -> Process:
+    """Run `command` in `directory` (None: ours) with `descriptors` open under the same numbers; raises OSError."""
+    popen = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=tuple(descriptors),
+        cwd=directory,
+        start_new_session=True,
+    )
+    return Process(popen, on_end)

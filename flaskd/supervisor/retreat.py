@@ -1,0 +1,150 @@
+"""How all workers leave at once: the last shutdown, with the fleet as the owner's charge (docs/no-request-lost.md).
+
+The listeners turn new connections away, the workers accept until the queue is empty; then all go deaf, the listeners are
+closed, and each worker steps back by itself, to the same deadline. What it cut it tells; who says nothing until a little
+after the deadline is killed, and its requests are named from shared memory.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from flaskd.drain import Order, Phase, Sight
+from flaskd.listeners import Listener
+from flaskd.owner import Losses
+from flaskd.supervisor.fleet import Fleet, all_requests
+from flaskd.supervisor.member import Member
+from flaskd.supervisor.plan import WorkerState
+from flaskd_ctl.protocol import InFlight
+
+REPORT_TIME: Final = 2.0
+"""Seconds after the deadline in which a worker may say what it cut."""
+
+DEAF_TIME: Final = 1.0
+"""Seconds until the listeners are closed though a worker has not said that it is deaf: it hangs, or is stopped."""
+
+
+class FleetCharge:
+    """See `flaskd.owner.Charge`. `deadline` is the moment of the stop under way (monotonic)."""
+
+    told = False
+    spare = REPORT_TIME
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        listeners: Sequence[Listener],
+        *,
+        deadline: Callable[[], float],
+        served: Callable[[], int],
+    ) -> None:
+        self.closing = False
+        self._fleet = fleet
+        self._listeners = listeners
+        self._deadline = deadline
+        self._served = served
+        self._leaving: dict[int, Member] = {}
+        self._told_deadline = float("inf")
+        self._losses = Losses([], 0, 0)
+        self._closed = False
+
+    def sight(self, phase: Phase) -> Sight:
+        """Look at the listeners and the workers; each worker that is left counts as a connection."""
+        emptying = phase is Phase.EMPTYING
+        members = self._fleet.members.values()
+        half_open = emptying and any(listener.half_open() for listener in self._listeners)
+        queued = emptying and bool(self._fleet.serving) and any(each.queued() for each in self._listeners)
+        if self._leaving and self._deadline() < self._told_deadline:
+            self._send_away()
+        return Sight(
+            now=time.monotonic(),
+            in_flight=sum(member.slate.in_flight for member in members),
+            connections=len(members),
+            half_open=half_open and bool(self._fleet.serving),
+            queued=queued,
+            flushed=not members,
+        )
+
+    def carry_out(self, order: Order) -> None:
+        """Do it."""
+        match order:
+            case Order.TURN_AWAY:
+                self._fleet.hold()
+                for listener in self._listeners:
+                    listener.turn_away()
+            case Order.REAP:
+                for member in self._fleet.serving:
+                    member.call("reap")
+            case Order.CLOSE:
+                self._fleet.hold()
+                self._leaving = dict(self._fleet.members)
+                self._send_away()
+                asyncio.get_running_loop().call_later(DEAF_TIME, self._close)
+                self.changed()
+            case Order.FLUSH:
+                pass  # each worker does
+            case Order.CUT:
+                self._close()
+                self._cut()
+
+    def changed(self) -> None:
+        """Close the listeners when every worker is deaf."""
+        if self._told_deadline < float("inf") and all(member.deaf for member in self._leaving.values()):
+            self._close()
+
+    def say_close(self, *, closing: bool) -> None:
+        """Let the responses of every worker say `Connection: close`, or no longer."""
+        self.closing = closing
+        for member in self._fleet.serving:
+            member.call("say_close", {"closing": closing})
+
+    def requests(self) -> list[InFlight]:
+        """List what is in flight."""
+        return all_requests(self._fleet.members.values())
+
+    def finished(self) -> int:
+        """Count the finished requests of all workers that there were."""
+        return self._served()
+
+    def losses(self) -> Losses:
+        """Add up what the workers cut, and what was lost with those that did not say."""
+        cut, connections, queued = (
+            list(self._losses.cut),
+            self._losses.connections_cut,
+            self._losses.queued_cut,
+        )
+        cut += self._fleet.lost
+        connections += len(self._fleet.lost)
+        for member in self._leaving.values():
+            if member.result is not None:
+                named = msgspec.convert(member.result.get("cut", []), list[InFlight])
+                cut += [msgspec.structs.replace(each, worker=member.id) for each in named]
+                connections += int(member.result.get("connections_cut", 0))
+        return Losses(cut, connections, queued)
+
+    def _send_away(self) -> None:
+        self._told_deadline = self._deadline()
+        grace = max(0.0, self._told_deadline - time.monotonic())
+        for member in self._fleet.members.values():
+            if member.state in {WorkerState.SERVING, WorkerState.LEAVING}:
+                member.step_back(grace=grace, linger=self._fleet.settings.linger)
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            queued = sum(listener.queue_length() for listener in self._listeners)
+            self._losses = self._losses._replace(queued_cut=queued)
+            for listener in self._listeners:
+                listener.close()
+
+    def _cut(self) -> None:
+        """Kill who has not gone, and name what that loses."""
+        members = list(self._fleet.members.values())
+        cut = all_requests(members)
+        unnamed = sum(max(0, member.connections_seen - len(member.requests())) for member in members)
+        self._losses = self._losses._replace(cut=cut, connections_cut=len(cut) + unnamed)
+        for member in members:
+            member.dismiss()

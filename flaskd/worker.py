@@ -1,0 +1,279 @@
+"""A worker's process: the same core as a `Server`'s, with a private line to the supervisor in place of the control socket.
+
+It is started as `python -m flaskd.worker DESCRIPTOR`. The first line that comes over the descriptor, a socket, is the call
+`start`: what to load and serve, and how; the answer to it is the word that the worker serves, or why it cannot. The line's
+end is the supervisor's end: what has reached this worker is answered, then it ends too.
+"""
+
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from concurrent.futures import Future
+from contextlib import ExitStack
+from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
+
+import msgspec
+
+from flaskd import owner, process, tls
+from flaskd.access_log import AccessLog
+from flaskd.config import Settings
+from flaskd.core import Core
+from flaskd.drain import Order
+from flaskd.engines import make_engine
+from flaskd.errors import FlaskdError
+from flaskd.events import Bus
+from flaskd.lifecycle import Event
+from flaskd.listeners import Inherited
+from flaskd.loader import load
+from flaskd.mailbox import Mailbox
+from flaskd.slate import Slate
+from flaskd_ctl.protocol import Actor, ProgressEvent
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+LAST_MOMENT: Final = 5.0
+"""Seconds that the application's own threads and atexit functions get after the worker has stopped."""
+
+SUPERVISOR: Final = Actor(via="supervisor")
+
+
+class Start(msgspec.Struct, frozen=True):
+    """What the supervisor tells a worker first. Descriptors are inherited under these numbers."""
+
+    settings: Settings
+    engine: str
+    worker: int
+    generation: int
+    name: str
+    listeners: list[int]
+    slate: int
+    stacks: int
+    log: int
+    check: str = ""
+    closing: bool = False
+
+
+class Line:
+    """The private line, from the worker's side: messages are read by one thread, and written by any."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._reader: IO[bytes] = sock.makefile("rb")
+        self._lock = threading.Lock()  # protects the socket's writing side
+        self._start_id = 0
+
+    def read(self) -> dict[str, Any] | None:
+        """Wait for the next call; None when the supervisor is gone."""
+        try:
+            line = self._reader.readline()
+        except OSError:
+            line = b""
+        return msgspec.json.decode(line, type=dict[str, Any]) if line.endswith(b"\n") else None
+
+    def started_by(self, number: int) -> None:
+        """Note the number of the call `start`, to which all that is told belongs."""
+        self._start_id = number
+
+    def answer(self, number: int, result: Any) -> None:
+        """Answer a call."""
+        self._send({"jsonrpc": "2.0", "id": number, "result": result})
+
+    def refuse(self, number: int, error: BaseException, *, hint: str, trace: str) -> None:
+        """Answer a call with why it failed."""
+        data = {"name": "failed", "hint": hint, "traceback": trace}
+        self._send(
+            {"jsonrpc": "2.0", "id": number, "error": {"code": -32000, "message": str(error), "data": data}}
+        )
+
+    def tell(self, event: Any) -> None:
+        """Tell something by ourselves."""
+        self._send({"jsonrpc": "2.0", "method": "event", "params": {"id": self._start_id, "event": event}})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        data = msgspec.json.encode(message) + b"\n"
+        try:
+            with self._lock:
+                self._socket.sendall(data)
+        except OSError:
+            pass  # the supervisor is gone, which reading tells
+
+
+class Instance:
+    """What a Flask application in a worker finds as `app.extensions["flaskd"]`: its instance, of which it is one worker."""
+
+    def __init__(self, line: Line, start: Start) -> None:
+        self.name = start.name
+        self.worker = start.worker
+        self.generation = start.generation
+        self._line = line
+
+    def shutdown(self, *, grace: float | None = None, lame_duck: float = 0.0) -> None:
+        """Stop the whole instance without losing a request, this one's included; returns at once."""
+        self._line.tell({"event": "asked", "what": "shutdown", "grace": grace, "lame_duck": lame_duck})
+
+    def drain(self) -> None:
+        """Take the whole instance out of rotation; returns at once."""
+        self._line.tell({"event": "asked", "what": "drain"})
+
+    def resume(self) -> None:
+        """Put it back into rotation; returns at once."""
+        self._line.tell({"event": "asked", "what": "resume"})
+
+
+class Worker:
+    """Loads, serves, steps back: all on the main thread; the line is read on a thread of its own."""
+
+    def __init__(self, line: Line, number: int, start: Start) -> None:
+        self._line = line
+        self._number = number
+        self._start = start
+        self._settings = start.settings
+        self._bus = Bus()
+        self._mailbox: Mailbox[owner.Ask | None] = Mailbox()
+        self._owner: owner.Owner | None = None
+        self._core: Core | None = None
+
+    def run(self) -> bool:
+        """Serve until told to step back; returns whether nothing was cut. Raises what keeps it from serving."""
+        threading.Thread(target=self._listen, name="flaskd-line", daemon=True).start()
+        settings = self._settings
+        app = load(settings.app)
+        with ExitStack() as stack:
+            stack.enter_context(self._mailbox)
+            core = self._core = self._make_core(app, stack)
+            self._owner = owner.Owner(
+                mailbox=self._mailbox,
+                charge=core,
+                bus=self._bus,
+                grace=settings.grace,
+                linger=settings.linger,
+                pid=os.getpid(),
+                process_exits=True,
+            )
+            if self._start.check:
+                check(core.outermost, self._start.check)
+            self._bus.subscribe(
+                lambda event: (
+                    self._line.tell(msgspec.to_builtins(event)) if isinstance(event, ProgressEvent) else None
+                )
+            )
+            core.serve(self._owner.changed)
+            stack.callback(core.close)
+            self._owner.move(Event.READY)
+            core.say_close(closing=self._start.closing)
+            self._line.answer(self._number, {"pid": os.getpid(), "versions": core.versions()})
+            return self._owner.run().clean
+
+    def _make_core(self, app: "WSGIApplication", stack: ExitStack) -> Core:
+        start, settings = self._start, self._settings
+        secured = tls.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
+        scheme = "https" if secured else "http"
+        listeners = [Inherited(descriptor, scheme=scheme) for descriptor in start.listeners]
+        engine = make_engine(
+            start.engine,
+            threads=settings.threads,
+            head_timeout=settings.head_timeout,
+            backlog=settings.backlog,
+            tls=secured,
+        )
+        instance = Instance(self._line, start)
+        log = None
+        if settings.access_log != "off":
+            stream = stack.enter_context(
+                os.fdopen(start.log, "w", encoding="utf-8", errors="backslashreplace")
+            )
+            log = stack.enter_context(AccessLog(settings.access_log, stream)).put
+        return Core(
+            app,
+            settings,
+            engine=engine,
+            listeners=listeners,
+            extension=instance,
+            shutdown_hook=instance.shutdown,
+            slate=Slate.adopt(start.slate),
+            log=log,
+        )
+
+    def _listen(self) -> None:
+        """Carry out what the supervisor says; its silence is an order to leave."""
+        while (message := self._line.read()) is not None:
+            number, params = message["id"], message.get("params", {})
+            match message["method"]:
+                case "step_back":
+                    self._step_back(number, float(params["grace"]), float(params["linger"]))
+                case "say_close" if self._core is not None:
+                    self._core.say_close(closing=bool(params["closing"]))
+                    self._line.answer(number, {})
+                case "reap" if self._core is not None:
+                    self._core.carry_out(Order.REAP)
+                    self._line.answer(number, {})
+                case _:
+                    self._line.answer(number, {})
+        if self._owner is None:
+            process.end_now(1)  # it does not serve yet: nobody is to be waited for
+        faulthandler.dump_traceback_later(self._settings.grace + LAST_MOMENT, exit=True)  # needs no GIL
+        self._step_back(None, self._settings.grace, self._settings.linger)
+
+    def _step_back(self, number: int | None, grace: float, linger: float) -> None:
+        order = owner.Shutdown(SUPERVISOR, grace=grace, linger=linger)
+
+        def answer(reply: "Future[Any]") -> None:
+            if number is not None and reply.exception() is None:
+                self._line.answer(number, msgspec.to_builtins(reply.result()))
+
+        order.reply.add_done_callback(answer)
+        if self._owner is not None:
+            self._owner.ask(order)
+
+
+def check(app: "WSGIApplication", path: str) -> None:
+    """Ask the application for `path` once, in this process; raises FlaskdError where it does not answer below 500."""
+    from werkzeug.test import Client
+
+    with Client(app).get(path, headers={"User-Agent": "flaskd check"}) as response:
+        if response.status_code >= 500:
+            raise FlaskdError(
+                f"its check {path} was answered {response.status}", hint="the application's log may tell why"
+            )
+
+
+def main() -> NoReturn:
+    """Be a worker; the one argument is the number of the descriptor of the line."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what is written comes out at once
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Only the supervisor decides. Not SIG_IGN, which what the application starts would inherit (execve(2)).
+        signal.signal(number, lambda number, frame: None)
+    unclean = False
+    process.skip_finalizing(lambda: unclean)
+    with socket.socket(fileno=int(sys.argv[1])) as sock:
+        line = Line(sock)
+        message = line.read()
+        if message is None:
+            process.end_now(1)
+        number = message["id"]
+        line.started_by(number)
+        start = msgspec.convert(message["params"], Start)
+        faulthandler.register(process.STACKS_SIGNAL, file=start.stacks, all_threads=True)
+        try:
+            unclean = not Worker(line, number, start).run()
+        except BaseException as error:  # noqa: BLE001 - the process's outer edge: the supervisor is told, and tells
+            hint = error.hint if isinstance(error, FlaskdError) else ""
+            cause = error.__cause__ or error
+            known = isinstance(error, FlaskdError) and error.__cause__ is None
+            trace = "" if known else "".join(traceback.format_exception(cause))
+            line.refuse(number, error, hint=hint, trace=trace)
+            process.end_now(1)
+        process.end_within(LAST_MOMENT)
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
