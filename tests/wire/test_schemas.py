@@ -14,8 +14,10 @@ import pytest
 from flask import Flask
 
 from flaskd import Server
+from flaskd.control import describe
 from flaskd_ctl.commands import COMMANDS, PROTOCOL_VERSION
 from tests.daemons import PATIENCE
+from tests.wire.test_golden import golden
 
 
 class Talk:
@@ -137,6 +139,22 @@ def test_reply_is_valid_by_the_published_schema(server: Server, name: str) -> No
 
     assert set(reply) == {"jsonrpc", "id", "result"}
     check(reply["result"], method(document, name)["result"]["schema"], document)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_messages_written_down_are_valid_by_the_published_schemas(name: str) -> None:
+    """Also of the commands that one process refuses."""
+    published = describe.document(list(COMMANDS.values()), version="0")
+    exchange = golden(name)
+    told = method(published, name)
+
+    check(exchange["reply"]["result"], told["result"]["schema"], published)
+    for note in exchange.get("notifications", []):
+        check(note["params"], {"$ref": "#/components/schemas/EventNote"}, published)
+    params = {param["name"]: param for param in told["params"]}
+    for param, value in exchange["request"].get("params", {}).items():
+        check(value, params.pop(param)["schema"], published)
+    assert not any(param["required"] for param in params.values())
 
 
 def test_replies_carry_what_the_schema_leaves_optional(server: Server) -> None:
