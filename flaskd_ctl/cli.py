@@ -30,18 +30,13 @@ from flaskd_ctl.exits import MEANINGS, Exit, code_of
 from flaskd_ctl.screen import Screen
 
 PROGRAM: Final = "flaskd_ctl"
-IDENTS: Final = {"worker", "incident"}
-"""Kinds of parameters that are arguments, not options."""
 COMPLETE_VAR: Final = "_FLASKD_CTL_COMPLETE"
 
 
 if TYPE_CHECKING:
     _Float = click.ParamType[float]
-    _Int = click.ParamType[int]
-    _Str = click.ParamType[str]
-    _Params = click.ParamType[dict[str, int]]
-else:  # generic since click 8.2 only
-    _Float = _Int = _Str = _Params = click.ParamType
+else:
+    _Float = click.ParamType  # generic since click 8.2 only
 
 
 class Usage(ControlError):
@@ -64,51 +59,6 @@ class Seconds(_Float):
         if not 0 <= seconds <= 86_400:
             self.fail(f"{value} is not between 0 and 86400 seconds (a day)", param, ctx)
         return seconds
-
-
-class UrlPath(_Str):
-    """A path of the application."""
-
-    name = "path"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Take it if it is one."""
-        if not str(value).startswith("/"):
-            self.fail(f"{value!r} is not a path of the application: it must begin with a slash", param, ctx)
-        return str(value)
-
-
-class Ident(_Int):
-    """The number of a worker or an incident."""
-
-    name = "id"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read the number."""
-        if not _is_number(str(value)) or not int(value):
-            self.fail(f"{value!r} is not an id: these are 1, 2, 3, ...", param, ctx)
-        return int(value)
-
-
-class Count(_Params):
-    """How many workers there shall be, or with a sign how many more or fewer: the parameter `to` or `by`."""
-
-    name = "count"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
-        """Read the number and its sign."""
-        text = str(value)
-        signed = text[:1] in {"+", "-"}
-        if not _is_number(text[signed:]):
-            self.fail(f"{text!r} is not a number of workers: N, +N or -N", param, ctx)
-        if not int(text):
-            what = "would change nothing" if signed else "workers would serve nothing: 1 is the least"
-            self.fail(f"{text} {what}", param, ctx)
-        return {"by" if signed else "to": int(text)}
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < 10
 
 
 class Table(click.Group):
@@ -173,7 +123,11 @@ def derive(command: Command) -> Deed:
         work = run_incidents
     elif command.name == "events":
         work = run_events
-    named = [f"{param.name.upper()}: {param.help}" for param in command.params if param.kind in IDENTS]
+    named = [
+        f"{param.name.upper()}: {param.help}"
+        for param in command.params
+        if param.kind in {"worker", "incident"}  # click's arguments have no help of their own
+    ]
     return Deed(
         word(command.name),
         lambda run, **given: work(run, command, **given),
@@ -238,22 +192,18 @@ def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 def _parameter(param: Param) -> click.Parameter | None:
     """Make what a parameter is on the command line; None where another one stands for it."""
     flag = f"--{word(param.name)}"
+    if param.kind == "seconds":
+        return click.Option([flag], type=Seconds(), help=param.help)
+    from flaskd_ctl import arguments
+
     match param.kind:
-        case "seconds":
-            return click.Option([flag], type=Seconds(), help=param.help)
         case "path":
-            return click.Option([flag], type=UrlPath(), help=param.help)
+            return click.Option([flag], type=arguments.UrlPath(), help=param.help)
         case "worker" | "incident":
-            return click.Argument([param.name], type=Ident(), required=param.kind == "worker")
-        case "count":  # with a sign it is the "change" instead
-            return click.Argument(
-                ["count"], type=Count(), metavar="N|+N|-N", expose_value=False, callback=_spread
-            )
+            return click.Argument([param.name], type=arguments.Ident(), required=param.kind == "worker")
+        case "count":
+            return arguments.count()
     return None
-
-
-def _spread(ctx: click.Context, param: click.Parameter, value: dict[str, int] | None) -> None:
-    ctx.params.update(value or {})
 
 
 def _list() -> Deed:
