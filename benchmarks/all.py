@@ -7,6 +7,7 @@ python -m benchmarks.all             about fifteen minutes
 from benchmarks import (
     cli_start,
     idle_wakeups,
+    ledger_cost,
     lost_requests,
     memory,
     request_cpu,
@@ -18,7 +19,16 @@ from benchmarks.side_by_side import Figure, main
 
 def measure(quick: bool) -> list[Figure]:
     """Run each benchmark and collect the figures."""
-    benchmarks = (lost_requests, request_cpu, status_round_trip, cli_start, stop_time, idle_wakeups, memory)
+    benchmarks = (
+        lost_requests,
+        request_cpu,
+        ledger_cost,
+        status_round_trip,
+        cli_start,
+        stop_time,
+        idle_wakeups,
+        memory,
+    )
     return [figure for benchmark in benchmarks for figure in benchmark.measure(quick)]
 
 

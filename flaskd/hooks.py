@@ -21,14 +21,11 @@ def install_extension(app: Any, server: object) -> None:
 def watch_flask(ledger: Ledger) -> Callable[[], None]:
     """Note each request's endpoint and rule, and each exception that Flask turns into a 500; returns what ends it.
 
-    Of all Flask applications in this process, since ours may stand behind others' middleware: the environ tells whose it is.
+    Of all Flask applications in this process, since ours may stand behind middleware: the ledger knows its own requests.
     """
 
     def routed(sender: flask.Flask, **extra: Any) -> None:
-        request = flask.request
-        rule = request.url_rule
-        if rule is not None:
-            ledger.route(request.environ, rule.endpoint, rule.rule)
+        ledger.routed()
 
     def noted(sender: flask.Flask, exception: BaseException, **extra: Any) -> None:
         ledger.blame(flask.request.environ, exception)

@@ -10,6 +10,7 @@ Every request passes here, so what is done for each of them is little, and what 
 import itertools
 import re
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -68,10 +69,8 @@ class Ledger:
         request_id = environ.get("HTTP_X_REQUEST_ID")
         if request_id is None or not REQUEST_ID.fullmatch(request_id):
             request_id = environ["HTTP_X_REQUEST_ID"] = f"{self._made}-{number}"
-        request = _Request(self, self._begin(number, request_id, environ), start_response, request_id)
-        environ[_KEY] = request
-        if self.log is not None:
-            request.environ = environ
+        slot = self._begin(number, request_id, environ)
+        request = environ[_KEY] = _here.request = _Request(self, slot, environ, start_response, request_id)
         try:
             request.body = self._app(environ, request.started)
         except BaseException as error:
@@ -104,19 +103,18 @@ class Ledger:
 
     def blame(self, environ: "WSGIEnvironment", error: BaseException) -> None:
         """Note an exception that the framework turned into an answer (Flask's got_request_exception)."""
-        request = self._ours(environ)
-        if request is not None:
+        request: _Request | None = environ.get(_KEY)
+        if request is not None and request.ledger is self:
             request.blame(error)
 
-    def route(self, environ: "WSGIEnvironment", endpoint: str, rule: str) -> None:
-        """Note what the framework has found to be responsible for a request (Flask's request_started)."""
-        request = self._ours(environ)
-        if request is not None and request.slot is not None:
-            request.slot.route(endpoint, rule)
+    def routed(self) -> None:
+        """Note the route that Flask has found for the request of this thread (its request_started).
 
-    def _ours(self, environ: "WSGIEnvironment") -> "_Request | None":
-        request: _Request | None = environ.get(_KEY)
-        return request if request is not None and request.ledger is self else None
+        Each request passes here, too, so it is not found through `flask.request`, which takes longer than all of the rest.
+        """
+        request = _here.request
+        if request is not None and request.ledger is self:
+            request.routed()
 
 
 class _Request:
@@ -139,13 +137,20 @@ class _Request:
         "status",
     )
 
-    def __init__(self, ledger: Ledger, slot: Slot, respond: "StartResponse", request_id: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        slot: Slot,
+        environ: "WSGIEnvironment",
+        respond: "StartResponse",
+        request_id: str,
+    ) -> None:
         self.ledger = ledger
         self.slot: Slot | None = slot
+        self.environ: WSGIEnvironment | None = environ
         self.respond: StartResponse | None = respond
         self.request_id = request_id
         self.body: Iterable[bytes] | None = None
-        self.environ: WSGIEnvironment | None = None
         self.status = ""
         self.error = ""
         self.size = 0
@@ -189,6 +194,13 @@ class _Request:
         """Remember what went wrong."""
         self.error = f"{type(error).__name__}: {error}"
 
+    def routed(self) -> None:
+        """Write down endpoint and rule, where there are any."""
+        if self.slot is not None and self.environ is not None:
+            rule = getattr(self.environ.get("werkzeug.request"), "url_rule", None)
+            if rule is not None:
+                self.slot.route(rule.endpoint, rule.rule)
+
     def end(self) -> None:
         """Count the request, once, whoever says so again."""
         slot = self.slot
@@ -202,9 +214,8 @@ class _Request:
                 ledger.slate.blame(self.error or self.status, request)
         if self.environ is not None and ledger.log is not None:
             ledger.log(self._line(self.environ, slot.age()))
-            self.environ = None
         slot.end(_KIND.get(self.status[:1], _ABORTED) if self.complete else _ABORTED)
-        self.body = self.respond = None
+        self.environ = self.respond = self.body = None
         ledger.on_end()
 
     def _line(self, environ: "WSGIEnvironment", seconds: float) -> Line:
@@ -219,6 +230,15 @@ class _Request:
             seconds=seconds,
             request_id=self.request_id,
         )
+
+
+class _Here(threading.local):
+    """The request that each thread has last begun."""
+
+    request: _Request | None = None
+
+
+_here: Final = _Here()
 
 
 def _target(environ: "WSGIEnvironment") -> str:

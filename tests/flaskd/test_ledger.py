@@ -272,3 +272,23 @@ def test_a_ledger_notes_only_what_came_through_it(shop: tuple[flask.Flask, Ledge
     assert ledger.last_error is None
     assert other.last_error is not None
     assert (other.last_error.message, other.last_error.request) == ("KeyError: 'missing'", "GET /bad")
+
+
+def test_a_request_that_a_view_makes_itself_is_not_mistaken_for_its_own(
+    shop: tuple[flask.Flask, Ledger],
+) -> None:
+    """With Flask's test client, on the same thread: its rule and its exception are not those of the request in flight."""
+    app, ledger = shop
+    seen: list[InFlight] = []
+
+    def outer() -> str:
+        assert app.test_client().get("/bad").status_code == 500
+        seen.extend(ledger.requests())
+        return "done"
+
+    app.add_url_rule("/bad", "bad", lambda: dict[str, str]()["missing"])
+    app.add_url_rule("/outer", "outer", outer)
+    with Client(ledger).get("/outer") as response:
+        assert response.status_code == 200
+    assert [it.rule for it in seen] == ["/outer"]
+    assert ledger.last_error is None

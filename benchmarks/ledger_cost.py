@@ -1,0 +1,95 @@
+"""CPU time that the ledger adds to a request: applications called in this process, bare and with the ledger before them.
+
+No engine, no socket, no second process that would make the numbers scatter: what is left is the application and
+the ledger, which writes on a slate in shared memory as it does in a worker. The application that does nothing shows
+the ledger's own time, Flask's hello its share, with what Flask needs to tell of routes and exceptions.
+"""
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from werkzeug.test import create_environ
+
+from benchmarks.hello import app as hello
+from benchmarks.side_by_side import Figure, interleave, main, ratio
+from flaskd.hooks import watch_flask
+from flaskd.ledger import Ledger
+from flaskd.slate import Slate
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+GOAL: Final = 4.0
+"""Microseconds of CPU."""
+
+
+def nothing(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    """Answer with two headers and one chunk."""
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "5")])
+    return [b"hello"]
+
+
+def measure(quick: bool) -> list[Figure]:
+    """Call each application by turns, bare and with the ledger."""
+    calls, rounds = (2_000, 3) if quick else (20_000, 25)
+    with contextlib.closing(Slate.create(64)) as slate:
+        bare, ours = _sides(nothing, slate, calls, rounds)
+        flask_bare, flask_ours = _sides(hello, slate, calls // 10, rounds)
+    added = sorted(with_it - without for with_it, without in zip(ours, bare, strict=True))
+    return [
+        Figure(
+            "CPU that the ledger adds to a request, µs",
+            "an application that does nothing",
+            statistics.median(added),
+            GOAL,
+            f"{added[0]:.2f} to {added[-1]:.2f} in {len(added)} rounds",
+        ),
+        ratio(
+            "CPU of a Flask hello with the ledger, no HTTP",
+            ours=flask_ours,
+            theirs=flask_bare,
+            against="the same without",
+            goal=None,
+            unit="µs",
+        ),
+    ]
+
+
+def _sides(app: "WSGIApplication", slate: Slate, calls: int, rounds: int) -> tuple[list[float], list[float]]:
+    ledger = Ledger(app, lambda: None, slate=slate)
+    bare, with_it = _work(app, calls), _work(ledger, calls)
+
+    def watched() -> float:
+        with contextlib.ExitStack() as stack:
+            stack.callback(watch_flask(ledger))
+            return with_it()
+
+    numbers = interleave({"bare": bare, "ours": watched}, rounds)
+    return numbers["bare"], numbers["ours"]
+
+
+def _work(app: "WSGIApplication", calls: int) -> Callable[[], float]:
+    base = create_environ("/")
+
+    def start_response(status: str, headers: Any, exc_info: Any = None, /) -> Any:
+        return None
+
+    def once() -> float:
+        begun = time.process_time()
+        for _ in range(calls):
+            body = app(dict(base), start_response)
+            for _chunk in body:
+                pass
+            close = getattr(body, "close", None)
+            if close is not None:
+                close()
+        return (time.process_time() - begun) / calls * 1e6
+
+    return once
+
+
+if __name__ == "__main__":
+    main(measure)
