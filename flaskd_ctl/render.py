@@ -153,8 +153,9 @@ def request(one: dict[str, Any]) -> str:
 
 def failure(last: dict[str, Any]) -> str:
     """Write what became of a worker in one line."""
+    who = f"worker {last.get('worker')}"
     reason = (str(last.get("reason") or "").splitlines() or ["unknown"])[0]
-    return printable(f"worker {last.get('worker')} (pid {last.get('pid')}): {reason}")
+    return printable(f"{who} (pid {last.get('pid')}): {reason.removeprefix(who).lstrip()}")
 
 
 def _ping(result: dict[str, Any], colour: bool) -> str:

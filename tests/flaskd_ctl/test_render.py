@@ -62,7 +62,7 @@ def test_without_a_ledger_nobody_knows_what_is_in_flight() -> None:
 
 
 def test_a_degraded_instance_says_what_fails() -> None:
-    failure = {"at": 0.0, "worker": 7, "pid": 99, "reason": "could not start: SyntaxError\nand more"}
+    failure = {"at": 0.0, "worker": 7, "pid": 99, "reason": "worker 7 could not start: SyntaxError\nand more"}
     text = render.as_text("status", golden("status") | {"state": "degraded", "last_failure": failure})
 
     assert text.startswith("shop: degraded, ready, ")
