@@ -55,7 +55,9 @@ STATES: Final = f"""{NOTICE}
 
 A *starting* instance has claimed its place but serves nothing yet. A *draining* one serves everything, but
 its readiness is off and each response says `Connection: close`, so that balancers and keep-alive clients
-leave. A *stopping* one answers what has reached it, then it has *stopped*; that cannot be undone.
+leave. A *degraded* one has fewer workers than are wanted, or none, since they fail again and again; it answers
+its control socket and goes on trying. A *stopping* one answers what has reached it, then it has *stopped*; that
+cannot be undone.
 """
 
 ERRORS: Final = """An error has JSON-RPC's `code` and `message`. In `data` is a stable `name`, and where they
