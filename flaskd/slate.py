@@ -78,6 +78,9 @@ class Slate:
         if size > _HEAD * ROW and not size % ROW:
             memory = mmap.mmap(descriptor, size)
             if memory[TEXT : TEXT + len(_MARK)] == _MARK:
+                os.set_inheritable(
+                    descriptor, False
+                )  # it came through an exec; the application's children go without
                 return cls(memory, descriptor)
             memory.close()
         raise ValueError(f"descriptor {descriptor} is no slate of this version of flaskd")

@@ -58,12 +58,13 @@ _here: Final = _Here()
 class Slot:
     """The place of one request at a time; whoever took it may write, until `end`."""
 
-    __slots__ = ("_home", "_row", "_words")
+    __slots__ = ("_endpoint", "_home", "_row", "_rule", "_words")
 
     def __init__(self, row: memoryview, home: "deque[Slot]") -> None:
         self._row = row
         self._words = row.cast("Q")
         self._home = home
+        self._endpoint = self._rule = ""
 
     def begin(self, number: int, request_id: str, environ: "WSGIEnvironment") -> None:
         """Write down a request that comes into the application now; `number` is above 0 and was never used here."""
@@ -82,10 +83,11 @@ class Slot:
         self._words[NUMBER] = number
 
     def route(self, endpoint: str, rule: str) -> None:
-        """Note what the framework has found to be responsible."""
-        _ROUTE.pack_into(
-            self._row, _ROUTE_AT, endpoint.encode("utf-8", "replace"), rule.encode("utf-8", "replace")
-        )
+        """Note what the framework has found to be responsible; often the same as for the slot's last request."""
+        if rule != self._rule or endpoint != self._endpoint:
+            self._rule, self._endpoint = rule, endpoint
+            texts = endpoint.encode("utf-8", "replace"), rule.encode("utf-8", "replace")
+            _ROUTE.pack_into(self._row, _ROUTE_AT, *texts)
         self._words[ROUTED] = self._words[NUMBER]
 
     def age(self) -> float:

@@ -94,8 +94,11 @@ def test_where_memory_has_no_descriptors_a_file_without_a_name_serves(
     monkeypatch.delattr(os, "memfd_create", raising=False)
     with contextlib.closing(Slate.create(1)) as slate:
         slate.begin(1, "x", ENVIRON)
-        with contextlib.closing(Slate.adopt(os.dup(slate.descriptor))) as reader:
+        descriptor = os.dup(slate.descriptor)
+        os.set_inheritable(descriptor, True)
+        with contextlib.closing(Slate.adopt(descriptor)) as reader:
             assert reader.in_flight == 1
+            assert not os.get_inheritable(descriptor)  # what the application starts has no business with it
         assert os.fstat(slate.descriptor).st_nlink == 0
 
 
@@ -202,12 +205,14 @@ def test_requests_beyond_the_slots_are_kept_and_counted(slate: Slate) -> None:
 
 
 def test_the_route_of_one_request_is_not_the_nexts(slate: Slate) -> None:
-    """They share the slot."""
-    first = slate.begin(1, "x", ENVIRON)
-    first.route("e", "/r")
-    first.end(1)
-    assert slate.begin(2, "x", ENVIRON) is first
-    assert slate.requests()[0].rule is None
+    """They share the slot, and what is written there is not written again; it counts for whom it was found."""
+    for number, route in enumerate([("e", "/r"), None, ("e", "/r"), ("f", "/r"), ("f", "/s"), None], 1):
+        slot = slate.begin(number, "x", ENVIRON)
+        if route is not None:
+            slot.route(*route)
+        seen = slate.requests()[0]
+        assert (seen.endpoint, seen.rule) == (route or (None, None))
+        slot.end(1)
 
 
 def test_the_last_error_is_the_last(slate: Slate) -> None:
