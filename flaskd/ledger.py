@@ -145,7 +145,7 @@ class _Request:
         respond: "StartResponse",
         request_id: str,
     ) -> None:
-        self.ledger = ledger
+        self.ledger: Ledger | None = ledger
         self.slot: Slot | None = slot
         self.environ: WSGIEnvironment | None = environ
         self.respond: StartResponse | None = respond
@@ -158,7 +158,8 @@ class _Request:
 
     def started(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
         """Pass the head of the response on, with the request's id."""
-        assert self.respond is not None, "start_response was called after the end of the request"
+        if self.ledger is None or self.respond is None:
+            raise AssertionError("start_response was called after the end of the request")
         self.status = status
         for name, _ in headers:
             if len(name) == 12 and name.lower() == "x-request-id":
@@ -203,11 +204,10 @@ class _Request:
 
     def end(self) -> None:
         """Count the request, once, whoever says so again."""
-        slot = self.slot
-        self.slot = None  # no call in between, so no other thread either
-        if slot is None:
+        ledger, slot = self.ledger, self.slot
+        self.ledger = self.slot = None  # no call in between, so no other thread either
+        if ledger is None or slot is None:
             return
-        ledger = self.ledger
         if self.error or self.status >= "500":
             request = slot.seen(time.monotonic())
             if request is not None:

@@ -75,10 +75,12 @@ class Slot:
             TEXT,
             monotonic(),
             get("REQUEST_METHOD", "").encode(),
-            get("REMOTE_ADDR", "").encode(),
+            get("REMOTE_ADDR", "").encode(
+                "latin-1", "replace"
+            ),  # WSGI's strings are bytes in disguise: PEP 3333
             _here.name,
             request_id.encode(),
-            path.encode("latin-1", "replace"),  # WSGI's strings are bytes in disguise: PEP 3333
+            path.encode("latin-1", "replace"),
         )
         self._words[NUMBER] = number
 

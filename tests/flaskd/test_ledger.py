@@ -227,8 +227,25 @@ def test_no_request_is_left_to_the_garbage_collector() -> None:
                 ledger(engine.environ, engine.start_response).close()  # type: ignore[attr-defined]
             del engine
             assert gone() is None
+        used = weakref.ref(ledger)
+        del ledger
+        assert used() is None  # nor does the thread keep it that served the last one
     finally:
         gc.enable()
+
+
+def test_a_response_cannot_begin_after_the_request() -> None:
+    """An application that kept `start_response` is told; nobody else's response is touched."""
+    kept: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        kept.append(start_response)
+        return []
+
+    ledger = Ledger(app, lambda: None)
+    ledger(dict(ENVIRON), lambda *args: lambda data: None).close()  # type: ignore[attr-defined]
+    with pytest.raises(AssertionError, match="after the end"):
+        kept[0]("200 OK", [])
 
 
 @pytest.fixture
