@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from flaskd.access_log import FORMATS
-from flaskd.engines import ENGINES
+from flaskd.engines import ENGINES, MAX_HEAD
 from flaskd.errors import ConfigError
 from flaskd_ctl.protocol import Seconds
 
@@ -85,6 +85,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Seconds of silence after which a connection without a complete request is closed.",
         ),
     ] = 30.0
+    max_request_header_size: Annotated[
+        int,
+        Meta(
+            ge=8192,
+            le=1_048_576,
+            description="Bytes that a request line and its headers may have; more is answered 431.",
+        ),
+    ] = MAX_HEAD
+    max_request_body_size: Annotated[
+        int, Meta(ge=0, description="Bytes that a request's body may have, 0: any; more is answered 413.")
+    ] = 0
     control: Annotated[bool, Meta(description="Open the control socket.")] = True
     ledger: Annotated[bool, Meta(description="Keep the ledger of requests in flight.")] = True
     access_log: Annotated[

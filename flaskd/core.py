@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from flaskd.access_log import Line
+from flaskd.body_limit import BodyLimit
 from flaskd.config import Settings
 from flaskd.drain import Order, Phase, Sight
 from flaskd.engines import Engine
@@ -53,6 +54,8 @@ class Core:
         self._unwatch: Callable[[], None] = lambda: None
         self._losses = Losses([], 0, 0)
         inner = with_shutdown_hook(app, shutdown_hook) if settings.werkzeug_shutdown_hook else app
+        if settings.max_request_body_size:
+            inner = BodyLimit(inner, settings.max_request_body_size)
         self.ledger = Ledger(inner, lambda: self._changed(), slate=slate, log=log)
         self.outermost = self.ledger if settings.ledger else inner
         if settings.trusted_proxies:  # so that the ledger shows the client that they tell

@@ -304,6 +304,7 @@ class Server:
             settings.engine,
             threads=settings.threads,
             head_timeout=settings.head_timeout,
+            max_head=settings.max_request_header_size,
             backlog=settings.backlog,
             tls=self._tls,
         )

@@ -95,7 +95,7 @@ def make_engine(
     if name == "werkzeug":
         from flaskd.engines.werkzeug_engine import WerkzeugEngine
 
-        return WerkzeugEngine(threads=threads, head_timeout=head_timeout, tls=tls)
+        return WerkzeugEngine(threads=threads, head_timeout=head_timeout, max_head=max_head, tls=tls)
     if name == "granian":
         from flaskd.engines.granian_engine import GranianEngine
 

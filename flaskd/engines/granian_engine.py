@@ -22,11 +22,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from flaskd import forks
 from flaskd.engines import MAX_HEAD, RESERVE, Activity, epoll, granian_private
 from flaskd.engines.certificate import check_certificate
+from flaskd.engines.granian_input import Lingering
 from flaskd.engines.granian_wsgi import gateway
 from flaskd.engines.sightings import Sightings
 from flaskd.tls import Tls
@@ -83,6 +84,7 @@ class GranianEngine:
         self._ends: list[Callable[[], None]] = []
         self._sightings = Sightings([])
         self._running: dict[int, None] = {}  # the requests in the application; its threads write it
+        self._lingering = Lingering(threads // 2)
         self._turns: threading.Semaphore | None = None
         self._deaf_socket: socket.socket | None = None
         self._lock = threading.Lock()  # protects _left
@@ -164,7 +166,13 @@ class GranianEngine:
             self._duplicates.append(os.dup(listener.fileno()))
             end = granian_private.begin(
                 self._duplicates[-1],
-                self._counted(gateway(app, UNIX_NAME if unix else {})),
+                gateway(
+                    app,
+                    UNIX_NAME if unix else {},
+                    running=self._running,
+                    lingering=self._lingering,
+                    turns=self._turns,
+                ),
                 unix=unix,
                 backlog=self._backlog,
                 threads=self._threads,
@@ -176,22 +184,6 @@ class GranianEngine:
             )
             self._left += 1
             self._ends.append(end)
-
-    def _counted(self, run: Callable[[Any, Any], int]) -> Callable[[Any, Any], int]:
-        """Keep count of the requests in the application."""
-        running, turns = self._running, self._turns
-
-        def call(proto: Any, scope: Any) -> int:
-            running[id(proto)] = None
-            try:
-                if turns is None:
-                    return run(proto, scope)
-                with turns:
-                    return run(proto, scope)
-            finally:
-                del running[id(proto)]
-
-        return call
 
     def _ended(self) -> None:
         """Note that one worker is done; called by granian, on a thread of its own."""

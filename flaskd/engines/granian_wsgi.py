@@ -1,4 +1,4 @@
-"""WSGI (PEP 3333) on granian's protocol objects.
+"""WSGI (PEP 3333) on granian's protocol objects; the request's body: `granian_input`.
 
 granian's own wrapper (granian 2.8, granian/wsgi.py) is not used. It hands a status that is none to Rust, which aborts the
 process; it answers 200 without headers for an application that is a generator, since that calls `start_response` with its
@@ -8,7 +8,10 @@ first step; it has no `write`; and it puts the environment of the process, secre
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from threading import Semaphore
 from typing import TYPE_CHECKING, Any
+
+from flaskd.engines.granian_input import Input, Lingering, input_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -47,41 +50,77 @@ class _Chunks:
         self.close = close
 
 
-def gateway(app: "WSGIApplication", base: dict[str, Any]) -> Callable[[Any, Any], int]:
-    """Make of `app` what granian calls with a protocol and a scope; returns the status. `base` is in every environ."""
+def gateway(
+    app: "WSGIApplication",
+    base: dict[str, Any],
+    *,
+    running: dict[int, None],
+    lingering: Lingering,
+    turns: Semaphore | None = None,
+) -> Callable[[Any, Any], int]:
+    """Make of `app` what granian calls with a protocol and a fresh environ; returns the status. `base` is in every environ.
+
+    `running` has an entry for each request in the application or waiting for its turn. What the application leaves unread of a
+    body goes to `lingering`, after the response.
+    """
     common = {
         "GATEWAY_INTERFACE": "CGI/1.1",
         "SCRIPT_NAME": "",
         "SERVER_SOFTWARE": "granian",
         "wsgi.errors": sys.stderr,
-        "wsgi.input_terminated": True,
         "wsgi.multiprocess": False,
         "wsgi.multithread": True,
         "wsgi.run_once": False,
         "wsgi.version": (1, 0),
+        **base,
     }
 
-    def run(proto: Any, scope: dict[str, Any]) -> int:
-        start = _Start()
-        body: Iterable[bytes] = app({**common, **scope, **base}, start)
-        close = getattr(body, "close", _nothing)
+    def run(proto: Any, environ: dict[str, Any]) -> int:
+        environ.update(common)
+        sent = input_of(environ)
+        request = id(proto)
+        running[request] = None
         try:
-            if not start.status:
-                body = _begun(body)
-                if not start.status:
-                    raise AssertionError("the application did not call start_response")  # noqa: TRY301
-            start.sent = True
-            if isinstance(body, list):
-                proto.response_bytes(start.status, start.headers, b"".join(start.written + body))
-                return start.status
-            chunks = itertools.chain(start.written, body) if start.written else iter(body)
-        except BaseException:
-            close()
-            raise
-        proto.response_iter(start.status, start.headers, _Chunks(chunks, close))
-        return start.status
+            if turns is None:
+                status = _answer(app, proto, environ, sent)
+            else:
+                with turns:
+                    status = _answer(app, proto, environ, sent)
+        finally:
+            del running[request]
+        if sent is not None and sent.unread and sent.under_way:
+            lingering.discard(sent)
+        return status
 
     return run
+
+
+def _answer(app: "WSGIApplication", proto: Any, environ: dict[str, Any], sent: Input | None) -> int:
+    start = _Start()
+    body: Iterable[bytes] = app(environ, start)
+    close = getattr(body, "close", _nothing)
+    try:
+        if not start.status:
+            body = _begun(body)
+            if not start.status:
+                raise AssertionError("the application did not call start_response")  # noqa: TRY301
+        start.sent = True
+        if sent is not None and sent.unread:
+            start.headers = _closing(start.headers)
+        if isinstance(body, list):
+            proto.response_bytes(start.status, start.headers, b"".join(start.written + body))
+            return start.status
+        chunks = itertools.chain(start.written, body) if start.written else iter(body)
+    except BaseException:
+        close()
+        raise
+    proto.response_iter(start.status, start.headers, _Chunks(chunks, close))
+    return start.status
+
+
+def _closing(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Say that the connection is not kept, since what follows on it is the rest of this request's body."""
+    return [each for each in headers if each[0].lower() != "connection"] + [("Connection", "close")]
 
 
 def _begun(body: Iterable[bytes]) -> Iterable[bytes]:

@@ -5,10 +5,16 @@ second to look at a flag, starts a thread for each connection without bound, and
 waits on {listeners, wake descriptor}; a connection goes to a pool of at most `threads` handlers, started when first needed;
 when all are taken, the rest waits in the kernel's accept queue. No keep-alive: Werkzeug answers one request a connection.
 Handler threads are daemons (a hung application must not keep the process), so waiting for them is ours too: `activity`.
+
+A connection that is closed while its client still sends is reset, and the reset may overtake the response (RFC 9112, section
+9.6). So where the request has not been read to its end, its handler closes only its own side, and discards what comes until the
+client closes too, or a bound is reached. Meanwhile the connection counts as open, but nothing is owed to it.
 """
 
 import contextlib
+import http.client
 import importlib.metadata
+import io
 import logging
 import queue
 import selectors
@@ -23,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from flaskd import forks
-from flaskd.engines import Activity
+from flaskd.engines import MAX_HEAD, Activity
 from flaskd.listeners import welcome
 from flaskd.tls import Tls
 
@@ -34,13 +40,18 @@ BLANK: Final = (b"\r\n", b"\n")
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST (socket(7))
 NO_DESCRIPTOR_PAUSE: Final = 0.1  # seconds; accept(2) said EMFILE, a descriptor may come free at any time
 
+# The lingering close, of a connection whose client may still be sending: Apache's pause, a third of its time.
+LINGER_PAUSE: Final = 2.0  # seconds without a byte
+LINGER_TIME: Final = 10.0  # seconds in all: a handler is taken for so long
+LINGER_BYTES: Final = 64 * 1024 * 1024
+
 log = logging.getLogger("flaskd.http")
 
 
 class _Connection:
-    """An accepted connection; `busy` once its request head is complete."""
+    """An accepted connection; `busy` from its complete request head to its response, `unread` where more may come then."""
 
-    __slots__ = ("address", "busy", "front", "since", "socket")
+    __slots__ = ("address", "busy", "front", "since", "socket", "unread")
 
     def __init__(self, sock: socket.socket, address: Any, front: "_Front") -> None:
         self.socket = sock
@@ -48,6 +59,7 @@ class _Connection:
         self.front = front
         self.since = time.monotonic()
         self.busy = False
+        self.unread = False
 
 
 class WerkzeugEngine:
@@ -60,9 +72,12 @@ class WerkzeugEngine:
     keep_alive = False
     tells = True
 
-    def __init__(self, *, threads: int, head_timeout: float, tls: Tls | None = None) -> None:
+    def __init__(
+        self, *, threads: int, head_timeout: float, max_head: int = MAX_HEAD, tls: Tls | None = None
+    ) -> None:
         self.version = importlib.metadata.version("werkzeug")
         self.head_timeout = head_timeout
+        self.max_head = max_head
         self.tls = tls
         self._threads = threads
         self._lock = threading.Lock()  # protects _open, _idle, _started, _paused and _ended
@@ -142,6 +157,14 @@ class WerkzeugEngine:
                 connection.socket, server_side=True, do_handshake_on_connect=False
             )
         connection.socket.do_handshake()
+
+    def see_off(self, connection: _Connection) -> None:
+        """Close our side of a connection that is answered, and wait for the client's where it may still be sending."""
+        connection.busy = False
+        _say_goodbye(connection.socket)
+        _shut(connection.socket, socket.SHUT_WR)
+        if connection.unread:
+            _discard(connection.socket)
 
     def _end_pool(self) -> None:
         with self._lock:
@@ -269,8 +292,8 @@ class _Front(ThreadedWSGIServer):
         except Exception:  # the thread's outer edge: one connection must not take a handler with it
             log.exception("a connection failed")
         finally:
-            _say_goodbye(connection.socket)
-            self.shutdown_request(connection.socket)
+            self.engine.see_off(connection)
+            self.close_request(connection.socket)
 
     def shutdown(self) -> None:
         """Let the accept loop end; Werkzeug's own would wait for a loop that never ran."""
@@ -288,6 +311,8 @@ class _Handler(WSGIRequestHandler):
 
     def setup(self) -> None:
         super().setup()
+        self._raw = _Counted(self.connection)
+        self.rfile = io.BufferedReader(self._raw)
         self.connection.settimeout(self.server.engine.head_timeout)
 
     def parse_request(self) -> bool:
@@ -297,7 +322,7 @@ class _Handler(WSGIRequestHandler):
             self.close_connection = True
             return False
         body = self.rfile
-        head = _Head(body)
+        head = _Head(body, len(self.raw_requestline), self.server.engine.max_head)
         self.rfile = head  # type: ignore[assignment]  # only readline is asked of it
         try:
             parsed = super().parse_request()
@@ -308,14 +333,35 @@ class _Handler(WSGIRequestHandler):
         if head.last not in BLANK:
             self.close_connection = True
             return False
+        self._body_begins = head.size
         self.flaskd.busy = True
         self.connection.settimeout(None)
         return True
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        self.flaskd.unread = True  # it was refused before it was read
+        super().send_error(code, message, explain)
+
+    def handle_expect_100(self) -> bool:
+        return True  # Werkzeug answers it, too, and once is enough
 
     def make_environ(self) -> "WSGIEnvironment":
         environ = super().make_environ()
         self.rfile = _Leftover(self.rfile)  # type: ignore[assignment]  # the application keeps the stream itself
         return environ
+
+    def run_wsgi(self) -> None:
+        try:
+            super().run_wsgi()
+        finally:
+            self.flaskd.unread = self._may_send()
+
+    def _may_send(self) -> bool:
+        """Tell whether some of the request's body has not been received; of a chunked one it is not known."""
+        if self.headers.get("Transfer-Encoding"):
+            return True
+        length = self.headers.get("Content-Length", "0").strip()
+        return not length.isdecimal() or self._raw.received < self._body_begins + int(length)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         pass  # the ledger writes the access log, for every engine alike
@@ -324,20 +370,38 @@ class _Handler(WSGIRequestHandler):
         log.debug(format, *args)
 
 
-class _Head:
-    """Passes `readline` through and remembers the last line."""
+class _Counted(socket.SocketIO):
+    """Reads a socket and counts what it has received."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock, "r")
+        self.received = 0
+
+    def readinto(self, buffer: Any) -> int | None:
+        count = super().readinto(buffer)
+        self.received += count or 0
+        return count
+
+
+class _Head:
+    """Passes `readline` through, remembers the last line, and ends a head that is larger than `limit` bytes."""
+
+    def __init__(self, stream: Any, size: int, limit: int) -> None:
         self._stream = stream
+        self._limit = limit
+        self.size = size
         self.last = b""
 
     def readline(self, limit: int = -1) -> bytes:
         self.last = self._stream.readline(limit)
+        self.size += len(self.last)
+        if self.size > self._limit:
+            raise http.client.HTTPException(f"The request head is larger than {self._limit} bytes")
         return self.last
 
 
 class _Leftover:
-    """What Werkzeug reads after the response, to spare the client a reset, without the two ways in which that goes wrong.
+    """Takes from Werkzeug what it would read after the response: the lingering close does so, when the response is closed.
 
     It asks for 10 MB at once, which blocks until they have come or the client closes; and when the client has reset, what is
     raised keeps it from closing the application's response (werkzeug 3.1, serving.py, `execute`).
@@ -347,11 +411,7 @@ class _Leftover:
         self._stream = stream
 
     def read(self, size: int) -> bytes:
-        try:
-            data: bytes = self._stream.read1(size)
-        except OSError:
-            return b""
-        return data
+        return b""
 
     def close(self) -> None:
         self._stream.close()
@@ -369,3 +429,15 @@ def _say_goodbye(sock: socket.socket) -> None:
         with contextlib.suppress(OSError, ValueError):  # it has left, or never shook hands
             sock.setblocking(False)
             sock.unwrap()
+
+
+def _discard(sock: socket.socket) -> None:
+    """Read what the client still sends, encrypted or not, until it closes or a bound is reached."""
+    deadline = time.monotonic() + LINGER_TIME
+    left = LINGER_BYTES
+    with contextlib.suppress(OSError):  # it was silent for too long, or has reset
+        while left > 0 and (wait := deadline - time.monotonic()) > 0:
+            sock.settimeout(min(wait, LINGER_PAUSE))
+            if not (got := len(socket.socket.recv(sock, 65536))):
+                return
+            left -= got

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from flaskd.engines.granian_input import Lingering
 from flaskd.engines.granian_wsgi import gateway
 
 Headers = list[tuple[str, str]]
@@ -51,7 +52,8 @@ class Body:
 
 def answer(app: Callable[..., Any], **base: Any) -> tuple[Proto, int]:
     proto = Proto()
-    return proto, gateway(app, base)(proto, {"PATH_INFO": "/", "SERVER_NAME": "h"})
+    run = gateway(app, base, running={}, lingering=Lingering(1))
+    return proto, run(proto, {"PATH_INFO": "/", "SERVER_NAME": "h"})
 
 
 def test_a_list_is_sent_at_once() -> None:

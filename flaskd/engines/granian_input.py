@@ -1,0 +1,81 @@
+"""A request's body as PEP 3333 has it, on granian's `read(n)`, which waits for n bytes or the end; what is left is known.
+
+granian's own object (granian 2.8) is not handed to applications: its `readline` and iteration lose the ends of lines and all
+that follows the first, and `read(-1)` raises.
+"""
+
+import contextlib
+import io
+import threading
+import time
+from typing import Any, Final
+
+# What is still discarded after the response, so that its client is not reset before it has read it (RFC 9112, section 9.6).
+DISCARDED_BYTES: Final = 64 * 1024 * 1024
+DISCARDED_TIME: Final = 10.0  # seconds; one read waits for its bytes as long as the connection is open
+PIECE: Final = 65_536
+
+
+class Input(io.RawIOBase):
+    """Reads a body of `length` bytes, or of chunks (None); `asks`: the client waits for 100 Continue, which a read sends it."""
+
+    def __init__(self, stream: Any, length: int | None, *, asks: bool) -> None:
+        super().__init__()
+        self._stream = stream
+        self._left = length
+        self.unread = length != 0
+        """Whether there is more, as far as is known."""
+        self.under_way = not asks
+        """Whether the client sends without being asked to."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = len(buffer) if self._left is None else min(len(buffer), self._left)
+        data = self._stream.read(wanted) if wanted else b""
+        self.under_way = True
+        count = len(data)
+        if self._left is not None:
+            self._left -= count
+        self.unread = (
+            count == wanted and self._left != 0
+        )  # less than was asked for: it has ended, or the client has left
+        buffer[:count] = data
+        return count
+
+
+def input_of(scope: dict[str, Any]) -> Input | None:
+    """Put what reads the request's body into its environ; None where it has none."""
+    length = None
+    if "HTTP_TRANSFER_ENCODING" in scope:
+        scope["wsgi.input_terminated"] = (
+            True  # else CONTENT_LENGTH tells a body's end from a client that has left
+        )
+    elif not (length := int(scope.get("CONTENT_LENGTH") or 0)):
+        scope["wsgi.input"] = io.BytesIO()
+        return None
+    body = Input(scope["wsgi.input"], length, asks="HTTP_EXPECT" in scope)
+    scope["wsgi.input"] = io.BufferedReader(body)
+    return body
+
+
+class Lingering:
+    """Discards what applications have left unread, on the threads of their requests, but never on more than `most`."""
+
+    def __init__(self, most: int) -> None:
+        self._places = threading.Semaphore(most)
+
+    def discard(self, body: Input) -> None:
+        """Read `body` to its end or a bound."""
+        if not self._places.acquire(blocking=False):
+            return
+        try:
+            deadline = time.monotonic() + DISCARDED_TIME
+            buffer = memoryview(bytearray(PIECE))
+            left = DISCARDED_BYTES
+            with contextlib.suppress(OSError):
+                while body.unread and left > 0 and time.monotonic() < deadline:
+                    left -= body.readinto(buffer)
+        finally:
+            self._places.release()
