@@ -104,8 +104,9 @@ class Core:
                     listener.turn_away()
             case Order.REAP:
                 self.engine.reap(self._settings.linger)
-            case Order.CLOSE:
+            case Order.DEAFEN:
                 self.engine.deafen()
+            case Order.CLOSE:
                 queued = sum(listener.queue_length() for listener in self._listeners)
                 self._losses = self._losses._replace(queued_cut=queued)
                 for listener in self._listeners:

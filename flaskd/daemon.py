@@ -122,7 +122,7 @@ class Daemon:
             ready=lifecycle.ready or (lifecycle.state is State.DEGRADED and bool(fleet.serving)),
             in_flight=sum(worker.in_flight or 0 for worker in workers) if fleet.settings.ledger else None,
             connections=sum(worker.connections or 0 for worker in workers),
-            served=dict(zip(KINDS, self._served(workers), strict=True)),
+            served=dict(zip(KINDS, self._served(), strict=True)),
             engine=self._choice.name,
             engine_why=self._choice.why,
             threads=fleet.settings.threads,
@@ -253,7 +253,7 @@ class Daemon:
             self._fleet,
             self._listeners,
             deadline=self._deadline,
-            served=lambda: sum(self._served(self.workers().workers)),
+            served=lambda: sum(self._served()),
         )
         self._owner = owner.Owner(
             mailbox=mailbox,
@@ -326,7 +326,6 @@ class Daemon:
             self._owner.move(Event.CRASH_LOOP)
         elif state is State.DEGRADED and not fleet.degraded:
             self._owner.move(Event.RECOVERED)
-        self._charge.changed()
         self._owner.changed()
 
     def _told(self, member: Member, event: dict[str, Any]) -> None:
@@ -346,12 +345,10 @@ class Daemon:
         retreat = self._owner.retreat
         return retreat.deadline if retreat is not None else float("inf")
 
-    def _served(self, workers: list[WorkerInfo]) -> list[int]:
-        counts = list(self._fleet.retired)
-        for worker in workers:
-            for index, kind in enumerate(KINDS):
-                counts[index] += worker.served.get(kind, 0)
-        return counts
+    def _served(self) -> list[int]:
+        """Count finished requests by kind, of all workers that there were."""
+        alive = [list(member.slate.served().values()) for member in self._fleet.members.values()]
+        return [sum(counts) for counts in zip(self._fleet.retired, *alive, strict=True)]
 
     async def _see_all_gone(self) -> None:
         """Kill what is left of the workers, and wait until the kernel has taken them away."""

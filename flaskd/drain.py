@@ -25,6 +25,9 @@ RECHECK: Final = 0.01
 UNTOLD_LINGER: Final = 0.05
 """Seconds of linger at least, where the engine tells nothing: a request may be on its way from engine to application."""
 
+DEAF_TIME: Final = 1.0
+"""Seconds until the listeners are closed though a worker has not said that it is deaf: it hangs, or is stopped."""
+
 
 class Phase(enum.Enum):
     """Where in a stop we are; the values are the wire's words."""
@@ -41,6 +44,7 @@ class Order(enum.Enum):
 
     TURN_AWAY = "turn away"
     REAP = "reap"
+    DEAFEN = "deafen"
     CLOSE = "close"
     FLUSH = "flush"
     CUT = "cut"
@@ -48,13 +52,17 @@ class Order(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What the owner sees. `now` is monotonic seconds; look at `half_open` before `queued`, or one slips between them."""
+    """What the owner sees. `now` is monotonic seconds; look at `half_open` before `queued`, or one slips between them.
+
+    `deaf` says that nobody accepts any more.
+    """
 
     now: float
     in_flight: int = 0
     connections: int = 0
     half_open: bool = False
     queued: bool = False
+    deaf: bool = True
     flushed: bool = False
 
 
@@ -94,6 +102,7 @@ class Retreat:
         self._entered = now  # when the phase began
         self._quiet_since: float | None = None  # since when nothing has been in flight
         self._reaped = now
+        self._deafened: float | None = None  # since when nobody is to accept any more
 
     def hasten(self, *, now: float, lame_duck: float, grace: float, linger: float) -> None:
         """Join a second order to this stop: it can only bring its end nearer."""
@@ -138,8 +147,8 @@ class Retreat:
         return self._enter(Phase.EMPTYING, sight.now, Order.TURN_AWAY)
 
     def _emptying(self, sight: Sight) -> Step:
-        if sight.now >= self.deadline:
-            return self._enter(Phase.LEAVING, sight.now, Order.CLOSE)
+        if sight.now >= self.deadline or self._deafened is not None:
+            return self._deafen(sight)
         if sight.queued:
             # Connections that never send a request may hold every thread while real requests wait in the queue.
             reap_next = self._reaped + max(self._linger, RECHECK)
@@ -149,7 +158,16 @@ class Retreat:
             return Step((Order.REAP,), look_again=sight.now)
         if sight.half_open and sight.now < self._entered + self._linger:
             return Step(look_again=min(self.deadline, sight.now + RECHECK))
-        return self._enter(Phase.LEAVING, sight.now, Order.CLOSE)
+        return self._deafen(sight)
+
+    def _deafen(self, sight: Sight) -> Step:
+        """Close the listeners once nobody accepts: a connection accepted and never looked at would be lost with its process."""
+        if self._deafened is None:
+            self._deafened = sight.now
+            return Step((Order.DEAFEN,), look_again=sight.now)
+        if sight.deaf or sight.now >= self._deafened + DEAF_TIME:
+            return self._enter(Phase.LEAVING, sight.now, Order.CLOSE)
+        return Step(look_again=self._deafened + DEAF_TIME)
 
     def _leaving(self, sight: Sight) -> Step:
         end = self.deadline + self._spare

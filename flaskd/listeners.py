@@ -52,6 +52,8 @@ class Listener:
         self.socket = sock
         self._inode = os.stat(path).st_ino if path else 0
         self._path = path
+        self._family = sock.family
+        self._port = 0 if sock.family == socket.AF_UNIX else sock.getsockname()[1]
         self.url = _url(sock, path, scheme)
         sock.setblocking(False)
         forks.close_in_children(self)
@@ -79,13 +81,13 @@ class Listener:
         """Tell whether a handshake with us is under way."""
         if self._path is not None:
             return False
-        return handshakes.under_way(self.socket.family, self.socket.getsockname()[1])
+        return handshakes.under_way(self._family, self._port)
 
     def accepted(self) -> set[int]:
-        """Return the inodes of the connections to us that somebody has accepted (Linux; elsewhere none is seen)."""
+        """Return the inodes of the connections to us that were accepted, also by a closed us (Linux; elsewhere none is seen)."""
         if self._path is not None:
             return connected_at(self._path)
-        return handshakes.accepted(self.socket.family, self.socket.getsockname()[1])
+        return handshakes.accepted(self._family, self._port)
 
     def turn_away(self) -> None:
         """Let no new connection begin, without touching those that have: drop SYN, or unlink the path."""

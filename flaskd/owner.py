@@ -245,6 +245,7 @@ class Owner:
         if self.retreat is None:
             self.move(Event.SHUTDOWN, order.by)
             self.retreat = Retreat(now=time.monotonic(), lame_duck=0, grace=0, linger=0)
+        self._charge.carry_out(Order.DEAFEN)
         self._charge.carry_out(Order.CLOSE)
         self._charge.carry_out(Order.CUT)
         self.retreat.phase = Phase.DONE

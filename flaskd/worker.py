@@ -13,9 +13,10 @@ import socket
 import sys
 import threading
 import traceback
+from collections import deque
 from concurrent.futures import Future
 from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
@@ -32,6 +33,7 @@ from flaskd.listeners import Inherited
 from flaskd.loader import load
 from flaskd.mailbox import Mailbox
 from flaskd.slate import Slate
+from flaskd_ctl.conversation import Lines
 from flaskd_ctl.protocol import Actor, ProgressEvent
 
 if TYPE_CHECKING:
@@ -64,17 +66,23 @@ class Line:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._reader: IO[bytes] = sock.makefile("rb")
+        self._lines = Lines()
+        self._calls: deque[bytes] = deque()
         self._lock = threading.Lock()  # protects the socket's writing side
         self._start_id = 0
 
     def read(self) -> dict[str, Any] | None:
         """Wait for the next call; None when the supervisor is gone."""
-        try:
-            line = self._reader.readline()
-        except OSError:
-            line = b""
-        return msgspec.json.decode(line, type=dict[str, Any]) if line.endswith(b"\n") else None
+        # No file object: its lock, held by the thread that waits here, would be in the way of the interpreter's end.
+        while not self._calls:
+            try:
+                data = self._socket.recv(65536)
+            except OSError:
+                return None
+            if not data:
+                return None
+            self._calls.extend(self._lines.feed(data))
+        return msgspec.json.decode(self._calls.popleft(), type=dict[str, Any])
 
     def started_by(self, number: int) -> None:
         """Note the number of the call `start`, to which all that is told belongs."""
@@ -157,7 +165,7 @@ class Worker:
                 process_exits=True,
             )
             if self._start.check:
-                check(core.outermost, self._start.check)
+                check(app, self._start.check)
             self._bus.subscribe(
                 lambda event: (
                     self._line.tell(msgspec.to_builtins(event)) if isinstance(event, ProgressEvent) else None
@@ -179,6 +187,7 @@ class Worker:
             start.engine,
             threads=settings.threads,
             head_timeout=settings.head_timeout,
+            max_head=settings.max_request_header_size,
             backlog=settings.backlog,
             tls=secured,
         )
@@ -233,11 +242,11 @@ class Worker:
 
 
 def check(app: "WSGIApplication", path: str) -> None:
-    """Ask the application for `path` once, in this process; raises FlaskdError where it does not answer below 500."""
+    """Ask the application for `path` once, in this process; raises FlaskdError where the answer is an error."""
     from werkzeug.test import Client
 
     with Client(app).get(path, headers={"User-Agent": "flaskd check"}) as response:
-        if response.status_code >= 500:
+        if response.status_code >= 400:
             raise FlaskdError(
                 f"its check {path} was answered {response.status}", hint="the application's log may tell why"
             )

@@ -97,7 +97,7 @@ COMMANDS: Final[dict[str, Command]] = {
                 Param(
                     "check",
                     "path",
-                    "Each new worker must answer this path, with a status below 500, before it accepts anything.",
+                    "Each new worker must answer this path, with a status below 400, before it accepts anything.",
                 ),
                 PROGRESS,
             ),

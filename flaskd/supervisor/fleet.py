@@ -134,7 +134,7 @@ class Fleet:
         wanted = to if to is not None else self.wanted + (by_count or 0)
         if not 1 <= wanted <= MOST_WORKERS:
             raise WrongState(
-                f"there are {self.wanted} workers, and {wanted} cannot be: at least 1, at most {MOST_WORKERS}",
+                f"{wanted} workers cannot be (now: {self.wanted}): at least 1, at most {MOST_WORKERS}",
                 hint="`flaskd_ctl shutdown` stops the instance",
             )
         change = Scale(self.wanted)
@@ -229,7 +229,7 @@ class Fleet:
             )
         except OSError as error:
             failure = Failed(f"worker {member.id} could not be started: {error}")
-            self._failed(failure, member)
+            self._failed(failure, member, str(error))
             self._fail_changes(failure)
             self._look_soon()
             return
@@ -249,15 +249,17 @@ class Fleet:
 
     def _changed(self, member: Member) -> None:
         why = member.reason if member.state is WorkerState.GONE else (member.due or member.why)
-        event = WorkerEvent(
-            at=member.since,
-            worker=member.id,
-            pid=member.pid,
-            state=member.state.value,
-            generation=member.generation,
-            why=why,
-        )
-        self._bus.publish(event)
+        if member.told is not member.state:
+            member.told = member.state
+            event = WorkerEvent(
+                at=member.since,
+                worker=member.id,
+                pid=member.pid,
+                state=member.state.value,
+                generation=member.generation,
+                why=why,
+            )
+            self._bus.publish(event)
         if member.state is WorkerState.GONE:
             self._gone(member)
         if member.state is WorkerState.SERVING and member.timer is not None:
@@ -286,13 +288,13 @@ class Fleet:
             said = f"worker {member.id} could not start: {incident.reason}"
             trace = {"traceback": incident.traceback} if incident.traceback else {}
             failure: ControlError = Failed(said, hint=error.hint if error else "", data=trace)
-            self._failed(failure, member)
+            self._failed(failure, member, incident.reason)
             self._fail_changes(failure)
         elif member.was is WorkerState.SERVING and not self._held:
             self.restarts += 1
             self._why_missing = f"{incident.kind}: {incident.reason}"
             failure = Failed(f"worker {member.id} ended: {incident.reason}")
-            self._failed(failure, member)
+            self._failed(failure, member, incident.reason)
             if member.generation == self.generation:  # what is being rolled out does not last
                 self._fail_changes(failure, of=Reload)
 
@@ -322,18 +324,18 @@ class Fleet:
         )
         return incident
 
-    def _failed(self, error: ControlError, member: Member) -> None:
+    def _failed(self, error: ControlError, member: Member, reason: str) -> None:
         """Note a failure: it puts the next start off."""
         self.failures = self.failures.one_more(time.monotonic())
         self.last_failure = WorkerFailure(
             at=time.time(),
             worker=member.id,
             pid=member.pid,
-            reason=str(error),
+            reason=reason,
             traceback=str(error.data.get("traceback", "")),
         )
         if not self.up.done():
-            self.up.set_exception(error)
+            self.up.set_exception(member.failure or error)
 
     def _check_changeable(self) -> None:
         if not self.up.done() or self._held:

@@ -25,7 +25,7 @@ class Member:
 
     `on_change` is called when its state has changed, `on_event` with what it tells. `failure` is what it said of its own
     failed start, `result` what it said of its stop; `verdict` is why we end it (kind of incident, reason), `dismissed` says
-    that it is not wanted any more. `was` is the state before this one.
+    that it is not wanted any more. `was` is the state before this one, `told` the last one that was published.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Member:
         self.result: Answer | None = None
         self.reason = ""
         self.facts: Answer = {}
+        self.told: WorkerState | None = None
         self.verdict: tuple[str, str] | None = None
         self.dismissed = False
         self.connections_seen = 0

@@ -5,7 +5,6 @@ closed, and each worker steps back by itself, to the same deadline. What it cut 
 after the deadline is killed, and its requests are named from shared memory.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -22,9 +21,6 @@ from flaskd_ctl.protocol import InFlight
 
 REPORT_TIME: Final = 2.0
 """Seconds after the deadline in which a worker may say what it cut."""
-
-DEAF_TIME: Final = 1.0
-"""Seconds until the listeners are closed though a worker has not said that it is deaf: it hangs, or is stopped."""
 
 
 class FleetCharge:
@@ -49,7 +45,6 @@ class FleetCharge:
         self._leaving: dict[int, Member] = {}
         self._told_deadline = float("inf")
         self._losses = Losses([], 0, 0)
-        self._closed = False
 
     def sight(self, phase: Phase) -> Sight:
         """Look at the listeners and the workers; each worker that is left counts as a connection."""
@@ -65,6 +60,7 @@ class FleetCharge:
             connections=len(members),
             half_open=half_open and bool(self._fleet.serving),
             queued=queued,
+            deaf=all(member.deaf for member in self._leaving.values()),
             flushed=not members,
         )
 
@@ -78,22 +74,16 @@ class FleetCharge:
             case Order.REAP:
                 for member in self._fleet.serving:
                     member.call("reap")
-            case Order.CLOSE:
+            case Order.DEAFEN:
                 self._fleet.hold()
                 self._leaving = dict(self._fleet.members)
                 self._send_away()
-                asyncio.get_running_loop().call_later(DEAF_TIME, self._close)
-                self.changed()
+            case Order.CLOSE:
+                self._close()
             case Order.FLUSH:
                 pass  # each worker does
             case Order.CUT:
-                self._close()
                 self._cut()
-
-    def changed(self) -> None:
-        """Close the listeners when every worker is deaf."""
-        if self._told_deadline < float("inf") and all(member.deaf for member in self._leaving.values()):
-            self._close()
 
     def say_close(self, *, closing: bool) -> None:
         """Let the responses of every worker say `Connection: close`, or no longer."""
@@ -133,12 +123,10 @@ class FleetCharge:
                 member.step_back(grace=grace, linger=self._fleet.settings.linger)
 
     def _close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            queued = sum(listener.queue_length() for listener in self._listeners)
-            self._losses = self._losses._replace(queued_cut=queued)
-            for listener in self._listeners:
-                listener.close()
+        queued = sum(listener.queue_length() for listener in self._listeners)
+        self._losses = self._losses._replace(queued_cut=queued)
+        for listener in self._listeners:
+            listener.close()
 
     def _cut(self) -> None:
         """Kill who has not gone, and name what that loses."""

@@ -23,7 +23,7 @@ def test_an_idle_server_stops_at_once() -> None:
 
     orders, _ = advance(retreat, Sight(now=0, flushed=True))
 
-    assert orders == [Order.TURN_AWAY, Order.CLOSE, Order.FLUSH]
+    assert orders == [Order.TURN_AWAY, Order.DEAFEN, Order.CLOSE, Order.FLUSH]
     assert retreat.phase is Phase.DONE
 
 
@@ -38,7 +38,7 @@ def test_the_listener_is_not_closed_while_connections_are_queued() -> None:
 
     orders, _ = advance(retreat, Sight(now=30, queued=True, in_flight=2, connections=2))
 
-    assert orders == [Order.CLOSE, Order.CUT]
+    assert orders == [Order.DEAFEN, Order.CLOSE, Order.CUT]
 
 
 def test_silent_connections_do_not_keep_the_queue_waiting() -> None:
@@ -55,7 +55,7 @@ def test_handshakes_under_way_are_waited_for_up_to_the_linger() -> None:
     retreat = Retreat(now=0, lame_duck=0, grace=30, linger=0.5)
     assert advance(retreat, Sight(now=0, half_open=True))[0] == [Order.TURN_AWAY]
     assert advance(retreat, Sight(now=0.4, half_open=True))[0] == []
-    assert advance(retreat, Sight(now=0.6, half_open=True))[0] == [Order.CLOSE, Order.FLUSH]
+    assert advance(retreat, Sight(now=0.6, half_open=True))[0] == [Order.DEAFEN, Order.CLOSE, Order.FLUSH]
 
 
 def test_a_silent_connection_gets_the_linger_from_when_the_last_request_ended() -> None:
@@ -83,7 +83,7 @@ def test_grace_0_cuts_without_waiting() -> None:
 
     orders, _ = advance(retreat, Sight(now=0, in_flight=3, connections=4, queued=True, half_open=True))
 
-    assert orders == [Order.TURN_AWAY, Order.CLOSE, Order.CUT]
+    assert orders == [Order.TURN_AWAY, Order.DEAFEN, Order.CLOSE, Order.CUT]
 
 
 def test_an_engine_that_tells_nothing_is_looked_at_again_and_again() -> None:
@@ -101,7 +101,7 @@ def test_an_engine_that_tells_nothing_is_looked_at_again_and_again() -> None:
 def test_an_engine_that_tells_nothing_lingers_a_moment_at_least() -> None:
     """A request that it has read may not have begun in the application; with nothing open there is none."""
     retreat = Retreat(now=0, lame_duck=0, grace=30, linger=0, told=False)
-    assert advance(retreat, Sight(now=0, connections=1))[0] == [Order.TURN_AWAY, Order.CLOSE]
+    assert advance(retreat, Sight(now=0, connections=1))[0] == [Order.TURN_AWAY, Order.DEAFEN, Order.CLOSE]
     assert advance(retreat, Sight(now=UNTOLD_LINGER / 2, connections=1))[0] == []
     assert advance(retreat, Sight(now=UNTOLD_LINGER, connections=1))[0] == [Order.FLUSH]
 
@@ -120,7 +120,7 @@ def test_a_second_shutdown_never_gives_more_time(
     retreat = Retreat(now=0, lame_duck=lame_duck, grace=grace, linger=1)
     for now, duck, more in sorted(later):
         before = (retreat.deadline, retreat.lame_until)
-        retreat.hasten(now=now, lame_duck=duck, grace=more)
+        retreat.hasten(now=now, lame_duck=duck, grace=more, linger=30)
         assert retreat.deadline <= min(before[0], now + duck + more)
         assert retreat.lame_until <= min(before[1], now + duck)
 
@@ -146,7 +146,7 @@ sights = st.builds(
 def test_whatever_is_seen_a_stop_ends_by_its_deadline_and_in_order(
     seen: list[tuple[float, Sight]], lame_duck: float, grace: float, linger: float, told: bool
 ) -> None:
-    """TURN_AWAY, then CLOSE, then FLUSH or CUT: each at most once; nothing is cut before the deadline; it is done at it."""
+    """TURN_AWAY, DEAFEN, CLOSE, then FLUSH or CUT: each at most once; nothing is cut before the deadline; it is done at it."""
     retreat = Retreat(now=0, lame_duck=lame_duck, grace=grace, linger=linger, told=told)
     now, orders = 0.0, []
     for pause, sight in seen:
@@ -159,8 +159,8 @@ def test_whatever_is_seen_a_stop_ends_by_its_deadline_and_in_order(
 
     assert retreat.phase is Phase.DONE
     steps = [order for order in orders if order is not Order.REAP]
-    assert steps[:2] == [Order.TURN_AWAY, Order.CLOSE]
-    assert steps[2:] in ([Order.CUT], [Order.FLUSH], [Order.FLUSH, Order.CUT])
+    assert steps[:3] == [Order.TURN_AWAY, Order.DEAFEN, Order.CLOSE]
+    assert steps[3:] in ([Order.CUT], [Order.FLUSH], [Order.FLUSH, Order.CUT])
 
 
 @given(st.lists(sights, max_size=30))

@@ -19,6 +19,13 @@ from tests.needs import requires
 
 pytestmark = pytest.mark.live
 
+
+@pytest.fixture(autouse=True)
+def werkzeug(runtime_dir: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every daemon of this module served by Werkzeug; `runtime_dir` clears the settings before."""
+    monkeypatch.setenv("FLASKD_ENGINE", "werkzeug")
+
+
 STOPS = 20
 SIDE_BY_SIDE = 4
 THREADS = 8

@@ -20,6 +20,13 @@ from tests.live.stopping import Shutdown, shut_down
 
 pytestmark = pytest.mark.live
 
+
+@pytest.fixture(autouse=True)
+def werkzeug(runtime_dir: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every daemon of this module served by Werkzeug; `runtime_dir` clears the settings before."""
+    monkeypatch.setenv("FLASKD_ENGINE", "werkzeug")
+
+
 APP = f"{Path(__file__).parent / 'gated.py'}:app"
 LINGER = 0.5
 BRIEFLY = LINGER + 2.0
