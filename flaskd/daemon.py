@@ -8,7 +8,6 @@ import contextlib
 import functools
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -29,7 +28,7 @@ from flaskd.mailbox import Mailbox
 from flaskd.slot import KINDS
 from flaskd.supervisor.fleet import Fleet, all_requests, worker_count
 from flaskd.supervisor.looks import Looks
-from flaskd.supervisor.member import Member
+from flaskd.supervisor.member import STDOUT, Member
 from flaskd.supervisor.relay import Relay
 from flaskd.supervisor.retreat import FleetCharge
 from flaskd_ctl.commands import PROTOCOL_VERSION
@@ -67,6 +66,7 @@ class Daemon:
         self._started = time.time()
         self._listeners: list[listeners.Listener] = []
         self._signals = 0
+        self._had_terminal = _has_terminal()
         self._versions: dict[str, str] = {}
         self._fleet: Fleet
         self._owner: owner.Owner
@@ -238,12 +238,14 @@ class Daemon:
             stack.callback(self._listeners[-1].close)
         self._looks = Looks(self._listeners)
         relay = stack.enter_context(Relay())
+        self._log = os.dup(STDOUT)  # for access logs: those lines need no relay
+        stack.callback(os.close, self._log)
         self._fleet = Fleet(
             settings,
             wanted=worker_count(settings),
             reread=self._reread,
             params=self._params,
-            inherited=[*(listener.socket.fileno() for listener in self._listeners), sys.stdout.fileno()],
+            inherited=[*(listener.socket.fileno() for listener in self._listeners), self._log],
             relay=relay,
             bus=self.bus,
             on_change=self._changed,
@@ -298,7 +300,7 @@ class Daemon:
             "engine": self._choice.name,
             "name": self.name,
             "listeners": [listener.socket.fileno() for listener in self._listeners],
-            "log": sys.stdout.fileno(),
+            "log": self._log,
             "closing": self._charge.closing,
         }
 
@@ -379,6 +381,10 @@ class Daemon:
         self.order_shutdown(Actor(via="signal", detail=name), grace=0.0 if again else None, lame_duck=0.0)
 
     def _hung_up(self, name: str) -> None:
+        """Reload; but a terminal that was closed, which sends the same signal, ends what runs in it."""
+        if self._had_terminal and not _has_terminal():
+            self._asked_to_stop(name)
+            return
         self._answered(name, self._fleet.order_reload, check=None)
 
     def _asked_to_scale(self, count: int, name: str) -> None:
@@ -423,3 +429,12 @@ class Daemon:
                 "reason": "killed" if self.killed else "shutdown",
             },
         )
+
+
+def _has_terminal() -> bool:
+    """Tell whether we have a controlling terminal (tty(4))."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

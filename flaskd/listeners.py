@@ -84,7 +84,7 @@ class Listener:
         return handshakes.under_way(self._family, self._port)
 
     def accepted(self) -> set[int]:
-        """Return the inodes of the connections to us that were accepted, also by a closed us (Linux; elsewhere none is seen)."""
+        """Return the inodes of the accepted connections to us, also when closed (Linux; elsewhere none is seen)."""
         if self._path is not None:
             return connected_at(self._path)
         return handshakes.accepted(self._family, self._port)

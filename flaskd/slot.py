@@ -46,10 +46,15 @@ assert _ROUTE_AT + _ROUTE.size == ROW
 
 
 class _Here(threading.local):
-    """The name of each thread, spelled once."""
+    """The name of each thread, spelled once. An engine's own (granian's) has none: it is called as faulthandler calls it.
+
+    Not by `current_thread`, which would leave an entry in `threading.enumerate` for each of those, for ever.
+    """
 
     def __init__(self) -> None:
-        self.name = threading.current_thread().name.encode("utf-8", "replace")
+        number = threading.get_native_id()
+        names = (thread.name for thread in threading.enumerate() if thread.native_id == number)
+        self.name = next(names, f"thread {threading.get_ident():#018x}").encode("utf-8", "replace")
 
 
 _here: Final = _Here()

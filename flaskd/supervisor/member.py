@@ -19,6 +19,9 @@ from flaskd_ctl.protocol import InFlight
 
 DEAF_PHASES: Final = {Phase.LEAVING.value, Phase.FLUSHING.value}
 
+STDOUT: Final = 1
+STDERR: Final = 2
+
 
 class Member:
     """A worker, from its start until it is gone.
@@ -64,7 +67,7 @@ class Member:
         self.slate = Slate.create(slots)
         self.stacks_file = _memory(f"flaskd stacks {self.id}")
         ours, theirs = socket.socketpair()
-        streams = [relay.pipe(f"[{self.id}] ", stream.fileno()) for stream in (sys.stdout, sys.stderr)]
+        streams = [relay.pipe(f"[{self.id}] ", stream) for stream in (STDOUT, STDERR)]
         try:
             self.process = process.start(
                 [sys.executable, "-m", "flaskd.worker", str(theirs.fileno())],

@@ -1,12 +1,15 @@
 """A real `flaskd run` process: its start, its ends, and what it leaves behind."""
 
 import contextlib
+import fcntl
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import urllib.request
 from pathlib import Path
@@ -15,6 +18,7 @@ import pytest
 
 from flaskd.engines import RESERVE
 from flaskd_ctl import Client
+from flaskd_ctl.endpoint import Place
 from tests.daemons import PATIENCE, Daemon, StartDaemon, flaskd_run
 from tests.needs import requires
 
@@ -69,7 +73,7 @@ def test_it_says_in_at_most_five_lines_what_it_serves_and_where(daemon: Daemon) 
     for expected in (
         "shop:app",
         daemon.url,
-        "werkzeug",
+        "granian",
         f"ipc://{daemon.place.zmq}",
         f"unix://{daemon.place.sock}",
     ):
@@ -120,7 +124,7 @@ def test_a_busy_port_is_said_with_who_holds_it(daemon: Daemon, tmp_path: Path) -
     assert not os.path.exists(place.directory)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_with_the_slow_request_answered(daemon: Daemon, number: signal.Signals) -> None:
     """Exit 0, nothing left at its place."""
     answers: list[bytes] = []
@@ -133,6 +137,37 @@ def test_a_signal_stops_it_with_the_slow_request_answered(daemon: Daemon, number
     thread.join(PATIENCE)
     assert answers == [b"slow"]
     assert not os.path.exists(daemon.place.directory)
+
+
+def test_a_closed_terminal_stops_it_though_the_same_signal_reloads(runtime_dir: str, tmp_path: Path) -> None:
+    """Nobody is left to see what it prints, and a reload would leave it behind."""
+    ours, terminal = pty.openpty()
+    (tmp_path / "shop.py").write_text(APP)
+    place = Place(os.path.join(runtime_dir, "shop"))
+
+    def take_the_terminal() -> None:
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
+    with open(ours, "rb", buffering=0) as screen:
+        process = subprocess.Popen(
+            flaskd_run("shop:app", place),
+            cwd=tmp_path,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+            preexec_fn=take_the_terminal,
+        )
+        os.close(terminal)
+        shown = b""
+        while b"control" not in shown:
+            shown += screen.read(4096)
+        process.send_signal(signal.SIGHUP)
+        with Client(endpoint=f"unix://{place.sock}") as client:
+            while client.status().generation < 2:
+                pass  # each round is a question to the daemon
+    assert process.wait(PATIENCE) == 0
+    assert not os.path.exists(place.directory)
 
 
 def test_kill_ends_it_at_once_with_its_own_exit_code(daemon: Daemon) -> None:
