@@ -1,6 +1,8 @@
 """The slate: what one process writes, others read, whatever has become of the writer and whatever it has written."""
 
+import _thread
 import contextlib
+import faulthandler
 import gc
 import mmap
 import os
@@ -11,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -103,7 +106,7 @@ def test_where_memory_has_no_descriptors_a_file_without_a_name_serves(
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 100, b"x" * ROW * 5])
-def test_what_is_no_slate_is_not_adopted(content: bytes, tmp_path: Any) -> None:
+def test_what_is_no_slate_is_not_adopted(content: bytes, tmp_path: Path) -> None:
     """Nor one of another version, which has another mark; the descriptor stays its owner's."""
     path = tmp_path / "file"
     path.write_bytes(content)
@@ -229,6 +232,23 @@ def test_the_last_error_is_the_last(slate: Slate) -> None:
     assert error is not None
     assert 300 < len(error.message) < 500
     assert error.message.endswith("…")
+
+
+def test_a_thread_that_python_did_not_start_is_called_as_in_its_stacks(slate: Slate, tmp_path: Path) -> None:
+    """granian's are such; looking at one leaves nothing behind."""
+    over, stacks = threading.Event(), tmp_path / "stacks"
+
+    def serve() -> None:
+        slate.begin(1, "x", ENVIRON)
+        with stacks.open("w") as file:
+            faulthandler.dump_traceback(file)
+        over.set()
+
+    before = threading.enumerate()
+    _thread.start_new_thread(serve, ())
+    assert over.wait(WAIT)
+    assert f"Current {slate.requests()[0].thread} (most recent call first)" in stacks.read_text()
+    assert threading.enumerate() == before
 
 
 @pytest.mark.parametrize(
