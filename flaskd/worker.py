@@ -32,6 +32,7 @@ from flaskd.lifecycle import Event
 from flaskd.listeners import Inherited
 from flaskd.loader import load
 from flaskd.mailbox import Mailbox
+from flaskd.orphan import OrphanAlarm
 from flaskd.slate import Slate
 from flaskd_ctl.conversation import Lines
 from flaskd_ctl.protocol import Actor, ProgressEvent
@@ -149,6 +150,7 @@ class Worker:
 
     def run(self) -> bool:
         """Serve until told to step back; returns whether nothing was cut. Raises what keeps it from serving."""
+        self._orphan = OrphanAlarm(self._settings.grace + LAST_MOMENT)
         threading.Thread(target=self._listen, name="flaskd-line", daemon=True).start()
         settings = self._settings
         app = load(settings.app)
@@ -211,6 +213,7 @@ class Worker:
 
     def _listen(self) -> None:
         """Carry out what the supervisor says; its silence is an order to leave."""
+        self._orphan.wake()
         while (message := self._line.read()) is not None:
             number, params = message["id"], message.get("params", {})
             match message["method"]:
@@ -226,6 +229,7 @@ class Worker:
                     self._line.answer(number, {})
         if self._owner is None:
             process.end_now(1)  # it does not serve yet: nobody is to be waited for
+        self._orphan.call_off()
         faulthandler.dump_traceback_later(self._settings.grace + LAST_MOMENT, exit=True)  # needs no GIL
         self._step_back(None, self._settings.grace, self._settings.linger)
 
