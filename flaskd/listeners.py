@@ -11,7 +11,6 @@ net/ipv4/tcp.c).
 Elsewhere `turn_away` cannot be done for TCP: a connection that begins between the last accept and the close is lost.
 """
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -100,6 +99,8 @@ class Listener:
                 _admit_from(self.socket, 255)
 
     def _attach_filter(self) -> None:
+        import ctypes  # once in an instance's life, at its end
+
         program = b"".join(struct.pack("=HBBI", *instruction) for instruction in DROP_SYN)
         buffer = ctypes.create_string_buffer(program)
         self.socket.setsockopt(

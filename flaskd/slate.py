@@ -14,7 +14,6 @@ import fcntl
 import mmap
 import os
 import struct
-import tempfile
 import threading
 import time
 from collections import deque
@@ -195,6 +194,8 @@ def _nameless() -> int:
     """Open memory without a name, or where the system has none (it is Linux's) a file without one."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("flaskd-slate", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    import tempfile
+
     descriptor, path = tempfile.mkstemp(prefix="flaskd-slate-")
     os.unlink(path)
     return descriptor

@@ -17,7 +17,6 @@ import threading
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
 from flaskd_ctl.protocol import InFlight
 
@@ -155,5 +154,10 @@ def legible(field: bytes) -> str:
         else field.rstrip(b"\0").decode("utf-8", "replace")
     )
     return (
-        text if text.isprintable() else "".join(char if char.isprintable() else quote(char) for char in text)
+        text if text.isprintable() else "".join(char if char.isprintable() else _quoted(char) for char in text)
     )
+
+
+def _quoted(char: str) -> str:
+    """Spell a character as in a URL (RFC 3986, section 2.1)."""
+    return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "replace"))

@@ -220,10 +220,17 @@ def _bound(threads: int) -> int:
 
 
 def _deaf_socket() -> socket.socket:
-    """Listen where nobody can connect: at a path that is gone, and was in a directory of ours alone."""
+    """Listen where nobody will connect, without a file: a service may have no directory to write to.
+
+    On Linux that is an abstract name which the kernel makes up (unix(7), autobind); elsewhere a path that is gone at once.
+    """
     sock = socket.socket(socket.AF_UNIX)
     try:
         sock.setblocking(False)
+        if epoll.LINUX:
+            sock.bind("")
+            sock.listen()
+            return sock
         with tempfile.TemporaryDirectory(prefix="flaskd-") as directory:
             sock.bind(os.path.join(directory, "deaf"))
             sock.listen()
