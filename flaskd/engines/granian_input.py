@@ -10,9 +10,8 @@ import threading
 import time
 from typing import Any, Final
 
-# What is still discarded after the response, so that its client is not reset before it has read it (RFC 9112, section 9.6).
-DISCARDED_BYTES: Final = 64 * 1024 * 1024
-DISCARDED_TIME: Final = 10.0  # seconds; one read waits for its bytes as long as the connection is open
+from flaskd.engines import goodbye
+
 PIECE: Final = 65_536
 
 
@@ -38,9 +37,8 @@ class Input(io.RawIOBase):
         count = len(data)
         if self._left is not None:
             self._left -= count
-        self.unread = (
-            count == wanted and self._left != 0
-        )  # less than was asked for: it has ended, or the client has left
+        # Less than was asked for: it has ended, or the client has left.
+        self.unread = count == wanted and self._left != 0
         buffer[:count] = data
         return count
 
@@ -49,9 +47,8 @@ def input_of(scope: dict[str, Any]) -> Input | None:
     """Put what reads the request's body into its environ; None where it has none."""
     length = None
     if "HTTP_TRANSFER_ENCODING" in scope:
-        scope["wsgi.input_terminated"] = (
-            True  # else CONTENT_LENGTH tells a body's end from a client that has left
-        )
+        # Not for a length that was announced, which tells a body's end from a client that has left.
+        scope["wsgi.input_terminated"] = True
     elif not (length := int(scope.get("CONTENT_LENGTH") or 0)):
         scope["wsgi.input"] = io.BytesIO()
         return None
@@ -61,7 +58,11 @@ def input_of(scope: dict[str, Any]) -> Input | None:
 
 
 class Lingering:
-    """Discards what applications have left unread, on the threads of their requests, but never on more than `most`."""
+    """Discards what applications have left unread, on the threads of their requests, but never on more than `most`.
+
+    hyper closes a connection at once whose request's body has been dropped unread: see `goodbye`. One read waits for its bytes
+    as long as the connection is open.
+    """
 
     def __init__(self, most: int) -> None:
         self._places = threading.Semaphore(most)
@@ -71,9 +72,9 @@ class Lingering:
         if not self._places.acquire(blocking=False):
             return
         try:
-            deadline = time.monotonic() + DISCARDED_TIME
+            deadline = time.monotonic() + goodbye.TIME
             buffer = memoryview(bytearray(PIECE))
-            left = DISCARDED_BYTES
+            left = goodbye.BYTES
             with contextlib.suppress(OSError):
                 while body.unread and left > 0 and time.monotonic() < deadline:
                     left -= body.readinto(buffer)

@@ -5,6 +5,7 @@ process; it answers 200 without headers for an application that is a generator, 
 first step; it has no `write`; and it puts the environment of the process, secrets included, into each request's.
 """
 
+import functools
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -33,11 +34,16 @@ class _Start:
             raise exc_info[1].with_traceback(exc_info[2])
         if exc_info is None and self.status:
             raise AssertionError("start_response was called twice")
-        code = status[:3]
-        if not (code.isascii() and code.isdigit() and code >= "100" and status[3:4] in {"", " "}):
-            raise ValueError(f"{status!r} is no HTTP status: 100 to 999 and a reason")
-        self.status, self.headers = int(code), headers
+        self.status, self.headers = _code(status), headers
         return self.written.append
+
+
+@functools.lru_cache
+def _code(status: str) -> int:
+    code = status[:3]
+    if not (code.isascii() and code.isdigit() and code >= "100" and status[3:4] in {"", " "}):
+        raise ValueError(f"{status!r} is no HTTP status: 100 to 999 and a reason")
+    return int(code)
 
 
 class _Chunks:
@@ -96,9 +102,12 @@ def gateway(
 
 
 def _answer(app: "WSGIApplication", proto: Any, environ: dict[str, Any], sent: Input | None) -> int:
+    """Call `app`; send what it answers at once where that is one piece, as Flask's responses are, else piece by piece."""
     start = _Start()
     body: Iterable[bytes] = app(environ, start)
     close = getattr(body, "close", _nothing)
+    whole: bytes | None = None
+    chunks: Iterator[bytes] = iter(())
     try:
         if not start.status:
             body = _begun(body)
@@ -108,14 +117,36 @@ def _answer(app: "WSGIApplication", proto: Any, environ: dict[str, Any], sent: I
         if sent is not None and sent.unread:
             start.headers = _closing(start.headers)
         if isinstance(body, list):
-            proto.response_bytes(start.status, start.headers, b"".join(start.written + body))
-            return start.status
-        chunks = itertools.chain(start.written, body) if start.written else iter(body)
+            whole = b"".join(start.written + body)
+        else:
+            chunks = itertools.chain(start.written, body) if start.written else iter(body)
+            length = _length(start.headers)
+            if length is not None:
+                first = next(chunks, b"")
+                if length == str(len(first)):
+                    whole = first
+                else:
+                    chunks = itertools.chain((first,), chunks)
+        if whole is not None:
+            proto.response_bytes(start.status, start.headers, whole)
+            for _ in chunks:  # what comes after the length is not sent, but the application gets to its end
+                pass
     except BaseException:
         close()
         raise
-    proto.response_iter(start.status, start.headers, _Chunks(chunks, close))
+    if whole is None:
+        proto.response_iter(start.status, start.headers, _Chunks(chunks, close))
+    else:
+        close()
     return start.status
+
+
+def _length(headers: list[tuple[str, str]]) -> str | None:
+    """Find the Content-Length."""
+    for name, value in headers:
+        if name.lower() == "content-length":
+            return value
+    return None
 
 
 def _closing(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -79,6 +79,47 @@ def test_any_other_body_is_drawn_and_closed() -> None:
     assert (proto.body, proto.whole, body.closed) == (b"ab", False, 1)
 
 
+@pytest.mark.parametrize(
+    ("length", "chunks", "whole"),
+    [
+        ("2", (b"ab",), True),
+        ("2", (b"a", b"b"), False),
+        ("0", (), True),
+        ("5", (), False),  # HEAD: the length of what is not there
+        ("x", (b"ab",), False),
+    ],
+)
+def test_a_body_of_one_piece_is_sent_at_once(length: str, chunks: tuple[bytes, ...], whole: bool) -> None:
+    """Its length says so; it is drawn to its end all the same, and closed once."""
+    ended: list[bool] = []
+
+    def drawn() -> Iterator[bytes]:
+        yield from chunks
+        ended.append(True)
+
+    body = Body(drawn())
+
+    def app(environ: Any, start: Any) -> Body:
+        start("200 OK", [("content-length", length)])
+        return body
+
+    proto, _ = answer(app)
+    assert (proto.body, proto.whole, body.closed, ended) == (b"".join(chunks), whole, 1, [True])
+
+
+def test_a_body_that_fails_at_once_is_an_error_and_not_half_a_response() -> None:
+    """Where its length was announced; it is closed."""
+    body = Body(bytes(int(text)) for text in ("none", "2"))
+
+    def app(environ: Any, start: Any) -> Body:
+        start("200 OK", [("Content-Length", "2")])
+        return body
+
+    with pytest.raises(ValueError, match="none"):
+        answer(app)
+    assert body.closed == 1
+
+
 def test_an_application_that_is_a_generator_has_its_status_and_headers() -> None:
     """It calls start_response with its first step."""
 

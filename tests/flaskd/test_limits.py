@@ -12,7 +12,7 @@ import pytest
 
 from flaskd import Server
 from flaskd.body_limit import BodyLimit
-from flaskd.engines import granian_input, werkzeug_engine
+from flaskd.engines import goodbye
 from tests.flaskd.conftest import WAIT, App, Http
 
 Serve = Callable[..., Server]
@@ -213,9 +213,8 @@ def test_a_stop_does_not_wait_for_who_stalls(linger: float, app: App, serve: Ser
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little patience."""
-    monkeypatch.setattr(werkzeug_engine, "LINGER_BYTES", 1_000_000)
-    monkeypatch.setattr(werkzeug_engine, "LINGER_PAUSE", 0.1)
-    monkeypatch.setattr(granian_input, "DISCARDED_BYTES", 1_000_000)
+    monkeypatch.setattr(goodbye, "BYTES", 1_000_000)
+    monkeypatch.setattr(goodbye, "PAUSE", 0.1)
 
 
 @pytest.mark.usefixtures("short")
