@@ -2,12 +2,12 @@
 
 import asyncio
 import base64
-import contextlib
 import dataclasses
 import errno
 import json
 import random
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any, Final, Literal
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from tests.live.http1 import BadResponseError, Response
 from tests.live.outcome import Outcome, Record
+from tests.live.wire import CutError, Wire, trusting
 
 TOLERANCE: Final = 0.05
 """Seconds by which a request may be sent later than promised before its loss is excused."""
@@ -22,7 +23,10 @@ TOLERANCE: Final = 0.05
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
-    """How much load, for how long at most, how patient. Seconds; `rate` is connections a second."""
+    """How much load, for how long at most, how patient. Seconds; `rate` is connections a second.
+
+    `authority` is a PEM file: who has signed the certificate of an https target.
+    """
 
     mode: Literal["closed", "open"] = "closed"
     clients: int = 12
@@ -34,6 +38,7 @@ class Plan:
     think: float = 2.0
     timeout: float = 15.0
     connect_timeout: float = 6.0
+    authority: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,9 +81,12 @@ class Connection:
     def __init__(self, target: str, plan: Plan) -> None:
         self._plan = plan
         family, self._address, self._host = address(target)
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        self._socket.setblocking(False)
-        self._loop = asyncio.get_running_loop()
+        secure = target.startswith("https:")
+        self._wire = Wire(
+            family,
+            context=trusting(plan.authority) if secure else None,
+            host=self._address[0] if secure else "",
+        )
         self._established = False
         self._connected_in = 0.0
         self._born = 0.0
@@ -86,7 +94,7 @@ class Connection:
 
     def close(self) -> None:
         """Give the descriptor back."""
-        self._socket.close()
+        self._wire.close()
 
     async def exchange(self, asked: Ask, *, pieces: list[float] | None = None) -> tuple[Record, bool]:
         """Send one request and read its response, after connecting if need be.
@@ -128,20 +136,13 @@ class Connection:
 
     async def idle(self, seconds: float) -> bool:
         """Keep the connection open for a while; tell whether it still is, as far as a client can see."""
-        with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(seconds):
-                await self._loop.sock_recv(self._socket, 1)
-            return False
-        with contextlib.suppress(OSError):
-            self._socket.recv(1, socket.MSG_PEEK)
-            return False
-        return True
+        return await self._wire.quiet(seconds)
 
     async def _connect(self) -> None:
         begun = time.monotonic()
         try:
             async with asyncio.timeout(self._plan.connect_timeout):
-                await self._connect_once()
+                await self._wire.connect(self._address)
         except TimeoutError:
             raise _GoneError(Outcome.TIMED_OUT, "the connect was neither accepted nor refused") from None
         except (ConnectionRefusedError, FileNotFoundError) as error:
@@ -151,17 +152,21 @@ class Connection:
         finally:
             self._connected_in = time.monotonic() - begun
         self._established = True
+        await self._shake_hands()
         self._born = time.monotonic()
 
-    async def _connect_once(self) -> None:
-        if self._socket.family != socket.AF_UNIX:
-            await self._loop.sock_connect(self._socket, self._address)
-            return
-        while True:  # a full queue is EAGAIN here, with nothing to wait on (connect(2), Unix domain)
-            with contextlib.suppress(BlockingIOError):
-                self._socket.connect(self._address)
-                return
-            await asyncio.sleep(0.005)
+    async def _shake_hands(self) -> None:
+        try:
+            async with asyncio.timeout(self._plan.timeout):
+                await self._wire.shake_hands()
+        except TimeoutError:
+            raise _GoneError(Outcome.TIMED_OUT, "the handshake did not end") from None
+        except CutError as error:
+            raise _GoneError(Outcome.TRUNCATED, f"handshake: {error}") from None
+        except ssl.SSLError as error:
+            raise _GoneError(Outcome.WRONG, f"handshake: {error}") from None
+        except ConnectionError as error:
+            raise _GoneError(Outcome.RESET, f"handshake: {error}") from None
 
     async def _send(self, asked: Ask, pieces: list[float], response: Response) -> float:
         """Send the request; return when its last byte went out. A server may answer and close before that."""
@@ -171,7 +176,7 @@ class Connection:
             for index, pause in enumerate(pieces):
                 if pause:
                     await asyncio.sleep(pause)
-                await self._loop.sock_sendall(self._socket, data[index * step : (index + 1) * step])
+                await self._wire.send(data[index * step : (index + 1) * step])
         except ConnectionError as error:
             raise _GoneError(Outcome.RESET, f"sending: {error}") from None
         return time.monotonic()
@@ -180,7 +185,7 @@ class Connection:
         try:
             async with asyncio.timeout(self._plan.timeout):
                 while not response.complete:
-                    data = await self._loop.sock_recv(self._socket, 65536)
+                    data = await self._wire.receive()
                     if data:
                         response.feed(data)
                         continue
@@ -189,6 +194,10 @@ class Connection:
                         raise _GoneError(Outcome.TRUNCATED, f"ended after {response.received} bytes")
         except TimeoutError:
             raise _GoneError(Outcome.TIMED_OUT, f"{response.received} bytes, then silence") from None
+        except CutError as error:  # also where the end of the connection would be the end of the body
+            raise _GoneError(Outcome.TRUNCATED, f"{error}, after {response.received} bytes") from None
+        except ssl.SSLError as error:
+            raise _GoneError(Outcome.WRONG, f"receiving: {error}") from None
         except OSError as error:
             if error.errno not in {errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN}:
                 raise
@@ -196,7 +205,7 @@ class Connection:
 
 
 def address(target: str) -> tuple[socket.AddressFamily, Any, str]:
-    """Read `http://host:port` or `unix:/path` into a family, an address for connect, and a Host header."""
+    """Read `http://host:port`, `https://…` or `unix:/path` into a family, an address for connect, and a Host header."""
     if target.startswith("unix:"):
         return socket.AF_UNIX, "/" + target.removeprefix("unix:").lstrip("/"), "localhost"
     parts = urlsplit(target)

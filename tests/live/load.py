@@ -160,10 +160,12 @@ class Load:
 def main() -> None:
     """Run one load from the command line."""
     parser = argparse.ArgumentParser(description="Load a server and classify each request.")
-    parser.add_argument("target", help="http://host:port or unix:/path")
+    parser.add_argument("target", help="http://host:port, https://host:port or unix:/path")
     parser.add_argument("--mode", choices=("closed", "open"), default="closed")
     parser.add_argument("--clients", type=int, default=12, help="closed mode: how many")
     parser.add_argument("--rate", type=float, default=80.0, help="open mode: connections a second")
+    parser.add_argument("--send-delay", type=float, default=0.4, help="open mode: until a request, at most")
+    parser.add_argument("--authority", default="", help="PEM file: who has signed the certificate, for https")
     parser.add_argument("--seconds", type=float, default=5.0, help="end after this long in any case")
     parser.add_argument("--count", type=int, default=20_000, help="requests at most")
     parser.add_argument("--seed", type=int, default=0)
