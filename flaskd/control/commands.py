@@ -114,7 +114,7 @@ class Daemon(Protocol):
 
 
 class Commands:
-    """The handlers of all commands, for one daemon."""
+    """The handlers of all commands, for one daemon: plain functions where the answer is at hand."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
@@ -153,16 +153,16 @@ class Commands:
         for _ in range(TURNS):
             await asyncio.sleep(0)
 
-    async def ping(self, call: Call) -> PingResult:
+    def ping(self, call: Call) -> PingResult:
         """Say that we are here."""
         status = self._daemon.status()
         return PingResult(name=status.name, pid=status.pid, state=status.state, protocol=PROTOCOL_VERSION)
 
-    async def status(self, call: Call) -> StatusResult:
+    def status(self, call: Call) -> StatusResult:
         """Tell what an operator wants to know at a glance."""
         return self._daemon.status()
 
-    async def describe(self, call: Call) -> dict[str, Any]:
+    def describe(self, call: Call) -> dict[str, Any]:
         """Tell what can be asked."""
         return document(self._registry.served(), version=self._daemon.version)
 
@@ -254,21 +254,21 @@ class Commands:
             )
         return fleet
 
-    async def kill(self, call: Call) -> KillResult:
+    def kill(self, call: Call) -> KillResult:
         """Reply, then end."""
         status = self._daemon.status()
         self._daemon.order_kill(call.peer.caller)
         return KillResult(pid=status.pid, process_exits=status.process_exits)
 
-    async def workers(self, call: Call) -> WorkersResult:
+    def workers(self, call: Call) -> WorkersResult:
         """List the workers."""
         return self._fleet("has no workers").workers()
 
-    async def requests(self, call: Call) -> RequestsResult:
+    def requests(self, call: Call) -> RequestsResult:
         """List what is in flight."""
         return self._daemon.requests()
 
-    async def incidents(self, call: Call) -> IncidentsResult:
+    def incidents(self, call: Call) -> IncidentsResult:
         """List what went wrong with workers, or show one of these in full."""
         params = cast(IncidentsParams, call.params)
         return self._fleet("keeps no incidents of workers").incidents(params.id)

@@ -85,7 +85,7 @@ class PlainPeer(asyncio.Protocol):
         if self._buffer.strip() and not self._refused:
             self.data_received(b"\n")
         self._eof = True
-        return bool(self.tasks) or self._refused
+        return bool(self.tasks or self._lines) or self._refused
 
     def pause_writing(self) -> None:
         """The peer does not read."""
@@ -121,26 +121,48 @@ class PlainPeer(asyncio.Protocol):
         """Close at once."""
         self._transport.abort()
 
-    async def _answer(self, line: bytes) -> None:
-        reply = await self._registry.answer(line, self)
-        if reply is not None and not self._transport.is_closing():
+    def _answer(self, line: bytes) -> None:
+        """Answer now what can be; the rest is a task."""
+        reply = self._registry.answer(line, self)
+        if isinstance(reply, Coroutine):
+            self.spawn(self._answer_later(reply))
+        elif reply is not None and self._writable.is_set() and not self._transport.is_closing():
+            self._transport.write(reply + b"\n")
+        elif reply is not None:
+            self.spawn(self._send_later(reply))
+
+    async def _answer_later(self, answer: Coroutine[Any, Any, bytes | None]) -> None:
+        reply = await answer
+        if reply is not None:
+            await self._send_later(reply)
+
+    async def _send_later(self, reply: bytes) -> None:
+        if not self._transport.is_closing():
             await self.send(reply)
 
     def _begin(self) -> None:
-        """Carry out as many lines as may be under way, and read on only when none is left waiting."""
-        while self._lines and len(self.tasks) < MOST_AT_ONCE:
-            self.spawn(self._answer(self._lines.popleft()))
+        """Carry out as many lines as may be under way, and read on only when none is left waiting; then others have a turn."""
+        for _ in range(MOST_AT_ONCE):
+            if not self._lines or len(self.tasks) >= MOST_AT_ONCE:
+                break
+            self._answer(self._lines.popleft())
         if self._transport.is_closing():
             return
-        if self._lines:
-            self._transport.pause_reading()
-        else:
+        if not self._lines:
             self._transport.resume_reading()
+            self._close_if_done()
+            return
+        self._transport.pause_reading()
+        if len(self.tasks) < MOST_AT_ONCE:
+            self._loop.call_soon(self._begin)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self.tasks.discard(task)
         self._begin()
-        if self._eof and not self.tasks and not self._transport.is_closing():
+
+    def _close_if_done(self) -> None:
+        """Close when a peer that has ended its side has all its replies."""
+        if self._eof and not self.tasks and not self._lines and not self._transport.is_closing():
             self._transport.close()
 
     def _evict(self) -> bool:

@@ -1,12 +1,13 @@
 """From a message to a reply: decode, find the command, ask the policy, call its handler, encode.
 
-No transport here, and no knowledge of what a command does. Handlers are coroutines on the control loop; they must not block.
+No transport here, and no knowledge of what a command does. Handlers run on the control loop and must not block; one that has
+to wait is a coroutine. What can be answered at once is, without a task: that is half the time of a `status`.
 """
 
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -64,7 +65,9 @@ class Call:
         return await self.peer.send(ENCODER.encode({"jsonrpc": "2.0", "method": method, "params": note}))
 
 
-Handler = Callable[[Call], Awaitable[Any]]
+Handler = Callable[[Call], Any]
+"""Returns the result, or a coroutine that does."""
+
 ENCODER: Final = msgspec.json.Encoder()
 REQUESTS: Final = msgspec.json.Decoder(Request)
 
@@ -88,28 +91,27 @@ class Registry:
         """Tell whether `caller` has any role at all."""
         return policy.role_of(caller, owner=self._owner) is not None
 
-    async def answer(self, message: bytes, peer: Peer) -> bytes | None:
-        """Carry out one message and return the reply; None where it was a notification. Never raises for bad input."""
+    def answer(self, message: bytes, peer: Peer) -> bytes | Coroutine[Any, Any, bytes | None] | None:
+        """Carry out one message and return the reply, or the coroutine that returns it; None where it was a notification.
+
+        Never raises for bad input.
+        """
         request_id: int | str | None = None
         try:
             request = _decode(message)
             request_id = None if request.id is msgspec.UNSET else request.id
-            result = await self._call(request, request_id, peer)
-            reply = {"jsonrpc": "2.0", "id": request_id, "result": result}
-            return None if request.id is msgspec.UNSET else ENCODER.encode(reply)
-        except errors.ControlError as error:
-            return failure(request_id, error)
-        except IllegalMove as error:
-            return failure(request_id, errors.WrongState(str(error), hint="see `flaskd_ctl status`"))
-        except ConnectionError:
-            return None  # the caller left; nobody is there to be told
-        except Exception:  # the command's outer edge: log with an id, answer with the id
-            log_id = uuid.uuid4().hex[:12]
-            log.exception("a command failed [%s]", log_id)
-            sentence = f"the daemon failed to carry it out; its log has the traceback under {log_id}"
-            return failure(request_id, errors.Internal(sentence, data={"log_id": log_id}))
+            result = self._call(request, request_id, peer)
+            return self._later(request, result) if isinstance(result, Coroutine) else _reply(request, result)
+        except Exception as error:  # noqa: BLE001 - the command's outer edge: log with an id, answer with the id
+            return _explained(request_id, error)
 
-    async def _call(self, request: Request, request_id: int | str | None, peer: Peer) -> Any:
+    async def _later(self, request: Request, result: Coroutine[Any, Any, Any]) -> bytes | None:
+        try:
+            return _reply(request, await result)
+        except Exception as error:  # noqa: BLE001 - as above
+            return _explained(None if request.id is msgspec.UNSET else request.id, error)
+
+    def _call(self, request: Request, request_id: int | str | None, peer: Peer) -> Any:
         caller = peer.caller
         found = self._handlers.get(request.method)
         if found is None:
@@ -123,7 +125,28 @@ class Registry:
         refused = policy.refusal(caller, owner=self._owner, command=command.name, needed=command.role)
         if refused:
             raise errors.NotPermitted(refused, data={"needed": command.role.value})
-        return await handler(Call(request_id, _params(command, request.params), peer))
+        return handler(Call(request_id, _params(command, request.params), peer))
+
+
+def _reply(request: Request, result: Any) -> bytes | None:
+    if request.id is msgspec.UNSET:
+        return None
+    return ENCODER.encode({"jsonrpc": "2.0", "id": request.id, "result": result})
+
+
+def _explained(request_id: int | str | None, error: Exception) -> bytes | None:
+    """Say why a command failed; what nobody foresaw is logged with an id, and the id is told."""
+    match error:
+        case errors.ControlError():
+            return failure(request_id, error)
+        case IllegalMove():
+            return failure(request_id, errors.WrongState(str(error), hint="see `flaskd_ctl status`"))
+        case ConnectionError():
+            return None  # the caller left; nobody is there to be told
+    log_id = uuid.uuid4().hex[:12]
+    log.error("a command failed [%s]", log_id, exc_info=error)
+    sentence = f"the daemon failed to carry it out; its log has the traceback under {log_id}"
+    return failure(request_id, errors.Internal(sentence, data={"log_id": log_id}))
 
 
 def _decode(message: bytes) -> Request:

@@ -12,7 +12,6 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 import zmq
-import zmq.asyncio
 
 from flaskd.control import peer
 from flaskd.control.registry import Registry, failure
@@ -28,16 +27,22 @@ LINGER_MS: Final = 1_000
 
 
 class Router:
-    """The ROUTER socket from `open` to `close`, on the control loop."""
+    """The ROUTER socket from `open` to `close`, on the running loop.
+
+    libzmq tells by a descriptor that something happened (zmq_getsockopt(3), ZMQ_FD). It does so once, when there was nothing
+    before: so we read until nothing is left, and look again after each time we send.
+    """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._tasks: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(MOST_AT_ONCE)
+        self._look: asyncio.Handle | None = None
+        self._receiving = False
 
     def open(self, listening: socket.socket, path: str) -> None:
         """Serve on a listening Unix socket, which is libzmq's to close from now on."""
-        self._context = zmq.asyncio.Context()
+        self._loop = asyncio.get_running_loop()
+        self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         for option, value in (
             (zmq.ROUTER_MANDATORY, 1),
@@ -52,12 +57,14 @@ class Router:
         self._socket.setsockopt(zmq.USE_FD, listening.detach())
         self._socket.bind(f"ipc://{path}")
         self._socket.setsockopt(zmq.USE_FD, -1)  # a second bind with it would abort the process
-        self._receiving = asyncio.create_task(self._receive())
+        self._receiving = True
+        self._loop.add_reader(self._socket.FD, self._receive)
+        self._look_soon()
 
-    async def stop_receiving(self) -> None:
+    def stop_receiving(self) -> None:
         """Take no further requests."""
-        self._receiving.cancel()
-        await asyncio.wait({self._receiving})
+        self._receiving = False
+        self._loop.remove_reader(self._socket.FD)
 
     @property
     def tasks(self) -> "set[asyncio.Task[None]]":
@@ -69,44 +76,64 @@ class Router:
         self._socket.close()
         self._context.term()
 
-    async def _receive(self) -> None:
-        while True:
-            await self._slots.acquire()
-            frames = await self._socket.recv_multipart(copy=False)
-            asker = ZmqPeer(
-                self, peer.of_address(_peer_address(frames[-1])), [frame.bytes for frame in frames[:-1]]
-            )
-            self.spawn(self._answer(asker, frames[-1].bytes))
-            await asyncio.sleep(0)  # a flood is always readable: without this nobody else would have a turn
+    def _look_soon(self) -> None:
+        """Look into the socket with the loop's next round: a flood is always readable, and others have to have a turn."""
+        if self._look is None and self._receiving and len(self._tasks) < MOST_AT_ONCE:
+            self._look = self._loop.call_soon(self._receive)
 
-    async def _answer(self, asker: "ZmqPeer", message: bytes) -> None:
+    def _receive(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        if not self._receiving or len(self._tasks) >= MOST_AT_ONCE:
+            return
         try:
-            if len(asker.envelope) == 1 or asker.envelope[1:] == [b""]:
-                reply = await self._registry.answer(message, asker)
-            else:
-                error = errors.InvalidRequest(f"a request is one frame, this had {len(asker.envelope)}")
-                asker.envelope, reply = asker.envelope[:1], failure(None, error)
-        finally:
-            self._slots.release()
-        if reply is not None:
+            frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return
+        envelope = [frame.bytes for frame in frames[:-1]]
+        self._take(ZmqPeer(self, peer.of_address(_peer_address(frames[-1])), envelope), frames[-1].bytes)
+        self._look_soon()
+
+    def _take(self, asker: "ZmqPeer", message: bytes) -> None:
+        if len(asker.envelope) == 1 or asker.envelope[1:] == [b""]:
+            reply = self._registry.answer(message, asker)
+        else:
+            error = errors.InvalidRequest(f"a request is one frame, this had {len(asker.envelope)}")
+            asker.envelope, reply = asker.envelope[:1], failure(None, error)
+        if isinstance(reply, Coroutine):
+            self.spawn(self._answer_later(asker, reply))
+        elif reply is not None:
             with contextlib.suppress(ConnectionError):  # the asker left
-                await asker.send(reply)
+                self.send([*asker.envelope, reply])
+
+    async def _answer_later(self, asker: "ZmqPeer", answer: Coroutine[Any, Any, bytes | None]) -> None:
+        reply = await answer
+        if reply is not None:
+            with contextlib.suppress(ConnectionError):
+                self.send([*asker.envelope, reply])
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` beside the receiving."""
-        task = asyncio.get_running_loop().create_task(work)
+        task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
 
-    async def send(self, frames: list[bytes]) -> bool:
+    def send(self, frames: list[bytes]) -> bool:
         """Send to a peer: False where it reads too slowly; ConnectionError where it is gone."""
         try:
-            await self._socket.send_multipart(frames, flags=zmq.NOBLOCK)
+            self._socket.send_multipart(frames, flags=zmq.NOBLOCK)
         except zmq.Again:
             return False
         except zmq.ZMQError as error:
             raise ConnectionResetError(str(error)) from None
+        finally:
+            self._look_soon()
         return True
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        self._look_soon()
 
 
 class ZmqPeer:
@@ -123,7 +150,7 @@ class ZmqPeer:
 
     async def send(self, message: bytes) -> bool:
         """Send one message."""
-        return await self._router.send([*self.envelope, message])
+        return self._router.send([*self.envelope, message])
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work`; ZeroMQ tells of a peer that left when something is sent to it."""

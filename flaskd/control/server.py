@@ -44,7 +44,7 @@ class ControlServer:
     async def close(self) -> None:
         """Finish what is under way, send every reply, end the streams; returns when all is closed."""
         await self._stop_accepting(self._plain)
-        await self._router.stop_receiving()
+        self._router.stop_receiving()
         self._commands.end_streams()
         await self._flush(self._router)
         self._router.close()

@@ -144,7 +144,9 @@ class Stage:
 
     async def ask(self, method: str, **params: Any) -> dict[str, Any]:
         message = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
-        answer = await self.registry.answer(message.encode(), self.peer)
+        answer = self.registry.answer(message.encode(), self.peer)
+        if isinstance(answer, Coroutine):
+            answer = await answer
         return dict(json.loads(answer or b"{}"))
 
 
