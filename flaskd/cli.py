@@ -13,7 +13,7 @@ import msgspec
 
 from flaskd import banner, listeners, process, systemd
 from flaskd.config import FIELDS, Provenance, Settings, resolve, settings_from, unknown_variables
-from flaskd.engines import check_engine
+from flaskd.engines import check_engine, choose
 from flaskd.errors import ConfigError, FlaskdError, LoadError
 from flaskd.target import default_name
 from flaskd_ctl.endpoint import place_for
@@ -117,11 +117,10 @@ def check(app: str | None, file: str | None, show_traceback: bool, **options: An
             settings.name, runtime_dir=settings.runtime_dir or None, environ=os.environ, uid=os.geteuid()
         )
         process.check_descriptors(settings.threads, process.raise_descriptor_limit())
-        check_engine(settings.engine)
         for address in settings.bind:
             listeners.parse(address)
-        if settings.tls_cert:
-            tls.load(settings.tls_cert, settings.tls_key)
+        secured = tls.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
+        check_engine(choose(settings.engine).name, tls=secured)
         loaded = load(settings.app)
     except LoadError as error:
         if show_traceback and error.__cause__ is not None:

@@ -23,7 +23,7 @@ from flaskd.config import Settings, check, check_together
 from flaskd.control.claim import Claim
 from flaskd.control.server import ControlThread
 from flaskd.core import Core
-from flaskd.engines import make_engine
+from flaskd.engines import choose, make_engine
 from flaskd.errors import ConfigError, IllegalMove
 from flaskd.events import Bus
 from flaskd.last_stop import leave_note
@@ -172,6 +172,7 @@ class Server:
             connections=activity.connections,
             served=ledger.served(),
             engine=self._core.engine.name,
+            engine_why=self._engine_why,
             threads=self.settings.threads,
             versions=self._versions,
             listeners=self.listeners,
@@ -300,8 +301,10 @@ class Server:
 
     def _serve_http(self, log: Callable[[Line], None] | None) -> None:
         settings = self.settings
+        choice = choose(settings.engine, embedded=True)
+        self._engine_why = choice.why
         engine = make_engine(
-            settings.engine,
+            choice.name,
             threads=settings.threads,
             head_timeout=settings.head_timeout,
             max_head=settings.max_request_header_size,

@@ -90,8 +90,6 @@ def make_engine(
 
     `max_head` is the bytes that a request line and its headers may have; more is answered with 431.
     """
-    if name == "auto":  # until those who call choose by themselves
-        name = choose(name, embedded=True).name
     if name == "werkzeug":
         from flaskd.engines.werkzeug_engine import WerkzeugEngine
 
@@ -105,9 +103,11 @@ def make_engine(
     raise ValueError(f"no engine is called {name!r}")
 
 
-def check_engine(name: str) -> None:
-    """Raise ConfigError where the engine called `name` is not installed, or not as needed; starts nothing."""
+def check_engine(name: str, *, tls: "Tls | None") -> None:
+    """Raise ConfigError where the engine called `name` could not be made; starts nothing."""
     if name == "granian":
-        from flaskd.engines import granian_private
+        from flaskd.engines import certificate, granian_private
 
         granian_private.probe()
+        if tls is not None:
+            certificate.check_certificate(tls.certificate)

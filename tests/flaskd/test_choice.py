@@ -2,13 +2,17 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import flaskd
-from flaskd.engines import choose
+from flaskd import Server
+from flaskd.engines import choose, make_engine
 from flaskd.engines.choice import installed
+
+Serve = Callable[..., Server]
 
 
 @pytest.mark.parametrize(
@@ -60,3 +64,19 @@ def test_choosing_imports_no_engine() -> None:
         "sys.exit(', '.join({'granian', 'werkzeug', 'flask', 'importlib.metadata'} & set(sys.modules)) or 0)"
     )
     subprocess.run([sys.executable, "-c", code, str(Path(flaskd.__file__).parent)], check=True, timeout=60)
+
+
+def test_only_a_chosen_engine_is_made() -> None:
+    """`auto` is a question, and has been answered by then."""
+    with pytest.raises(ValueError, match="no engine is called 'auto'"):
+        make_engine("auto", threads=1, head_timeout=1, backlog=1, tls=None)
+
+
+@pytest.mark.parametrize(
+    ("engine", "told"),
+    [("auto", ("werkzeug", "the default inside a program")), ("granian", ("granian", "asked for"))],
+)
+def test_status_tells_engine_and_reason(engine: str, told: tuple[str, str], serve: Serve) -> None:
+    """So that nobody has to guess what serves."""
+    status = serve(engine=engine).status()
+    assert (status.engine, status.engine_why) == told

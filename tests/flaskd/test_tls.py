@@ -14,11 +14,13 @@ from typing import Any
 import flask
 import pytest
 import trustme
+from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from flaskd import Server, tls
+from flaskd.cli import main
 from flaskd.engines.certificate import check_certificate
 from flaskd.errors import ConfigError
 from tests.flaskd.conftest import WAIT, App, Http
@@ -363,6 +365,17 @@ def test_what_would_abort_the_process_is_refused(
     with pytest.raises(ConfigError, match=rf"cannot use {settings['tls_cert']} for TLS: .*{said}") as caught:
         serve(**settings)
     assert "--engine werkzeug" in caught.value.hint
+
+
+def test_flaskd_check_says_so_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where granian is what would serve."""
+    settings = issue("p521", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    options = ["--tls-cert", settings["tls_cert"], "--tls-key", settings["tls_key"]]
+    refused = CliRunner().invoke(main, ["check", "shop:app", *options, "--engine", "granian"])
+    assert (refused.exit_code, "on another curve" in refused.output) == (1, True)
+    other = CliRunner().invoke(main, ["check", "shop:app", *options, "--engine", "werkzeug"])
+    assert "on another curve" not in other.output
 
 
 def test_a_certificate_without_its_label_is_refused(tmp_path: Path) -> None:
