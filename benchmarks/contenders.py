@@ -128,7 +128,7 @@ class Running:
     @property
     def pids(self) -> list[int]:
         """Its processes."""
-        return procfs.session(self.process.pid)
+        return procfs.family(self.process.pid)
 
     @property
     def control_socket(self) -> str:

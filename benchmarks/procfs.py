@@ -9,9 +9,13 @@ _TICK: Final = os.sysconf("SC_CLK_TCK")
 _LISTEN: Final = "0A"
 
 
-def session(leader: int) -> list[int]:
-    """List the processes of the session that `leader` leads."""
-    return [pid for pid in _pids() if _stat(pid)[3:4] == [str(leader)]]
+def family(leader: int) -> list[int]:
+    """List the processes of the session that `leader` leads and what they have started, in whichever session."""
+    stats = {pid: _stat(pid) for pid in _pids()}
+    found = [pid for pid, fields in stats.items() if fields[3:4] == [str(leader)]]
+    for parent in found:  # which grows meanwhile
+        found += [pid for pid, fields in stats.items() if fields[1:2] == [str(parent)] and pid not in found]
+    return found
 
 
 def cpu_seconds(pids: list[int]) -> float:
@@ -59,7 +63,7 @@ def _pids() -> Iterator[int]:
 
 
 def _stat(pid: int) -> list[str]:
-    """Return the fields after the name, none if it is gone: [3] is the session, [11:15] the times."""
+    """Return the fields after the name, none if it is gone: [1] is the parent, [3] the session, [11:15] the times."""
     return next(iter(_lines(f"/proc/{pid}/stat")), "").rpartition(")")[2].split()
 
 
