@@ -31,6 +31,7 @@ from flaskd.supervisor.looks import Looks
 from flaskd.supervisor.member import STDOUT, Member
 from flaskd.supervisor.relay import Relay
 from flaskd.supervisor.retreat import FleetCharge
+from flaskd.supervisor.rounds import Rounds
 from flaskd_ctl.commands import PROTOCOL_VERSION
 from flaskd_ctl.endpoint import place_for
 from flaskd_ctl.errors import ControlError, WrongState
@@ -110,6 +111,7 @@ class Daemon:
         """Tell what an operator wants to know at a glance, without asking any worker."""
         lifecycle, retreat, fleet = self._owner.lifecycle, self._owner.retreat, self._fleet
         workers = self.workers().workers
+        served = zip(KINDS, fleet.retired, strict=True)
         stopping = lifecycle.state is State.STOPPING and retreat is not None
         errors = [error for member in fleet.members.values() if (error := member.slate.last_error)]
         return StatusResult(
@@ -122,7 +124,9 @@ class Daemon:
             ready=lifecycle.ready or (lifecycle.state is State.DEGRADED and bool(fleet.serving)),
             in_flight=sum(worker.in_flight or 0 for worker in workers) if fleet.settings.ledger else None,
             connections=sum(worker.connections or 0 for worker in workers),
-            served=dict(zip(KINDS, self._served(), strict=True)),
+            served={
+                kind: retired + sum(worker.served[kind] for worker in workers) for kind, retired in served
+            },
             engine=self._choice.name,
             engine_why=self._choice.why,
             threads=fleet.settings.threads,
@@ -250,7 +254,10 @@ class Daemon:
             bus=self.bus,
             on_change=self._changed,
             on_event=self._told,
+            connections=self._looks.connections,
         )
+        self._rounds = Rounds(self._fleet, self.bus)
+        stack.callback(self._rounds.end)
         self._charge = FleetCharge(
             self._fleet,
             self._listeners,
@@ -329,11 +336,14 @@ class Daemon:
         elif state is State.DEGRADED and not fleet.degraded:
             self._owner.move(Event.RECOVERED)
         self._owner.changed()
+        self._rounds.look_soon()
 
     def _told(self, member: Member, event: dict[str, Any]) -> None:
-        """Do what the application asked for through its extension."""
+        """Do what the application asked for through its extension, and what the worker needs."""
         by = Actor(via="application", pid=member.pid)
         match event:
+            case {"event": "worn"}:
+                self._fleet.replace(member, "max requests")
             case {"event": "asked", "what": "shutdown"}:
                 self.order_shutdown(
                     by, grace=event.get("grace"), lame_duck=float(event.get("lame_duck") or 0.0)

@@ -18,6 +18,7 @@ from flaskd.errors import FlaskdError
 from flaskd.events import Bus
 from flaskd.process import STACKS_SIGNAL
 from flaskd.supervisor.changes import Change, Reload, Restart, Scale
+from flaskd.supervisor.looks import is_stopped
 from flaskd.supervisor.member import Member
 from flaskd.supervisor.plan import Action, End, Failures, Start, StepBack, WorkerState, plan
 from flaskd.supervisor.relay import Relay
@@ -48,7 +49,8 @@ class Fleet:
     """Has `wanted` workers serve, from `begin` on, until it is `held`: then it starts none any more.
 
     `params` are what every worker is told at its start, `inherited` the descriptors that it gets; `reread` reads the settings
-    anew. `on_change` is called whenever a worker's state has changed, `on_event` with what one tells.
+    anew. `on_change` is called whenever a worker's state has changed, `on_event` with what one tells; `connections` counts
+    those of a process.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Fleet:
         bus: Bus,
         on_change: Callable[[], None],
         on_event: Callable[[Member, dict[str, Any]], None],
+        connections: Callable[[int], int | None] = lambda pid: None,
     ) -> None:
         self.settings = settings
         self.wanted = wanted
@@ -81,6 +84,7 @@ class Fleet:
         self._bus = bus
         self._on_change = on_change
         self._on_event = on_event
+        self._connections = connections
         self._directory = _logical_directory()
         self._check = settings.check
         self._why_missing = "start"
@@ -175,7 +179,18 @@ class Fleet:
         if member.verdict is None:
             member.verdict = (incident, reason)
             member.process.send(STACKS_SIGNAL)
-            self._loop.call_later(STACKS_TIME, member.kill)
+            self._loop.call_later(STACKS_TIME, self._end_hung, member)
+
+    def _end_hung(self, member: Member) -> None:
+        """Kill a worker that was put down, having seen what is lost with it."""
+        if member.state is WorkerState.GONE:
+            return
+        if member.verdict is not None and not member.stacks():
+            incident, reason = member.verdict
+            stopped = " (it is stopped, as by SIGSTOP)" if is_stopped(member.pid) else ""
+            member.verdict = (incident, f"{reason}; it could not write its stacks{stopped}")
+        member.connections_seen = self._connections(member.pid) or 0
+        member.kill()
 
     def look(self) -> None:
         """Do what the plan says."""
@@ -222,7 +237,7 @@ class Fleet:
         try:
             member.start(
                 params,
-                slots=max(64, 2 * settings.threads),
+                slots=2 * settings.threads,
                 inherited=self._inherited,
                 relay=self._relay,
                 directory=self._directory,
@@ -326,7 +341,8 @@ class Fleet:
 
     def _failed(self, error: ControlError, member: Member, reason: str) -> None:
         """Note a failure: it puts the next start off."""
-        self.failures = self.failures.one_more(time.monotonic())
+        served = member.was is not WorkerState.STARTING
+        self.failures = self.failures.one_more(time.monotonic(), served=served)
         self.last_failure = WorkerFailure(
             at=time.time(),
             worker=member.id,
