@@ -77,6 +77,36 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             pattern="^(/.*)?$",
         ),
     ] = ""
+    max_requests: Annotated[
+        int, Meta(ge=0, description="Requests after which a worker is replaced, new before old; 0: never.")
+    ] = 0
+    max_requests_jitter: Annotated[
+        int, Meta(ge=0, description="Up to so many more, drawn for each worker, so that not all go at once.")
+    ] = 0
+    max_worker_age: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=31_536_000,
+            description="Seconds after which a worker is replaced at the latest; 0: never.",
+        ),
+    ] = 0.0
+    max_worker_memory: Annotated[
+        str,
+        Meta(
+            description="Resident memory of a worker above which it is replaced: bytes, or 512M, 1G; 0: any.",
+            pattern="^(0|[1-9][0-9]{0,15}[KMGT]?)$",
+        ),
+    ] = "0"
+    worker_timeout: Annotated[
+        Seconds,
+        Meta(
+            description="Seconds after which a silent worker, or one with so old a request, is killed; 0: never."
+        ),
+    ] = 0.0
+    request_timeout: Annotated[
+        Seconds, Meta(description="Seconds after which a request is told as slow; 0: never.")
+    ] = 0.0
     head_timeout: Annotated[
         float,
         Meta(
@@ -123,6 +153,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Settings)}
 PREFIX: Final = "FLASKD_"
+NUMBERS_AS_TEXT: Final = {"workers", "max_worker_memory"}
+"""Texts that TOML and Python may give as numbers."""
+
+WANTED: Final = {
+    "workers": "a number from 1 to 999, or auto",
+    "check": "a path that begins with /",
+    "max_worker_memory": "a number of bytes, or of KiB, MiB, GiB or TiB: 512M, 1G",
+}
+"""What a setting's pattern means."""
+
 KINDS: Final = {
     "int": "a whole number",
     "float": "a number",
@@ -177,8 +217,15 @@ def settings_from(found: Mapping[str, Provenance]) -> Settings:
     return check_together(Settings(**{name: provenance.value for name, provenance in found.items()}))
 
 
+NEED_LEDGER: Final = ("max_requests", "request_timeout")
+
+
 def check_together(settings: Settings) -> Settings:
     """Return `settings` if they go together, else raise ConfigError."""
+    for name in NEED_LEDGER:
+        if getattr(settings, name) and not settings.ledger:
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{option} needs the ledger", hint=f"leave out --no-ledger, or {option}")
     if settings.access_log != "off" and not settings.ledger:
         raise ConfigError("the access log needs the ledger", hint="leave out --no-ledger, or --access-log")
     if bool(settings.tls_cert) != bool(settings.tls_key):
@@ -193,7 +240,7 @@ def check(name: str, value: Any, source: str) -> Any:
         raise ConfigError(f"{source}: there is no setting {name!r}", hint=f"the settings are {known}")
     if name == "bind" and isinstance(value, str):
         value = tuple(part.strip() for part in value.split(",") if part.strip())
-    if name == "workers" and type(value) is int:
+    if name in NUMBERS_AS_TEXT and type(value) is int:
         value = str(value)
     try:
         return msgspec.convert(value, FIELDS[name].type, strict=False)
@@ -201,12 +248,15 @@ def check(name: str, value: Any, source: str) -> Any:
         raise ConfigError(f"{source}: {name} cannot be {value!r}: {_wanted(name, str(error))}") from None
 
 
+def size(text: str) -> int:
+    """Return the bytes that a setting such as 512M or 1G stands for: powers of 1024."""
+    return int(text.rstrip("KMGT")) << 10 * (1 + "KMGT".find(text[-1]))
+
+
 def _wanted(name: str, said: str) -> str:
     """Say in a person's words what msgspec expects, bounds included."""
-    if name == "workers":
-        return "expected a number from 1 to 999, or auto"
-    if name == "check":
-        return "expected a path that begins with /"
+    if name in WANTED:
+        return f"expected {WANTED[name]}"
     pattern = FIELDS[name].type.__metadata__[-1].pattern
     if pattern and "regex" in said:
         return f"expected {pattern.strip('^()$').replace('|', ' or ')}"

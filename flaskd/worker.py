@@ -33,6 +33,7 @@ from flaskd.listeners import Inherited
 from flaskd.loader import load
 from flaskd.mailbox import Mailbox
 from flaskd.orphan import OrphanAlarm
+from flaskd.quota import set_quota
 from flaskd.slate import Slate
 from flaskd_ctl.conversation import Lines
 from flaskd_ctl.protocol import Actor, ProgressEvent
@@ -178,6 +179,13 @@ class Worker:
             self._owner.move(Event.READY)
             core.say_close(closing=self._start.closing)
             self._line.answer(self._number, {"pid": os.getpid(), "versions": core.versions()})
+            if settings.max_requests:  # not before: only who serves can be replaced
+                set_quota(
+                    core.ledger,
+                    settings.max_requests,
+                    jitter=settings.max_requests_jitter,
+                    on_reached=lambda: self._line.tell({"event": "worn"}),
+                )
             return self._owner.run().clean
 
     def _make_core(self, app: "WSGIApplication", stack: ExitStack) -> Core:

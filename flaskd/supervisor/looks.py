@@ -13,6 +13,8 @@ from flaskd.listeners import Listener
 LOOK_PAUSE: Final = 0.5
 """Seconds that a look is good for."""
 
+PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
 
 class Look(NamedTuple):
     """Bytes of memory (`pss` shares out what processes share, proc(5)) and open connections; None where not known."""
@@ -39,9 +41,31 @@ class Looks:
             self._seen = {pid: _look(pid, ours) for pid in pids}
         return self._seen
 
+    def connections(self, pid: int) -> int | None:
+        """Count the connections of one process, now."""
+        return _count(pid, self._connections())
+
     def _connections(self) -> set[int]:
         """Return the inodes of all accepted connections to the listeners."""
         return set().union(*(listener.accepted() for listener in self._listeners))
+
+
+def resident(pid: int) -> int | None:
+    """Return a process's resident memory in bytes (proc(5), statm): cheaper than a look, and the same number as its `rss`."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * PAGE
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process was stopped by a signal or a tracer (proc(5), state T or t): it can do nothing at all."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in {b"T", b"t"}
+    except (OSError, IndexError):
+        return False
 
 
 def _look(pid: int, ours: set[int]) -> Look:
