@@ -63,9 +63,16 @@ class Failures:
         """Whether this is a crash loop, if too few workers serve."""
         return self.streak >= CRASH_LOOP
 
-    def one_more(self, now: float) -> "Failures":
-        """Count a failure at `now`; one after a time of calm begins a new row."""
-        calm = now > self.not_before + CALM
+    def one_more(self, now: float, *, served: bool) -> "Failures":
+        """Count a failure at `now`, of a worker that had `served` or of a start.
+
+        What fails while starts are put off already is the same blow, and puts them off no longer: else eight workers that are
+        killed at once would wait half a minute, and one that fails now and then would keep all others from being replaced. A
+        worker that served and ends after a time of calm begins a new row; a start that fails does not, however slow it was.
+        """
+        if now < self.not_before:
+            return self
+        calm = served and now > self.not_before + CALM
         return Failures(1 if calm else self.streak + 1, now)
 
 
