@@ -118,8 +118,8 @@ class Core:
                 self._losses = self._losses._replace(cut=cut, connections_cut=self.engine.cut())
 
     def say_close(self, *, closing: bool) -> None:
-        """Let each response say `Connection: close`, where the engine would keep the connection."""
-        self.ledger.closing = closing and self.engine.keep_alive
+        """Let each response say `Connection: close`."""
+        self.engine.say_close(closing=closing)
 
     def requests(self) -> list[InFlight]:
         """List what is in flight."""

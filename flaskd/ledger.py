@@ -38,9 +38,8 @@ _KEY: Final = "flaskd.request"
 class Ledger:
     """WSGI middleware that knows what is in flight.
 
-    `on_end` is called after each request, on the handler's thread; `log`, if given, gets its line. While `closing` is true each
-    response says `Connection: close`, so that keep-alive clients leave by themselves (RFC 9112, section 9.6). `slate` is where
-    others may read along; without one the ledger keeps its own.
+    `on_end` is called after each request, on the handler's thread; `log`, if given, gets its line. `slate` is where others may
+    read along; without one the ledger keeps its own.
 
     Each request has an id: the `X-Request-ID` it came with, or one made here. The application finds it in the request's header,
     the client in the response's, an operator in `requests`, the last error and the access log.
@@ -54,7 +53,6 @@ class Ledger:
         slate: Slate | None = None,
         log: Callable[[Line], None] | None = None,
     ) -> None:
-        self.closing = False
         self.slate = slate or Slate.private(SLOTS)
         self.on_end = on_end
         self.log = log
@@ -166,9 +164,6 @@ class _Request:
                 break
         else:
             headers = [*headers, ("X-Request-ID", self.request_id)]
-        if self.ledger.closing:
-            headers = [pair for pair in headers if pair[0].lower() != "connection"]
-            headers.append(("Connection", "close"))
         return self.respond(status, headers, exc_info)
 
     def __iter__(self) -> Iterator[bytes]:

@@ -50,9 +50,6 @@ class Engine(Protocol):
 
     name: str
     version: str
-    keep_alive: bool
-    """Whether a connection may carry a second request; if not, each response says `Connection: close` anyway."""
-
     tells: bool
     """Whether `on_change` is called; if not, whoever waits for connections to end looks at `activity` now and then."""
 
@@ -64,6 +61,10 @@ class Engine(Protocol):
 
     def activity(self) -> Activity:
         """Count what is open now."""
+        ...
+
+    def say_close(self, *, closing: bool) -> None:
+        """Let each response say `Connection: close`, so that keep-alive clients leave by themselves, or no longer."""
         ...
 
     def deafen(self) -> None:

@@ -28,7 +28,7 @@ from flaskd import forks
 from flaskd.engines import MAX_HEAD, RESERVE, Activity, epoll, granian_private
 from flaskd.engines.certificate import check_certificate
 from flaskd.engines.granian_input import Lingering
-from flaskd.engines.granian_wsgi import gateway
+from flaskd.engines.granian_wsgi import Traffic, gateway
 from flaskd.engines.sightings import Sightings
 from flaskd.tls import Tls
 
@@ -60,7 +60,6 @@ class GranianEngine:
     """
 
     name = "granian"
-    keep_alive = True
     tells = False
 
     def __init__(
@@ -83,8 +82,7 @@ class GranianEngine:
         self._duplicates: list[int] = []  # granian's descriptors: it closes them
         self._ends: list[Callable[[], None]] = []
         self._sightings = Sightings([])
-        self._running: dict[int, None] = {}  # the requests in the application; its threads write it
-        self._lingering = Lingering(threads // 2)
+        self._traffic = Traffic(Lingering(threads // 2))
         self._turns: threading.Semaphore | None = None
         self._deaf_socket: socket.socket | None = None
         self._lock = threading.Lock()  # protects _left
@@ -117,7 +115,11 @@ class GranianEngine:
         """Count what is open now; until granian has ended, a stop counts at least one."""
         connections = len(self._sightings.look())
         ending = self._stopping and not self._done.is_set()
-        return Activity(max(connections, ending), len(self._running))
+        return Activity(max(connections, ending), len(self._traffic.running))
+
+    def say_close(self, *, closing: bool) -> None:
+        """Let each response say `Connection: close`, or no longer."""
+        self._traffic.closing = closing
 
     def deafen(self) -> None:
         """Put a deaf socket in the place of each of granian's listeners."""
@@ -148,7 +150,7 @@ class GranianEngine:
         Counted are requests in the application and responses unfinished; where all threads are taken, every connection, as
         each may hold a request that waits for one.
         """
-        busy = len(self._running)
+        busy = len(self._traffic.running)
         unfinished = busy + self._sightings.unsent()
         count = self._sightings.shut(socket.SHUT_RDWR)
         for end in self._ends:
@@ -166,13 +168,7 @@ class GranianEngine:
             self._duplicates.append(os.dup(listener.fileno()))
             end = granian_private.begin(
                 self._duplicates[-1],
-                gateway(
-                    app,
-                    UNIX_NAME if unix else {},
-                    running=self._running,
-                    lingering=self._lingering,
-                    turns=self._turns,
-                ),
+                gateway(app, UNIX_NAME if unix else {}, self._traffic, turns=self._turns),
                 unix=unix,
                 backlog=self._backlog,
                 threads=self._threads,
@@ -199,12 +195,12 @@ class GranianEngine:
         before: dict[int, int] = {}
         empty_since: float | None = None
         while not self._done.wait(SETTLE):
-            now = {} if self._running else self._sightings.still()
+            now = {} if self._traffic.running else self._sightings.still()
             self._sightings.shut(
                 socket.SHUT_RD, {inode: sent for inode, sent in now.items() if before.get(inode) == sent}
             )
             before = now
-            if self._running or self._sightings.look():
+            if self._traffic.running or self._sightings.look():
                 empty_since = None
             elif empty_since is None:
                 empty_since = time.monotonic()

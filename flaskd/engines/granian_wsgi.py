@@ -56,19 +56,25 @@ class _Chunks:
         self.close = close
 
 
-def gateway(
-    app: "WSGIApplication",
-    base: dict[str, Any],
-    *,
-    running: dict[int, None],
-    lingering: Lingering,
-    turns: Semaphore | None = None,
-) -> Callable[[Any, Any], int]:
-    """Make of `app` what granian calls with a protocol and a fresh environ; returns the status. `base` is in every environ.
+class Traffic:
+    """What the engine shares with all calls from granian.
 
-    `running` has an entry for each request in the application or waiting for its turn. What the application leaves unread of a
-    body goes to `lingering`, after the response.
+    `running` has an entry for each request in the application or waiting for its turn; while `closing` is true each response
+    says `Connection: close`; what the application leaves unread of a body goes to `lingering`, after the response.
     """
+
+    __slots__ = ("closing", "lingering", "running")
+
+    def __init__(self, lingering: Lingering) -> None:
+        self.running: dict[int, None] = {}
+        self.closing = False
+        self.lingering = lingering
+
+
+def gateway(
+    app: "WSGIApplication", base: dict[str, Any], traffic: Traffic, *, turns: Semaphore | None = None
+) -> Callable[[Any, Any], int]:
+    """Make of `app` what granian calls with a protocol and a fresh environ; returns the status. `base` is in every environ."""
     common = {
         "GATEWAY_INTERFACE": "CGI/1.1",
         "SCRIPT_NAME": "",
@@ -80,6 +86,7 @@ def gateway(
         "wsgi.version": (1, 0),
         **base,
     }
+    running = traffic.running
 
     def run(proto: Any, environ: dict[str, Any]) -> int:
         environ.update(common)
@@ -88,20 +95,22 @@ def gateway(
         running[request] = None
         try:
             if turns is None:
-                status = _answer(app, proto, environ, sent)
+                status = _answer(app, proto, environ, sent, traffic)
             else:
                 with turns:
-                    status = _answer(app, proto, environ, sent)
+                    status = _answer(app, proto, environ, sent, traffic)
         finally:
             del running[request]
         if sent is not None and sent.unread and sent.under_way:
-            lingering.discard(sent)
+            traffic.lingering.discard(sent)
         return status
 
     return run
 
 
-def _answer(app: "WSGIApplication", proto: Any, environ: dict[str, Any], sent: Input | None) -> int:
+def _answer(
+    app: "WSGIApplication", proto: Any, environ: dict[str, Any], sent: Input | None, traffic: Traffic
+) -> int:
     """Call `app`; send what it answers at once where that is one piece, as Flask's responses are, else piece by piece."""
     start = _Start()
     body: Iterable[bytes] = app(environ, start)
@@ -114,7 +123,7 @@ def _answer(app: "WSGIApplication", proto: Any, environ: dict[str, Any], sent: I
             if not start.status:
                 raise AssertionError("the application did not call start_response")  # noqa: TRY301
         start.sent = True
-        if sent is not None and sent.unread:
+        if traffic.closing or (sent is not None and sent.unread):
             start.headers = _closing(start.headers)
         if isinstance(body, list):
             whole = b"".join(start.written + body)
@@ -150,7 +159,7 @@ def _length(headers: list[tuple[str, str]]) -> str | None:
 
 
 def _closing(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Say that the connection is not kept, since what follows on it is the rest of this request's body."""
+    """Say that the connection is not kept (RFC 9112, section 9.6): the client is to leave, or what follows is no request."""
     return [each for each in headers if each[0].lower() != "connection"] + [("Connection", "close")]
 
 

@@ -44,7 +44,6 @@ class WerkzeugEngine:
     """
 
     name = "werkzeug"
-    keep_alive = False
     tells = True
 
     def __init__(
@@ -89,6 +88,9 @@ class WerkzeugEngine:
         """Count what is open now."""
         with self._lock:
             return Activity(len(self._open), sum(connection.busy for connection in self._open))
+
+    def say_close(self, *, closing: bool) -> None:
+        """Do nothing: each response says so."""
 
     def deafen(self) -> None:
         """Stop accepting; returns when the accept loop has let go of the listeners."""

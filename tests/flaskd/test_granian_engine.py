@@ -267,9 +267,10 @@ def test_the_unix_listener_tells_the_application_a_usable_server_name(
 # --- leaving
 
 
-def test_a_drained_instance_asks_its_clients_to_leave(granian: Serve, client: Any) -> None:
-    """`Connection: close` with each response, until it is resumed."""
-    server = granian()
+@pytest.mark.parametrize("ledger", [True, False])
+def test_a_drained_instance_asks_its_clients_to_leave(ledger: bool, granian: Serve, client: Any) -> None:
+    """`Connection: close` with each response, until it is resumed; a ledger is not needed for that."""
+    server = granian(ledger=ledger)
     kept = client(server)
     ask(kept, "/")
     server.drain().result(WAIT)

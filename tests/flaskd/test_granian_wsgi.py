@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flaskd.engines.granian_input import Lingering
-from flaskd.engines.granian_wsgi import gateway
+from flaskd.engines.granian_wsgi import Traffic, gateway
 
 Headers = list[tuple[str, str]]
 HEADERS: Headers = [("X", "y")]
@@ -52,7 +52,7 @@ class Body:
 
 def answer(app: Callable[..., Any], **base: Any) -> tuple[Proto, int]:
     proto = Proto()
-    run = gateway(app, base, running={}, lingering=Lingering(1))
+    run = gateway(app, base, Traffic(Lingering(1)))
     return proto, run(proto, {"PATH_INFO": "/", "SERVER_NAME": "h"})
 
 
@@ -182,6 +182,22 @@ def test_a_second_start_needs_an_exception_and_is_too_late_once_sent() -> None:
     assert (answer(replaced)[0].status, answer(replaced)[0].headers) == (500, HEADERS)
     with pytest.raises(KeyError):
         answer(late)
+
+
+def test_while_closing_every_response_says_so_once() -> None:
+    """`Connection: close` replaces what the application said; before and after, nothing does."""
+
+    def app(environ: Any, start: Any) -> list[bytes]:
+        start("200 OK", [*HEADERS, ("connection", "keep-alive")])
+        return []
+
+    traffic = Traffic(Lingering(1))
+    run, proto = gateway(app, {}, traffic), Proto()
+    seen = []
+    for traffic.closing in (False, True, False):
+        run(proto, {})
+        seen.append([value for name, value in proto.headers if name.lower() == "connection"])
+    assert seen == [["keep-alive"], ["close"], ["keep-alive"]]
 
 
 def test_text_in_a_list_is_an_error() -> None:

@@ -117,15 +117,6 @@ def test_closing_twice_counts_once() -> None:
     assert ledger.finished() == 1
 
 
-def test_while_closing_every_response_says_so_once() -> None:
-    """`Connection: close` replaces what the application said."""
-    ledger = Ledger(answering("200 OK", []), lambda: None)
-    assert ("Connection", "keep-alive") in serve(ledger)["headers"]
-    ledger.closing = True
-    headers = serve(ledger)["headers"]
-    assert [pair for pair in headers if pair[0].lower() == "connection"] == [("Connection", "close")]
-
-
 def test_requests_are_shown_oldest_first_without_their_query() -> None:
     """The path as people read it, shortened when it is absurd."""
     ledger = Ledger(answering("200 OK", [b"x"]), lambda: None)
