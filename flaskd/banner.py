@@ -4,7 +4,15 @@ import contextlib
 import sys
 from typing import Final, Protocol
 
-from flaskd_ctl.protocol import Event, ShutdownResult, StateEvent, StatusResult
+from flaskd_ctl.protocol import (
+    Event,
+    Incident,
+    IncidentEvent,
+    ShutdownResult,
+    StateEvent,
+    StatusResult,
+    WorkerEvent,
+)
 
 
 class Instance(Protocol):
@@ -26,13 +34,32 @@ def announce(server: Instance, event: Event) -> None:
     match event:
         case StateEvent(state="running", was="starting"):
             greet(server)
-        case StateEvent(state="stopping", by=by):
+        case StateEvent(state="degraded"):
+            say(f"flaskd: {server.name} is degraded: its workers fail again and again")
+        case StateEvent(state="running", was="degraded"):
+            say(f"flaskd: {server.name} has recovered")
+        case WorkerEvent(worker=worker, pid=pid, state="serving", why=why) if why != "start":
+            say(f"flaskd: worker {worker} (pid {pid}) serves, started for {why}")
+        case IncidentEvent(incident=incident):
+            _tell_incident(server, incident)
+        case StateEvent(state="stopping", was=was, by=by) if was != "starting":
             who = (
                 ""
                 if by is None
                 else f", asked by {by.detail or by.via}" + (f" (pid {by.pid})" if by.pid else "")
             )
             say(f"flaskd: {server.name} is stopping{who}")
+
+
+def _tell_incident(server: Instance, incident: Incident) -> None:
+    say(f"flaskd: worker {incident.worker} (pid {incident.pid}), {incident.kind}: {incident.reason}")
+    for request in incident.requests:
+        say(f"flaskd: lost {request.method} {request.path} after {request.age:g} s (client {request.client})")
+    status = server.status()
+    failure = status.last_failure
+    if failure is not None and failure.worker == incident.worker and status.state != "starting":
+        for line in failure.traceback.splitlines():
+            say(f"  {line}")
 
 
 def greet(server: Instance) -> None:

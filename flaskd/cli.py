@@ -77,11 +77,12 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
 
     def read() -> Settings:
-        return settings_from(_resolved(app, file, options))
+        settings = settings_from(_resolved(app, file, options))
+        process.check_descriptors(settings.threads, process.raise_descriptor_limit())
+        return settings
 
     try:
         settings = read()
-        process.check_descriptors(settings.threads, process.raise_descriptor_limit())
         daemon = Daemon(settings, reread=read)
         daemon.bus.subscribe(lambda event: banner.announce(daemon, event))
         daemon.bus.subscribe(lambda event: systemd.tell(event, daemon.listeners))
@@ -108,7 +109,7 @@ def check(app: str | None, file: str | None, show_traceback: bool, **options: An
 
     Example: flaskd check shop:app
     """
-    from flaskd import tls
+    from flaskd import app_hooks, tls
     from flaskd.loader import load
 
     try:
@@ -122,6 +123,8 @@ def check(app: str | None, file: str | None, show_traceback: bool, **options: An
         secured = tls.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
         check_engine(choose(settings.engine).name, tls=secured)
         loaded = load(settings.app)
+        for hook in ("post_load", "pre_stop"):
+            app_hooks.find(hook, getattr(settings, hook))
     except LoadError as error:
         if show_traceback and error.__cause__ is not None:
             traceback.print_exception(error.__cause__)

@@ -255,6 +255,7 @@ class Daemon:
             on_change=self._changed,
             on_event=self._told,
             connections=self._looks.connections,
+            on_settings=self._take_settings,
         )
         self._rounds = Rounds(self._fleet, self.bus)
         stack.callback(self._rounds.end)
@@ -289,7 +290,11 @@ class Daemon:
             try:
                 up.result()
             except ControlError as error:
-                self._owner.move(Event.FAILED)
+                # Another worker may serve by now: what has reached it is answered.
+                self.order_shutdown(
+                    Actor(via="code", detail="a worker that cannot start"), grace=None, lame_duck=0
+                )
+                await self._stopped
                 raise FlaskdError(str(error), hint=error.hint) from None
             if self._owner.lifecycle.state is State.STARTING:
                 if claim is not None:
@@ -337,6 +342,12 @@ class Daemon:
             self._owner.move(Event.RECOVERED)
         self._owner.changed()
         self._rounds.look_soon()
+
+    def _take_settings(self, settings: Settings) -> None:
+        """Use what a reload has read anew, as far as it is the supervisor's."""
+        self._choice = choose(settings.engine)
+        self._versions = {}
+        self._owner.grace, self._owner.linger = settings.grace, settings.linger
 
     def _told(self, member: Member, event: dict[str, Any]) -> None:
         """Do what the application asked for through its extension, and what the worker needs."""

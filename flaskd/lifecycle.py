@@ -29,7 +29,6 @@ class Event(enum.Enum):
     """What may happen to an instance."""
 
     READY = "ready"
-    FAILED = "failed"
     CRASH_LOOP = "crash loop"
     RECOVERED = "recovered"
     DRAIN = "drain"
@@ -40,7 +39,6 @@ class Event(enum.Enum):
 
 TRANSITIONS: Final = {
     (State.STARTING, Event.READY): State.RUNNING,
-    (State.STARTING, Event.FAILED): State.STOPPED,
     (State.STARTING, Event.SHUTDOWN): State.STOPPING,
     (State.RUNNING, Event.CRASH_LOOP): State.DEGRADED,  # fewer workers serve than wanted
     (State.DEGRADED, Event.RECOVERED): State.RUNNING,

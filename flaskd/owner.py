@@ -108,7 +108,8 @@ class Charge(Protocol):
 class Owner:
     """Owns the lifecycle and the stop of one instance or worker.
 
-    `lifecycle`, `retreat` and `killed` are written by the owner's thread only and may be read from any.
+    `lifecycle`, `retreat` and `killed` are written by the owner's thread only and may be read from any. `grace` and `linger`
+    (seconds) are for orders that do not say.
     """
 
     def __init__(
@@ -128,8 +129,8 @@ class Owner:
         self.look_again: float | None = None
         self._charge = charge
         self._bus = bus
-        self._grace = grace
-        self._linger = linger
+        self.grace = grace
+        self.linger = linger
         self._pid = pid
         self._process_exits = process_exits
         self._mailbox = mailbox
@@ -220,8 +221,8 @@ class Owner:
 
     def _shut_down(self, order: Shutdown) -> None:
         now = time.monotonic()
-        grace = self._grace if order.grace is None else order.grace
-        linger = self._linger if order.linger is None else order.linger
+        grace = self.grace if order.grace is None else order.grace
+        linger = self.linger if order.linger is None else order.linger
         joined = self.retreat is not None
         if self.retreat is None:
             self.move(Event.SHUTDOWN, order.by)

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
-from flaskd import owner, process, tls
+from flaskd import app_hooks, forks, owner, process, tls
 from flaskd.access_log import AccessLog
+from flaskd.banner import say
 from flaskd.config import Settings
 from flaskd.core import Core
 from flaskd.drain import Order
 from flaskd.engines import make_engine
-from flaskd.errors import FlaskdError
+from flaskd.errors import FlaskdError, LoadError
 from flaskd.events import Bus
 from flaskd.lifecycle import Event
 from flaskd.listeners import Inherited
@@ -72,6 +73,11 @@ class Line:
         self._calls: deque[bytes] = deque()
         self._lock = threading.Lock()  # protects the socket's writing side
         self._start_id = 0
+        forks.close_in_children(self)
+
+    def descriptors(self) -> list[int]:
+        """Name, for `forks`, ours: what the application forks is no worker."""
+        return [self._socket.fileno()] if self._socket.fileno() >= 0 else []
 
     def read(self) -> dict[str, Any] | None:
         """Wait for the next call; None when the supervisor is gone."""
@@ -148,6 +154,7 @@ class Worker:
         self._mailbox: Mailbox[owner.Ask | None] = Mailbox()
         self._owner: owner.Owner | None = None
         self._core: Core | None = None
+        self._closing = start.closing
 
     def run(self) -> bool:
         """Serve until told to step back; returns whether nothing was cut. Raises what keeps it from serving."""
@@ -155,6 +162,21 @@ class Worker:
         threading.Thread(target=self._listen, name="flaskd-line", daemon=True).start()
         settings = self._settings
         app = load(settings.app)
+        post_load, pre_stop = (
+            app_hooks.find(name, getattr(settings, name)) for name in ("post_load", "pre_stop")
+        )
+        with app_hooks.time_limit(settings.hook_timeout, self._fail_to_load):
+            app_hooks.call("post_load", post_load, app)
+        clean = self._serve(app)
+        with app_hooks.time_limit(settings.hook_timeout, self._end_without_hook):
+            try:
+                app_hooks.call("pre_stop", pre_stop, app)
+            except LoadError as error:
+                self._complain(str(error), "".join(traceback.format_exception(error.__cause__)))
+        return clean
+
+    def _serve(self, app: "WSGIApplication") -> bool:
+        settings = self._settings
         with ExitStack() as stack:
             stack.enter_context(self._mailbox)
             core = self._core = self._make_core(app, stack)
@@ -177,7 +199,7 @@ class Worker:
             core.serve(self._owner.changed)
             stack.callback(core.close)
             self._owner.move(Event.READY)
-            core.say_close(closing=self._start.closing)
+            core.say_close(closing=self._closing)
             self._line.answer(self._number, {"pid": os.getpid(), "versions": core.versions()})
             if settings.max_requests:  # not before: only who serves can be replaced
                 set_quota(
@@ -187,6 +209,22 @@ class Worker:
                     on_reached=lambda: self._line.tell({"event": "worn"}),
                 )
             return self._owner.run().clean
+
+    def _fail_to_load(self, trace: str) -> None:
+        """Give up what cannot serve; where it hangs is told."""
+        seconds = self._settings.hook_timeout
+        error = LoadError(f"post_load did not end within {seconds:g} s", hint="see --hook-timeout")
+        self._line.refuse(self._number, error, hint=error.hint, trace=trace)
+        process.end_now(1)
+
+    def _end_without_hook(self, trace: str) -> None:
+        seconds = self._settings.hook_timeout
+        self._complain(f"pre_stop did not end within {seconds:g} s (--hook-timeout)", trace)
+        process.end_now(0)
+
+    def _complain(self, sentence: str, trace: str) -> None:
+        say(f"flaskd: {sentence}")
+        sys.stderr.write(trace)
 
     def _make_core(self, app: "WSGIApplication", stack: ExitStack) -> Core:
         start, settings = self._start, self._settings
@@ -227,8 +265,10 @@ class Worker:
             match message["method"]:
                 case "step_back":
                     self._step_back(number, float(params["grace"]), float(params["linger"]))
-                case "say_close" if self._core is not None:
-                    self._core.say_close(closing=bool(params["closing"]))
+                case "say_close":
+                    self._closing = bool(params["closing"])
+                    if self._core is not None:
+                        self._core.say_close(closing=self._closing)
                     self._line.answer(number, {})
                 case "reap" if self._core is not None:
                     self._core.carry_out(Order.REAP)
@@ -282,6 +322,10 @@ def main() -> NoReturn:
         number = message["id"]
         line.started_by(number)
         start = msgspec.convert(message["params"], Start)
+        for descriptor in (sock.fileno(), start.stacks, start.log, *start.listeners):
+            os.set_inheritable(
+                descriptor, False
+            )  # they came through an exec; what the application starts goes without
         faulthandler.register(process.STACKS_SIGNAL, file=start.stacks, all_threads=True)
         try:
             unclean = not Worker(line, number, start).run()

@@ -50,7 +50,7 @@ class Fleet:
 
     `params` are what every worker is told at its start, `inherited` the descriptors that it gets; `reread` reads the settings
     anew. `on_change` is called whenever a worker's state has changed, `on_event` with what one tells; `connections` counts
-    those of a process.
+    those of a process; `on_settings` gets settings that were read anew.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Fleet:
         on_change: Callable[[], None],
         on_event: Callable[[Member, dict[str, Any]], None],
         connections: Callable[[int], int | None] = lambda pid: None,
+        on_settings: Callable[[Settings], None] = lambda settings: None,
     ) -> None:
         self.settings = settings
         self.wanted = wanted
@@ -85,6 +86,7 @@ class Fleet:
         self._on_change = on_change
         self._on_event = on_event
         self._connections = connections
+        self._on_settings = on_settings
         self._directory = _logical_directory()
         self._check = settings.check
         self._why_missing = "start"
@@ -214,7 +216,8 @@ class Fleet:
             case StepBack(worker):
                 settings, member = self.settings, self.members[worker]
                 member.step_back(grace=settings.grace, linger=settings.worker_linger)
-                member.timer = self._loop.call_later(settings.grace + LEAVE_TIME, self._stays, member)
+                limit = settings.grace + LEAVE_TIME + (settings.hook_timeout if settings.pre_stop else 0.0)
+                member.timer = self._loop.call_later(limit, self._stays, member, limit)
             case End(worker):
                 self.members[worker].dismiss()
 
@@ -252,9 +255,8 @@ class Fleet:
         member.timer = self._loop.call_later(settings.start_timeout, self._overdue, member)
         self._changed(member)
 
-    def _stays(self, member: Member) -> None:
+    def _stays(self, member: Member, limit: float) -> None:
         if member.state is WorkerState.LEAVING:
-            limit = self.settings.grace + LEAVE_TIME
             self.put_down(member, "hung", f"was still there {limit:g} s after it was told to leave")
 
     def _overdue(self, member: Member) -> None:
@@ -312,6 +314,8 @@ class Fleet:
             self._failed(failure, member, incident.reason)
             if member.generation == self.generation:  # what is being rolled out does not last
                 self._fail_changes(failure, of=Reload)
+        bare = msgspec.structs.replace(incident, stacks="", traceback="")
+        self._bus.publish(IncidentEvent(at=incident.at, incident=bare))
 
     def _note(self, member: Member, kind: str) -> Incident:
         """Keep what is known of a worker that ended, and tell it."""
@@ -334,9 +338,6 @@ class Fleet:
             traceback=str(error.data.get("traceback", "")) if error else "",
         )
         self._incidents.append(incident)
-        self._bus.publish(
-            IncidentEvent(at=incident.at, incident=msgspec.structs.replace(incident, stacks="", traceback=""))
-        )
         return incident
 
     def _failed(self, error: ControlError, member: Member, reason: str) -> None:
@@ -400,6 +401,7 @@ class Fleet:
         if "workers" in changed:
             self.wanted = worker_count(settings)
         self.settings = msgspec.structs.replace(settings, **fixed)
+        self._on_settings(self.settings)
         return changed, list(fixed)
 
     def _finish_changes(self) -> None:
@@ -408,6 +410,7 @@ class Fleet:
         workers = [member.seen() for member in self.members.values()]
         for change in [each for each in self._changes if each.done(workers, self.wanted)]:
             self._changes.remove(change)
+            self._check = self.settings.check  # what a reload asked for was for that reload
             for number, reply in enumerate(change.replies):
                 result = change.result(workers)
                 if isinstance(result, ReloadResult) and number:
@@ -421,6 +424,7 @@ class Fleet:
         changes = [change for change in self._changes if isinstance(change, of)]
         for change in changes:
             self._changes.remove(change)
+            self._check = self.settings.check
             for member in self.members.values():
                 if member.id in change.old and member.state is WorkerState.SERVING:
                     member.due = ""

@@ -19,6 +19,9 @@ from flaskd_ctl.protocol import InFlight
 
 DEAF_PHASES: Final = {Phase.LEAVING.value, Phase.FLUSHING.value}
 
+LONGEST_STACKS: Final = 1 << 18
+"""Bytes of stacks that are kept of a worker: some hundred threads."""
+
 STDOUT: Final = 1
 STDERR: Final = 2
 
@@ -120,7 +123,7 @@ class Member:
 
     def stacks(self) -> str:
         """Return what it has written of its threads' stacks."""
-        size = min(os.fstat(self.stacks_file).st_size, 1 << 20)
+        size = min(os.fstat(self.stacks_file).st_size, LONGEST_STACKS)
         return os.pread(self.stacks_file, size, 0).decode(errors="replace")
 
     def close(self) -> None:

@@ -88,7 +88,7 @@ class FleetCharge:
     def say_close(self, *, closing: bool) -> None:
         """Let the responses of every worker say `Connection: close`, or no longer."""
         self.closing = closing
-        for member in self._fleet.serving:
+        for member in self._fleet.members.values():
             member.call("say_close", {"closing": closing})
 
     def requests(self) -> list[InFlight]:
