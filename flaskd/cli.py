@@ -109,7 +109,8 @@ def check(app: str | None, file: str | None, show_traceback: bool, **options: An
 
     Example: flaskd check shop:app
     """
-    from flaskd import app_hooks, tls
+    from flaskd import tls
+    from flaskd.app_hooks import Hooks
     from flaskd.loader import load
 
     try:
@@ -123,8 +124,7 @@ def check(app: str | None, file: str | None, show_traceback: bool, **options: An
         secured = tls.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
         check_engine(choose(settings.engine).name, tls=secured)
         loaded = load(settings.app)
-        for hook in ("post_load", "pre_stop"):
-            app_hooks.find(hook, getattr(settings, hook))
+        Hooks(settings)
     except LoadError as error:
         if show_traceback and error.__cause__ is not None:
             traceback.print_exception(error.__cause__)

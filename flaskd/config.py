@@ -70,6 +70,23 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(gt=0, le=86_400, description="Seconds that a worker may take to load the application."),
     ] = 60.0
+    post_load: Annotated[
+        str,
+        Meta(
+            description="Function, module:function, that each worker calls with the application before it serves.",
+            pattern="^([^:]+:[^:]+)?$",
+        ),
+    ] = ""
+    pre_stop: Annotated[
+        str,
+        Meta(
+            description="The same after its last response, before it ends.",
+            pattern="^([^:]+:[^:]+)?$",
+        ),
+    ] = ""
+    hook_timeout: Annotated[
+        float, Meta(gt=0, le=86_400, description="Seconds that post_load and pre_stop may take, each.")
+    ] = 10.0
     check: Annotated[
         str,
         Meta(
@@ -159,6 +176,8 @@ NUMBERS_AS_TEXT: Final = {"workers", "max_worker_memory"}
 WANTED: Final = {
     "workers": "a number from 1 to 999, or auto",
     "check": "a path that begins with /",
+    "post_load": "module:function",
+    "pre_stop": "module:function",
     "max_worker_memory": "a number of bytes, or of KiB, MiB, GiB or TiB: 512M, 1G",
 }
 """What a setting's pattern means."""

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
-from flaskd import app_hooks, forks, owner, process, tls
+from flaskd import forks, owner, process, tls
 from flaskd.access_log import AccessLog
-from flaskd.banner import say
+from flaskd.app_hooks import Hooks
 from flaskd.config import Settings
 from flaskd.core import Core
 from flaskd.drain import Order
 from flaskd.engines import make_engine
-from flaskd.errors import FlaskdError, LoadError
+from flaskd.errors import FlaskdError
 from flaskd.events import Bus
 from flaskd.lifecycle import Event
 from flaskd.listeners import Inherited
@@ -162,17 +162,10 @@ class Worker:
         threading.Thread(target=self._listen, name="flaskd-line", daemon=True).start()
         settings = self._settings
         app = load(settings.app)
-        post_load, pre_stop = (
-            app_hooks.find(name, getattr(settings, name)) for name in ("post_load", "pre_stop")
-        )
-        with app_hooks.time_limit(settings.hook_timeout, self._fail_to_load):
-            app_hooks.call("post_load", post_load, app)
+        hooks = Hooks(settings)
+        hooks.loaded(app, give_up=self._give_up)
         clean = self._serve(app)
-        with app_hooks.time_limit(settings.hook_timeout, self._end_without_hook):
-            try:
-                app_hooks.call("pre_stop", pre_stop, app)
-            except LoadError as error:
-                self._complain(str(error), "".join(traceback.format_exception(error.__cause__)))
+        hooks.stopping(app)
         return clean
 
     def _serve(self, app: "WSGIApplication") -> bool:
@@ -210,21 +203,10 @@ class Worker:
                 )
             return self._owner.run().clean
 
-    def _fail_to_load(self, trace: str) -> None:
-        """Give up what cannot serve; where it hangs is told."""
-        seconds = self._settings.hook_timeout
-        error = LoadError(f"post_load did not end within {seconds:g} s", hint="see --hook-timeout")
+    def _give_up(self, error: FlaskdError, trace: str) -> None:
+        """End, and tell why this worker cannot serve."""
         self._line.refuse(self._number, error, hint=error.hint, trace=trace)
         process.end_now(1)
-
-    def _end_without_hook(self, trace: str) -> None:
-        seconds = self._settings.hook_timeout
-        self._complain(f"pre_stop did not end within {seconds:g} s (--hook-timeout)", trace)
-        process.end_now(0)
-
-    def _complain(self, sentence: str, trace: str) -> None:
-        say(f"flaskd: {sentence}")
-        sys.stderr.write(trace)
 
     def _make_core(self, app: "WSGIApplication", stack: ExitStack) -> Core:
         start, settings = self._start, self._settings
