@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, Final, Protocol
 
+from flaskd.config import Settings
 from flaskd.supervisor.plan import Worker, WorkerState
 from flaskd_ctl.protocol import ReloadResult, RestartResult, ScaleResult
 
@@ -25,6 +26,9 @@ class Change(Protocol):
     old: frozenset[int]
     """The workers that have to be replaced."""
 
+    was: int | None
+    """How many workers were wanted before, where that was changed: it is undone where the change fails."""
+
     def done(self, workers: Sequence[Worker], wanted: int) -> bool:
         """Tell whether it has happened."""
         ...
@@ -35,9 +39,10 @@ class Change(Protocol):
 
 
 class _Base:
-    def __init__(self, old: frozenset[int] = frozenset()) -> None:
+    def __init__(self, old: frozenset[int] = frozenset(), was: int | None = None) -> None:
         self.replies: list[Future[Any]] = []
         self.old = old
+        self.was = was
         self._began = time.monotonic()
 
     @property
@@ -58,14 +63,22 @@ class _Base:
 
 
 class Reload(_Base):
-    """Every worker is replaced. `changed` and `needs_restart` are settings that were read anew."""
+    """Every worker is replaced. `changed` and `needs_restart` name settings read anew, `before` is what held till then."""
 
     what = "reload"
 
     def __init__(
-        self, old: frozenset[int], *, generation: int, changed: list[str], needs_restart: list[str]
+        self,
+        old: frozenset[int],
+        *,
+        was: int | None,
+        before: Settings,
+        generation: int,
+        changed: list[str],
+        needs_restart: list[str],
     ) -> None:
-        super().__init__(old)
+        super().__init__(old, was)
+        self.before = before
         self._generation = generation
         self._changed = changed
         self._needs_restart = needs_restart
@@ -89,12 +102,12 @@ class Scale(_Base):
     what = "scale"
 
     def __init__(self, was: int) -> None:
-        super().__init__()
-        self.was = was
+        super().__init__(was=was)
+        self._was = was
 
     def result(self, workers: Sequence[Worker]) -> ScaleResult:
         """Say how many there are."""
-        return ScaleResult(workers=len(serving(workers)), was=self.was, took=self.took)
+        return ScaleResult(workers=len(serving(workers)), was=self._was, took=self.took)
 
 
 class Restart(_Base):

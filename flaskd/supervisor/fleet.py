@@ -375,8 +375,10 @@ class Fleet:
             raise Failed(
                 f"the settings cannot be read anew: {error}; nothing was changed", hint=error.hint
             ) from None
+        before, was = self.settings, self.wanted
         changed, needs_restart = self._take_over(settings)
-        self._check = check if check is not None else self.settings.check
+        if check is not None:
+            self._check = check
         self.generation += 1
         old = [member for member in self.members.values() if member.state is not WorkerState.LEAVING]
         for member in old:
@@ -384,6 +386,8 @@ class Fleet:
         return self._begin(
             Reload(
                 frozenset(member.id for member in old),
+                was=was if "workers" in changed else None,
+                before=before,
                 generation=self.generation,
                 changed=changed,
                 needs_restart=needs_restart,
@@ -400,9 +404,13 @@ class Fleet:
                     fixed[name] = value
         if "workers" in changed:
             self.wanted = worker_count(settings)
-        self.settings = msgspec.structs.replace(settings, **fixed)
-        self._on_settings(self.settings)
+        self._use(msgspec.structs.replace(settings, **fixed))
         return changed, list(fixed)
+
+    def _use(self, settings: Settings) -> None:
+        self.settings = settings
+        self._check = settings.check
+        self._on_settings(settings)
 
     def _finish_changes(self) -> None:
         if not all(member.deaf for member in self._those(WorkerState.LEAVING)):
@@ -410,30 +418,33 @@ class Fleet:
         workers = [member.seen() for member in self.members.values()]
         for change in [each for each in self._changes if each.done(workers, self.wanted)]:
             self._changes.remove(change)
-            self._check = self.settings.check  # what a reload asked for was for that reload
             for number, reply in enumerate(change.replies):
                 result = change.result(workers)
                 if isinstance(result, ReloadResult) and number:
                     result = msgspec.structs.replace(result, joined=True)
                 reply.set_result(result)
             if isinstance(change, Reload):
+                self._check = self.settings.check  # what a reload asked for was for that reload
                 self._reload_next()
 
     def _fail_changes(self, error: ControlError, of: type = object) -> None:
         """Let the changes under way, or those of one kind, fail: what serves, serves on."""
         changes = [change for change in self._changes if isinstance(change, of)]
-        for change in changes:
-            self._changes.remove(change)
-            self._check = self.settings.check
+        self._changes = [change for change in self._changes if change not in changes]
+        still_due = {ident for change in self._changes for ident in change.old}
+        for change in reversed(changes):  # what is undone last is what was there first
             for member in self.members.values():
-                if member.id in change.old and member.state is WorkerState.SERVING:
+                if member.id in change.old - still_due and member.state is WorkerState.SERVING:
                     member.due = ""
-            if isinstance(change, Scale):
-                self.wanted = max(change.was, 1)
-            serve = len(self.serving)
-            said = f"{error}; {serve} worker{'s serve' if serve != 1 else ' serves'} on"
+            if change.was is not None and not any(isinstance(other, Scale) for other in self._changes):
+                self.wanted = change.was
+            if isinstance(change, Reload):
+                self._use(change.before)
+        serve = len(self.serving)
+        serves_on = f"; {serve} worker{'s serve' if serve != 1 else ' serves'} on" if not self._held else ""
+        for change in changes:
             for reply in change.replies:
-                reply.set_exception(type(error)(said, hint=error.hint, data=error.data))
+                reply.set_exception(type(error)(f"{error}{serves_on}", hint=error.hint, data=error.data))
         if any(isinstance(change, Reload) for change in changes):
             self._reload_next()
 
@@ -462,7 +473,18 @@ class Fleet:
 
 
 NEEDS_RESTART: Final = frozenset(
-    {"app", "bind", "name", "runtime_dir", "backlog", "control", "access_log", "tls_cert", "tls_key"}
+    {
+        "app",
+        "bind",
+        "name",
+        "runtime_dir",
+        "engine",
+        "backlog",
+        "control",
+        "access_log",
+        "tls_cert",
+        "tls_key",
+    }
 )
 """Settings that the supervisor itself has used: another value holds only after a restart of the daemon."""
 
