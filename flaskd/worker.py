@@ -6,6 +6,8 @@ end is the supervisor's end: what has reached this worker is answered, then it e
 """
 
 import faulthandler
+import importlib
+import itertools
 import logging
 import os
 import signal
@@ -286,6 +288,17 @@ def check(app: "WSGIApplication", path: str) -> None:
             )
 
 
+def applications_traceback(error: BaseException) -> str:
+    """Return the traceback of what the application's code raised, from its first own line on; "" where it raised nothing."""
+    if isinstance(error, FlaskdError) and error.__cause__ is None:
+        return ""
+    shown = traceback.TracebackException.from_exception(error.__cause__ or error)
+    ours = (os.path.dirname(__file__), os.path.dirname(importlib.__file__), "<frozen importlib")
+    theirs = itertools.dropwhile(lambda frame: frame.filename.startswith(ours), shown.stack)
+    shown.stack[:] = list(theirs)
+    return "".join(shown.format())
+
+
 def main() -> NoReturn:
     """Be a worker; the one argument is the number of the descriptor of the line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -313,10 +326,7 @@ def main() -> NoReturn:
             unclean = not Worker(line, number, start).run()
         except BaseException as error:  # noqa: BLE001 - the process's outer edge: the supervisor is told, and tells
             hint = error.hint if isinstance(error, FlaskdError) else ""
-            cause = error.__cause__ or error
-            known = isinstance(error, FlaskdError) and error.__cause__ is None
-            trace = "" if known else "".join(traceback.format_exception(cause))
-            line.refuse(number, error, hint=hint, trace=trace)
+            line.refuse(number, error, hint=hint, trace=applications_traceback(error))
             process.end_now(1)
         process.end_within(LAST_MOMENT)
         sys.exit(0)

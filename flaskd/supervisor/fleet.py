@@ -304,7 +304,7 @@ class Fleet:
         if not served:
             said = f"worker {member.id} could not start: {incident.reason}"
             trace = {"traceback": incident.traceback} if incident.traceback else {}
-            failure: ControlError = Failed(said, hint=error.hint if error else "", data=trace)
+            failure: ControlError = Failed(said, hint=error.hint if error and not trace else "", data=trace)
             self._failed(failure, member, incident.reason)
             self._fail_changes(failure)
         elif member.was is WorkerState.SERVING and not self._held:
