@@ -5,7 +5,6 @@ the call `start`. Sending never blocks: a worker that is stopped or hung does no
 """
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -97,8 +96,12 @@ class Channel:
             how(answer)
 
     def _write(self) -> None:
-        with contextlib.suppress(BlockingIOError, OSError):  # full: later; closed: reading tells
+        try:
             del self._unsent[: self._socket.send(self._unsent)]
+        except BlockingIOError:
+            pass  # full: later
+        except OSError:
+            self._unsent.clear()  # closed, which reading tells; such a socket is always ready to be written to
         if self._unsent:
             self._loop.add_writer(self._socket, self._write_more)
 

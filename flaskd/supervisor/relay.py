@@ -1,14 +1,17 @@
 """What workers write to stdout and stderr comes out of ours, line by line, each with its worker's id before it.
 
-On a thread: whoever reads our output may be slow, and then the workers that write it have to wait, not the supervisor.
+On a thread: whoever reads our output may be slow, and then the workers that write it have to wait, not the supervisor. What
+that itself says goes the same way (`voice`), and is dropped where a worker would wait.
 """
 
+import contextlib
 import os
+import select
 import selectors
 import socket
 import threading
 from collections import deque
-from typing import Final, Self
+from typing import Final, Self, TextIO
 
 AT_ONCE: Final = 65_536
 """Bytes that are read at once, and of a line that has no end until it is passed on in pieces."""
@@ -22,13 +25,18 @@ class Relay:
 
     def __enter__(self) -> Self:
         self._fresh: deque[tuple[int, bytes, int]] = deque()
+        self._voices: list[TextIO] = []
         self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="flaskd-relay", daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
+        for voice in self._voices:
+            with contextlib.suppress(OSError):  # full: what it still holds is dropped
+                voice.close()
         self._ending = True
         self._wake.close()
         self._thread.join(LAST_MOMENT)
@@ -37,8 +45,16 @@ class Relay:
         """Return the end to write to of a new pipe whose lines come out at the descriptor `target`; it is the caller's."""
         read_end, write_end = os.pipe()
         self._fresh.append((read_end, prefix.encode(), target))
-        self._wake.send(b"\0")
+        with contextlib.suppress(BlockingIOError):  # it has been woken often enough
+            self._wake.send(b"\0")
         return write_end
+
+    def voice(self, target: int) -> TextIO:
+        """Return a stream that comes out at the descriptor `target`, until `__exit__`. Who writes to it never waits."""
+        descriptor = self.pipe("", target)
+        os.set_blocking(descriptor, False)
+        self._voices.append(os.fdopen(descriptor, "w", buffering=1, errors="backslashreplace"))
+        return self._voices[-1]
 
     def _run(self) -> None:
         with selectors.DefaultSelector() as selector, self._woken:
@@ -93,8 +109,12 @@ class _Stream:
 
 
 def _write(descriptor: int, data: bytes) -> None:
-    try:
-        while data:
+    while data:
+        try:
             data = data[os.write(descriptor, data) :]
-    except OSError:
-        pass  # nobody reads it any more, or the disk is full: the application goes on
+        except BlockingIOError:  # whoever else has it open may have set O_NONBLOCK (open(2))
+            poller = select.poll()  # not select(2), which takes no descriptor above 1023
+            poller.register(descriptor, select.POLLOUT)
+            poller.poll()
+        except OSError:
+            return  # nobody reads it any more, or the disk is full: the application goes on
