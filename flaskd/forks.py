@@ -21,6 +21,9 @@ class Inherited(Protocol):
         ...
 
 
+depth = 0
+"""How many forks Python knows of lie between this process and the first one: what differs from it belongs to a parent."""
+
 _guarded: "weakref.WeakSet[Inherited]" = weakref.WeakSet()
 
 
@@ -30,6 +33,8 @@ def close_in_children(thing: Inherited) -> None:
 
 
 def _after_fork_in_child() -> None:
+    global depth
+    depth += 1
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
         for thing in list(_guarded):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from flaskd import forks
 from flaskd.access_log import Line
 from flaskd.slate import Slate
 from flaskd.slot import KINDS, Slot
@@ -57,6 +58,7 @@ class Ledger:
         self.on_end = on_end
         self.log = log
         self._app = app
+        self.depth = forks.depth
         self._begin = self.slate.begin
         self._made = secrets.token_hex(6)  # of each id that is made here, the part that tells servers apart
         self._numbers = itertools.count(1)
@@ -201,8 +203,8 @@ class _Request:
         """Count the request, once, whoever says so again."""
         ledger, slot = self.ledger, self.slot
         self.ledger = self.slot = None  # no call in between, so no other thread either
-        if ledger is None or slot is None:
-            return
+        if ledger is None or slot is None or ledger.depth != forks.depth:
+            return  # ended before, or in a child that the application forked: the request is its parent's
         if self.error or self.status >= "500":
             request = slot.seen(time.monotonic())
             if request is not None:

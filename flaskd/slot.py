@@ -154,7 +154,9 @@ def legible(field: bytes) -> str:
         else field.rstrip(b"\0").decode("utf-8", "replace")
     )
     return (
-        text if text.isprintable() else "".join(char if char.isprintable() else _quoted(char) for char in text)
+        text
+        if text.isprintable()
+        else "".join(char if char.isprintable() else _quoted(char) for char in text)
     )
 
 

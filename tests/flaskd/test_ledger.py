@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import os
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -300,3 +301,27 @@ def test_a_request_that_a_view_makes_itself_is_not_mistaken_for_its_own(
         assert response.status_code == 200
     assert [it.rule for it in seen] == ["/outer"]
     assert ledger.last_error is None
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_child_that_the_application_forks_does_not_end_its_parents_request() -> None:
+    """The memory is shared with it; a child that unwinds through the request leaves it as it was."""
+    slate = Slate.create(4)
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        child = os.fork()
+        if not child:
+            raise SystemExit
+        os.waitpid(child, 0)
+        start_response("200 OK", [])
+        return [str(slate.in_flight).encode()]
+
+    parent = os.getpid()
+    try:
+        said = serve(Ledger(app, lambda: None, slate=slate))
+    finally:
+        if os.getpid() != parent:
+            os._exit(0)
+    assert said["chunks"] == [b"1"]
+    assert (slate.in_flight, slate.finished()) == (0, 1)
+    slate.close()
