@@ -1,6 +1,7 @@
 """The law: no request is lost. Real daemons serve a real application and are stopped under load, many times."""
 
 import concurrent.futures
+import dataclasses
 import random
 import signal
 import socket
@@ -11,6 +12,7 @@ from typing import Literal
 import pytest
 
 from tests.daemons import StartDaemon
+from tests.live.certified import certified
 from tests.live.exchange import Plan
 from tests.live.load import Load
 from tests.live.outcome import Report
@@ -64,12 +66,23 @@ def _stop_under_load(start_daemon: StartDaemon, plan: Plan, *args: str, prefix: 
 @pytest.mark.timeout(170)
 @pytest.mark.parametrize("mode", MODES)
 def test_twenty_stops_under_load_lose_nothing(
-    start_daemon: StartDaemon, mode: Literal["closed", "open"]
+    start_daemon: StartDaemon, tmp_path: Path, mode: Literal["closed", "open"]
 ) -> None:
-    """Whenever the order comes, all that connected is answered in full, and no kept connection is cut short."""
-    plans = [_plan(mode, seed) for seed in range(STOPS)]
+    """Whenever the order comes, all that connected is answered in full, and no kept connection is cut short.
+
+    By turns with one worker and two, over HTTP and HTTPS; over HTTPS with a linger that leaves time for requests a second late.
+    """
+    secured = certified(tmp_path)
+
+    def stop(seed: int) -> Report:
+        args, plan = ["--workers", str(1 + seed % 2)], _plan(mode, seed)
+        if seed // 4 % 2:
+            args += [*secured.args, "--linger", "2", "--threads", str(4 * THREADS)]
+            plan = dataclasses.replace(plan, send_delay=1.0, rate=30, authority=secured.authority)
+        return _stop_under_load(start_daemon, plan, *args)
+
     with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        reports = list(pool.map(lambda each: _stop_under_load(start_daemon, each), plans))
+        reports = list(pool.map(stop, range(STOPS)))
     lost = [(seed, record) for seed, report in enumerate(reports) for record in report.lost]
     races = [(seed, record) for seed, report in enumerate(reports) for record in report.races]
     print([report.as_json() for report in reports])

@@ -27,7 +27,9 @@ class Wire:
         self._socket.setblocking(False)
         self._loop = asyncio.get_running_loop()
         self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context and context.wrap_bio(self._arrived, self._leaving, server_hostname=host)
+        self._tls: ssl.SSLObject | None = None
+        if context is not None:
+            self._tls = context.wrap_bio(self._arrived, self._leaving, server_hostname=host)
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -53,7 +55,8 @@ class Wire:
                 await self._flush()
                 await self._more()
             else:
-                return await self._flush()
+                await self._flush()
+                return
 
     async def send(self, data: bytes) -> None:
         """Send all of it."""
