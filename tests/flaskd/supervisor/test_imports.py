@@ -1,0 +1,34 @@
+"""What the supervisor's process is made of."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+LOAD = """
+import json, sys
+import flaskd.daemon
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded() -> set[str]:
+    """The modules that are loaded when `flaskd run` begins to supervise."""
+    shown = subprocess.run([sys.executable, "-c", LOAD], capture_output=True, check=True, timeout=60)
+    return set(json.loads(shown.stdout))
+
+
+@pytest.mark.parametrize("package", ["flask", "werkzeug", "jinja2", "granian"])
+def test_the_supervisor_loads_no_web_framework(loaded: set[str], package: str) -> None:
+    """Whatever the application and its libraries do, they do it elsewhere."""
+    assert not {name for name in loaded if name.split(".")[0] == package}
+
+
+def test_the_supervisor_loads_nothing_that_serves(loaded: set[str]) -> None:
+    """Nor an engine, nor what stands around the application in a worker."""
+    serving = {f"flaskd.{name}" for name in ("core", "ledger", "hooks", "loader", "server", "worker")}
+    engines = {name for name in loaded if name.startswith("flaskd.engines.")} - {"flaskd.engines.choice"}
+
+    assert not (serving & loaded) | engines
