@@ -1,12 +1,13 @@
 """The command line of the daemon: `flaskd run`, `check`, `config`. Options are derived from `config.Settings`."""
 
+import contextlib
 import logging
 import os
 import sys
 import traceback
 import typing
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 import msgspec
@@ -20,6 +21,7 @@ from flaskd_ctl.endpoint import place_for
 from flaskd_ctl.errors import BadPlace
 
 Found = dict[str, Provenance]
+STDERR: Final = 2
 
 
 def _shown(value: Any) -> str:
@@ -73,26 +75,25 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
     Example: flaskd run shop:app --bind 127.0.0.1:8000 --name shop
     """
     from flaskd.daemon import Daemon
-
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    from flaskd.supervisor.relay import Relay
 
     def read() -> Settings:
         settings = settings_from(_resolved(app, file, options))
         process.check_descriptors(settings.threads, process.raise_descriptor_limit())
         return settings
 
-    try:
-        settings = read()
-        daemon = Daemon(settings, reread=read)
-        daemon.bus.subscribe(lambda event: banner.announce(daemon, event))
-        daemon.bus.subscribe(lambda event: systemd.tell(event, daemon.listeners))
-        result = daemon.run()
-    except (FlaskdError, BadPlace) as error:
-        _fail(error)
-    if daemon.killed:
-        process.end_now(process.KILLED)
-    banner.farewell(daemon, result)
-    process.end_now(0)
+    with Relay() as relay, contextlib.redirect_stderr(relay.voice(STDERR)):
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        try:
+            daemon = Daemon(read(), reread=read, relay=relay)
+            daemon.bus.subscribe(lambda event: banner.announce(daemon, event))
+            daemon.bus.subscribe(lambda event: systemd.tell(event, daemon.listeners))
+            result = daemon.run()
+        except (FlaskdError, BadPlace) as error:
+            _fail(error)
+        if not daemon.killed:
+            banner.farewell(daemon, result)
+    process.end_now(process.KILLED if daemon.killed else 0)
 
 
 @main.command(short_help="Load APP and say what is wrong; bind nothing.")

@@ -54,15 +54,19 @@ END_TIME: Final = 5.0
 
 
 class Daemon:
-    """Serve an application with workers until told to stop. `reread` reads the settings anew, for a reload."""
+    """Serve an application with workers until told to stop. `reread` reads the settings anew, for a reload.
 
-    def __init__(self, settings: Settings, *, reread: Callable[[], Settings]) -> None:
+    `relay` passes on what the workers write.
+    """
+
+    def __init__(self, settings: Settings, *, reread: Callable[[], Settings], relay: Relay) -> None:
         self.settings = settings
         self.name = settings.name
         self.version = __version__
         self.bus = Bus()
         self.endpoints: list[str] = []
         self._reread = reread
+        self._relay = relay
         self._choice = choose(settings.engine)
         self._started = time.time()
         self._listeners: list[listeners.Listener] = []
@@ -241,7 +245,6 @@ class Daemon:
             self._listeners.append(listeners.bind(address, backlog=settings.backlog, scheme=scheme))
             stack.callback(self._listeners[-1].close)
         self._looks = Looks(self._listeners)
-        relay = stack.enter_context(Relay())
         self._log = os.dup(STDOUT)  # for access logs: those lines need no relay
         stack.callback(os.close, self._log)
         self._fleet = Fleet(
@@ -250,7 +253,7 @@ class Daemon:
             reread=self._reread,
             params=self._params,
             inherited=[*(listener.socket.fileno() for listener in self._listeners), self._log],
-            relay=relay,
+            relay=self._relay,
             bus=self.bus,
             on_change=self._changed,
             on_event=self._told,
