@@ -26,10 +26,11 @@ from flaskd.last_stop import leave_note
 from flaskd.lifecycle import Event, State
 from flaskd.mailbox import Mailbox
 from flaskd.slot import KINDS
-from flaskd.supervisor.fleet import Fleet, all_requests, worker_count
+from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.looks import Looks
-from flaskd.supervisor.member import STDOUT, Member
+from flaskd.supervisor.member import STDOUT, Member, requests_of
 from flaskd.supervisor.relay import Relay
+from flaskd.supervisor.rereading import worker_count
 from flaskd.supervisor.retreat import FleetCharge
 from flaskd.supervisor.rounds import Rounds
 from flaskd_ctl.commands import PROTOCOL_VERSION
@@ -95,7 +96,7 @@ class Daemon:
 
     def incidents(self, ident: int | None) -> IncidentsResult:
         """See `Fleet.incidents`."""
-        return self._fleet.incidents(ident)
+        return self._fleet.incidents.told(ident)
 
     @property
     def listeners(self) -> list[str]:
@@ -159,7 +160,7 @@ class Daemon:
                 "the ledger of requests is off (--no-ledger)",
                 hint="`flaskd_ctl status` shows the connections",
             )
-        return RequestsResult(requests=all_requests(self._fleet.members.values()))
+        return RequestsResult(requests=requests_of(self._fleet.members.values()))
 
     def workers(self) -> WorkersResult:
         """Describe every worker."""

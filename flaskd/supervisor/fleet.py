@@ -4,10 +4,8 @@ A reload is decided in `plan` (who is started, who steps back), carried out here
 """
 
 import asyncio
-import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -18,16 +16,17 @@ from flaskd.errors import FlaskdError
 from flaskd.events import Bus
 from flaskd.process import STACKS_SIGNAL
 from flaskd.supervisor.changes import Change, Reload, Restart, Scale
+from flaskd.supervisor.incidents import Incidents, bare
 from flaskd.supervisor.looks import is_stopped
 from flaskd.supervisor.member import Member
 from flaskd.supervisor.plan import Action, End, Failures, Start, StepBack, WorkerState, plan
+from flaskd.supervisor.process import logical_directory
 from flaskd.supervisor.relay import Relay
+from flaskd.supervisor.rereading import take_over, worker_count
 from flaskd_ctl.errors import ControlError, Failed, NotFound, WrongState
 from flaskd_ctl.protocol import (
     Actor,
-    Incident,
     IncidentEvent,
-    IncidentsResult,
     InFlight,
     ReloadResult,
     RestartResult,
@@ -37,7 +36,6 @@ from flaskd_ctl.protocol import (
 )
 
 MOST_WORKERS: Final = 1024
-INCIDENTS_KEPT: Final = 50
 LEAVE_TIME: Final = 10.0
 """Seconds after its grace period in which a worker says what it cut, ends its threads and runs the application's clean-up."""
 
@@ -78,6 +76,7 @@ class Fleet:
         self.retired = [0] * 6
         self.up: Future[None] = Future()
         self.lost: list[InFlight] = []
+        self.incidents = Incidents()
         self._reread = reread
         self._params = params
         self._inherited = list(inherited)
@@ -87,15 +86,13 @@ class Fleet:
         self._on_event = on_event
         self._connections = connections
         self._on_settings = on_settings
-        self._directory = _logical_directory()
+        self._directory = logical_directory()
         self._check = settings.check
         self._why_missing = "start"
         self._last_id = 0
         self._held = False
         self._changes: list[Change] = []
         self._next_reload: list[tuple[Future[Any], str | None]] = []
-        self._incidents: deque[Incident] = deque(maxlen=INCIDENTS_KEPT)
-        self._incident_count = 0
         self._look: asyncio.Handle | None = None
 
     def begin(self) -> None:
@@ -156,16 +153,6 @@ class Fleet:
             raise NotFound(f"there is no worker {worker}", hint=f"the workers are {known or 'none'}")
         member.due = "restart"
         return self._begin(Restart(worker))
-
-    def incidents(self, ident: int | None) -> IncidentsResult:
-        """List the incidents that are kept, or show one in full."""
-        if ident is None:
-            bare = [msgspec.structs.replace(each, stacks="", traceback="") for each in self._incidents]
-            return IncidentsResult(incidents=bare)
-        found = [each for each in self._incidents if each.id == ident]
-        if not found:
-            raise NotFound(f"there is no incident {ident}", hint="see `flaskd_ctl incidents`")
-        return IncidentsResult(incidents=found)
 
     def replace(self, member: Member, why: str) -> None:
         """Have a serving worker replaced, new before old, when there is room for it."""
@@ -299,7 +286,9 @@ class Fleet:
 
     def _ended_badly(self, member: Member) -> None:
         served = member.was is not WorkerState.STARTING
-        incident = self._note(member, "crash" if served else "start failed")
+        incident = self.incidents.note(member, "crash" if served else "start failed")
+        if self._held:
+            self.lost += incident.requests
         error = member.failure
         if not served:
             said = f"worker {member.id} could not start: {incident.reason}"
@@ -314,31 +303,7 @@ class Fleet:
             self._failed(failure, member, incident.reason)
             if member.generation == self.generation:  # what is being rolled out does not last
                 self._fail_changes(failure, of=Reload)
-        bare = msgspec.structs.replace(incident, stacks="", traceback="")
-        self._bus.publish(IncidentEvent(at=incident.at, incident=bare))
-
-    def _note(self, member: Member, kind: str) -> Incident:
-        """Keep what is known of a worker that ended, and tell it."""
-        requests = all_requests([member])
-        if self._held:
-            self.lost += requests
-        error = member.failure
-        kind, reason = member.verdict or (kind, str(error) if error else member.reason)
-        self._incident_count += 1
-        incident = Incident(
-            id=self._incident_count,
-            at=time.time(),
-            kind=kind,
-            worker=member.id,
-            pid=member.pid,
-            reason=reason,
-            requests=requests,
-            unnamed=max(0, member.connections_seen - len(requests)),
-            stacks=member.stacks(),
-            traceback=str(error.data.get("traceback", "")) if error else "",
-        )
-        self._incidents.append(incident)
-        return incident
+        self._bus.publish(IncidentEvent(at=incident.at, incident=bare(incident)))
 
     def _failed(self, error: ControlError, member: Member, reason: str) -> None:
         """Note a failure: it puts the next start off."""
@@ -376,7 +341,10 @@ class Fleet:
                 f"the settings cannot be read anew: {error}; nothing was changed", hint=error.hint
             ) from None
         before, was = self.settings, self.wanted
-        changed, needs_restart = self._take_over(settings)
+        settings, changed, needs_restart = take_over(before, settings)
+        if "workers" in changed:
+            self.wanted = worker_count(settings)
+        self._use(settings)
         if check is not None:
             self._check = check
         self.generation += 1
@@ -393,19 +361,6 @@ class Fleet:
                 needs_restart=needs_restart,
             )
         )
-
-    def _take_over(self, settings: Settings) -> tuple[list[str], list[str]]:
-        """Use `settings` from now on, but for what holds for the whole daemon; returns what changed and what of it cannot."""
-        changed, fixed = [], {}
-        for name, value in msgspec.structs.asdict(self.settings).items():
-            if getattr(settings, name) != value:
-                changed.append(name)
-                if name in NEEDS_RESTART:
-                    fixed[name] = value
-        if "workers" in changed:
-            self.wanted = worker_count(settings)
-        self._use(msgspec.structs.replace(settings, **fixed))
-        return changed, list(fixed)
 
     def _use(self, settings: Settings) -> None:
         self.settings = settings
@@ -470,48 +425,3 @@ class Fleet:
 
     def _those(self, state: WorkerState) -> list[Member]:
         return [member for member in self.members.values() if member.state is state]
-
-
-NEEDS_RESTART: Final = frozenset(
-    {
-        "app",
-        "bind",
-        "name",
-        "runtime_dir",
-        "engine",
-        "backlog",
-        "control",
-        "access_log",
-        "tls_cert",
-        "tls_key",
-    }
-)
-"""Settings that the supervisor itself has used: another value holds only after a restart of the daemon."""
-
-
-def worker_count(settings: Settings) -> int:
-    """Return how many workers are wanted; "auto" is one for each core that we may use (sched_getaffinity(2))."""
-    if settings.workers != "auto":
-        return int(settings.workers)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _logical_directory() -> str | None:
-    """Return the path by which we were started here: a release that is a symbolic link is followed anew at each start.
-
-    A shell tells it in PWD; the path of the kernel (getcwd(2)) has all links resolved.
-    """
-    shown = os.environ.get("PWD", "")
-    try:
-        same = os.path.isabs(shown) and os.path.samefile(shown, ".")
-    except OSError:
-        return None
-    return shown if same else None
-
-
-def all_requests(members: Iterable[Member]) -> list[InFlight]:
-    """List what these workers have in flight, oldest first."""
-    found = [
-        msgspec.structs.replace(each, worker=member.id) for member in members for each in member.requests()
-    ]
-    return sorted(found, key=lambda request: -request.age)

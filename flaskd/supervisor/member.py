@@ -5,14 +5,17 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+import msgspec
+
 from flaskd.drain import Phase
+from flaskd.errors import IllegalMove
 from flaskd.slate import Slate
 from flaskd.supervisor import process
 from flaskd.supervisor.channel import Answer, Channel
-from flaskd.supervisor.plan import Worker, WorkerState
+from flaskd.supervisor.plan import MOVES, Move, Worker, WorkerState
 from flaskd.supervisor.relay import Relay
 from flaskd_ctl.errors import ControlError
 from flaskd_ctl.protocol import InFlight
@@ -101,7 +104,7 @@ class Member:
 
     def step_back(self, *, grace: float, linger: float) -> None:
         """Let it finish what it has, within `grace` seconds, and end. Asked again, only its deadline comes nearer."""
-        self._move(WorkerState.LEAVING)
+        self._move(Move.STEP_BACK)
         self.call("step_back", {"grace": grace, "linger": linger}).add_done_callback(self._stopped)
 
     def kill(self) -> None:
@@ -139,7 +142,7 @@ class Member:
             self.failure = error  # it ends by itself
         elif self.state is WorkerState.STARTING:
             self.facts = answer.result()
-            self._move(WorkerState.SERVING)
+            self._move(Move.READY)
 
     def _stopped(self, answer: Any) -> None:
         if not answer.cancelled() and answer.exception() is None:
@@ -167,9 +170,12 @@ class Member:
     def _gone(self) -> None:
         self.reason = self.process.how_it_ended
         self.deaf = True
-        self._move(WorkerState.GONE)
+        self._move(Move.END)
 
-    def _move(self, to: WorkerState) -> None:
+    def _move(self, move: Move) -> None:
+        to = MOVES.get((self.state, move))
+        if to is None:
+            raise IllegalMove(self.state.value, move.value, what="a worker")
         if self.state is not to:
             self.was, self.state, self.since = self.state, to, time.time()
             self._on_change(self)
@@ -182,3 +188,11 @@ def _memory(name: str) -> int:
 
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
+
+
+def requests_of(members: Iterable[Member]) -> list[InFlight]:
+    """List what these workers have in flight, oldest first."""
+    found = [
+        msgspec.structs.replace(each, worker=member.id) for member in members for each in member.requests()
+    ]
+    return sorted(found, key=lambda request: -request.age)

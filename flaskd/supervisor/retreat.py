@@ -14,8 +14,8 @@ import msgspec
 from flaskd.drain import Order, Phase, Sight
 from flaskd.listeners import Listener
 from flaskd.owner import Losses
-from flaskd.supervisor.fleet import Fleet, all_requests
-from flaskd.supervisor.member import Member
+from flaskd.supervisor.fleet import Fleet
+from flaskd.supervisor.member import Member, requests_of
 from flaskd.supervisor.plan import WorkerState
 from flaskd_ctl.protocol import InFlight
 
@@ -93,7 +93,7 @@ class FleetCharge:
 
     def requests(self) -> list[InFlight]:
         """List what is in flight."""
-        return all_requests(self._fleet.members.values())
+        return requests_of(self._fleet.members.values())
 
     def finished(self) -> int:
         """Count the finished requests of all workers that there were."""
@@ -131,7 +131,7 @@ class FleetCharge:
     def _cut(self) -> None:
         """Kill who has not gone, and name what that loses."""
         members = list(self._fleet.members.values())
-        cut = all_requests(members)
+        cut = requests_of(members)
         unnamed = sum(max(0, member.connections_seen - len(member.requests())) for member in members)
         self._losses = self._losses._replace(cut=cut, connections_cut=len(cut) + unnamed)
         for member in members:

@@ -135,8 +135,8 @@ def test_a_reload_says_what_only_a_restart_can_change(world: World) -> None:
 
     result = future.result(0)
     assert sorted(result.changed) == ["bind", "engine", "threads"]
-    assert sorted(result.needs_restart) == ["bind", "engine"]
-    assert (fleet.settings.bind, fleet.settings.engine) == (("127.0.0.1:8000",), "auto")
+    assert result.needs_restart == ["bind"]
+    assert (fleet.settings.bind, fleet.settings.engine) == (("127.0.0.1:8000",), "granian")
 
 
 def test_a_reload_during_a_reload_is_one_more_that_all_share(world: World) -> None:
@@ -447,9 +447,9 @@ def test_an_incident_is_listed_in_short_and_shown_in_full(world: World) -> None:
     world.script = broken
     refused_after(world, fleet.order_reload(BY, check=None))
 
-    (short,) = fleet.incidents(None).incidents
-    (full,) = fleet.incidents(short.id).incidents
+    (short,) = fleet.incidents.told(None).incidents
+    (full,) = fleet.incidents.told(short.id).incidents
 
     assert (short.traceback, full.traceback) == ("", "Traceback: till")
     with pytest.raises(NotFound, match="no incident 99"):
-        fleet.incidents(99)
+        fleet.incidents.told(99)
