@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flaskd.banner import say
 from flaskd.config import Settings
 from flaskd.errors import LoadError
+from flaskd.loader import what_failed
 from flaskd.process import end_now
 
 if TYPE_CHECKING:
@@ -30,35 +31,35 @@ class Hooks:
         self._pre_stop = _find("pre_stop", settings.pre_stop)
 
     def loaded(self, app: "WSGIApplication", *, give_up: Callable[[LoadError, str], None]) -> None:
-        """Call `post_load`; raises LoadError with what it raised.
+        """Call `post_load`; raises LoadError with what it raised, its traceback on stderr.
 
         Where it takes too long, `give_up` is called on another thread, with the stack that shows where it hangs; it is to end
         the process.
         """
         if self._post_load is None:
             return
-        over = LoadError(f"post_load did not end within {self._limit:g} s", hint="see --hook-timeout")
+        over = LoadError(f"post_load did not end within {self._limit:g} s (--hook-timeout)")
         with _time_limit(self._limit, lambda trace: give_up(over, trace)):
             try:
                 self._post_load(app)
             except (Exception, SystemExit) as error:  # whatever the application's code raises
-                raise LoadError(f"post_load failed: {_spell(error)}") from error
+                traceback.print_exception(error)
+                raise LoadError(f"post_load failed: {what_failed(error)}") from error
 
     def stopping(self, app: "WSGIApplication") -> None:
         """Call `pre_stop`; what it raises is said on stderr, and where it takes too long the process ends."""
         if self._pre_stop is None:
             return
 
-        def give_up(trace: str) -> None:
-            say(f"flaskd: pre_stop did not end within {self._limit:g} s (--hook-timeout); it was in")
-            sys.stderr.write(trace)
+        def give_up(_trace: str) -> None:
+            say(f"flaskd: pre_stop did not end within {self._limit:g} s (--hook-timeout)")
             end_now(0)
 
         with _time_limit(self._limit, give_up):
             try:
                 self._pre_stop(app)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the application's code raises
-                say(f"flaskd: pre_stop failed: {_spell(error)}")
+                say(f"flaskd: pre_stop failed: {what_failed(error)}")
                 traceback.print_exception(error)
 
 
@@ -77,7 +78,7 @@ def _find(setting: str, target: str) -> "Callable[[WSGIApplication], Any] | None
             f"{said}: there is no module {error.name!r}", hint="name it as module:function"
         ) from None
     except (Exception, SystemExit) as error:  # whatever the application's code raises
-        raise LoadError(f"{said}: {_spell(error)}") from error
+        raise LoadError(f"{said}: {what_failed(error)}") from error
     found: Any = module
     for part in what.split("."):
         if not hasattr(found, part):
@@ -91,12 +92,17 @@ def _find(setting: str, target: str) -> "Callable[[WSGIApplication], Any] | None
 
 @contextlib.contextmanager
 def _time_limit(seconds: float, on_over: Callable[[str], None]) -> Iterator[None]:
-    """Call `on_over`, on a thread beside this one, where the block takes longer; it gets the stack of the block's thread."""
+    """Call `on_over`, on a thread beside this one, where the block takes longer.
+
+    It gets the stack of the block's thread, which is on stderr by then.
+    """
     ident = threading.get_ident()
 
     def over() -> None:
         frame = sys._current_frames().get(ident)
-        on_over("".join(traceback.format_stack(frame)) if frame else "")
+        trace = "".join(["Traceback (most recent call last):\n", *traceback.format_stack(frame)])
+        sys.stderr.write(trace)
+        on_over(trace)
 
     timer = threading.Timer(seconds, over)
     timer.daemon = True
@@ -105,9 +111,3 @@ def _time_limit(seconds: float, on_over: Callable[[str], None]) -> Iterator[None
         yield
     finally:
         timer.cancel()
-
-
-def _spell(error: BaseException) -> str:
-    """Write an exception in one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -183,7 +183,14 @@ def _called(factory: Any, target: str, *arguments: Any, **keywords: Any) -> Any:
 
 
 def _failed(target: str, error: BaseException) -> LoadError:
-    """Say what the application's own code raised, and where: the innermost line outside of the import system."""
+    return LoadError(
+        f"cannot load {target}: {what_failed(error)}",
+        hint="the traceback is shown by `flaskd check --traceback`",
+    )
+
+
+def what_failed(error: BaseException) -> str:
+    """Say in one line what the application's own code raised, and where: the innermost line outside of the import system."""
     where = _place(error.__traceback__)
     if isinstance(error, SyntaxError) and error.filename:
         where = f" ({error.filename}, line {error.lineno})"
@@ -195,9 +202,7 @@ def _failed(target: str, error: BaseException) -> LoadError:
     )
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     said = f"{name}: {' '.join(text.split())}" if text else name
-    return LoadError(
-        f"cannot load {target}: {said}{where}", hint="the traceback is shown by `flaskd check --traceback`"
-    )
+    return f"{said}{where}"
 
 
 def _place(trace: TracebackType | None) -> str:
