@@ -40,7 +40,7 @@ class ConfigError(FlaskdError):
 class IllegalMove(FlaskdError):
     """The lifecycle has no such move; nothing was changed."""
 
-    def __init__(self, state: str, event: str) -> None:
-        super().__init__(f"cannot {event} an instance that is {state}")
+    def __init__(self, state: str, event: str, what: str = "an instance") -> None:
+        super().__init__(f"cannot {event} {what} that is {state}")
         self.state = state
         self.event = event

@@ -37,6 +37,25 @@ class WorkerState(enum.Enum):
     GONE = "gone"
 
 
+class Move(enum.Enum):
+    """What may happen to a worker."""
+
+    READY = "ready"
+    STEP_BACK = "step back"
+    END = "end"
+
+
+MOVES: Final = {
+    (WorkerState.STARTING, Move.READY): WorkerState.SERVING,
+    (WorkerState.SERVING, Move.STEP_BACK): WorkerState.LEAVING,
+    (WorkerState.LEAVING, Move.STEP_BACK): WorkerState.LEAVING,  # to an earlier deadline
+    (WorkerState.STARTING, Move.END): WorkerState.GONE,
+    (WorkerState.SERVING, Move.END): WorkerState.GONE,
+    (WorkerState.LEAVING, Move.END): WorkerState.GONE,
+}
+"""Every legal move of a worker; docs/states.md is drawn from it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Worker:
     """One worker as the plan sees it. Ids grow: the smaller one is older. `due` says why it is to be replaced, or nothing."""
