@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 LAST_MOMENT: Final = 5.0
 """Seconds that the application's own threads and atexit functions get after the worker has stopped."""
 
+ESSENTIAL: Final = {"flaskd-line", "flaskd-accept"}
+"""Threads without which a worker is none."""
+
 SUPERVISOR: Final = Actor(via="supervisor")
 
 
@@ -166,6 +169,7 @@ class Worker:
         app = load(settings.app)
         hooks = Hooks(settings)
         hooks.loaded(app, give_up=self._give_up)
+        take_signals()  # again, where the application has taken them
         clean = self._serve(app)
         hooks.stopping(app)
         return clean
@@ -299,14 +303,27 @@ def applications_traceback(error: BaseException) -> str:
     return "".join(shown.format())
 
 
+def take_signals() -> None:
+    """Pass over signals that reach every process of the instance (systemd, a container engine): the supervisor decides."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Not SIG_IGN, which what the application starts would inherit (execve(2)).
+        signal.signal(number, lambda number, frame: None)
+
+
+def end_with_thread(failed: threading.ExceptHookArgs) -> None:
+    """Let a worker that cannot accept or hear any more end, and be replaced, rather than seem to serve."""
+    threading.__excepthook__(failed)
+    if failed.thread is not None and failed.thread.name in ESSENTIAL:
+        process.end_now(1)
+
+
 def main() -> NoReturn:
     """Be a worker; the one argument is the number of the descriptor of the line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what is written comes out at once
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Only the supervisor decides. Not SIG_IGN, which what the application starts would inherit (execve(2)).
-        signal.signal(number, lambda number, frame: None)
+    take_signals()
+    threading.excepthook = end_with_thread
     unclean = False
     process.skip_finalizing(lambda: unclean)
     with socket.socket(fileno=int(sys.argv[1])) as sock:
