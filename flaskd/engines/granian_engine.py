@@ -2,11 +2,7 @@
 
 What it does not offer is done from outside, in this order at a stop:
 
-- **Deaf.** granian accepts from a duplicate of the listener. That is taken out of granian's epoll set, then a deaf socket takes
-  its place (dup2): a Unix socket that listens where nobody can connect. Nothing tells granian of connections any more, and an
-  accept(2) finds none. dup2 alone would do for an edge-triggered loop, as tokio's, but an epoll set knows the open file, not
-  the number, and the file stays open with our listener: granian would wake up for each connection that others accept, and,
-  once it has let go of the number, for an event that points to memory that tokio has freed. (A kqueue forgets by itself.)
+- **Deaf.** What it accepts from is made deaf: `ears`.
 - **Seen.** It tells nothing about its connections. `Sightings` finds them among our descriptors; `tells` is False, so that the
   owner looks again. What is in the application is counted where granian calls it.
 - **The end.** granian closes idle connections by itself, but leaves one with half a head alone until its timeout. We hang up on
@@ -15,20 +11,20 @@ What it does not offer is done from outside, in this order at a stop:
 """
 
 import logging
-import os
 import resource
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from flaskd import forks
-from flaskd.engines import MAX_HEAD, RESERVE, Activity, epoll, granian_private
+from flaskd.engines import MAX_HEAD, RESERVE, Activity, granian_private
 from flaskd.engines.certificate import check_certificate
+from flaskd.engines.ears import Ears
 from flaskd.engines.granian_input import Lingering
 from flaskd.engines.granian_wsgi import Traffic, gateway
+from flaskd.engines.late_answers import LateAnswers
 from flaskd.engines.sightings import Sightings
 from flaskd.tls import Tls
 
@@ -70,6 +66,7 @@ class GranianEngine:
         backlog: int,
         max_head: int = MAX_HEAD,
         tls: Tls | None = None,
+        late: LateAnswers | None = None,
     ) -> None:
         self.version = granian_private.probe()
         if tls is not None:
@@ -79,12 +76,12 @@ class GranianEngine:
         self._backlog = backlog
         self._max_head = max_head
         self._tls = tls
-        self._duplicates: list[int] = []  # granian's descriptors: it closes them
+        self._late = late
+        self._ears: Ears | None = None
         self._ends: list[Callable[[], None]] = []
         self._sightings = Sightings([])
         self._traffic = Traffic(Lingering(threads // 2))
         self._turns: threading.Semaphore | None = None
-        self._deaf_socket: socket.socket | None = None
         self._lock = threading.Lock()  # protects _left
         self._left = 0  # workers that have not said that they are done
         self._stopping = False
@@ -97,19 +94,19 @@ class GranianEngine:
         """Begin to accept on `listeners`, with one worker for each."""
         self._on_change = on_change
         self._sightings = Sightings(listeners)
-        self._deaf_socket = _deaf_socket()
+        self._ears = Ears(listeners)
         if len(listeners) > 1:  # each worker has `threads` of its own; together they may use as many
             self._turns = threading.Semaphore(self._threads)
         forks.close_in_children(self)
         try:
-            self._begin(app, listeners)
+            self._begin(app, listeners, self._ears)
         except BaseException:
             self.stop()
             raise
 
     def descriptors(self) -> list[int]:
         """Name, for `forks`, granian's duplicates of the listeners, as long as they are listeners."""
-        return [] if self._deaf_socket is None else self._duplicates
+        return [] if self._ears is None else self._ears.descriptors()
 
     def activity(self) -> Activity:
         """Count what is open now; until granian has ended, a stop counts at least one."""
@@ -123,13 +120,8 @@ class GranianEngine:
 
     def deafen(self) -> None:
         """Put a deaf socket in the place of each of granian's listeners."""
-        deaf, self._deaf_socket = self._deaf_socket, None
-        if deaf is None:
-            return
-        with deaf:
-            for duplicate in self._duplicates:
-                epoll.take_out(duplicate)
-                os.dup2(deaf.fileno(), duplicate, inheritable=False)
+        if self._ears is not None:
+            self._ears.deafen()
 
     def reap(self, older_than: float) -> None:
         """Do nothing: what waits for a request head cannot be told from what waits for its response."""
@@ -159,16 +151,16 @@ class GranianEngine:
         self._done.set()  # nobody waits for the rest
         return count if busy >= self._threads else min(count, unfinished)
 
-    def _begin(self, app: "WSGIApplication", listeners: Sequence[socket.socket]) -> None:
+    def _begin(self, app: "WSGIApplication", listeners: Sequence[socket.socket], ears: Ears) -> None:
         for listener in listeners:
             unix = listener.family == socket.AF_UNIX
             if not unix:
                 # What is written in pieces need not wait for each other (tcp(7)); connections inherit it.
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._duplicates.append(os.dup(listener.fileno()))
+            call = gateway(app, UNIX_NAME if unix else {}, self._traffic, turns=self._turns)
             end = granian_private.begin(
-                self._duplicates[-1],
-                gateway(app, UNIX_NAME if unix else {}, self._traffic, turns=self._turns),
+                ears.lend(),
+                call if self._late is None else self._late.around(call),
                 unix=unix,
                 backlog=self._backlog,
                 threads=self._threads,
@@ -176,6 +168,7 @@ class GranianEngine:
                 head_timeout=self._head_timeout,
                 max_head=self._max_head,
                 tls=self._tls,
+                on_exhausted=ears.rest,
                 on_end=self._ended,
             )
             self._left += 1
@@ -213,24 +206,3 @@ class GranianEngine:
 def _bound(threads: int) -> int:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return CONNECTIONS if limit == resource.RLIM_INFINITY else max(threads, min(CONNECTIONS, limit - RESERVE))
-
-
-def _deaf_socket() -> socket.socket:
-    """Listen where nobody will connect, without a file: a service may have no directory to write to.
-
-    On Linux that is an abstract name which the kernel makes up (unix(7), autobind); elsewhere a path that is gone at once.
-    """
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        sock.setblocking(False)
-        if epoll.LINUX:
-            sock.bind("")
-            sock.listen()
-            return sock
-        with tempfile.TemporaryDirectory(prefix="flaskd-") as directory:
-            sock.bind(os.path.join(directory, "deaf"))
-            sock.listen()
-    except BaseException:
-        sock.close()
-        raise
-    return sock

@@ -12,6 +12,7 @@ What has to be known of them (granian 2.8, src/serve.rs and src/net.rs):
 - A panic anywhere in it aborts the process. One is certain where the listener has stopped to be one before the runtime's thread
   has looked at it, so `begin` returns only when that has happened. Another is a certificate or key that rustls cannot use:
   `rustls` says beforehand which those are.
+- Out of descriptors it tries accept(2) again and again, and says so each time in its log.
 - It calls us with a protocol object (`response_bytes`, `response_iter`) and a scope: `granian_wsgi`.
 
 HTTP/1 only: over HTTP/2 granian drops `Connection: close` and sends no GOAWAY, so clients could not be asked to leave.
@@ -96,17 +97,24 @@ def begin(
     head_timeout: float,
     max_head: int,
     tls: Tls | None,
+    on_exhausted: Callable[[], None],
     on_end: Callable[[], None],
 ) -> Callable[[], None]:
     """Serve on the listening socket `descriptor`, which is no longer ours; returns the function that asks for the end.
 
-    At most `connections` are accepted at a time, of which `threads` are in the application. `on_end` is called on a thread of
-    granian's when all have ended. Returns when it accepts; raises FlaskdError if it does not come to that.
+    At most `connections` are accepted at a time, of which `threads` are in the application. On threads of granian's,
+    `on_exhausted` is called where there was no descriptor for a connection, `on_end` when all have ended. Returns when it
+    accepts; raises FlaskdError if it does not come to that.
     """
-    _quiet_log()
+
+    def ended() -> None:
+        _exhausted.discard(on_exhausted)
+        on_end()
+
+    _listen_to_log(on_exhausted)
     before = set(_runtime_threads())
     signal = _find("granian._granian:WorkerSignal")()
-    signal.add_cb(on_end)
+    signal.add_cb(ended)
     holder = _find("granian._granian:SocketHolder")(descriptor, unix, backlog)
     settings = _find("granian.http:HTTP1Settings")(
         header_read_timeout=max(1, int(head_timeout * 1000)), keep_alive=True, max_buffer_size=max_head
@@ -168,8 +176,23 @@ def _asleep(thread: str) -> bool:
     return True
 
 
-def _quiet_log() -> None:
-    """Leave granian's "Started worker-1" out of our output, unless its logger was set up by somebody."""
+_exhausted: set[Callable[[], None]] = set()
+"""Who wants to know that granian found no descriptor."""
+
+
+def _listen_to_log(on_exhausted: Callable[[], None]) -> None:
+    """Leave granian's "Started worker-1" out of our output, unless its logger was set up by somebody; hear of EMFILE."""
     logger = logging.getLogger("_granian")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)
+    _exhausted.add(on_exhausted)
+    accepting = logger.getChild("workers")
+    accepting.setLevel(logging.DEBUG)
+    accepting.addFilter(_hear)
+
+
+def _hear(record: logging.LogRecord) -> bool:
+    if "TooManyOpenFiles" in record.getMessage():
+        for tell in list(_exhausted):
+            tell()
+    return record.levelno >= logging.getLogger("_granian").getEffectiveLevel()

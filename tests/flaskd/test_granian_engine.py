@@ -6,6 +6,9 @@ import http.client
 import importlib.metadata
 import os
 import socket
+import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +17,7 @@ from typing import Any
 
 import flask
 import pytest
+import trustme
 
 from flaskd import Server
 from flaskd.engines import granian_engine, granian_private
@@ -622,3 +626,61 @@ def test_an_engine_that_cannot_begin_leaves_nothing_running(
         engine.serve(hello, [listener, second], on_change=lambda: None)
     _settled(threads_now)
     assert engine.descriptors() == []
+
+
+OUT_OF_DESCRIPTORS = """
+import resource, socket, sys
+from flaskd import tls
+from flaskd.engines import granian_engine
+
+def hello(environ, start_response):
+    start_response("200 OK", [("Content-Length", "5")])
+    return [b"hello"]
+
+granian_engine._bound = lambda threads: 10_000
+resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))
+listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
+listener.setblocking(False)
+secured = tls.load(*sys.argv[1:]) if sys.argv[1:] else None
+engine = granian_engine.GranianEngine(threads=2, head_timeout=60, backlog=1000, tls=secured)
+engine.serve(hello, [listener], on_change=lambda: None)
+print(listener.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_out_of_descriptors_it_rests_and_serves_again(secure: bool, tmp_path: Path) -> None:
+    """By itself granian turns in a circle then, over TLS for ever: no handshake gets its turn."""
+    files: list[str] = []
+    context = ssl.create_default_context()
+    if secure:
+        authority = trustme.CA()
+        authority.configure_trust(context)
+        issued = authority.issue_cert("127.0.0.1")
+        files = [str(tmp_path / "c.pem"), str(tmp_path / "k.pem")]
+        issued.cert_chain_pems[0].write_to_path(files[0])
+        issued.private_key_pem.write_to_path(files[1])
+    server = subprocess.Popen(
+        [sys.executable, "-c", OUT_OF_DESCRIPTORS, *files],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    with server, contextlib.ExitStack() as stack:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        address = ("127.0.0.1", int(server.stdout.readline()))
+        with contextlib.ExitStack() as silent:
+            for _ in range(150):
+                silent.enter_context(socket.create_connection(address, timeout=WAIT))
+            waits = stack.enter_context(socket.create_connection(address, timeout=WAIT))
+            deadline = time.monotonic() + WAIT
+            while len(os.listdir(f"/proc/{server.pid}/fd")) < 76:  # all but the spare ones; it tells nobody
+                assert time.monotonic() < deadline
+        client = context.wrap_socket(waits, server_hostname="127.0.0.1") if secure else waits
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b"hello" in _until(client, b"hello")
+        client.close()
+        server.stdin.close()
+        server.kill()
