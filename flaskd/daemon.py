@@ -342,7 +342,7 @@ class Daemon:
         state = self._owner.lifecycle.state
         if state is State.RUNNING and fleet.degraded:
             self._owner.move(Event.CRASH_LOOP)
-        elif state is State.DEGRADED and not fleet.degraded:
+        elif state is State.DEGRADED and len(fleet.serving) >= fleet.wanted:
             self._owner.move(Event.RECOVERED)
         self._owner.changed()
         self._rounds.look_soon()

@@ -172,9 +172,9 @@ class Fleet:
 
     def _end_hung(self, member: Member) -> None:
         """Kill a worker that was put down, having seen what is lost with it."""
-        if member.state is WorkerState.GONE:
+        if member.state is WorkerState.GONE or member.verdict is None:
             return
-        if member.verdict is not None and not member.stacks():
+        if not member.stacks():
             incident, reason = member.verdict
             stopped = " (it is stopped, as by SIGSTOP)" if is_stopped(member.pid) else ""
             member.verdict = (incident, f"{reason}; it could not write its stacks{stopped}")

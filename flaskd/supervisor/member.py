@@ -142,6 +142,7 @@ class Member:
             self.failure = error  # it ends by itself
         elif self.state is WorkerState.STARTING:
             self.facts = answer.result()
+            self.verdict = None  # a little late, but it accepts, and what it accepts would be lost with it
             self._move(Move.READY)
 
     def _stopped(self, answer: Any) -> None:
