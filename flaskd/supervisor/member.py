@@ -1,6 +1,7 @@
 """One worker as the supervisor has it: its process, its channel, its slate, and where in its life it is."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -70,27 +71,27 @@ class Member:
         self, params: dict[str, Any], *, slots: int, inherited: list[int], relay: Relay, directory: str | None
     ) -> None:
         """Start the process and send it `params`, with the descriptors it needs added. Raises OSError, with nothing left."""
-        self.slate = Slate.create(slots)
-        self.stacks_file = _memory(f"flaskd stacks {self.id}")
-        ours, theirs = socket.socketpair()
-        streams = [relay.pipe(f"[{self.id}] ", stream) for stream in (STDOUT, STDERR)]
-        try:
-            self.process = process.start(
-                [sys.executable, "-m", "flaskd.worker", str(theirs.fileno())],
-                descriptors=[theirs.fileno(), self.slate.descriptor, self.stacks_file, *inherited],
-                stdout=streams[0],
-                stderr=streams[1],
-                directory=directory,
-                on_end=self._ended,
-            )
-        except BaseException:
-            ours.close()
-            self.close()
-            raise
-        finally:
-            theirs.close()
-            for stream in streams:
-                os.close(stream)
+        with contextlib.ExitStack() as undo:
+            self.slate = Slate.create(slots)
+            undo.callback(self.slate.close)
+            self.stacks_file = _memory(f"flaskd stacks {self.id}")
+            undo.callback(os.close, self.stacks_file)
+            ours, theirs = socket.socketpair()
+            undo.callback(ours.close)
+            with theirs, contextlib.ExitStack() as given:
+                streams = []
+                for target in (STDOUT, STDERR):
+                    streams.append(relay.pipe(f"[{self.id}] ", target))
+                    given.callback(os.close, streams[-1])
+                self.process = process.start(
+                    [sys.executable, "-m", "flaskd.worker", str(theirs.fileno())],
+                    descriptors=[theirs.fileno(), self.slate.descriptor, self.stacks_file, *inherited],
+                    stdout=streams[0],
+                    stderr=streams[1],
+                    directory=directory,
+                    on_end=self._ended,
+                )
+            undo.pop_all()
         self.pid = self.process.pid
         self._channel = Channel(ours, on_event=self._told, on_end=self.process.channel_ended)
         started = self.call(

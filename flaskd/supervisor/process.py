@@ -44,8 +44,8 @@ class Process:
         self._popen.kill()
 
     def channel_ended(self) -> None:
-        """Note that its channel has ended: without a pidfd that is how its death is known."""
-        if self._pidfd < 0:
+        """Note that its channel has ended: where there is no pidfd, that is how its death is known."""
+        if not hasattr(os, "pidfd_open"):
             self._loop.call_soon(self._ended)
 
     def _ended(self) -> None:
@@ -75,7 +75,12 @@ def start(
         cwd=directory,
         start_new_session=True,
     )
-    return Process(popen, on_end)
+    try:
+        return Process(popen, on_end)
+    except OSError:  # no descriptor left for its pidfd
+        popen.kill()
+        popen.wait()
+        raise
 
 
 def logical_directory() -> str | None:
