@@ -5,9 +5,7 @@ It never imports the application, Flask or an engine: whatever those do, it answ
 
 import asyncio
 import contextlib
-import functools
 import os
-import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -15,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from flaskd import __version__, listeners, owner
+from flaskd import __version__, listeners, owner, signals
 from flaskd.config import Settings
 from flaskd.control.claim import Claim
 from flaskd.control.server import ControlServer
@@ -25,11 +23,11 @@ from flaskd.events import Bus
 from flaskd.last_stop import leave_note
 from flaskd.lifecycle import Event, State
 from flaskd.mailbox import Mailbox
-from flaskd.slot import KINDS
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.looks import Looks
 from flaskd.supervisor.member import STDOUT, Member, requests_of
 from flaskd.supervisor.relay import Relay
+from flaskd.supervisor.report import Report
 from flaskd.supervisor.rereading import worker_count
 from flaskd.supervisor.retreat import FleetCharge
 from flaskd.supervisor.rounds import Rounds
@@ -43,10 +41,10 @@ from flaskd_ctl.protocol import (
     RequestsResult,
     RestartResult,
     ScaleResult,
+    ShutdownParams,
     ShutdownResult,
     StateResult,
     StatusResult,
-    WorkerInfo,
     WorkersResult,
 )
 
@@ -69,11 +67,8 @@ class Daemon:
         self._reread = reread
         self._relay = relay
         self._choice = choose(settings.engine)
-        self._started = time.time()
         self._listeners: list[listeners.Listener] = []
-        self._signals = 0
-        self._had_terminal = _has_terminal()
-        self._versions: dict[str, str] = {}
+        self._all_gone: asyncio.Event | None = None
         self._fleet: Fleet
         self._owner: owner.Owner
 
@@ -113,45 +108,12 @@ class Daemon:
         return asyncio.run(self._main())
 
     def status(self) -> StatusResult:
-        """Tell what an operator wants to know at a glance, without asking any worker."""
-        lifecycle, retreat, fleet = self._owner.lifecycle, self._owner.retreat, self._fleet
-        workers = self.workers().workers
-        served = zip(KINDS, fleet.retired, strict=True)
-        stopping = lifecycle.state is State.STOPPING and retreat is not None
-        errors = [error for member in fleet.members.values() if (error := member.slate.last_error)]
-        return StatusResult(
-            name=self.name,
-            state=lifecycle.state.value,
-            since=lifecycle.since,
-            uptime=round(time.time() - self._started, 3),
-            pid=os.getpid(),
-            app=self.settings.app,
-            ready=lifecycle.ready or (lifecycle.state is State.DEGRADED and bool(fleet.serving)),
-            in_flight=sum(worker.in_flight or 0 for worker in workers) if fleet.settings.ledger else None,
-            connections=sum(worker.connections or 0 for worker in workers),
-            served={
-                kind: retired + sum(worker.served[kind] for worker in workers) for kind, retired in served
-            },
-            engine=self._choice.name,
-            engine_why=self._choice.why,
-            threads=fleet.settings.threads,
-            versions=self._versions,
-            listeners=self.listeners,
-            endpoints=self.endpoints,
-            process_exits=True,
-            requested_by=lifecycle.by,
-            requested_at=lifecycle.since if lifecycle.by else None,
-            phase=retreat.phase.value if stopping and retreat else None,
-            deadline_left=round(max(0.0, retreat.deadline - time.monotonic()), 3)
-            if stopping and retreat
-            else None,
-            last_error=max(errors, key=lambda error: error.at, default=None),
-            workers=workers,
-            wanted_workers=fleet.wanted,
-            generation=fleet.generation,
-            restarts=fleet.restarts,
-            last_failure=fleet.last_failure,
-        )
+        """Tell what an operator wants to know at a glance."""
+        return self._report.status(*self._choice)
+
+    def workers(self) -> WorkersResult:
+        """Describe every worker."""
+        return WorkersResult(workers=self._report.workers())
 
     def requests(self) -> RequestsResult:
         """List the requests in flight in all workers, oldest first; raises WrongState where the ledger is off."""
@@ -161,32 +123,6 @@ class Daemon:
                 hint="`flaskd_ctl status` shows the connections",
             )
         return RequestsResult(requests=requests_of(self._fleet.members.values()))
-
-    def workers(self) -> WorkersResult:
-        """Describe every worker."""
-        members = list(self._fleet.members.values())
-        looks = self._looks.at([member.pid for member in members])
-        now, ledger = time.time(), self._fleet.settings.ledger
-        found = []
-        for member in members:
-            look = looks[member.pid]
-            member.connections_seen = look.connections or 0
-            info = WorkerInfo(
-                id=member.id,
-                pid=member.pid,
-                state=member.state.value,
-                since=member.since,
-                age=round(now - member.started, 3),
-                generation=member.generation,
-                in_flight=member.slate.in_flight if ledger else None,
-                connections=look.connections,
-                served=member.slate.served(),
-                rss=look.rss,
-                pss=look.pss,
-                why=member.why,
-            )
-            found.append(info)
-        return WorkersResult(workers=found)
 
     def order_drain(self, by: Actor) -> "Future[StateResult]":
         """Go out of rotation, asked for by `by`."""
@@ -245,7 +181,7 @@ class Daemon:
             scheme = "https" if settings.tls_cert else "http"
             self._listeners.append(listeners.bind(address, backlog=settings.backlog, scheme=scheme))
             stack.callback(self._listeners[-1].close)
-        self._looks = Looks(self._listeners)
+        looks = Looks(self._listeners)
         self._log = os.dup(STDOUT)  # for access logs: those lines need no relay
         stack.callback(os.close, self._log)
         self._fleet = Fleet(
@@ -258,7 +194,7 @@ class Daemon:
             bus=self.bus,
             on_change=self._changed,
             on_event=self._told,
-            connections=self._looks.connections,
+            connections=looks.connections,
             on_settings=self._take_settings,
         )
         self._rounds = Rounds(self._fleet, self.bus)
@@ -267,7 +203,6 @@ class Daemon:
             self._fleet,
             self._listeners,
             deadline=self._deadline,
-            served=lambda: sum(self._served()),
         )
         self._owner = owner.Owner(
             mailbox=mailbox,
@@ -278,11 +213,24 @@ class Daemon:
             pid=os.getpid(),
             process_exits=True,
         )
+        self._report = Report(
+            self._fleet,
+            self._owner,
+            self._listeners,
+            looks=looks,
+            name=self.name,
+            endpoints=self.endpoints,
+        )
         self._stopped: asyncio.Future[ShutdownResult] = self._loop.create_future()
         self._next_turn: asyncio.TimerHandle | None = None
         self._loop.add_reader(mailbox.read_descriptor(), self._turn)
         stack.callback(self._loop.remove_reader, mailbox.read_descriptor())
-        self._handle_signals()
+        signals.supervise(
+            self._loop,
+            stop=lambda by, again: self.order_shutdown(by, grace=0.0 if again else None, lame_duck=0.0),
+            reload=lambda by: self._fleet.order_reload(by, check=None),
+            scale=lambda by, count: self._fleet.order_scale(by, to=None, by_count=count),
+        )
         return claim
 
     async def _serve(self, claim: Claim | None) -> ShutdownResult:
@@ -327,7 +275,11 @@ class Daemon:
         if self._next_turn is not None:
             self._next_turn.cancel()
             self._next_turn = None
-        result = self._owner.turn(0)
+        try:
+            result = self._owner.turn(0)
+        except BaseException as error:
+            self._stopped.set_exception(error)
+            raise
         if result is not None:
             self._stopped.set_result(result)
         elif self._owner.look_again is not None:
@@ -337,8 +289,6 @@ class Daemon:
     def _changed(self) -> None:
         """Look what a change among the workers means for the whole."""
         fleet = self._fleet
-        for member in fleet.serving:
-            self._versions = self._versions or member.facts.get("versions", {})
         state = self._owner.lifecycle.state
         if state is State.RUNNING and fleet.degraded:
             self._owner.move(Event.CRASH_LOOP)
@@ -346,11 +296,12 @@ class Daemon:
             self._owner.move(Event.RECOVERED)
         self._owner.changed()
         self._rounds.look_soon()
+        if self._all_gone is not None and not fleet.members:
+            self._all_gone.set()
 
     def _take_settings(self, settings: Settings) -> None:
         """Use what a reload has read anew, as far as it is the supervisor's."""
         self._choice = choose(settings.engine)
-        self._versions = {}
         self._owner.grace, self._owner.linger = settings.grace, settings.linger
 
     def _told(self, member: Member, event: dict[str, Any]) -> None:
@@ -360,9 +311,12 @@ class Daemon:
             case {"event": "worn"}:
                 self._fleet.replace(member, "max requests")
             case {"event": "asked", "what": "shutdown"}:
-                self.order_shutdown(
-                    by, grace=event.get("grace"), lame_duck=float(event.get("lame_duck") or 0.0)
-                )
+                asked = {name: event[name] for name in ("grace", "lame_duck") if name in event}
+                with contextlib.suppress(
+                    msgspec.ValidationError
+                ):  # what a worker says is what the application lets it say
+                    params = msgspec.convert(asked, ShutdownParams)
+                    self.order_shutdown(by, grace=params.grace, lame_duck=params.lame_duck)
             case {"event": "asked", "what": "drain"}:
                 self.order_drain(by)
             case {"event": "asked", "what": "resume"}:
@@ -372,69 +326,23 @@ class Daemon:
         retreat = self._owner.retreat
         return retreat.deadline if retreat is not None else float("inf")
 
-    def _served(self) -> list[int]:
-        """Count finished requests by kind, of all workers that there were."""
-        alive = [list(member.slate.served().values()) for member in self._fleet.members.values()]
-        return [sum(counts) for counts in zip(self._fleet.retired, *alive, strict=True)]
-
     async def _see_all_gone(self) -> None:
         """Kill what is left of the workers, and wait until the kernel has taken them away."""
-        fleet = self._fleet
-        fleet.hold()
-        for member in list(fleet.members.values()):
+        self._fleet.hold()
+        members = list(self._fleet.members.values())
+        self._all_gone = asyncio.Event()
+        for member in members:
             member.dismiss()
-        until = self._loop.time() + END_TIME
-        while fleet.members and self._loop.time() < until:
-            await asyncio.sleep(0.001)
-
-    def _handle_signals(self) -> None:
-        handlers: dict[signal.Signals, Callable[[str], None]] = {
-            signal.SIGTERM: self._asked_to_stop,
-            signal.SIGINT: self._asked_to_stop,
-            signal.SIGHUP: self._hung_up,
-            signal.SIGTTIN: functools.partial(self._asked_to_scale, 1),
-            signal.SIGTTOU: functools.partial(self._asked_to_scale, -1),
-        }
-        for number, handler in handlers.items():
-            # What is ignored stays so, but for SIGTERM: so works nohup(1), and a shell keeps Ctrl-C from the background.
-            if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
-                self._loop.add_signal_handler(number, handler, number.name)
-
-    def _asked_to_stop(self, name: str) -> None:
-        self._signals += 1
-        again = self._signals > 1
-        self.order_shutdown(Actor(via="signal", detail=name), grace=0.0 if again else None, lame_duck=0.0)
-
-    def _hung_up(self, name: str) -> None:
-        """Reload; but a terminal that was closed, which sends the same signal, ends what runs in it."""
-        if self._had_terminal and not _has_terminal():
-            self._asked_to_stop(name)
-            return
-        self._answered(name, self._fleet.order_reload, check=None)
-
-    def _asked_to_scale(self, count: int, name: str) -> None:
-        self._answered(name, self._fleet.order_scale, to=None, by_count=count)
-
-    def _answered(self, name: str, order: Callable[..., Future[Any]], **params: Any) -> None:
-        """Carry out what a signal asked for; there is nobody to be answered but the log."""
-        from flaskd.banner import say
-
-        def tell(future: Future[Any]) -> None:
-            error = future.exception()
-            if error is not None:
-                say(f"flaskd: {name}: {error}")
-
-        try:
-            order(Actor(via="signal", detail=name), **params).add_done_callback(tell)
-        except ControlError as error:
-            say(f"flaskd: {name}: {error}")
+        if members:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_gone.wait(), END_TIME)
 
     def _facts(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "pid": os.getpid(),
             "app": self.settings.app,
-            "started": self._started,
+            "started": self._report.started,
             "protocol": PROTOCOL_VERSION,
             "version": self.version,
             "endpoints": self.endpoints,
@@ -454,12 +362,3 @@ class Daemon:
                 "reason": "killed" if self.killed else "shutdown",
             },
         )
-
-
-def _has_terminal() -> bool:
-    """Tell whether we have a controlling terminal (tty(4))."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True

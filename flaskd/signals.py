@@ -1,11 +1,18 @@
-"""SIGTERM, SIGINT and SIGHUP as orders to stop. No signal is needed for anything; off the main thread none is handled."""
+"""Signals as orders: to stop a `Server`; to stop, reload and scale a supervisor. No signal is needed for anything."""
 
+import asyncio
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from types import FrameType
-from typing import Final
+from typing import Any, Final
+
+from flaskd.banner import say
+from flaskd_ctl.errors import ControlError
+from flaskd_ctl.protocol import Actor
 
 STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """SIGHUP is what a terminal sends when it is closed: by itself it would end the process, requests and all."""
@@ -14,6 +21,8 @@ STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 @contextlib.contextmanager
 def stopping(stop: Callable[[str, bool], None]) -> Iterator[None]:
     """Call `stop(name, again)` for each of STOPPING; `again` from the second on. The old handlers come back after.
+
+    Off the main thread none is handled.
 
     What is ignored stays so, but for SIGTERM: that is how a shell without job control keeps Ctrl-C from what it runs in the
     background, and how nohup(1) works.
@@ -54,3 +63,66 @@ def waking(descriptor: int) -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(before)
+
+
+def supervise(
+    loop: asyncio.AbstractEventLoop,
+    *,
+    stop: Callable[[Actor, bool], object],
+    reload: Callable[[Actor], Future[Any]],
+    scale: Callable[[Actor, int], Future[Any]],
+) -> None:
+    """Take signals as orders on `loop`, until it is closed: SIGTERM and SIGINT stop, SIGHUP reloads, SIGTTIN and SIGTTOU scale.
+
+    `stop` gets whether it is asked again. What cannot be done is said on stderr: there is nobody else to be answered.
+    """
+    had_terminal = _has_terminal()
+    stops = 0
+
+    def stopping(name: str) -> None:
+        nonlocal stops
+        stops += 1
+        stop(Actor(via="signal", detail=name), stops > 1)
+
+    def hung_up(name: str) -> None:
+        """Reload; but a terminal that was closed, which sends the same signal, ends what runs in it."""
+        if had_terminal and not _has_terminal():
+            stopping(name)
+        else:
+            _say_failure(name, lambda: reload(Actor(via="signal", detail=name)))
+
+    def scaling(name: str, count: int) -> None:
+        _say_failure(name, lambda: scale(Actor(via="signal", detail=name), count))
+
+    handlers: dict[signal.Signals, Callable[[str], None]] = {
+        signal.SIGTERM: stopping,
+        signal.SIGINT: stopping,
+        signal.SIGHUP: hung_up,
+        signal.SIGTTIN: lambda name: scaling(name, 1),
+        signal.SIGTTOU: lambda name: scaling(name, -1),
+    }
+    for number, handler in handlers.items():
+        # What is ignored stays so, but for SIGTERM: so works nohup(1), and a shell keeps Ctrl-C from the background.
+        if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, handler, number.name)
+
+
+def _say_failure(name: str, order: Callable[[], Future[Any]]) -> None:
+    def tell(future: Future[Any]) -> None:
+        error = future.exception()
+        if error is not None:
+            say(f"flaskd: {name}: {error}")
+
+    try:
+        order().add_done_callback(tell)
+    except ControlError as error:
+        say(f"flaskd: {name}: {error}")
+
+
+def _has_terminal() -> bool:
+    """Tell whether we have a controlling terminal (tty(4))."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

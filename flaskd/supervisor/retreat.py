@@ -35,13 +35,11 @@ class FleetCharge:
         listeners: Sequence[Listener],
         *,
         deadline: Callable[[], float],
-        served: Callable[[], int],
     ) -> None:
         self.closing = False
         self._fleet = fleet
         self._listeners = listeners
         self._deadline = deadline
-        self._served = served
         self._leaving: dict[int, Member] = {}
         self._told_deadline = float("inf")
         self._losses = Losses([], 0, 0)
@@ -97,7 +95,7 @@ class FleetCharge:
 
     def finished(self) -> int:
         """Count the finished requests of all workers that there were."""
-        return self._served()
+        return sum(self._fleet.retired) + sum(each.slate.finished() for each in self._fleet.members.values())
 
     def losses(self) -> Losses:
         """Add up what the workers cut, and what was lost with those that did not say."""
