@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from flaskd.access_log import FORMATS
-from flaskd.engines import ENGINES, MAX_HEAD
+from flaskd.engines import ENGINES, MAX_HEAD, choose
 from flaskd.errors import ConfigError
 from flaskd_ctl.protocol import Seconds
 
@@ -124,6 +124,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     request_timeout: Annotated[
         Seconds, Meta(description="Seconds after which a request is told as slow; 0: never.")
     ] = 0.0
+    request_timeout_answer: Annotated[
+        bool,
+        Meta(description="Answer 503 then, where the application has not begun to answer; granian only."),
+    ] = False
     head_timeout: Annotated[
         float,
         Meta(
@@ -247,6 +251,17 @@ def check_together(settings: Settings) -> Settings:
             raise ConfigError(f"{option} needs the ledger", hint=f"leave out --no-ledger, or {option}")
     if settings.access_log != "off" and not settings.ledger:
         raise ConfigError("the access log needs the ledger", hint="leave out --no-ledger, or --access-log")
+    if settings.request_timeout_answer:
+        if not settings.request_timeout:
+            raise ConfigError(
+                "--request-timeout-answer needs a time after which to answer", hint="give --request-timeout"
+            )
+        engine = choose(settings.engine)
+        if engine.name != "granian":
+            raise ConfigError(
+                f"only the granian engine can answer in the application's place, and this is {engine.name}: {engine.why}",
+                hint="pip install 'flaskd[granian]', or leave out --request-timeout-answer",
+            )
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise ConfigError("TLS needs both a certificate and its key", hint="give --tls-cert and --tls-key")
     return settings

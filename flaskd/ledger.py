@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from flaskd import forks
 from flaskd.access_log import Line
+from flaskd.engines.late_answers import ANSWERED
 from flaskd.slate import Slate
 from flaskd.slot import KINDS, Slot
 from flaskd_ctl.protocol import InFlight, LastError
@@ -115,6 +116,16 @@ class Ledger:
         request = _here.request
         if request is not None and request.ledger is self:
             request.routed()
+
+
+def number_of(environ: "WSGIEnvironment") -> int:
+    """Return the number by which the slate knows the request of `environ`; 0 where it is over, or was never in a ledger."""
+    request: _Request | None = environ.get(_KEY)
+    slot = request.slot if request is not None else None
+    if slot is None or request is None:
+        return 0
+    number = slot.number
+    return number if request.slot is slot else 0  # else the slot may be another's by now
 
 
 class _Request:
@@ -222,7 +233,7 @@ class _Request:
             method=environ.get("REQUEST_METHOD", ""),
             target=environ.get("REQUEST_URI") or _target(environ),
             protocol=environ.get("SERVER_PROTOCOL", ""),
-            status=int(self.status[:3]) if self.status[:3].isdigit() else 500,
+            status=environ.get(ANSWERED) or (int(self.status[:3]) if self.status[:3].isdigit() else 500),
             size=self.size,
             seconds=seconds,
             request_id=self.request_id,

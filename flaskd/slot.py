@@ -96,6 +96,11 @@ class Slot:
             _ROUTE.pack_into(self._row, _ROUTE_AT, *texts)
         self._words[ROUTED] = self._words[NUMBER]
 
+    @property
+    def number(self) -> int:
+        """The request's number, 0 where there is none."""
+        return self._words[NUMBER]
+
     def age(self) -> float:
         """Return for how many seconds the request has been here."""
         since: float = _SINCE.unpack_from(self._row, TEXT)[0]

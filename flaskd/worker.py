@@ -29,8 +29,10 @@ from flaskd.config import Settings
 from flaskd.core import Core
 from flaskd.drain import Order
 from flaskd.engines import make_engine
+from flaskd.engines.late_answers import LateAnswers
 from flaskd.errors import FlaskdError
 from flaskd.events import Bus
+from flaskd.ledger import number_of
 from flaskd.lifecycle import Event
 from flaskd.listeners import Inherited
 from flaskd.loader import load
@@ -160,6 +162,7 @@ class Worker:
         self._owner: owner.Owner | None = None
         self._core: Core | None = None
         self._closing = start.closing
+        self._late = LateAnswers(number_of) if start.settings.request_timeout_answer else None
 
     def run(self) -> bool:
         """Serve until told to step back; returns whether nothing was cut. Raises what keeps it from serving."""
@@ -226,6 +229,7 @@ class Worker:
             max_head=settings.max_request_header_size,
             backlog=settings.backlog,
             tls=secured,
+            late=self._late,
         )
         instance = Instance(self._line, start)
         log = None
@@ -260,6 +264,9 @@ class Worker:
                     self._line.answer(number, {})
                 case "reap" if self._core is not None:
                     self._core.carry_out(Order.REAP)
+                    self._line.answer(number, {})
+                case "answer_late" if self._late is not None:
+                    self._late.answer(params["request"])
                     self._line.answer(number, {})
                 case _:
                     self._line.answer(number, {})

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIApplication
 
+    from flaskd.engines.late_answers import LateAnswers
     from flaskd.tls import Tls
 
 __all__ = [
@@ -85,11 +86,19 @@ class Engine(Protocol):
 
 
 def make_engine(
-    name: str, *, threads: int, head_timeout: float, backlog: int, tls: "Tls | None", max_head: int = MAX_HEAD
+    name: str,
+    *,
+    threads: int,
+    head_timeout: float,
+    backlog: int,
+    tls: "Tls | None",
+    max_head: int = MAX_HEAD,
+    late: "LateAnswers | None" = None,
 ) -> Engine:
     """Make the engine called `name`, not yet serving; raises ConfigError where it is not installed, or not as needed.
 
-    `max_head` is the bytes that a request line and its headers may have; more is answered with 431.
+    `max_head` is the bytes that a request line and its headers may have; more is answered with 431. `late` may answer requests
+    in the application's place, with granian only.
     """
     if name == "werkzeug":
         from flaskd.engines.werkzeug_engine import WerkzeugEngine
@@ -99,7 +108,12 @@ def make_engine(
         from flaskd.engines.granian_engine import GranianEngine
 
         return GranianEngine(
-            threads=threads, head_timeout=head_timeout, backlog=backlog, max_head=max_head, tls=tls
+            threads=threads,
+            head_timeout=head_timeout,
+            backlog=backlog,
+            max_head=max_head,
+            tls=tls,
+            late=late,
         )
     raise ValueError(f"no engine is called {name!r}")
 

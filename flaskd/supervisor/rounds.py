@@ -111,8 +111,10 @@ class Rounds:
             case Slow(worker, request):
                 known.told |= {request.id}
                 named = msgspec.structs.replace(request, worker=worker)
-                limit = self._fleet.settings.request_timeout
-                self._bus.publish(SlowEvent(at=time.time(), request=named, limit=limit))
+                settings = self._fleet.settings
+                self._bus.publish(SlowEvent(at=time.time(), request=named, limit=settings.request_timeout))
+                if settings.request_timeout_answer:
+                    member.call("answer_late", {"request": request.id})
 
 
 def limits_of(settings: Settings) -> Limits:

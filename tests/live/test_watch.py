@@ -1,12 +1,13 @@
 """Workers of a real daemon that hang, wear out or have slow requests: what is done about them, and what is told."""
 
+import contextlib
 import itertools
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.daemons import Daemon, StartDaemon
+from tests.daemons import Daemon, NotServingError, StartDaemon
 from tests.live.caller import Caller, call
 from tests.live.operating import Watch, client
 
@@ -23,6 +24,17 @@ def index():
 def nap(seconds):
     time.sleep(seconds)
     return "slept"
+@app.get("/fail/<float:seconds>")
+def fail(seconds):
+    time.sleep(seconds)
+    raise SystemError("late")
+@app.get("/drip/<float:seconds>")
+def drip(seconds):
+    def parts():
+        yield "begun "
+        time.sleep(seconds)
+        yield "ended"
+    return flask.Response(parts())
 @app.get("/gil")
 def hold_gil():
     ctypes.PyDLL(None).sleep(60)
@@ -152,3 +164,48 @@ def test_a_slow_request_is_told_and_answered(start_daemon: StartDaemon, tmp_path
     request = told["request"]
     assert (request["path"], request["worker"], told["limit"]) == ("/sleep/1.0", 1, 0.3)
     assert 0.3 <= request["age"] < 1.0
+
+
+def test_a_slow_request_may_be_answered_in_the_place_of_the_application(
+    start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """With 503, when it has become slow; what the application says later is dropped, and what has begun goes on."""
+    args = [
+        "--engine",
+        "granian",
+        "--request-timeout",
+        "0.4",
+        "--request-timeout-answer",
+        "--access-log",
+        "common",
+    ]
+    daemon = start(start_daemon, tmp_path, *args, "--threads", "8")
+    with contextlib.ExitStack() as stack:
+        paths = ["/sleep/1.2", "/fail/1.2", "/drip/1.2", "/sleep/0.0"]
+        callers = [stack.enter_context(Caller(daemon.url)).get(path) for path in paths]
+        late, failing, begun, quick = [caller.read() for caller in callers]
+        with client(daemon) as shop:
+            assert {request.path for request in shop.requests()} <= {"/sleep/1.2", "/fail/1.2"}
+            assert shop.shutdown().clean  # it waits for what the application still does
+    assert (late.status, failing.status) == (503, 503)
+    assert late.headers["x-request-id"]
+    assert late.headers["connection"] == "close"
+    assert (begun.status, begun.body) == (200, b"begun ended")
+    assert (quick.status, quick.body) == (200, b"slept")
+    daemon.wait()
+    assert '"GET /sleep/1.2 HTTP/1.1" 503' in daemon.output()
+
+
+def test_an_engine_that_cannot_answer_late_is_refused(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    """With the reason and a way out."""
+    with pytest.raises(NotServingError, match="ended with 1") as caught:
+        start(
+            start_daemon,
+            tmp_path,
+            "--engine",
+            "werkzeug",
+            "--request-timeout",
+            "1",
+            "--request-timeout-answer",
+        )
+    assert "only the granian engine can answer in the application's place" in caught.value.__notes__[0]

@@ -1,0 +1,84 @@
+"""An answer in the application's place, where it has not begun one when its time is over.
+
+The application's thread cannot be stopped: it goes on, and what it answers is dropped. Who answers is decided once for each
+request, by who takes it out of a dictionary. That is for granian only: its protocol object takes one response, from any thread
+(a channel behind a mutex; granian 2.8, src/wsgi/io.rs). Werkzeug writes on the connection from its handler's thread, and under
+TLS nobody else may write while that one reads.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+Call = Callable[[Any, dict[str, Any]], int]
+
+STATUS: Final = 503
+ANSWERED: Final = "flaskd.answered"
+"""The key in a request's environ with the status that it was given in the application's place."""
+
+BODY: Final = b"The server took too long.\n"
+HEADERS: Final = [
+    ("Content-Type", "text/plain"),
+    ("Content-Length", str(len(BODY))),
+    ("Connection", "close"),  # what is left of the request's body would be taken for the next request
+]
+
+
+class LateAnswers:
+    """The requests that the application has not begun to answer. From any thread.
+
+    `number_of` tells by which number the one of an environ is known.
+    """
+
+    def __init__(self, number_of: "Callable[[WSGIEnvironment], int]") -> None:
+        self._number_of = number_of
+        self._waiting: dict[int, tuple[Any, dict[str, Any]]] = {}
+
+    def around(self, call: Call) -> Call:
+        """Let what is called with a protocol and an environ be answered late."""
+
+        def run(proto: Any, environ: dict[str, Any]) -> int:
+            self._waiting[id(proto)] = proto, environ
+            try:
+                return call(_Guarded(proto, self._waiting), environ)
+            except Exception:
+                if ANSWERED in environ:
+                    return STATUS
+                raise
+            finally:
+                self._waiting.pop(id(proto), None)
+
+        return run
+
+    def answer(self, number: int) -> bool:
+        """Answer this request; False where the application was quicker."""
+        for key, (proto, environ) in self._waiting.copy().items():
+            if self._number_of(environ) == number and self._waiting.pop(key, None) is not None:
+                environ[ANSWERED] = STATUS
+                request_id = environ.get("HTTP_X_REQUEST_ID")
+                named = [("X-Request-ID", request_id)] if request_id else []
+                proto.response_bytes(STATUS, [*HEADERS, *named], BODY)
+                return True
+        return False
+
+
+class _Guarded:
+    """A protocol object whose response is dropped if the request has one already."""
+
+    __slots__ = ("_proto", "_waiting")
+
+    def __init__(self, proto: Any, waiting: dict[int, Any]) -> None:
+        self._proto = proto
+        self._waiting = waiting
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        if self._waiting.pop(id(self._proto), None) is not None:  # one call: no other thread in between
+            self._proto.response_bytes(status, headers, body)
+
+    def response_iter(self, status: int, headers: list[tuple[str, str]], body: Any) -> None:
+        if self._waiting.pop(id(self._proto), None) is not None:
+            self._proto.response_iter(status, headers, body)
+        else:
+            body.close()
