@@ -178,8 +178,13 @@ class Fleet:
             incident, reason = member.verdict
             stopped = " (it is stopped, as by SIGSTOP)" if is_stopped(member.pid) else ""
             member.verdict = (incident, f"{reason}; it could not write its stacks{stopped}")
-        member.connections_seen = self._connections(member.pid) or 0
+        self.count_connections(member)
         member.kill()
+
+    def count_connections(self, member: Member) -> int:
+        """See how many connections a worker has now: they are lost with it if it is killed."""
+        member.connections_seen = self._connections(member.pid) or 0
+        return member.connections_seen
 
     def look(self) -> None:
         """Do what the plan says."""

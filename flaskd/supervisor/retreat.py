@@ -127,10 +127,13 @@ class FleetCharge:
             listener.close()
 
     def _cut(self) -> None:
-        """Kill who has not gone, and name what that loses."""
+        """Kill who has not gone, and name what that loses; who has said what it cut is not counted twice."""
         members = list(self._fleet.members.values())
-        cut = requests_of(members)
-        unnamed = sum(max(0, member.connections_seen - len(member.requests())) for member in members)
+        silent = [member for member in members if member.result is None]
+        cut = requests_of(silent)
+        unnamed = sum(
+            max(0, self._fleet.count_connections(member) - len(member.requests())) for member in silent
+        )
         self._losses = self._losses._replace(cut=cut, connections_cut=len(cut) + unnamed)
         for member in members:
             member.dismiss()
