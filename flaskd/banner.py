@@ -52,12 +52,17 @@ def announce(server: Instance, event: Event) -> None:
 
 
 def _tell_incident(server: Instance, incident: Incident) -> None:
+    """Say what became of a worker; at the start that is for whoever started the instance to say."""
+    status = server.status()
+    if status.state == "starting":
+        return
     say(f"flaskd: worker {incident.worker} (pid {incident.pid}), {incident.kind}: {incident.reason}")
     for request in incident.requests:
-        say(f"flaskd: lost {request.method} {request.path} after {request.age:g} s (client {request.client})")
-    status = server.status()
+        say(
+            f"flaskd: lost {request.method} {request.path} after {request.age:g} s (client {request.client})"
+        )
     failure = status.last_failure
-    if failure is not None and failure.worker == incident.worker and status.state != "starting":
+    if failure is not None and failure.worker == incident.worker:
         for line in failure.traceback.splitlines():
             say(f"  {line}")
 

@@ -2,7 +2,10 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from click.testing import CliRunner, Result
@@ -10,6 +13,7 @@ from click.testing import CliRunner, Result
 from flaskd.cli import main
 from flaskd.config import FIELDS
 from flaskd_ctl.endpoint import MAX_PATH
+from tests.daemons import PATIENCE
 
 APP = "import flask\napp = flask.Flask(__name__)\n@app.get('/')\ndef index():\n    return 'hello'\n"
 
@@ -24,8 +28,21 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def flaskd(*arguments: str) -> Result:
-    return CliRunner().invoke(main, list(arguments))
+class Ended(NamedTuple):
+    """How a command ended, as click's Result has it."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def flaskd(*arguments: str) -> Result | Ended:
+    """Run the command line here; `run` in a process of its own, whose output it passes on by descriptor."""
+    if arguments[:1] != ("run",):
+        return CliRunner().invoke(main, list(arguments))
+    command = [sys.executable, "-m", "flaskd", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
 def test_config_shows_each_value_and_where_it_came_from(
