@@ -41,7 +41,10 @@ def flaskd(*arguments: str) -> Result | Ended:
     if arguments[:1] != ("run",):
         return CliRunner().invoke(main, list(arguments))
     command = [sys.executable, "-m", "flaskd", *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    environ = {**os.environ, "FLASKD_BIND": "127.0.0.1:0"}
+    ended = subprocess.run(
+        command, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
