@@ -243,6 +243,21 @@ def settings_from(found: Mapping[str, Provenance]) -> Settings:
 NEED_LEDGER: Final = ("max_requests", "request_timeout")
 
 
+FOR_WORKERS: Final = (
+    "workers",
+    "check",
+    "max_requests",
+    "max_worker_age",
+    "max_worker_memory",
+    "worker_timeout",
+    "request_timeout",
+    "request_timeout_answer",
+    "post_load",
+    "pre_stop",
+)
+"""Settings that mean nothing where an application is served by one process."""
+
+
 def check_together(settings: Settings) -> Settings:
     """Return `settings` if they go together, else raise ConfigError."""
     for name in NEED_LEDGER:
@@ -265,6 +280,17 @@ def check_together(settings: Settings) -> Settings:
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise ConfigError("TLS needs both a certificate and its key", hint="give --tls-cert and --tls-key")
     return settings
+
+
+def check_alone(settings: Settings) -> Settings:
+    """Return `settings` if one process without a supervisor can keep to them, else raise ConfigError."""
+    for name in FOR_WORKERS:
+        if getattr(settings, name) != FIELDS[name].default:
+            raise ConfigError(
+                f"{name} is for workers, and this serves in one process",
+                hint="leave it out, or use `flaskd run`",
+            )
+    return check_together(settings)
 
 
 def check(name: str, value: Any, source: str) -> Any:

@@ -19,7 +19,7 @@ import msgspec
 
 from flaskd import __version__, listeners, owner, signals, tls
 from flaskd.access_log import AccessLog, Line
-from flaskd.config import Settings, check, check_together
+from flaskd.config import Settings, check, check_alone
 from flaskd.control.claim import Claim
 from flaskd.control.server import ControlThread
 from flaskd.core import Core
@@ -72,7 +72,7 @@ class Server:
         checked = {
             key: check(key, value, f"Server({key}=)") for key, value in given.items() if value is not None
         }
-        self.settings = check_together(msgspec.structs.replace(settings or Settings(), **checked))
+        self.settings = check_alone(msgspec.structs.replace(settings or Settings(), **checked))
         self.app = app
         self.name = self.settings.name or name_of(app)
         self.bus = Bus()

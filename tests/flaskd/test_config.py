@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from flaskd.config import FIELDS, resolve, settings_from
+from flaskd.config import (
+    FIELDS,
+    FOR_WORKERS,
+    Settings,
+    check_alone,
+    check_together,
+    resolve,
+    settings_from,
+    size,
+)
 from flaskd.errors import ConfigError
 
 
@@ -69,6 +78,10 @@ def test_keys_may_be_written_with_hyphens(tmp_path: Path) -> None:
         ({}, {}, "grace = -1", "flaskd.toml: grace cannot be -1"),
         ({}, {}, "speed = 9", "flaskd.toml: there is no setting 'speed'"),
         ({}, {}, "grace = = 1", "cannot read flaskd.toml"),
+        ({"max_requests": "-1"}, {}, "", "max_requests cannot be '-1': expected a whole number >= 0"),
+        ({"max_worker_memory": "1.5G"}, {}, "", "expected a number of bytes, or of KiB, MiB, GiB or TiB"),
+        ({"worker_timeout": "soon"}, {}, "", "--worker-timeout: worker_timeout cannot be 'soon'"),
+        ({"post_load": "shop"}, {}, "", "post_load cannot be 'shop': expected module:function"),
     ],
 )
 def test_a_bad_value_names_setting_value_and_source(
@@ -110,3 +123,45 @@ def test_a_configuration_file_that_is_named_must_exist(tmp_path: Path) -> None:
 def test_every_setting_has_a_description() -> None:
     """Help, docs and `config` are derived from it."""
     assert all(field.type.__metadata__[-1].description for field in FIELDS.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("0", 0), ("4096", 4096), ("1K", 1024), ("512M", 512 << 20), ("2G", 2 << 30), ("1T", 1 << 40)],
+)
+def test_memory_is_given_in_powers_of_1024(text: str, expected: int) -> None:
+    """As systemd and Docker do."""
+    assert size(text) == expected
+
+
+def test_memory_may_be_a_number_in_toml(tmp_path: Path) -> None:
+    """Of bytes."""
+    (tmp_path / "flaskd.toml").write_text("max_worker_memory = 1000000\n")
+    found = resolve({}, environ={}, directory=str(tmp_path))
+    assert size(found["max_worker_memory"].value) == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (Settings(ledger=False, max_requests=5), "--max-requests needs the ledger"),
+        (Settings(ledger=False, request_timeout=5), "--request-timeout needs the ledger"),
+        (Settings(request_timeout_answer=True), "needs a time after which to answer"),
+        (
+            Settings(request_timeout=5, request_timeout_answer=True, engine="werkzeug"),
+            "only the granian engine can answer in the application's place, and this is werkzeug: asked for",
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(settings: Settings, said: str) -> None:
+    """Before anything is bound."""
+    with pytest.raises(ConfigError, match=said):
+        check_together(settings)
+
+
+@pytest.mark.parametrize("name", FOR_WORKERS)
+def test_a_server_refuses_what_only_workers_can_keep_to(name: str) -> None:
+    """It would have no effect."""
+    values = {"workers": "2", "check": "/", "max_worker_memory": "1G", "post_load": "a:b", "pre_stop": "a:b"}
+    with pytest.raises(ConfigError, match=f"{name} is for workers"):
+        check_alone(Settings(**{name: values.get(name, 1)}))  # type: ignore[arg-type]  # of each its own
