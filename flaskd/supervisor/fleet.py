@@ -376,16 +376,17 @@ class Fleet:
         if not all(member.deaf for member in self._those(WorkerState.LEAVING)):
             return
         workers = [member.seen() for member in self.members.values()]
-        for change in [each for each in self._changes if each.done(workers, self.wanted)]:
+        done = [change for change in self._changes if change.done(workers, self.wanted)]
+        for change in done:
             self._changes.remove(change)
             for number, reply in enumerate(change.replies):
                 result = change.result(workers)
                 if isinstance(result, ReloadResult) and number:
                     result = msgspec.structs.replace(result, joined=True)
                 reply.set_result(result)
-            if isinstance(change, Reload):
-                self._check = self.settings.check  # what a reload asked for was for that reload
-                self._reload_next()
+        if any(isinstance(change, Reload) for change in done):
+            self._check = self.settings.check  # what a reload asked for was for that reload
+            self._reload_next()
 
     def _fail_changes(self, error: ControlError, of: type = object) -> None:
         """Let the changes under way, or those of one kind, fail: what serves, serves on."""
@@ -409,18 +410,20 @@ class Fleet:
             self._reload_next()
 
     def _reload_next(self) -> None:
+        """Begin the reload that was asked for meanwhile; who wants another check of it than the first has to wait once more."""
         waiting, self._next_reload = self._next_reload, []
         if not waiting:
             return
+        check = next((check for _, check in waiting if check is not None), None)
         try:
             self._check_changeable()
-            self._reload(next((check for _, check in waiting if check is not None), None))
+            self._reload(check)
         except ControlError as error:
             for future, _ in waiting:
                 future.set_exception(error)
             return
-        change = self._changes[-1]
-        change.replies[:] = [future for future, _ in waiting]
+        self._changes[-1].replies[:] = [future for future, asked in waiting if asked in {None, check}]
+        self._next_reload = [(future, asked) for future, asked in waiting if asked not in {None, check}]
 
     def _look_soon(self) -> None:
         if self._look is None or isinstance(self._look, asyncio.TimerHandle):

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import msgspec
@@ -176,14 +177,24 @@ class World:
         self.least_serving = min(self.least_serving, len(self.fleet.serving))
 
 
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+@contextmanager
+def a_world() -> Iterator[World]:
+    """Make a world in which the fleet's workers are scripted, and the clock is its own."""
     world = World()
     scripted = type("Scripted", (ScriptedWorker,), {"world": world})
-    monkeypatch.setattr(fleet, "Member", scripted)
-    for module in (fleet, changes, member):
-        monkeypatch.setattr(module, "time", world.clock)
-    yield world
-    for worker in world.workers.values():
-        worker.dies("the test's end")
-    world.loop.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fleet, "Member", scripted)
+        for module in (fleet, changes, member):
+            patch.setattr(module, "time", world.clock)
+        try:
+            yield world
+        finally:
+            for worker in world.workers.values():
+                worker.dies("the test's end")
+            world.loop.close()
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with a_world() as world:
+        yield world

@@ -158,6 +158,19 @@ def test_a_reload_during_a_reload_is_one_more_that_all_share(world: World) -> No
     assert world.least_serving == 2
 
 
+def test_reloads_with_different_checks_are_not_one(world: World) -> None:
+    """Whoever asked for a check is not told "done" after another's; who asked for none shares either."""
+    fleet = world.up(1)
+    fleet.order_reload(BY, check=None)
+    world.play(0.5)
+
+    asked = [fleet.order_reload(BY, check=check) for check in ("/a", None, "/b", "/a")]
+    world.play(20)
+
+    assert [future.result(0).generation for future in asked] == [3, 3, 4, 3]
+    assert [world.workers[number].params["check"] for number in (2, 3, 4)] == ["", "/a", "/b"]
+
+
 def test_a_reload_that_waited_is_tried_though_the_one_before_failed(world: World) -> None:
     """Whoever asked again may have mended the code meanwhile."""
     fleet = world.up(1)

@@ -140,9 +140,10 @@ def test_a_queue_that_nobody_can_empty_is_not_waited_for(world: World, listener:
     world.script = lambda worker: None
     world.begin(1)
     listener.queue = 3
+    listener.is_half_open = True
     stop = Stop(world, listener)
 
-    stop.play(2)
+    stop.play(0.4)
 
     assert stop.retreat.phase is Phase.DONE
     assert stop.charge.losses() == ([], 0, 3)
