@@ -7,6 +7,7 @@ import flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flaskd.ledger import Ledger
+from flaskd.line import Line
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -53,3 +54,25 @@ def with_shutdown_hook(app: "WSGIApplication", ask: Callable[[], None]) -> "WSGI
 def behind_proxies(app: "WSGIApplication", count: int) -> "WSGIApplication":
     """Believe the X-Forwarded-For, -Proto, -Host, -Port and -Prefix of `count` proxies in front (Werkzeug's ProxyFix)."""
     return ProxyFix(app, x_for=count, x_proto=count, x_host=count, x_port=count, x_prefix=count)
+
+
+class Instance:
+    """What a Flask application in a worker finds as `app.extensions["flaskd"]`: its instance, of which it is one worker."""
+
+    def __init__(self, line: Line, *, name: str, worker: int, generation: int) -> None:
+        self.name = name
+        self.worker = worker
+        self.generation = generation
+        self._line = line
+
+    def shutdown(self, *, grace: float | None = None, lame_duck: float = 0.0) -> None:
+        """Stop the whole instance without losing a request, this one's included; returns at once."""
+        self._line.tell({"event": "asked", "what": "shutdown", "grace": grace, "lame_duck": lame_duck})
+
+    def drain(self) -> None:
+        """Take the whole instance out of rotation; returns at once."""
+        self._line.tell({"event": "asked", "what": "drain"})
+
+    def resume(self) -> None:
+        """Put it back into rotation; returns at once."""
+        self._line.tell({"event": "asked", "what": "resume"})

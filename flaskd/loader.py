@@ -9,6 +9,7 @@ application is found as `flask --app` finds it: `app` or `application`, else the
 import ast
 import importlib
 import inspect
+import itertools
 import os
 import re
 import sys
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import flask
 
-from flaskd.errors import LoadError
+from flaskd.errors import FlaskdError, LoadError
 from flaskd.target import is_path
 
 if TYPE_CHECKING:
@@ -226,3 +227,14 @@ def name_of(app: "WSGIApplication") -> str:
     """Derive an instance's name from its application: Flask's import name, else the object's own."""
     name = getattr(app, "name", None) or getattr(app, "__name__", None) or type(app).__name__
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", str(name)).strip("-_.")[:64] or "app"
+
+
+def applications_traceback(error: BaseException) -> str:
+    """Return the traceback of what the application's code raised, from its first own line on; "" where it raised nothing."""
+    if isinstance(error, FlaskdError) and error.__cause__ is None:
+        return ""
+    shown = traceback.TracebackException.from_exception(error.__cause__ or error)
+    ours = (os.path.dirname(__file__), os.path.dirname(importlib.__file__), "<frozen importlib")
+    theirs = itertools.dropwhile(lambda frame: frame.filename.startswith(ours), shown.stack)
+    shown.stack[:] = list(theirs)
+    return "".join(shown.format())

@@ -6,8 +6,6 @@ end is the supervisor's end: what has reached this worker is answered, then it e
 """
 
 import faulthandler
-import importlib
-import itertools
 import logging
 import os
 import signal
@@ -15,14 +13,13 @@ import socket
 import sys
 import threading
 import traceback
-from collections import deque
 from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
-from flaskd import forks, owner, process, tls
+from flaskd import owner, process, tls
 from flaskd.access_log import AccessLog
 from flaskd.app_hooks import Hooks
 from flaskd.config import Settings
@@ -32,15 +29,16 @@ from flaskd.engines import make_engine
 from flaskd.engines.late_answers import LateAnswers
 from flaskd.errors import FlaskdError
 from flaskd.events import Bus
+from flaskd.hooks import Instance
 from flaskd.ledger import number_of
 from flaskd.lifecycle import Event
+from flaskd.line import Line
 from flaskd.listeners import Inherited
-from flaskd.loader import load
+from flaskd.loader import applications_traceback, load
 from flaskd.mailbox import Mailbox
 from flaskd.orphan import OrphanAlarm
 from flaskd.quota import set_quota
 from flaskd.slate import Slate
-from flaskd_ctl.conversation import Lines
 from flaskd_ctl.protocol import Actor, ProgressEvent
 
 if TYPE_CHECKING:
@@ -69,84 +67,6 @@ class Start(msgspec.Struct, frozen=True):
     log: int
     check: str = ""
     closing: bool = False
-
-
-class Line:
-    """The private line, from the worker's side: messages are read by one thread, and written by any."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
-        self._lines = Lines()
-        self._calls: deque[bytes] = deque()
-        self._lock = threading.Lock()  # protects the socket's writing side
-        self._start_id = 0
-        forks.close_in_children(self)
-
-    def descriptors(self) -> list[int]:
-        """Name, for `forks`, ours: what the application forks is no worker."""
-        return [self._socket.fileno()] if self._socket.fileno() >= 0 else []
-
-    def read(self) -> dict[str, Any] | None:
-        """Wait for the next call; None when the supervisor is gone."""
-        # No file object: its lock, held by the thread that waits here, would be in the way of the interpreter's end.
-        while not self._calls:
-            try:
-                data = self._socket.recv(65536)
-            except OSError:
-                return None
-            if not data:
-                return None
-            self._calls.extend(self._lines.feed(data))
-        return msgspec.json.decode(self._calls.popleft(), type=dict[str, Any])
-
-    def started_by(self, number: int) -> None:
-        """Note the number of the call `start`, to which all that is told belongs."""
-        self._start_id = number
-
-    def answer(self, number: int, result: Any) -> None:
-        """Answer a call."""
-        self._send({"jsonrpc": "2.0", "id": number, "result": result})
-
-    def refuse(self, number: int, error: BaseException, *, hint: str, trace: str) -> None:
-        """Answer a call with why it failed."""
-        data = {"name": "failed", "hint": hint, "traceback": trace}
-        self._send(
-            {"jsonrpc": "2.0", "id": number, "error": {"code": -32000, "message": str(error), "data": data}}
-        )
-
-    def tell(self, event: Any) -> None:
-        """Tell something by ourselves."""
-        self._send({"jsonrpc": "2.0", "method": "event", "params": {"id": self._start_id, "event": event}})
-
-    def _send(self, message: dict[str, Any]) -> None:
-        data = msgspec.json.encode(message) + b"\n"
-        try:
-            with self._lock:
-                self._socket.sendall(data)
-        except OSError:
-            pass  # the supervisor is gone, which reading tells
-
-
-class Instance:
-    """What a Flask application in a worker finds as `app.extensions["flaskd"]`: its instance, of which it is one worker."""
-
-    def __init__(self, line: Line, start: Start) -> None:
-        self.name = start.name
-        self.worker = start.worker
-        self.generation = start.generation
-        self._line = line
-
-    def shutdown(self, *, grace: float | None = None, lame_duck: float = 0.0) -> None:
-        """Stop the whole instance without losing a request, this one's included; returns at once."""
-        self._line.tell({"event": "asked", "what": "shutdown", "grace": grace, "lame_duck": lame_duck})
-
-    def drain(self) -> None:
-        """Take the whole instance out of rotation; returns at once."""
-        self._line.tell({"event": "asked", "what": "drain"})
-
-    def resume(self) -> None:
-        """Put it back into rotation; returns at once."""
-        self._line.tell({"event": "asked", "what": "resume"})
 
 
 class Worker:
@@ -231,7 +151,7 @@ class Worker:
             tls=secured,
             late=self._late,
         )
-        instance = Instance(self._line, start)
+        instance = Instance(self._line, name=start.name, worker=start.worker, generation=start.generation)
         log = None
         if settings.access_log != "off":
             stream = stack.enter_context(
@@ -299,17 +219,6 @@ def check(app: "WSGIApplication", path: str) -> None:
             )
 
 
-def applications_traceback(error: BaseException) -> str:
-    """Return the traceback of what the application's code raised, from its first own line on; "" where it raised nothing."""
-    if isinstance(error, FlaskdError) and error.__cause__ is None:
-        return ""
-    shown = traceback.TracebackException.from_exception(error.__cause__ or error)
-    ours = (os.path.dirname(__file__), os.path.dirname(importlib.__file__), "<frozen importlib")
-    theirs = itertools.dropwhile(lambda frame: frame.filename.startswith(ours), shown.stack)
-    shown.stack[:] = list(theirs)
-    return "".join(shown.format())
-
-
 def take_signals() -> None:
     """Pass over signals that reach every process of the instance (systemd, a container engine): the supervisor decides."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -351,6 +260,10 @@ def main() -> NoReturn:
         except BaseException as error:  # noqa: BLE001 - the process's outer edge: the supervisor is told, and tells
             hint = error.hint if isinstance(error, FlaskdError) else ""
             line.refuse(number, error, hint=hint, trace=applications_traceback(error))
+            if not isinstance(error, FlaskdError):
+                traceback.print_exception(
+                    error
+                )  # also where it had served: then nobody waits for that answer
             process.end_now(1)
         process.end_within(LAST_MOMENT)
         sys.exit(0)
