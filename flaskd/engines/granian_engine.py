@@ -8,6 +8,8 @@ What it does not offer is done from outside, in this order at a stop:
 - **The end.** granian closes idle connections by itself, but leaves one with half a head alone until its timeout. We hang up on
   those: where nothing is in the application, and twice in a row a connection has nothing unsent and nothing was sent in
   between, no response is under way.
+- **Gone.** When it has said that it is done, its threads are still ending, and some take the GIL once more for that. Where the
+  interpreter ends meanwhile, Python ends such a thread beneath Rust's frames, and the process with it, in a panic.
 """
 
 import logging
@@ -19,7 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from flaskd import forks
-from flaskd.engines import MAX_HEAD, RESERVE, Activity, granian_private
+from flaskd.engines import MAX_HEAD, RESERVE, Activity, granian_private, native_threads
 from flaskd.engines.certificate import check_certificate
 from flaskd.engines.ears import Ears
 from flaskd.engines.granian_input import Lingering
@@ -44,6 +46,7 @@ UNIX_NAME: Final = {"SERVER_NAME": "localhost", "SERVER_PORT": "80", "REMOTE_ADD
 
 SETTLE: Final = 0.05  # seconds between two looks at the same connection, at the end
 LOST_WORD: Final = 1.0  # seconds that granian gets to say that it is done once nothing is open
+THREADS_TIME: Final = 0.5  # seconds that its threads get to end after that
 
 log = logging.getLogger("flaskd.http")
 
@@ -83,8 +86,10 @@ class GranianEngine:
         self._traffic = Traffic(Lingering(threads // 2))
         self._turns: threading.Semaphore | None = None
         self._lock = threading.Lock()  # protects _left
+        self._not_ours: set[int] = set()  # threads that were there before granian's
         self._left = 0  # workers that have not said that they are done
         self._stopping = False
+        self._said_done = threading.Event()
         self._done = threading.Event()
         self._on_change: Callable[[], None] = lambda: None
 
@@ -148,10 +153,12 @@ class GranianEngine:
         for end in self._ends:
             end()
         self._stopping = True
+        self._said_done.set()
         self._done.set()  # nobody waits for the rest
         return count if busy >= self._threads else min(count, unfinished)
 
     def _begin(self, app: "WSGIApplication", listeners: Sequence[socket.socket], ears: Ears) -> None:
+        self._not_ours = native_threads.alive()
         for listener in listeners:
             unix = listener.family == socket.AF_UNIX
             if not unix:
@@ -173,21 +180,22 @@ class GranianEngine:
             )
             self._left += 1
             self._ends.append(end)
+        self._traffic.threads |= native_threads.started_since(self._not_ours)
 
     def _ended(self) -> None:
         """Note that one worker is done; called by granian, on a thread of its own."""
+        self._traffic.threads.add(threading.get_native_id())
         with self._lock:
             self._left -= 1
             left = self._left
         if not left:
-            self._done.set()
-            self._on_change()
+            self._said_done.set()
 
     def _see_out(self) -> None:
         """Hang up on what has nothing under way and does not end by itself, until granian is done."""
         before: dict[int, int] = {}
         empty_since: float | None = None
-        while not self._done.wait(SETTLE):
+        while not self._said_done.wait(SETTLE):
             now = {} if self._traffic.running else self._sightings.still()
             self._sightings.shut(
                 socket.SHUT_RD, {inode: sent for inode, sent in now.items() if before.get(inode) == sent}
@@ -199,8 +207,11 @@ class GranianEngine:
                 empty_since = time.monotonic()
             elif time.monotonic() - empty_since > LOST_WORD:
                 log.debug("granian did not say that it is done")
-                self._done.set()
-                self._on_change()
+                break
+        ours = self._traffic.threads | (granian_private.runtime_threads() - self._not_ours)
+        native_threads.see_gone(ours, within=THREADS_TIME)
+        self._done.set()
+        self._on_change()
 
 
 def _bound(threads: int) -> int:

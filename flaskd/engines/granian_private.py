@@ -24,12 +24,11 @@ import importlib
 import importlib.metadata
 import inspect
 import logging
-import os
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from flaskd.engines import epoll
+from flaskd.engines import epoll, native_threads
 from flaskd.engines.choice import SUPPORTED
 from flaskd.errors import ConfigError, FlaskdError
 from flaskd.tls import Tls
@@ -112,7 +111,7 @@ def begin(
         on_end()
 
     _listen_to_log(on_exhausted)
-    before = set(_runtime_threads())
+    before = runtime_threads()
     signal = _find("granian._granian:WorkerSignal")()
     signal.add_cb(ended)
     holder = _find("granian._granian:SocketHolder")(descriptor, unix, backlog)
@@ -147,30 +146,31 @@ def begin(
     return end
 
 
-def _wait_until_accepting(descriptor: int, before: set[str]) -> None:
+def _wait_until_accepting(descriptor: int, before: set[int]) -> None:
     """Wait until the runtime has the listener in its epoll set and its thread sleeps again; nobody would tell us."""
     if not epoll.LINUX:
         return
     deadline = time.monotonic() + BEGIN_WITHIN
     while True:
         watched = any(True for _ in epoll.sets_with(descriptor))
-        if watched and all(_asleep(thread) for thread in _runtime_threads() if thread not in before):
+        if watched and all(map(_asleep, runtime_threads() - before)):
             return
         if time.monotonic() > deadline:
             raise FlaskdError(f"granian did not begin to accept within {BEGIN_WITHIN:g} s")
         time.sleep(0.0005)
 
 
-def _runtime_threads() -> list[str]:
-    found = []
-    for thread in os.listdir("/proc/self/task") if epoll.LINUX else []:
+def runtime_threads() -> set[int]:
+    """Return the ids of the threads that granian's runtimes have in this process (Linux; elsewhere none)."""
+    found = set()
+    for thread in native_threads.alive():
         with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/comm", "rb") as comm:
             if comm.read().startswith(b"tokio"):
-                found.append(thread)
+                found.add(thread)
     return found
 
 
-def _asleep(thread: str) -> bool:
+def _asleep(thread: int) -> bool:
     with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/stat", "rb") as status:
         return status.read().rpartition(b")")[2].split()[0] == b"S"
     return True

@@ -13,6 +13,7 @@ from threading import Semaphore
 from typing import TYPE_CHECKING, Any
 
 from flaskd.engines.granian_input import Input, Lingering, input_of
+from flaskd.engines.native_threads import Callers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -59,14 +60,18 @@ class _Chunks:
 class Traffic:
     """What the engine shares with all calls from granian.
 
-    `running` has an entry for each request in the application or waiting for its turn; while `closing` is true each response
-    says `Connection: close`; what the application leaves unread of a body goes to `lingering`, after the response.
+    `running` has an entry for each request in the application or waiting for its turn: its thread; `threads` are the ids of
+    all threads that have called; while `closing` is true each response says `Connection: close`; what the application leaves
+    unread of a body goes to `lingering`, after the response.
     """
 
-    __slots__ = ("closing", "lingering", "running")
+    __slots__ = ("callers", "closing", "lingering", "running", "threads")
 
     def __init__(self, lingering: Lingering) -> None:
-        self.running: dict[int, None] = {}
+        self.running: dict[int, int] = {}
+        self.threads: set[int] = set()
+        self.callers = Callers(self.threads)
+        self.threads.clear()  # this one does not call
         self.closing = False
         self.lingering = lingering
 
@@ -86,13 +91,13 @@ def gateway(
         "wsgi.version": (1, 0),
         **base,
     }
-    running = traffic.running
+    running, callers = traffic.running, traffic.callers
 
     def run(proto: Any, environ: dict[str, Any]) -> int:
         environ.update(common)
         sent = input_of(environ)
         request = id(proto)
-        running[request] = None
+        running[request] = callers.caller
         try:
             if turns is None:
                 status = _answer(app, proto, environ, sent, traffic)

@@ -20,7 +20,7 @@ import pytest
 import trustme
 
 from flaskd import Server
-from flaskd.engines import granian_engine, granian_private
+from flaskd.engines import granian_engine, granian_private, native_threads
 from flaskd.engines.choice import SUPPORTED
 from flaskd.engines.granian_engine import GranianEngine
 from flaskd.errors import ConfigError
@@ -516,6 +516,22 @@ def test_an_engine_that_is_stopped_at_once_ends(listener: socket.socket) -> None
         engine = make()
         engine.serve(hello, [listener], on_change=ended.set)
         stop(engine, ended)
+
+
+def test_when_it_is_done_none_of_its_threads_is_left(listener: socket.socket) -> None:
+    """One that came back to Python while the interpreter ends would take the process down in a panic (seen: 1 of 80)."""
+    before, ended = native_threads.alive(), threading.Event()
+    engine = make()
+    engine.serve(hello, [listener], on_change=ended.set)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    for _ in range(3):
+        assert (
+            Http(url, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").answer().endswith(b"hello")
+        )
+    its = native_threads.started_since(before)
+    assert its
+    stop(engine, ended)
+    assert its & native_threads.alive() == set()
 
 
 def test_a_deaf_engine_leaves_the_queue_whole_and_serves_what_is_open(listener: socket.socket) -> None:

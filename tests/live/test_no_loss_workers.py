@@ -87,3 +87,4 @@ def test_twenty_changes_under_load_lose_nothing(
     with Shutdown(daemon) as shutdown:
         assert shutdown.result()["clean"]
     assert daemon.wait() == 0
+    assert "panic" not in daemon.output()
