@@ -266,6 +266,10 @@ def check_together(settings: Settings) -> Settings:
             raise ConfigError(f"{option} needs the ledger", hint=f"leave out --no-ledger, or {option}")
     if settings.access_log != "off" and not settings.ledger:
         raise ConfigError("the access log needs the ledger", hint="leave out --no-ledger, or --access-log")
+    if settings.max_worker_memory != "0" and not os.path.exists("/proc/self/statm"):
+        raise ConfigError(
+            "--max-worker-memory needs Linux's /proc, where memory is looked at", hint="leave it out"
+        )
     if settings.request_timeout_answer:
         if not settings.request_timeout:
             raise ConfigError(
