@@ -177,6 +177,27 @@ def test_runtime_directory_is_the_place_of_the_instance(shop: Shop) -> None:
     assert "shop" in shop.machine.run(CONTROL, "list")
 
 
+def test_reload_replaces_the_workers_and_fails_where_the_new_ones_cannot_start(shop: Shop) -> None:
+    """The main process stays, the unit stays active, and requests are answered by whoever can."""
+    shop.systemctl("start", "shop")
+    main, worker = shop.property("MainPID"), shop.get("/")[1]
+
+    shop.systemctl("reload", "shop")
+    reloaded = shop.get("/")[1]
+    source = shop.site / "shop.py"
+    good = source.read_text()
+    source.write_text(good + "\nraise RuntimeError('the database is down')\n")
+    try:
+        shop.systemctl("reload", "shop", expect=1)
+    finally:
+        source.write_text(good)
+
+    assert reloaded != worker
+    assert shop.get("/")[1] == reloaded
+    assert shop.property("ActiveState") == "active"
+    assert shop.property("MainPID") == main
+
+
 def test_stop_answers_the_slow_request_in_full(shop: Shop) -> None:
     """`systemctl stop` waits for the request in flight, and leaves no process behind."""
     shop.systemctl("start", "shop")
