@@ -1,8 +1,17 @@
 """All benchmarks, one after the other.
 
-python -m benchmarks.all --quick     a smoke test of less than a minute
-python -m benchmarks.all             about fifteen minutes
+python -m benchmarks.all --quick                       a smoke test of less than a minute
+python -m benchmarks.all --write docs                  everything, about half an hour; draws docs/benchmarks*
+python -m benchmarks.all --write docs --only memory    one of them anew, the others' findings stay
+python -m benchmarks.all --draw docs                   draws tables and plots again from what was found
 """
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Final
 
 from benchmarks import (
     cli_start,
@@ -10,27 +19,59 @@ from benchmarks import (
     ledger_cost,
     lost_requests,
     memory,
+    page,
+    reload_time,
     request_cpu,
+    start_and_stop,
     status_round_trip,
-    stop_time,
+    throughput,
 )
-from benchmarks.side_by_side import Figure, main
+from benchmarks.findings import Findings
+from benchmarks.running import ROOT
+from benchmarks.side_by_side import Measure, options_parser, tell
+
+BENCHMARKS: Final[dict[str, Measure]] = {
+    "lost_requests": lost_requests.measure,
+    "request_cpu": request_cpu.measure,
+    "throughput": throughput.measure,
+    "ledger_cost": ledger_cost.measure,
+    "status_round_trip": status_round_trip.measure,
+    "cli_start": cli_start.measure,
+    "start_and_stop": start_and_stop.measure,
+    "reload_time": reload_time.measure,
+    "idle_wakeups": idle_wakeups.measure,
+    "memory": memory.measure,
+}
 
 
-def measure(quick: bool) -> list[Figure]:
-    """Run each benchmark and collect the figures."""
-    benchmarks = (
-        lost_requests,
-        request_cpu,
-        ledger_cost,
-        status_round_trip,
-        cli_start,
-        stop_time,
-        idle_wakeups,
-        memory,
-    )
-    return [figure for benchmark in benchmarks for figure in benchmark.measure(quick)]
+def main() -> None:
+    """Run what is asked for; with `--write`, note the findings of each benchmark as soon as it has ended."""
+    parser = options_parser()
+    parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), default=list(BENCHMARKS))
+    parser.add_argument("--write", metavar="DOCS", help="note the findings there, and draw tables and plots")
+    parser.add_argument("--draw", metavar="DOCS", help="measure nothing, draw tables and plots again")
+    options = parser.parse_args()
+    if options.draw:
+        return page.draw(options.draw)
+    with contextlib.ExitStack() as stack:
+        docs = options.write or stack.enter_context(_copy_of_docs())
+        together = Findings([], [])
+        for name in options.only:
+            found = BENCHMARKS[name](options.quick)
+            page.note(docs, name, found)
+            together = Findings(together.figures + found.figures, together.rounds + found.rounds)
+        page.draw(docs)
+    tell(together, as_json=options.json, strict=options.strict)
+    return None
+
+
+@contextlib.contextmanager
+def _copy_of_docs() -> Iterator[str]:
+    """Make a directory to draw in that is thrown away, so that drawing is tried in any case."""
+    with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as directory:
+        shutil.copy(os.path.join(ROOT, "docs", "benchmarks.md"), directory)
+        yield directory
 
 
 if __name__ == "__main__":
-    main(measure)
+    main()

@@ -1,8 +1,8 @@
 """Werkzeug's own threaded server and nothing else, stopped by `server.shutdown()` when SIGTERM comes.
 
-    python -m benchmarks.bare_werkzeug benchmarks.hello:app
+    python -m benchmarks.bare_werkzeug benchmarks.hello:app PORT
 
-listens on 127.0.0.1, on a port that the kernel chooses. Requests are not logged, as with flaskd.
+listens on 127.0.0.1; with PORT 0 the kernel chooses the port. Requests are not logged, as with flaskd.
 """
 
 import importlib
@@ -20,7 +20,7 @@ def main() -> None:
     app = getattr(importlib.import_module(module), attribute)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server = make_server("127.0.0.1", int(sys.argv[2]), app, threaded=True)
 
     def shut_down_on_signal() -> None:
         signal.sigwait({signal.SIGTERM})

@@ -10,8 +10,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 
-from benchmarks.contenders import FLASKD, GUNICORN, PATIENCE, ROOT, python, script, serving
-from benchmarks.side_by_side import Figure, interleave, main, missing, ratio
+from benchmarks.contenders import FLASKD, GUNICORN, python
+from benchmarks.findings import Findings, missing, ratio
+from benchmarks.running import PATIENCE, ROOT, script, serving
+from benchmarks.side_by_side import interleave, main
 from benchmarks.timing import command_seconds
 
 APP = "benchmarks.hello:app"
@@ -46,9 +48,9 @@ startsecs = 0
 """
 
 
-def measure(quick: bool) -> list[Figure]:
+def measure(quick: bool) -> Findings:
     """Run each client in turns."""
-    rounds = 5 if quick else 40
+    rounds = 2 if quick else 40
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(serving(FLASKD, APP))
         commands = {"flaskd": [*server.ctl, "status"], CLICK: python("-c", "import click")}
@@ -66,12 +68,13 @@ def measure(quick: bool) -> list[Figure]:
         interleave(timed, 1)  # bytecode is written, files are in the page cache
         taken = interleave(timed, rounds)
     goals = {CLICK: 1.4, **dict.fromkeys(clients, 0.6)}
-    return [
+    figures = [
         ratio(WHAT, ours=taken["flaskd"], theirs=taken[name], against=name, goal=goal, unit="s")
         if name in taken
-        else missing(WHAT, name, "not installed")
+        else missing(WHAT, name, "not installed", goal=goal)
         for name, goal in goals.items()
     ]
+    return Findings(figures)
 
 
 def _timed(command: list[str]) -> Callable[[], float]:

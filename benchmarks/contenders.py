@@ -1,55 +1,72 @@
-"""The servers that are compared: how each is run with 8 threads in one process, and stopped gracefully.
+"""The servers that are compared: how each is run with 8 threads a worker, and operated.
 
-Every one listens on 127.0.0.1, on a port that the kernel chooses, in a session of its own (so its processes
-can be found and ended), and is stopped as its documentation says: by a signal, flaskd by `flaskd_ctl
-shutdown`.
+Every one listens on 127.0.0.1, on a port that the kernel chooses, and is stopped and reloaded as its documentation
+says: by a signal or through a FIFO, flaskd by `flaskd_ctl`.
 """
 
-import contextlib
 import dataclasses
 import importlib.util
 import os
-import select
 import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from benchmarks import procfs
-from benchmarks.timing import ENVIRON, command_seconds
+from benchmarks.running import ROOT, Running, Setup, script
+from benchmarks.timing import command_seconds
 
-ROOT: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 THREADS: Final = "8"
-PATIENCE: Final = 40.0
-"""Seconds for a server to begin, or to end when told to."""
+
+Way = Callable[[Running], None]
+"""A way to ask a server for something."""
+
+
+def signalled(number: signal.Signals) -> Way:
+    """Ask by a signal to the first process."""
+    return lambda running: running.process.send_signal(number)
+
+
+def ordered(command: str) -> Way:
+    """Ask by `flaskd_ctl`, and wait for it as people do."""
+
+    def ask(running: Running) -> None:
+        command_seconds([*running.ctl, command])
+
+    return ask
+
+
+def chained(running: Running) -> None:
+    """Ask uWSGI to replace one worker after the other; while its master is still at the last time, it would not listen."""
+    while (log := running.log()).count("chain reload starting") > log.count("chain reloading complete"):
+        time.sleep(0.01)
+    with open(os.path.join(running.directory, "fifo"), "wb", buffering=0) as fifo:
+        fifo.write(b"c")
+
+
+TERM: Final = signalled(signal.SIGTERM)
+HUP: Final = signalled(signal.SIGHUP)
 
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
-    """A server: `command` takes the application ("module:attribute") and a directory for its files.
+    """A server. `modules` are what must be installed; `reload` None: it has no way to load the application anew.
 
-    `module` is what must be installed; `stop` is the signal for a graceful stop, None: by the control socket.
+    `most_workers` 1: it serves in one process only.
     """
 
     name: str
-    module: str
-    command: Callable[[str, str], list[str]]
-    stop: signal.Signals | None = signal.SIGTERM
+    modules: tuple[str, ...]
+    command: Callable[[Setup], list[str]]
+    stop: Way = TERM
+    reload: Way | None = HUP
+    most_workers: int = 999
 
     @property
     def installed(self) -> bool:
         """It can be run here."""
-        return bool(importlib.util.find_spec(self.module) or shutil.which(script(self.module)))
-
-
-def script(name: str) -> str:
-    """Return the path of a console script beside this interpreter."""
-    return os.path.join(os.path.dirname(sys.executable), name)
+        return all(importlib.util.find_spec(each) or shutil.which(script(each)) for each in self.modules)
 
 
 def python(*args: str) -> list[str]:
@@ -57,147 +74,91 @@ def python(*args: str) -> list[str]:
     return [sys.executable, *args]
 
 
-def flaskd(*options: str, name: str = "flaskd", engine: str = "werkzeug") -> Contender:
+def flaskd(*options: str, name: str, engine: str) -> Contender:
     """Return flaskd with this engine and these options of `flaskd run`."""
 
-    def command(app: str, directory: str) -> list[str]:
-        place = ["--name", "bench", "--runtime-dir", directory]
-        common = ["--bind", "127.0.0.1:0", "--threads", THREADS]
-        return python("-m", "flaskd", "run", app, "--engine", engine, *common, *place, *options)
+    def command(setup: Setup) -> list[str]:
+        common = f"--threads {THREADS} --workers {setup.workers} --bind 127.0.0.1:{setup.port}".split()
+        place = ["--name", "bench", "--runtime-dir", setup.directory]
+        return python("-m", "flaskd", "run", setup.app, "--engine", engine, *common, *place, *options)
 
-    return Contender(name, engine, command, stop=None)
+    return Contender(name, (engine,), command, stop=ordered("shutdown"), reload=ordered("reload"))
 
 
-FLASKD: Final = flaskd()
+def gunicorn(parser: str, *modules: str, name: str) -> Contender:
+    """Return gunicorn's threaded worker with this HTTP parser."""
+
+    def command(setup: Setup) -> list[str]:
+        served = f"--bind 127.0.0.1:{setup.port} --workers {setup.workers} --threads {THREADS}".split()
+        return python(
+            *("-m", "gunicorn", *served, "--http-parser", parser, "--log-level", "error"),
+            *("--control-socket", f"{setup.directory}/gunicorn.ctl", setup.app),
+        )
+
+    return Contender(name, ("gunicorn", *modules), command)
+
+
+FLASKD: Final = flaskd(name="flaskd on Werkzeug", engine="werkzeug")
 FLASKD_GRANIAN: Final = flaskd(name="flaskd on granian", engine="granian")
-OURS: Final = (FLASKD, FLASKD_GRANIAN)
-WERKZEUG: Final = Contender(
-    "werkzeug", "werkzeug", lambda app, _: python("-m", "benchmarks.bare_werkzeug", app)
-)
+OURS: Final = (FLASKD_GRANIAN, FLASKD)
+GUNICORN: Final = gunicorn("python", name="gunicorn gthread")
+GUNICORN_C: Final = gunicorn("fast", "gunicorn_h1c", name="gunicorn gthread, C parser")
 GRANIAN: Final = Contender(
     "granian",
-    "granian",
-    lambda app, _: python(
-        *f"-m granian --interface wsgi --port 0 --blocking-threads {THREADS} --no-log {app}".split(),
+    ("granian",),
+    lambda setup: python(
+        *f"-m granian --interface wsgi --port {setup.port} --workers {setup.workers}".split(),
+        *f"--blocking-threads {THREADS} --no-log {setup.app}".split(),
     ),
-)
-GUNICORN: Final = Contender(
-    "gunicorn gthread",
-    "gunicorn",
-    lambda app, directory: python(
-        *f"-m gunicorn --bind 127.0.0.1:0 --threads {THREADS} --log-level error {app}".split(),
-        *("--control-socket", f"{directory}/gunicorn.ctl"),
-    ),
-)
-WAITRESS: Final = Contender(
-    "waitress",
-    "waitress",
-    lambda app, _: python(*f"-m waitress --listen=127.0.0.1:0 --threads={THREADS} {app}".split()),
-    stop=signal.SIGINT,  # it has no handler for SIGTERM; for SIGINT it has its own graceful way
 )
 UVICORN: Final = Contender(
     "uvicorn + a2wsgi",
-    "uvicorn",
-    lambda _, __: python(
-        *["-m", "uvicorn", "--port", "0", "--log-level", "error", "benchmarks.asgi_app:app"]
+    ("uvicorn", "a2wsgi"),
+    lambda setup: python(
+        *f"-m uvicorn --port {setup.port} --workers {setup.workers} --log-level error".split(),
+        "benchmarks.asgi_app:app",
     ),
 )
 UWSGI: Final = Contender(
     "uWSGI",
-    "uwsgi",
-    lambda app, _: [
-        *(script("uwsgi"), "--home", sys.prefix, "--pythonpath", ROOT, "--module", app),
-        *f"--http-socket 127.0.0.1:0 --master --workers 1 --threads {THREADS} --disable-logging".split(),
+    ("uwsgi",),
+    lambda setup: [
+        *(script("uwsgi"), "--home", sys.prefix, "--pythonpath", ROOT, "--module", setup.app),
+        *f"--http-socket 127.0.0.1:{setup.port} --master --workers {setup.workers} --lazy-apps".split(),
+        *f"--threads {THREADS} --disable-logging --master-fifo {setup.directory}/fifo".split(),
         *("--buffer-size", "32768"),  # longer request heads; and it closes each connection without saying so
         *("--add-header", "Connection: close"),
         *("--hook-master-start", "unix_signal:15 gracefully_kill_them_all"),
     ],
+    reload=chained,
 )
-PEERS: Final = (GUNICORN, WAITRESS, UVICORN, GRANIAN, UWSGI, WERKZEUG)
+WAITRESS: Final = Contender(
+    "waitress",
+    ("waitress",),
+    lambda setup: python(
+        *f"-m waitress --listen=127.0.0.1:{setup.port} --threads={THREADS} {setup.app}".split()
+    ),
+    stop=signalled(signal.SIGINT),  # it has no handler for SIGTERM; for SIGINT it has its own graceful way
+    reload=None,
+    most_workers=1,
+)
+WERKZEUG: Final = Contender(
+    "Werkzeug's own server",
+    ("werkzeug",),
+    lambda setup: python("-m", "benchmarks.bare_werkzeug", setup.app, str(setup.port)),
+    reload=None,
+    most_workers=1,
+)
+PEERS: Final = (GRANIAN, GUNICORN, GUNICORN_C, UVICORN, UWSGI, WAITRESS, WERKZEUG)
+ALL: Final = (*OURS, *PEERS)
 
 
-class Running:
-    """A contender that serves."""
+def in_order(names: Iterable[str]) -> list[str]:
+    """Sort names of contenders as they are listed here, each one's variants after it."""
+    listed = [each.name for each in ALL]
 
-    def __init__(self, contender: Contender, process: subprocess.Popen[bytes], directory: str) -> None:
-        self.contender = contender
-        self.process = process
-        self.directory = directory
-        self.url = ""
+    def place(name: str) -> tuple[int, str]:
+        bases = [listed.index(base) for base in listed if name == base or name.startswith(f"{base}, ")]
+        return max(bases, default=len(listed)), name
 
-    @property
-    def pids(self) -> list[int]:
-        """Its processes."""
-        return procfs.family(self.process.pid)
-
-    @property
-    def control_socket(self) -> str:
-        """The plain stream socket of a flaskd."""
-        return os.path.join(self.directory, "bench", "sock")
-
-    @property
-    def ctl(self) -> list[str]:
-        """The beginning of a `flaskd_ctl` command for it."""
-        return [script("flaskd_ctl"), "--endpoint", f"unix://{self.control_socket}", "--timeout", "60"]
-
-    def begin_stop(self) -> None:
-        """Ask for a graceful stop."""
-        if self.contender.stop is None:
-            command_seconds([*self.ctl, "shutdown"])
-        else:
-            self.process.send_signal(self.contender.stop)
-
-    def wait_gone(self) -> int | None:
-        """Return the exit status, or None if it is still there when patience has ended."""
-        descriptor = os.pidfd_open(self.process.pid)
-        try:
-            select.select([descriptor], [], [], PATIENCE)
-        finally:
-            os.close(descriptor)
-        return self.process.poll()
-
-
-@contextlib.contextmanager
-def serving(contender: Contender, app: str) -> Iterator[Running]:
-    """Run a contender until the block ends; enter the block when it has answered a request."""
-    with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as directory:
-        log = os.path.join(directory, "log")
-        with open(log, "wb") as output:
-            process = subprocess.Popen(
-                contender.command(app, directory),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=ROOT,
-                env={
-                    **ENVIRON,
-                    "BENCHMARK_APP": app,
-                    "XDG_STATE_HOME": directory,
-                    "PYTHONWARNINGS": "ignore",
-                },
-                start_new_session=True,
-            )
-        running = Running(contender, process, directory)
-        try:
-            running.url = _wait_serving(running, log)
-            yield running
-        finally:
-            for pid in running.pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            process.wait(PATIENCE)
-
-
-def _wait_serving(running: Running, log: str) -> str:
-    """Ask again and again: these servers have no common way to say that they are ready."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and running.process.poll() is None:
-        port = procfs.listening_port(running.pids)
-        if port:
-            url = f"http://127.0.0.1:{port}"
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/", timeout=PATIENCE) as answer:
-                answer.read()
-                return url
-        time.sleep(0.02)
-    with open(log, encoding="utf-8", errors="replace") as file:
-        raise RuntimeError(f"{running.contender.name} does not serve: {file.read()[-2000:]}")
+    return sorted(names, key=place)

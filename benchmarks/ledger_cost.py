@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from werkzeug.test import create_environ
 
+from benchmarks.findings import Figure, Findings
 from benchmarks.hello import app as hello
-from benchmarks.side_by_side import Figure, interleave, main
+from benchmarks.side_by_side import interleave, main
 from flaskd.hooks import watch_flask
 from flaskd.ledger import Ledger
 from flaskd.slate import Slate
@@ -33,26 +34,27 @@ def nothing(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iter
     return [b"hello"]
 
 
-def measure(quick: bool) -> list[Figure]:
+def measure(quick: bool) -> Findings:
     """Call each application by turns: bare, with the ledger, and with Flask's signals going to the ledger, too."""
     calls, rounds = (2_000, 3) if quick else (20_000, 25)
     with contextlib.closing(Slate.create(64)) as slate:
         alone = _sides(nothing, slate, calls, rounds)
         flask = _sides(hello, slate, calls // 10, rounds)
     what, does_nothing = "CPU that the ledger adds to a request, µs", "an application that does nothing"
-    return [
+    figures = [
         _added(what, does_nothing, alone[KEPT], alone[BARE], goal=GOAL),
         _added(what, "a Flask hello, no HTTP", flask[KEPT], flask[BARE]),
         _added(f"{what}, with the routes", "a Flask hello, no HTTP", flask[WATCHED], flask[BARE]),
     ]
+    return Findings(figures)
 
 
 def _added(
     what: str, against: str, ours: list[float], bare: list[float], *, goal: float | None = None
 ) -> Figure:
     added = sorted(with_it - without for with_it, without in zip(ours, bare, strict=True))
-    detail = f"on {statistics.median(bare):.3g}; {added[0]:.2f} to {added[-1]:.2f} in {len(added)} rounds"
-    return Figure(what, against, statistics.median(added), goal, detail)
+    detail = f"on {statistics.median(bare):.3g} µs, {len(added)} rounds"
+    return Figure(what, against, statistics.median(added), goal, detail, low=added[0], high=added[-1])
 
 
 def _sides(app: "WSGIApplication", slate: Slate, calls: int, rounds: int) -> dict[str, list[float]]:

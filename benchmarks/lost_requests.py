@@ -1,80 +1,144 @@
-"""Requests lost when a server is stopped gracefully under load: 20 stops closed-loop, 20 open-loop.
+"""Requests lost when a server is stopped or reloaded gracefully under load: 20 stops and 20 reloads, closed-loop and open-loop.
 
-What counts as lost is said in tests/live/outcome.py. The application is httpbin. The load begins before the
-stop and ends after it; the stop comes at a random moment.
+What counts as lost is said in tests/live/outcome.py. The application is httpbin. The load begins before the change and ends
+after it; it comes at a random moment. Stops are each of a server of its own with one worker; reloads are one after the other
+of a server with two workers (uvicorn reloads only then), each when the one before has ended.
 """
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import random
 import subprocess
 import time
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
-from benchmarks.contenders import OURS, PEERS, ROOT, Contender, python, serving
-from benchmarks.side_by_side import Figure, main, missing
+from benchmarks.contenders import ALL, GUNICORN, GUNICORN_C, OURS, Contender, python
+from benchmarks.findings import Figure, Findings, Rounds, count, missing
+from benchmarks.running import ROOT, serving
+from benchmarks.side_by_side import main
 
-QUICK_PEERS = {"gunicorn gthread"}
-UNANSWERED = ("reset", "truncated", "timed_out", "wrong")
+APP: Final = "httpbin:app"
+MODES: Final = ("closed", "open")
+KINDS: Final = ("reset", "truncated", "timed_out", "wrong")
+Report = dict[str, Any]
+Job = tuple[str, Contender, str, int]
 
 
-def stop_under_load(contender: Contender, mode: str, seed: int) -> dict[str, Any]:
-    """Start, load, stop; return the load client's report with `exit` and `stop_took` added."""
-    with serving(contender, "httpbin:app") as running:
-        command = python("-m", "tests.live.load", running.url, "--mode", mode, "--seed", str(seed))
-        command += ["--seconds", "60", "--until-eof", "--warm", "40", "--tail", "0.3"]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True
-        ) as load:
-            if load.stdin is None or load.stdout is None or not load.stdout.readline():
-                raise RuntimeError(f"no load on {contender.name}")
-            time.sleep(random.Random(seed).uniform(0.0, 0.4))
+def stop_under_load(contender: Contender, mode: str, seed: int) -> Report:
+    """Start, load, stop; return the load client's report with `exit` and `took` added."""
+    with serving(contender, APP) as running, _load(running.url, mode, seed) as load:
+        time.sleep(random.Random(seed).uniform(0.0, 0.4))
+        begun = time.monotonic()
+        running.begin_stop()
+        status = running.wait_gone()
+        return {**_end(load), "exit": status, "took": time.monotonic() - begun}
+
+
+def reload_under_load(contender: Contender, mode: str, times: int) -> Report:
+    """Start, load, reload so many times; return the load client's report with `took` added, that of the slowest."""
+    rng, took = random.Random(times), []
+    with serving(contender, APP, workers=2) as running, _load(running.url, mode, times) as load:
+        for _ in range(times):
+            time.sleep(rng.uniform(0.0, 0.4))
             begun = time.monotonic()
-            running.begin_stop()
-            status = running.wait_gone()
-            took = time.monotonic() - begun
-            load.stdin.close()
-            report: dict[str, Any] = json.loads(load.stdout.readline())
-    return {**report, "exit": status, "stop_took": took}
+            running.reload()
+            took.append(time.monotonic() - begun)
+        return {**_end(load), "exit": 0, "took": max(took)}
 
 
-def measure(quick: bool) -> list[Figure]:
-    """Stop every contender so many times in each mode, as many side by side as there are CPUs."""
-    stops = 2 if quick else 20
-    peers = [peer for peer in PEERS if not quick or peer.name in QUICK_PEERS]
-    contenders = (*OURS, *peers)
-    installed = [contender for contender in contenders if contender.installed]
-    jobs = [(c, mode, seed) for seed in range(stops) for mode in ("closed", "open") for c in installed]
-    with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        reports = list(pool.map(lambda job: (job[0], job[1], stop_under_load(*job)), jobs))
-    figures = []
-    for mode in ("closed", "open"):
-        for contender in installed:
-            own = [report for who, how, report in reports if (who, how) == (contender, mode)]
-            figures += _figures(contender, mode, own)
-    absent = [contender for contender in contenders if not contender.installed]
-    return [*figures, *(missing("lost requests", each.name, "not installed") for each in absent)]
+@contextlib.contextmanager
+def _load(url: str, mode: str, seed: int) -> Iterator[subprocess.Popen[str]]:
+    command = python("-m", "tests.live.load", url, "--mode", mode, "--seed", str(seed), "--count", "1000000")
+    command += ["--seconds", "300", "--until-eof", "--warm", "40", "--tail", "0.3"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True
+    ) as load:
+        try:
+            if load.stdout is None or not load.stdout.readline():
+                raise RuntimeError(f"no load on {url}")
+            yield load
+        finally:
+            load.kill()
 
 
-def _figures(contender: Contender, mode: str, reports: list[dict[str, Any]]) -> list[Figure]:
+def _end(load: subprocess.Popen[str]) -> Report:
+    if load.stdin is None or load.stdout is None:
+        raise RuntimeError("the load has no pipes")
+    load.stdin.close()
+    report: Report = json.loads(load.stdout.readline())
+    return report
+
+
+def measure(quick: bool) -> Findings:
+    """Change every contender so many times in each mode, a few side by side: most of the time is spent waiting."""
+    times = 1 if quick else 20
+    # the parser makes no difference to what becomes of connections
+    contenders = (*OURS, GUNICORN) if quick else tuple(each for each in ALL if each is not GUNICORN_C)
+    installed = [each for each in contenders if each.installed]
+    jobs: list[Job] = [("reloads", each, mode, times) for mode in MODES for each in installed if each.reload]
+    jobs += [("stops", each, mode, seed) for seed in range(times) for mode in MODES for each in installed]
+    with concurrent.futures.ThreadPoolExecutor(1 + (os.cpu_count() or 1)) as pool:
+        reports = list(zip(jobs, pool.map(_report, jobs), strict=True))
+    figures, rounds = [], []
+    for change in ("stops", "reloads"):
+        for mode in MODES:
+            own = {
+                each.name: [report for job, report in reports if job[:3] == (change, each, mode)]
+                for each in installed
+            }
+            own = {name: of_it for name, of_it in own.items() if of_it}
+            for name, of_it in own.items():
+                figures += _figures(f"in {times} {change}, {mode}-loop", name, of_it)
+            rounds += _rounds(change, mode, own)
+    figures += [
+        missing(f"{each.name}: requests lost", "", "not installed", goal=0 if each in OURS else None)
+        for each in contenders
+        if not each.installed
+    ]
+    return Findings(figures, rounds)
+
+
+def _report(job: Job) -> Report:
+    change, contender, mode, number = job
+    return (stop_under_load if change == "stops" else reload_under_load)(contender, mode, number)
+
+
+def _figures(what: str, name: str, reports: list[Report]) -> list[Figure]:
     total = {
         key: sum(report[key] for report in reports) for key in ("ok", "lost", "races", "excused", "refused")
     }
-    kinds = {
-        key: sum(report[key] for report in reports) for key in ("reset", "truncated", "timed_out", "wrong")
-    }
-    told = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
+    told = ", ".join(f"{number} {kind}" for kind in KINDS if (number := sum(each[kind] for each in reports)))
     left = sum(report["exit"] is None for report in reports)
-    slowest = max(report["stop_took"] for report in reports)
-    detail = f"{total['ok']} answered, {total['refused']} refused, slowest stop {slowest:.1f} s"
+    detail = f"{total['ok']} answered, {total['refused']} refused, slowest {max(each['took'] for each in reports):.1f} s"
     detail += f"; unanswered: {told}" * bool(told) + f"; {total['excused']} excused" * bool(total["excused"])
     detail += f"; {left} did not end" * bool(left)
-    goal = 0 if contender in OURS else None
-    what = f"in {len(reports)} stops, {mode}-loop"
+    goal = 0 if name in {each.name for each in OURS} else None
     return [
-        Figure(f"requests lost {what}", contender.name, total["lost"], goal, detail, exact=goal is not None),
-        Figure(f"keep-alive races {what}", contender.name, total["races"], goal, "", exact=goal is not None),
+        count(f"{name}: requests lost {what}", total["lost"], goal=goal, detail=detail),
+        count(f"{name}: keep-alive races {what}", total["races"], goal=goal),
+    ]
+
+
+def _rounds(change: str, mode: str, reports: dict[str, list[Report]]) -> list[Rounds]:
+    """Keep the counts, and the share of requests that were lost, which says more where loads differ."""
+
+    def rounds(key: str, what: str, unit: str, of: Callable[[Report], float]) -> Rounds:
+        numbers = {name: [float(of(report)) for report in own] for name, own in reports.items()}
+        return Rounds(f"{change}-{mode}-{key}", f"{what}{change}, {mode}-loop", unit, numbers)
+
+    lost = {name: sum(report["lost"] for report in own) for name, own in reports.items()}
+    answered = {name: sum(report["ok"] for report in own) for name, own in reports.items()}
+    share = {name: [100 * lost[name] / (lost[name] + answered[name])] for name in reports}
+    return [
+        rounds("lost", "lost in ", "requests", lambda report: report["lost"]),
+        rounds("ok", "answered in ", "requests", lambda report: report["ok"]),
+        rounds("races", "keep-alive races in ", "requests", lambda report: report["races"]),
+        rounds("refused", "refused in ", "requests", lambda report: report["refused"]),
+        rounds("took", "time for one of ", "s", lambda report: report["took"]),
+        Rounds(f"{change}-{mode}-share", f"{change}, {mode}-loop", "% of requests lost", share),
     ]
 
 

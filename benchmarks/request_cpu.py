@@ -1,13 +1,13 @@
-"""CPU time for 1,000 requests of a Flask hello: what flaskd adds to either engine.
+"""CPU time for 1,000 requests of a Flask hello: what flaskd adds to either engine, and what the peers take.
 
-All are saturated by wrk in turns; CPU time is the server's own, from /proc. Against the bare engine (Werkzeug's
-threaded server, granian's own command): flaskd with control plane, ledger and access log off (the goal), and
-with them on (for information). gunicorn gthread shows where the engines themselves stand; the goal against it
-is the granian engine's.
+All are saturated by wrk in turns; CPU time is that of all the server's processes, from /proc. The goals are flaskd's
+with control plane, ledger and access log off: against the bare engine (Werkzeug's threaded server, granian's own
+command), and against gunicorn gthread.
 """
 
 import contextlib
 from collections.abc import Callable
+from typing import Final
 
 from benchmarks import procfs
 from benchmarks.contenders import (
@@ -15,67 +15,71 @@ from benchmarks.contenders import (
     FLASKD_GRANIAN,
     GRANIAN,
     GUNICORN,
+    PEERS,
     WERKZEUG,
     Contender,
-    Running,
     flaskd,
-    serving,
 )
-from benchmarks.side_by_side import Figure, interleave, main, missing, ratio
+from benchmarks.findings import Findings, Rounds, missing, ratio
+from benchmarks.running import Running, serving
+from benchmarks.side_by_side import interleave, main
 from benchmarks.timing import WRK, wrk
 
-APP = "benchmarks.hello:app"
-WHAT = "CPU per 1,000 requests"
-OFF, ON, LOGGED = "all off", "control plane and ledger on", "access log on, too"
-WITHOUT = ("--no-control", "--no-ledger")
-LOG = ("--access-log", "common")
-BARE = flaskd(*WITHOUT, name=f"flaskd, {OFF}")
-BARE_GRANIAN = flaskd(*WITHOUT, name=f"flaskd on granian, {OFF}", engine="granian")
-ALL_ON = flaskd(*LOG, name=f"flaskd, {LOGGED}")
-ALL_ON_GRANIAN = flaskd(*LOG, name=f"flaskd on granian, {LOGGED}", engine="granian")
-COMPARED: list[tuple[str, Contender, Contender, float | None]] = [
-    (f"werkzeug engine, {OFF}", BARE, WERKZEUG, 1.03),
-    (f"werkzeug engine, {ON}", FLASKD, WERKZEUG, None),
-    (f"werkzeug engine, {LOGGED}", ALL_ON, WERKZEUG, None),
-    (f"werkzeug engine, {ON}", FLASKD, BARE, None),
-    (f"werkzeug engine, {ON}", FLASKD, GUNICORN, None),
+APP: Final = "benchmarks.hello:app"
+WHAT: Final = "CPU per 1,000 requests"
+OFF, ON, LOGGED = (
+    "control plane, ledger and access log off",
+    "control plane and ledger on",
+    "access log on, too",
+)
+WITHOUT: Final = ("--no-control", "--no-ledger")
+LOG: Final = ("--access-log", "common")
+BARE: Final = flaskd(*WITHOUT, name="flaskd on Werkzeug, all off", engine="werkzeug")
+BARE_GRANIAN: Final = flaskd(*WITHOUT, name="flaskd on granian, all off", engine="granian")
+ALL_ON: Final = flaskd(*LOG, name="flaskd on Werkzeug, access log on", engine="werkzeug")
+ALL_ON_GRANIAN: Final = flaskd(*LOG, name="flaskd on granian, access log on", engine="granian")
+COMPARED: Final[list[tuple[str, Contender, Contender, float | None]]] = [
     (f"granian engine, {OFF}", BARE_GRANIAN, GRANIAN, 1.03),
     (f"granian engine, {ON}", FLASKD_GRANIAN, GRANIAN, None),
     (f"granian engine, {LOGGED}", ALL_ON_GRANIAN, GRANIAN, None),
     (f"granian engine, {ON}", FLASKD_GRANIAN, BARE_GRANIAN, None),
     (f"granian engine, {OFF}", BARE_GRANIAN, GUNICORN, 0.45),
     (f"granian engine, {ON}", FLASKD_GRANIAN, GUNICORN, 0.45),
+    (f"Werkzeug engine, {OFF}", BARE, WERKZEUG, 1.03),
+    (f"Werkzeug engine, {ON}", FLASKD, WERKZEUG, None),
+    (f"Werkzeug engine, {LOGGED}", ALL_ON, WERKZEUG, None),
+    (f"Werkzeug engine, {ON}", FLASKD, BARE, None),
+    (f"Werkzeug engine, {ON}", FLASKD, GUNICORN, None),
 ]
 """What is compared: ours, theirs, the goal."""
-QUICK = (BARE, FLASKD, WERKZEUG, BARE_GRANIAN, GRANIAN)
+CONTENDERS: Final = (FLASKD_GRANIAN, BARE_GRANIAN, ALL_ON_GRANIAN, FLASKD, BARE, ALL_ON, *PEERS)
+QUICK: Final = (BARE, WERKZEUG, BARE_GRANIAN, GRANIAN)
 
 
-def measure(quick: bool) -> list[Figure]:
+def measure(quick: bool) -> Findings:
     """Put each server under load in turns."""
     if WRK is None:
-        return [missing(WHAT, WERKZEUG.name, "wrk is not installed")]
-    seconds, rounds = (1, 2) if quick else (2, 16)
-    wanted = dict.fromkeys(side for _, ours, theirs, _ in COMPARED for side in (ours, theirs))
-    contenders = [each for each in wanted if each.installed and (not quick or each in QUICK)]
+        return Findings([missing(WHAT, WERKZEUG.name, "wrk is not installed", goal=1.03)])
+    contenders = [each for each in (QUICK if quick else CONTENDERS) if each.installed]
     with contextlib.ExitStack() as stack:
         servers = {each: stack.enter_context(serving(each, APP)) for each in contenders}
-        cpu = interleave({each.name: _work(server, seconds) for each, server in servers.items()}, rounds)
+        cpu = interleave({each.name: _work(server) for each, server in servers.items()}, 1 if quick else 16)
     figures = []
     for what, ours, theirs, goal in COMPARED:
         told = f"{WHAT}, {what}"
         if not (ours.installed and theirs.installed):
-            figures.append(missing(told, theirs.name, "not installed"))
+            figures.append(missing(told, theirs.name, "not installed", goal=goal))
         elif ours in servers and theirs in servers:
             pair = {"ours": cpu[ours.name], "theirs": cpu[theirs.name]}
             figures.append(ratio(told, **pair, against=theirs.name, goal=goal, unit="s"))
-    return figures
+    return Findings(figures, [Rounds("cpu", WHAT, "s", cpu)])
 
 
-def _work(server: Running, seconds: int) -> Callable[[], float]:
+def _work(server: Running) -> Callable[[], float]:
     def once() -> float:
         pids = server.pids
         before = procfs.cpu_seconds(pids)
-        answered = wrk(f"{server.url}/", seconds=seconds)
+        answered = wrk(f"{server.url}/", seconds=1)
         return (procfs.cpu_seconds(pids) - before) / answered * 1000
 
     return once

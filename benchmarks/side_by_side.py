@@ -6,42 +6,19 @@ ratios, and the spread of those ratios is shown beside it.
 """
 
 import argparse
-import dataclasses
-import json
 import os
 import platform
 import random
 import statistics
 import sys
 from collections.abc import Callable, Mapping
-from typing import Literal
 
-Verdict = Literal["reached", "MISSED", "for information", "not measured"]
+import msgspec
 
+from benchmarks.findings import Figure, Findings, Rounds
 
-@dataclasses.dataclass(frozen=True)
-class Figure:
-    """One line of the result. `goal` None: for information. `exact`: a count, the same on any machine."""
-
-    what: str
-    against: str
-    value: float | None
-    goal: float | None
-    detail: str
-    exact: bool = False
-
-    @property
-    def verdict(self) -> Verdict:
-        """Compare with the goal, at the goal's own precision."""
-        if self.value is None:
-            return "not measured"
-        if self.goal is None:
-            return "for information"
-        return "reached" if round(self.value, 2) <= self.goal else "MISSED"
-
-
-Measure = Callable[[bool], list[Figure]]
-"""A benchmark: takes `quick`, returns its figures."""
+Measure = Callable[[bool], Findings]
+"""A benchmark: takes `quick`, returns what it found."""
 
 
 def interleave(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
@@ -56,49 +33,52 @@ def interleave(contenders: Mapping[str, Callable[[], float]], rounds: int) -> di
     return numbers
 
 
-def ratio(
-    what: str, *, ours: list[float], theirs: list[float], against: str, goal: float | None, unit: str
-) -> Figure:
-    """Make a figure of two contenders' rounds: the median of the ratios of neighbours."""
-    ratios = sorted(own / other for own, other in zip(ours, theirs, strict=True))
-    detail = (
-        f"{statistics.median(ours):.4g} / {statistics.median(theirs):.4g} {unit}, "
-        f"ratios {ratios[0]:.2f} to {ratios[-1]:.2f} in {len(ratios)} rounds"
+def options_parser() -> argparse.ArgumentParser:
+    """Make a parser of the options that each benchmark has, and all of them as one."""
+    parser = argparse.ArgumentParser(
+        description=sys.modules["__main__"].__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    return Figure(what, against, statistics.median(ratios), goal, detail)
+    parser.add_argument("--quick", action="store_true", help="few rounds: shows that it works, not how well")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--strict", action="store_true", help="exit 1 for any goal that was missed")
+    return parser
 
 
-def missing(what: str, against: str, why: str) -> Figure:
-    """Make a figure that says why there is none."""
-    return Figure(what, against, None, None, why)
+def tell(findings: Findings, *, as_json: bool, strict: bool) -> None:
+    """Print the findings; exit 1 if an exact figure (a count) missed its goal, with `strict` if any did."""
+    if as_json:
+        print(msgspec.json.encode(findings).decode())
+    else:
+        print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
+        show(findings.figures)
+        for rounds in findings.rounds:
+            if rounds.unit != "requests":  # counts are in the figures
+                show_rounds(rounds)
+    if any(figure.verdict == "missed" and (figure.exact or strict) for figure in findings.figures):
+        sys.exit(1)
 
 
 def show(figures: list[Figure]) -> None:
     """Print a table."""
-    width = max(len(figure.what) for figure in figures)
-    peers = max(len(figure.against) for figure in figures)
+    width = max((len(figure.what) for figure in figures), default=0)
+    peers = max((len(figure.against) for figure in figures), default=0)
     for figure in figures:
         value = "-" if figure.value is None else f"{figure.value:.2f}".removesuffix(".00")
         goal = "" if figure.goal is None else f"<= {figure.goal:g}"
         left = f"{figure.what:<{width}}  {figure.against:<{peers}}  {value:>7} {goal:>7}"
-        print(f"{left}  {figure.verdict:<15}  {figure.detail}")
+        spread = "" if figure.low is None else f"{figure.low:.2f} to {figure.high:.2f}; "
+        print(f"{left}  {figure.verdict:<15}  {spread}{figure.detail}")
+
+
+def show_rounds(rounds: Rounds) -> None:
+    """Print each contender's median and range."""
+    print(f"\n{rounds.what}, {rounds.unit}")
+    for name, numbers in rounds.numbers.items():
+        told = f"{statistics.median(numbers):.4g}  ({min(numbers):.4g} to {max(numbers):.4g})"
+        print(f"  {name:<36} {told}")
 
 
 def main(measure: Measure) -> None:
-    """Run one benchmark, or several as one, from the command line.
-
-    Exit 1 if an exact figure (a count) missed its goal, or with `--strict` if any did.
-    """
-    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
-    parser.add_argument("--quick", action="store_true", help="few rounds: shows that it works, not how well")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--strict", action="store_true", help="exit 1 for any goal that was missed")
-    options = parser.parse_args()
-    figures = measure(options.quick)
-    if options.json:
-        print(json.dumps([{**dataclasses.asdict(figure), "verdict": figure.verdict} for figure in figures]))
-    else:
-        print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
-        show(figures)
-    if any(figure.verdict == "MISSED" and (figure.exact or options.strict) for figure in figures):
-        sys.exit(1)
+    """Run one benchmark from the command line."""
+    options = options_parser().parse_args()
+    tell(measure(options.quick), as_json=options.json, strict=options.strict)
