@@ -23,14 +23,14 @@ def front():
     return "front"
 """
 
-WARM: Final = 20
+WARM: Final = 10
 """Reloads after which whatever is kept for the next one is there."""
 
-RELOADS: Final = int(os.environ.get("RELOADS", "60"))
-"""Reloads in all: 200 take more than a minute."""
+RELOADS: Final = int(os.environ.get("RELOADS", "40"))
+"""Reloads in all: 200 take a minute or more."""
 
 GROWTH: Final = 1024 * 1024
-"""Bytes that the allocator may take meanwhile (it settles after some hundred); forty workers kept would have more."""
+"""Bytes that the allocator may take meanwhile (it settles after some hundred); thirty workers kept would have more."""
 
 
 class Size(NamedTuple):
@@ -115,8 +115,8 @@ def test_a_daemon_that_is_reloaded_again_and_again_does_not_grow(
 
 def _reload(daemon: Daemon, times: int) -> None:
     """Reload so often, and wait until all old workers are gone."""
-    with client(daemon) as shop, Watch(daemon) as watch:
+    with client(daemon) as shop:
         for _ in range(times):
             shop.reload()
         while len(shop.workers()) > 1:
-            watch.until_worker("gone")
+            pass  # each round is a question to the daemon, and no subscription that would end with the next event only
