@@ -32,7 +32,8 @@ class Caller:
         self.socket.close()
 
     def get(self, path: str) -> Self:
-        """Send a whole GET request."""
+        """Send a whole GET request, the next one on this connection where one was answered."""
+        self.response = Response()
         return self.send(f"GET {path} HTTP/1.1\r\nHost: {self.host}\r\n\r\n".encode())
 
     def post(self, path: str, body: bytes = b"", *, length: int | None = None) -> Self:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -56,7 +57,7 @@ def scripted(*acts: Act) -> Iterator[str]:
     listener.settimeout(10)
 
     def serve() -> None:
-        with listener.accept()[0] as peer, contextlib.suppress(ConnectionError):
+        with listener.accept()[0] as peer, contextlib.suppress(ConnectionError, ssl.SSLError):
             peer.settimeout(10)
             for act in acts:
                 act(peer)
@@ -69,12 +70,12 @@ def scripted(*acts: Act) -> Iterator[str]:
         assert not thread.is_alive()
 
 
-def ask(target: str, count: int = 1) -> list[Record]:
+def ask(target: str, count: int = 1, *, plan: Plan = PLAN) -> list[Record]:
     """Send requests over one connection as long as it may be used again; return what became of them."""
 
     async def run() -> list[Record]:
         records = []
-        with contextlib.closing(Connection(target, PLAN)) as connection:
+        with contextlib.closing(Connection(target, plan)) as connection:
             for _ in range(count):
                 record, reusable = await connection.exchange(WANTED)
                 records.append(record)
