@@ -7,7 +7,7 @@ import sys
 import traceback
 import typing
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 import click
 import msgspec
@@ -21,7 +21,6 @@ from flaskd_ctl.endpoint import place_for
 from flaskd_ctl.errors import BadPlace
 
 Found = dict[str, Provenance]
-STDERR: Final = 2
 
 
 def _shown(value: Any) -> str:
@@ -82,7 +81,8 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
         process.check_descriptors(settings.threads, process.raise_descriptor_limit())
         return settings
 
-    with Relay() as relay, contextlib.redirect_stderr(relay.voice(STDERR)):
+    process.fill_standard_descriptors()
+    with Relay() as relay, contextlib.redirect_stderr(relay.voice(process.STDERR)):
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
         try:
             daemon = Daemon(read(), reread=read, relay=relay)

@@ -15,11 +15,21 @@ from flaskd.banner import say
 from flaskd.engines import RESERVE
 from flaskd.errors import ConfigError
 
+STDERR: Final = 2
+
 KILLED: Final = 137
 """Exit code after `kill`: what a shell shows for SIGKILL."""
 
 STACKS_SIGNAL: Final = signal.SIGURG
 """What makes a worker write the stacks of its threads; whoever does not handle it ignores it (signal(7))."""
+
+
+def fill_standard_descriptors() -> None:
+    """Let /dev/null stand where stdin, stdout or stderr was closed (`>&-`): what is opened next would be taken for it."""
+    descriptor = os.open(os.devnull, os.O_RDWR)
+    while descriptor <= STDERR:
+        descriptor = os.dup(descriptor)
+    os.close(descriptor)
 
 
 def raise_descriptor_limit() -> int:
@@ -74,7 +84,7 @@ def skip_finalizing(when: Callable[[], bool]) -> None:
 
 def end_now(code: int) -> NoReturn:
     """End without the interpreter's clean-up; what was printed is written."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: was closed at the start
         with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
             stream.flush()
     os._exit(code)

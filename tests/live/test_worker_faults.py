@@ -488,3 +488,23 @@ def test_a_full_disk_stops_nobody(runtime_dir: str, gate: Gate) -> None:
         assert daemon.wait() == 0
     finally:
         daemon.end()
+
+
+def test_a_daemon_without_standard_descriptors_takes_nothing_else_for_them(
+    runtime_dir: str, gate: Gate
+) -> None:
+    """What workers write must not go into a socket that happens to have the number of stdout."""
+    place = Place(os.path.join(runtime_dir, "shop"))
+    command = flaskd_run(TARGET, place, "--access-log", "common")
+    process = subprocess.Popen(
+        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], cwd=ROOT, start_new_session=True
+    )
+    daemon = Daemon(process, place, Path(os.devnull))
+    try:
+        assert ctl("shop", "wait", "--for", "ready").returncode == 0
+        assert [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)] == [os.devnull] * 3
+        assert post(daemon, "/print/10") == "written\n"
+        assert ctl("shop", "shutdown").returncode == 0
+        assert daemon.wait() == 0
+    finally:
+        daemon.end()
