@@ -58,7 +58,7 @@ def main() -> None:
         together = Findings([], [])
         for name in options.only:
             found = BENCHMARKS[name](options.quick)
-            page.note(docs, name, found)
+            page.note(docs, name, found, order=list(BENCHMARKS))
             together = Findings(together.figures + found.figures, together.rounds + found.rounds)
         page.draw(docs)
     tell(together, as_json=options.json, strict=options.strict)

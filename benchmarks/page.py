@@ -9,7 +9,7 @@ import platform
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -59,8 +59,8 @@ class Note(msgspec.Struct, frozen=True):
 Notes = dict[str, Note]
 
 
-def note(docs: str, name: str, findings: Findings) -> None:
-    """Keep the findings of the benchmark `name`, in place of its last ones."""
+def note(docs: str, name: str, findings: Findings, *, order: Sequence[str]) -> None:
+    """Keep the findings of the benchmark `name`, in place of its last ones, among the others in this order."""
     machine = f"{os.cpu_count()} CPUs, Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}"
     versions = {each: version for each in PEERS if (version := _version(each))}
     at = time.strftime("%Y-%m-%d", time.gmtime())
@@ -68,7 +68,7 @@ def note(docs: str, name: str, findings: Findings) -> None:
     path = os.path.join(docs, NOTES)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as file:
-        file.write(b"{\n" + b",\n".join(_lines(notes)) + b"\n}\n")
+        file.write(_readable({each: notes[each] for each in sorted(notes, key=order.index)}))
 
 
 def draw(docs: str) -> None:
@@ -214,10 +214,10 @@ def read(docs: str) -> Notes:
         return {}
 
 
-def _lines(notes: Notes) -> Iterable[bytes]:
-    """Write each figure and each contender's rounds on a line, so that changes can be read."""
-    for name, each in notes.items():
-        yield msgspec.json.encode(name) + b": " + msgspec.json.format(msgspec.json.encode(each), indent=1)
+def _readable(notes: Notes) -> bytes:
+    """Write JSON of which changes can be read: indented, but each list of numbers on one line."""
+    indented = msgspec.json.format(msgspec.json.encode(notes), indent=1)
+    return re.sub(rb"\[[-\s\d.,e]+\]", lambda found: b"".join(found[0].split()), indented) + b"\n"
 
 
 def _rounded(findings: Findings) -> Findings:
