@@ -1,12 +1,14 @@
 """`post_load` and `pre_stop` in the workers of a real daemon: when they are called, and what their failures do."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from flaskd_ctl.errors import Failed
-from tests.daemons import NotServingError, StartDaemon
+from tests.daemons import PATIENCE, NotServingError, StartDaemon
 from tests.live.caller import Caller, call
 from tests.live.operating import client
 
@@ -120,3 +122,27 @@ def test_a_reload_whose_post_load_fails_changes_nothing(start_daemon: StartDaemo
         assert "1 / 0" in caught.value.data["traceback"]
         assert [worker.id for worker in shop.status().workers] == [1]
     assert call(daemon.url, "/") == "hello"
+
+
+def test_check_says_what_is_wrong_with_a_hook_and_calls_none(tmp_path: Path) -> None:
+    """Before anything is started."""
+    (tmp_path / "shop.py").write_text(APP)
+    command = [
+        sys.executable,
+        "-m",
+        "flaskd",
+        "check",
+        "shop:app",
+        "--post-load",
+        "shop:failing",
+        "--pre-stop",
+    ]
+    for hook, code, said in (
+        ("shop:stopping", 0, ""),
+        ("shop:absent", 1, "shop has no function 'absent'"),
+    ):
+        done = subprocess.run(
+            [*command, hook], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        assert done.returncode == code
+        assert said in done.stderr
