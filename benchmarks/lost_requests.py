@@ -38,15 +38,25 @@ def stop_under_load(contender: Contender, mode: str, seed: int) -> Report:
 
 
 def reload_under_load(contender: Contender, mode: str, times: int) -> Report:
-    """Start, load, reload so many times; return the load client's report with `took` added, that of the slowest."""
-    rng, took = random.Random(times), []
+    """Start, load, reload so many times; return the load client's report with `exit` and `took` (the slowest) added.
+
+    A peer that does not come back from a reload ends it, and has `exit` None.
+    """
+    rng, took = random.Random(times), [0.0]
+    status: int | None = 0
     with serving(contender, APP, workers=2) as running, _load(running.url, mode, times) as load:
         for _ in range(times):
             time.sleep(rng.uniform(0.0, 0.4))
             begun = time.monotonic()
-            running.reload()
+            try:
+                running.reload()
+            except RuntimeError:
+                if contender in OURS:
+                    raise
+                status = None
+                break
             took.append(time.monotonic() - begun)
-        return {**_end(load), "exit": 0, "took": max(took)}
+        return {**_end(load), "exit": status, "took": max(took)}
 
 
 @contextlib.contextmanager
@@ -114,7 +124,7 @@ def _figures(what: str, name: str, reports: list[Report]) -> list[Figure]:
     left = sum(report["exit"] is None for report in reports)
     detail = f"{total['ok']} answered, {total['refused']} refused, slowest {max(each['took'] for each in reports):.1f} s"
     detail += f"; unanswered: {told}" * bool(told) + f"; {total['excused']} excused" * bool(total["excused"])
-    detail += f"; {left} did not end" * bool(left)
+    detail += f"; {left} did not come to an end" * bool(left)
     goal = 0 if name in {each.name for each in OURS} else None
     return [
         count(f"{name}: requests lost {what}", total["lost"], goal=goal, detail=detail),
@@ -137,6 +147,7 @@ def _rounds(change: str, mode: str, reports: dict[str, list[Report]]) -> list[Ro
         rounds("ok", "answered in ", "requests", lambda report: report["ok"]),
         rounds("races", "keep-alive races in ", "requests", lambda report: report["races"]),
         rounds("refused", "refused in ", "requests", lambda report: report["refused"]),
+        rounds("failed", "failures in ", "requests", lambda report: report["exit"] is None),
         rounds("took", "time for one of ", "s", lambda report: report["took"]),
         Rounds(f"{change}-{mode}-share", f"{change}, {mode}-loop", "% of requests lost", share),
     ]

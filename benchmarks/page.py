@@ -156,6 +156,7 @@ def _lost_in(rounds: Mapping[str, Rounds], key: str, name: str) -> str:
         return ""
     lost, races, refused = total("lost"), total("races"), total("refused")
     told = f"{lost:,} of {lost + total('ok'):,}" + f", {races:,} races" * bool(races)
+    told += f", {total('failed')} did not come to an end" * bool(total("failed"))
     if key.startswith("reloads"):
         return told + f", {refused:,} refused" * bool(refused)
     return f"{told}; {max(rounds[f'{key}-took'].numbers[name]):.1f} s"  # nobody listens then: refused is as it should be

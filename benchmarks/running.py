@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import http.client
 import os
 import select
 import signal
@@ -90,7 +91,10 @@ class Running:
         return self.process.poll()
 
     def reload(self) -> None:
-        """Reload gracefully; return when the workers of before are gone, as many are there again, and an answer comes."""
+        """Reload gracefully; return when the workers of before are gone, as many are there again, and an answer comes.
+
+        Raises RuntimeError when patience ends first.
+        """
         if self.contender.reload is None:
             raise ValueError(f"{self.contender.name} has no reload")
         old = self.workers
@@ -98,11 +102,18 @@ class Running:
         deadline = time.monotonic() + PATIENCE
         for pid in old:
             _wait_end(pid)
-        while len(set(self.workers) - set(old)) < len(old):
+        while len(set(self.workers) - set(old)) < len(old) or not self.answers():
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{self.contender.name} did not reload")
             time.sleep(0.005)
-        self.get()
+
+    def answers(self) -> bool:
+        """Tell whether it answers a request now."""
+        try:
+            self.get()
+        except (OSError, http.client.HTTPException):
+            return False
+        return True
 
 
 @contextlib.contextmanager
@@ -147,8 +158,8 @@ def _wait_serving(running: Running, port: int) -> None:
         found = port or procfs.listening_port(running.pids)
         if found:
             running.url = f"http://127.0.0.1:{found}"
-            with contextlib.suppress(OSError):
-                return running.get()
+            if running.answers():
+                return
         time.sleep(0.001 if port else 0.02)
     raise RuntimeError(f"{running.contender.name} does not serve: {running.log()[-2000:]}")
 

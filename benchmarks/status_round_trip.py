@@ -31,9 +31,7 @@ def measure(quick: bool) -> Findings:
     """Compare medians idle, then the slowest hundredth under load with that when idle."""
     trips, rounds = (100, 3) if quick else (500, 15)
     figures = _idle(FLASKD, trips=trips, rounds=rounds)
-    for contender in OURS:
-        if contender.installed:
-            figures.append(_under_load(contender, trips=2 * trips, rounds=max(2, rounds // 2)))
+    figures += [_under_load(each, trips=2 * trips, rounds=max(2, rounds // 2)) for each in OURS]
     return Findings(figures)
 
 
@@ -73,8 +71,8 @@ def _under_load(contender: Contender, *, trips: int, rounds: int) -> Figure:
         f"`status` round trip while wrk saturates the app, p99, {contender.name}",
         "its own idle p99",
     )
-    if WRK is None:
-        return missing(what, against, "wrk is not installed", goal=3)
+    if WRK is None or not contender.installed:
+        return missing(what, against, "not installed" if WRK else "wrk is not installed", goal=3)
     with serving(contender, APP) as server, _status(server) as exchange:
         command = [WRK, "-t1", "-c8", "-d60s", f"{server.url}/"]
 
