@@ -77,9 +77,10 @@ is no error.
 WORKER_STATES: Final = """## The states of a worker
 
 `flaskd run` has workers (`flaskd_ctl workers`), each with a life of its own. A *starting* worker loads the
-application and answers its check; it accepts nothing yet. A *serving* one accepts requests. A *leaving* one
-accepts no more, answers what it has, and ends: another has taken over from it, fewer are wanted, or the instance
-stops. It may be told again, to an earlier deadline. A worker may end unasked in each state; then another is
+application and answers its check; it accepts nothing before it is let in, and serves when it has said so. Let in
+and not wanted any more, it steps back as one that serves. A *serving* one accepts requests. A *leaving* one accepts
+no more, answers what it has, and ends: another has taken over from it, fewer are wanted, or the instance stops. It
+may be told again, to an earlier deadline. A worker may end unasked in each state; then another is
 started, at once or, after failures in a row, a while later. When it is *gone* its id is not used again.
 """
 

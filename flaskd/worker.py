@@ -1,8 +1,9 @@
 """A worker's process: the same core as a `Server`'s, with a private line to the supervisor in place of the control socket.
 
 It is started as `python -m flaskd.worker DESCRIPTOR`. The first line that comes over the descriptor, a socket, is the call
-`start`: what to load and serve, and how; the answer to it is the word that the worker serves, or why it cannot. The line's
-end is the supervisor's end: what has reached this worker is answered, then it ends too.
+`start`: what to load and serve, and how; the answer to it is the word that the worker serves, or why it cannot. In between it
+tells that it has loaded, and accepts nothing before it is told to `serve`: until then, who stops it can just kill it. The
+line's end is the supervisor's end: what has reached this worker is answered, then it ends too.
 """
 
 import faulthandler
@@ -82,6 +83,7 @@ class Worker:
         self._owner: owner.Owner | None = None
         self._core: Core | None = None
         self._closing = start.closing
+        self._admitted = threading.Event()
         self._late = LateAnswers(number_of) if start.settings.request_timeout_answer else None
 
     def run(self) -> bool:
@@ -118,6 +120,8 @@ class Worker:
                     self._line.tell(msgspec.to_builtins(event)) if isinstance(event, ProgressEvent) else None
                 )
             )
+            self._line.tell({"event": "loaded"})
+            self._admitted.wait()
             core.serve(self._owner.changed)
             stack.callback(core.close)
             self._owner.move(Event.READY)
@@ -175,6 +179,9 @@ class Worker:
         while (message := self._line.read()) is not None:
             number, params = message["id"], message.get("params", {})
             match message["method"]:
+                case "serve":
+                    self._admitted.set()
+                    self._line.answer(number, {})
                 case "step_back":
                     self._step_back(number, float(params["grace"]), float(params["linger"]))
                 case "say_close":
@@ -190,7 +197,7 @@ class Worker:
                     self._line.answer(number, {})
                 case _:
                     self._line.answer(number, {})
-        if self._owner is None:
+        if not self._admitted.is_set():
             process.end_now(1)  # it does not serve yet: nobody is to be waited for
         self._orphan.call_off()
         faulthandler.dump_traceback_later(self._settings.grace + LAST_MOMENT, exit=True)  # needs no GIL

@@ -101,10 +101,11 @@ class Fleet:
         self.look()
 
     def hold(self) -> None:
-        """Start no worker any more, and end those that do not serve yet."""
+        """Start no worker any more, and end those that can have accepted nothing yet."""
         self._held = True
         for member in self._those(WorkerState.STARTING):
-            member.dismiss()
+            if not member.admitted:
+                member.dismiss()
         self._fail_changes(WrongState("the instance is stopping", hint="see `flaskd_ctl status`"))
 
     @property
@@ -206,12 +207,17 @@ class Fleet:
             case Start(replaces):
                 self._start(self._why_missing if replaces is None else self.members[replaces].due)
             case StepBack(worker):
-                settings, member = self.settings, self.members[worker]
-                member.step_back(grace=settings.grace, linger=settings.worker_linger)
-                limit = settings.grace + LEAVE_TIME + (settings.hook_timeout if settings.pre_stop else 0.0)
-                member.timer = self._loop.call_later(limit, self._stays, member, limit)
+                self._let_go(self.members[worker])
+            case End(worker) if self.members[worker].admitted:
+                self._let_go(self.members[worker])
             case End(worker):
                 self.members[worker].dismiss()
+
+    def _let_go(self, member: Member) -> None:
+        settings = self.settings
+        member.step_back(grace=settings.grace, linger=settings.worker_linger)
+        limit = settings.grace + LEAVE_TIME + (settings.hook_timeout if settings.pre_stop else 0.0)
+        member.timer = self._loop.call_later(limit, self._stays, member, limit)
 
     def _start(self, why: str) -> None:
         self._last_id += 1

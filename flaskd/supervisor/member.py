@@ -35,7 +35,8 @@ class Member:
 
     `on_change` is called when its state has changed, `on_event` with what it tells. `failure` is what it said of its own
     failed start, `result` what it said of its stop; `verdict` is why we end it (kind of incident, reason), `dismissed` says
-    that it is not wanted any more. `was` is the state before this one, `told` the last one that was published.
+    that it is not wanted any more, `admitted` that it was told to accept: from then on it may have requests, though it has
+    not yet said that it serves. `was` is the state before this one, `told` the last one that was published.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Member:
         self.told: WorkerState | None = None
         self.verdict: tuple[str, str] | None = None
         self.dismissed = False
+        self.admitted = False
         self.connections_seen = 0
         self.timer: asyncio.TimerHandle | None = None
         self._on_change = on_change
@@ -113,7 +115,7 @@ class Member:
         self.process.kill()
 
     def dismiss(self) -> None:
-        """End it now: it does not serve yet, and is not wanted any more."""
+        """End it now: it was not admitted and is not wanted any more, or its time is over."""
         self.dismissed = True
         self.kill()
 
@@ -155,6 +157,10 @@ class Member:
         if event.get("event") == "progress":
             if event.get("phase") in DEAF_PHASES:
                 self._hear_deaf()
+        elif event.get("event") == "loaded":
+            if not self.dismissed:
+                self.admitted = True
+                self.call("serve")
         else:
             self._on_event(self, event)
 

@@ -47,6 +47,10 @@ class Move(enum.Enum):
 
 MOVES: Final = {
     (WorkerState.STARTING, Move.READY): WorkerState.SERVING,
+    (
+        WorkerState.STARTING,
+        Move.STEP_BACK,
+    ): WorkerState.LEAVING,  # it may accept already, and has not yet said so
     (WorkerState.SERVING, Move.STEP_BACK): WorkerState.LEAVING,
     (WorkerState.LEAVING, Move.STEP_BACK): WorkerState.LEAVING,  # to an earlier deadline
     (WorkerState.STARTING, Move.END): WorkerState.GONE,
@@ -111,7 +115,7 @@ class StepBack:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """End a worker that does not serve yet."""
+    """Let go of a worker that has not said that it serves."""
 
     worker: int
 

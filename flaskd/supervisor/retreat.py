@@ -117,7 +117,7 @@ class FleetCharge:
         self._told_deadline = self._deadline()
         grace = max(0.0, self._told_deadline - time.monotonic())
         for member in self._fleet.members.values():
-            if member.state in {WorkerState.SERVING, WorkerState.LEAVING}:
+            if member.state in {WorkerState.SERVING, WorkerState.LEAVING} or member.admitted:
                 member.step_back(grace=grace, linger=self._fleet.settings.linger)
 
     def _close(self) -> None:

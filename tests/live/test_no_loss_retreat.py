@@ -6,6 +6,7 @@ Nothing here depends on luck: requests wait at a gate, and a reload says when no
 import contextlib
 import functools
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tests.live.changing import changes
 from tests.live.exchange import Plan
 from tests.live.gate import Gate
 from tests.live.load import Load
-from tests.live.operating import all_gone, client
+from tests.live.operating import Watch, all_gone, client
 from tests.live.stopping import Shutdown
 
 pytestmark = pytest.mark.live
@@ -139,6 +140,53 @@ def test_a_shutdown_waits_for_a_worker_that_was_leaving_already(daemon: Daemon, 
                 assert [first.text(), second.text()] == ["let go\n"] * 2
                 assert shutdown.result()["clean"]
     assert daemon.wait() == 0
+
+
+SLOW_TO_SAY = f"""
+import os, sys
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+from gated import app, hold
+from flaskd.core import Core
+serve = Core.serve
+def serve_and_wait(core, on_change):
+    serve(core, on_change)
+    if os.path.exists("wait"):
+        hold("accepting")
+Core.serve = serve_and_wait
+"""
+
+
+@pytest.mark.parametrize("engine", ["werkzeug", "granian"])
+@pytest.mark.parametrize("end", ["shutdown", "scale"])
+def test_a_worker_that_has_begun_to_accept_is_never_just_killed(
+    start_daemon: StartDaemon, gate: Gate, tmp_path: Path, engine: str, end: str
+) -> None:
+    """Between its first accept and its word that it serves there is always some time; what it accepted then is answered."""
+    (tmp_path / "slow.py").write_text(SLOW_TO_SAY)
+    daemon = start_daemon("slow:app", "--threads", "8", "--engine", engine)
+    (tmp_path / "wait").touch()
+    with contextlib.ExitStack() as stack, Watch(daemon) as watch:
+        os.kill(daemon.pid, signal.SIGTTIN)
+        new = gate.wait_for("accepting")
+        while True:  # the old one accepts, too
+            caller = stack.enter_context(Caller(daemon.url)).get("/held")
+            held = gate.wait_for("held")
+            if held.pid == new.pid:
+                break
+            held.let_go()
+            assert caller.text() == "let go\n"
+        if end == "shutdown":
+            shutdown = stack.enter_context(Shutdown(daemon))
+            shutdown.wait_begun()
+        else:
+            os.kill(daemon.pid, signal.SIGTTOU)
+            watch.until_worker("leaving", worker=2)
+        new.let_go()
+        held.let_go()
+
+        assert caller.text() == "let go\n"
+        if end == "shutdown":
+            assert shutdown.result()["clean"]
 
 
 @pytest.fixture
