@@ -41,6 +41,9 @@ class Plan:
     authority: str = ""
 
 
+LETTERS: Final = bytes(97 + index % 26 for index in range(40_000))
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ask:
     """One request and how to recognise its answer."""
@@ -59,8 +62,7 @@ def ask(rng: random.Random) -> Ask:
         text = (number * 200).encode()
         return Ask(f"/base64/{base64.urlsafe_b64encode(text).decode()}", lambda got: got.body == text)
     if kind < 0.85:
-        letters = bytes(97 + index % 26 for index in range(40_000))
-        return Ask("/range/40000?chunk_size=2000", lambda got: got.body == letters)
+        return Ask("/range/40000?chunk_size=2000", lambda got: got.body == LETTERS)
     return Ask(
         f"/stream/3?n={number}",
         lambda got: [json.loads(line)["args"] for line in got.body.splitlines()] == [{"n": number}] * 3,

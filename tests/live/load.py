@@ -123,13 +123,14 @@ class Load:
         pause = 0.0
         try:
             while await self._pause(pause):
+                asked = ask(rng)  # before the look: what comes between look and use makes races of our own
                 if connection and not await connection.idle(0):
                     connection.close()
                     connection = None
                     self._report.idle_closed += 1
                 connection = connection or Connection(self._target, self._plan)
                 self._issued += 1
-                record, reusable = await connection.exchange(ask(rng))
+                record, reusable = await connection.exchange(asked)
                 self._note(record)
                 pause = 0.05 if record.outcome is Outcome.REFUSED else 0.0
                 if not reusable:
@@ -145,12 +146,14 @@ class Load:
             delay = rng.uniform(0, self._plan.send_delay)
             first = rng.uniform(0, delay)
             pieces = [delay] if rng.random() < 0.5 else [first, delay - first]
+            asked = ask(rng)
             for _ in range(1 + KEEP_ALIVE_ROUNDS):
                 self._issued += 1
-                record, reusable = await connection.exchange(ask(rng), pieces=pieces)
+                record, reusable = await connection.exchange(asked, pieces=pieces)
                 self._note(record)
                 if not reusable or not self._over or self._over.is_set():
                     return
+                asked = ask(rng)
                 if not await connection.idle(rng.uniform(0, self._plan.think)):
                     self._report.idle_closed += 1
                     return
