@@ -93,6 +93,7 @@ class Connection:
         self._connected_in = 0.0
         self._born = 0.0
         self._used = 0
+        self._answered = 0.0
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -105,6 +106,7 @@ class Connection:
         seconds, one before each equal part of the request.
         """
         reused = self._used > 0
+        idle = time.monotonic() - self._answered if reused else 0.0
         self._used += 1
         begun = time.monotonic()
         sent = begun
@@ -132,8 +134,10 @@ class Connection:
             sent_after=round(sent - begun, 3),
             took=round(time.monotonic() - begun, 3),
             detail=detail,
-            late=sent - begun > (self._plan.send_delay + TOLERANCE if pieces else TOLERANCE),
+            late=sent - begun > (self._plan.send_delay + TOLERANCE if pieces else TOLERANCE)
+            or idle > (self._plan.think if pieces else 0.0) + TOLERANCE,
         )
+        self._answered = time.monotonic()
         return record, outcome is Outcome.OK and response.reusable
 
     async def idle(self, seconds: float) -> bool:

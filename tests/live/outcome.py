@@ -9,8 +9,8 @@ What counts is what an honest HTTP client would see:
   This is HTTP/1.1's own (RFC 9112, section 9.3.1); counted apart.
 - *refused*: the connect was refused. Nothing was lost: the client knows that the server never saw the
   request. A dropped SYN is retried by the kernel about a second later, so some are refused late.
-- *excused*: would be lost, but the client itself sent its request later than it had promised, since the
-  machine was busy; shown so that nobody has to wonder.
+- *excused*: would be lost, or a race, but the client itself sent its request later than it had promised, since
+  the machine was busy; shown so that nobody has to wonder.
 """
 
 import collections
@@ -48,7 +48,8 @@ class Record:
     @property
     def race(self) -> bool:
         """A kept connection was closed before the response began."""
-        return self.reused and not self.received and self.outcome in {Outcome.RESET, Outcome.TRUNCATED}
+        cut = self.outcome in {Outcome.RESET, Outcome.TRUNCATED}
+        return self.reused and not self.received and cut and not self.late
 
     @property
     def excused(self) -> bool:
