@@ -234,14 +234,14 @@ def test_an_import_that_hangs_later_is_an_incident_with_its_stacks(
     """The old worker serves on; the stacks tell where it hung, also where C code holds the GIL."""
     flag = tmp_path / "hang"
     daemon = start(
-        start_daemon, "--start-timeout", "1", when_imported=f"if os.path.exists({str(flag)!r}):\n    {hang}"
+        start_daemon, "--start-timeout", "4", when_imported=f"if os.path.exists({str(flag)!r}):\n    {hang}"
     )
     flag.touch()
 
     done = ctl("shop", "reload")
 
     assert done.returncode == 1
-    assert "worker 2 could not start: did not serve within 1 s (--start-timeout)" in done.stderr
+    assert "worker 2 could not start: did not serve within 4 s (--start-timeout)" in done.stderr
     with client(daemon) as shop:
         (incident,) = shop.incidents()
         assert (incident.kind, incident.worker) == ("start failed", 2)
