@@ -135,9 +135,10 @@ def test_a_worker_without_its_descriptors_is_replaced(
     """It can neither serve nor be told anything any more, and does not seem to."""
     daemon = start(start_daemon, "--engine", engine)
     with Watch(daemon) as watch:
-        with Caller(daemon.url) as first, Caller(daemon.url) as second:
-            first.post("/close")
-            second.get("/")  # wakes who accepts
+        with Caller(daemon.url) as caller:
+            assert broken(caller.post("/close"))
+        with Caller(daemon.url) as caller:
+            caller.get("/")  # wakes who accepts
             watch.until_incident()
         watch.until_worker("serving")
     assert call(daemon.url, "/") == "front\n"
