@@ -55,6 +55,11 @@ class Load:
         self._stop()
         self._thread.join(timeout=self._plan.timeout + self._plan.connect_timeout + 10)
 
+    @property
+    def answered(self) -> int:
+        """Requests answered up to now."""
+        return self._report.ok
+
     def wait_answered(self, count: int, *, timeout: float = 30) -> None:
         """Return when so many requests have been answered; raise TimeoutError if they are not in time."""
         with self._changed:

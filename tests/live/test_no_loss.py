@@ -15,6 +15,7 @@ from tests.daemons import StartDaemon
 from tests.live.certified import certified
 from tests.live.exchange import Plan
 from tests.live.load import Load
+from tests.live.operating import client
 from tests.live.outcome import Report
 from tests.live.stopping import Shutdown, shut_down
 from tests.needs import requires
@@ -42,13 +43,17 @@ def _plan(mode: Literal["closed", "open"], seed: int) -> Plan:
 def _stop_under_load(start_daemon: StartDaemon, plan: Plan, *args: str, prefix: Sequence[str] = ()) -> Report:
     """Run a daemon, load it, stop it at some moment, and prove that it is gone; return what became of the load.
 
-    By turns the order comes from `flaskd_ctl`, over the wire, and as SIGTERM.
+    By turns the order comes from `flaskd_ctl`, over the wire, and as SIGTERM; now and then in the middle of a reload.
     """
     daemon = start_daemon(
         "httpbin:app", "--threads", str(THREADS), *args, name=f"bin{plan.mode}{plan.seed}", prefix=prefix
     )
     with Load(daemon.url, plan) as load:
         load.wait_answered(random.Random(plan.seed).randrange(30, 150))
+        if plan.seed % 4 == 1:
+            with client(daemon) as shop:
+                shop.reload(wait=False)
+            load.wait_answered(load.answered + random.Random(plan.seed).randrange(100))
         if plan.seed % 3 == 0:
             done = shut_down(daemon)
             assert done.returncode == 0, done.stderr
@@ -126,7 +131,15 @@ def test_a_daemon_without_privilege_loses_nothing_either(
     """Where the kernel lets only CAP_NET_ADMIN attach the SYN filter, the bound on hops takes its place."""
     unprivileged = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"]
     reports = [
-        _stop_under_load(start_daemon, _plan(mode, seed), "--bind", address, prefix=unprivileged)
+        _stop_under_load(
+            start_daemon,
+            _plan(mode, seed),
+            "--bind",
+            address,
+            "--workers",
+            str(1 + seed % 2),
+            prefix=unprivileged,
+        )
         for seed, address in ((200, "127.0.0.1:0"), (201, "127.0.0.1:0"), (202, "[::1]:0"))
     ]
     assert [report.lost for report in reports] == [[], [], []]

@@ -88,3 +88,18 @@ def test_twenty_changes_under_load_lose_nothing(
         assert shutdown.result()["clean"]
     assert daemon.wait() == 0
     assert "panic" not in daemon.output()
+
+
+@pytest.mark.parametrize("engine", get_args(Engine))
+@pytest.mark.parametrize(("bind", "mode"), [("[::1]:0", "open"), ("unix:http", "closed")])
+def test_reloads_lose_nothing_on_other_listeners_either(
+    start_daemon: StartDaemon, tmp_path: Path, engine: Engine, bind: str, mode: Mode
+) -> None:
+    """On IPv6, and on a Unix socket, where a full queue is no wait but an error."""
+    address = bind.replace("unix:", f"unix:{tmp_path}/")
+    daemon = start_daemon("httpbin:app", "--engine", engine, "--threads", "8", "--bind", address)
+    with Load(daemon.url, Plan(mode=mode, clients=8, rate=20)) as load:
+        load.wait_answered(20)
+        changes(daemon, "reload", TIMES // 2, workers=1)
+        report = load.end()
+    assert (report.lost, report.refused, report.races) == ([], 0, [])
