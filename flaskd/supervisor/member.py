@@ -30,6 +30,13 @@ STDOUT: Final = 1
 STDERR: Final = 2
 
 
+class Result(msgspec.Struct, frozen=True):
+    """What a worker says of its stop: what it cut, and how many connections in all (see `ShutdownResult`)."""
+
+    cut: list[InFlight]
+    connections_cut: int
+
+
 class Member:
     """A worker, from its start until it is gone.
 
@@ -57,9 +64,9 @@ class Member:
         self.due = ""
         self.deaf = False
         self.failure: ControlError | None = None
-        self.result: Answer | None = None
+        self.result: Result | None = None
         self.reason = ""
-        self.facts: Answer = {}
+        self.versions: dict[str, str] = {}
         self.told: WorkerState | None = None
         self.verdict: tuple[str, str] | None = None
         self.dismissed = False
@@ -144,14 +151,16 @@ class Member:
         if isinstance(error, ControlError):
             self.failure = error  # it ends by itself
         elif self.state is WorkerState.STARTING:
-            self.facts = answer.result()
+            with contextlib.suppress(msgspec.ValidationError):
+                self.versions = msgspec.convert(answer.result().get("versions"), dict[str, str])
             self.verdict = None  # a little late, but it accepts, and what it accepts would be lost with it
             self._move(Move.READY)
 
     def _stopped(self, answer: Any) -> None:
         if not answer.cancelled() and answer.exception() is None:
-            self.result = answer.result()
-            self._hear_deaf()
+            with contextlib.suppress(msgspec.ValidationError):  # else it has said nothing
+                self.result = msgspec.convert(answer.result(), Result)
+                self._hear_deaf()
 
     def _told(self, event: Answer) -> None:
         if event.get("event") == "progress":

@@ -43,7 +43,7 @@ class Report:
         errors = [error for member in members if (error := member.slate.last_error)]
         versions: dict[str, str] = {}
         for member in fleet.serving:
-            versions = member.facts.get("versions", versions)
+            versions = member.versions or versions
         return StatusResult(
             name=self._name,
             state=lifecycle.state.value,

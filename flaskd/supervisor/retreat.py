@@ -108,9 +108,8 @@ class FleetCharge:
         connections += len(self._fleet.lost)
         for member in self._leaving.values():
             if member.result is not None:
-                named = msgspec.convert(member.result.get("cut", []), list[InFlight])
-                cut += [msgspec.structs.replace(each, worker=member.id) for each in named]
-                connections += int(member.result.get("connections_cut", 0))
+                cut += [msgspec.structs.replace(each, worker=member.id) for each in member.result.cut]
+                connections += member.result.connections_cut
         return Losses(cut, connections, queued)
 
     def _send_away(self) -> None:
