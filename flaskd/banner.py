@@ -58,9 +58,7 @@ def _tell_incident(server: Instance, incident: Incident) -> None:
         return
     say(f"flaskd: worker {incident.worker} (pid {incident.pid}), {incident.kind}: {incident.reason}")
     for request in incident.requests:
-        say(
-            f"flaskd: lost {request.method} {request.path} after {request.age:g} s (client {request.client})"
-        )
+        say(f"flaskd: lost {request.method} {request.path} after {request.age:g} s (client {request.client})")
     failure = status.last_failure
     if failure is not None and failure.worker == incident.worker:
         for line in failure.traceback.splitlines():
