@@ -13,6 +13,9 @@ from typing import Final, NamedTuple, Self, TextIO
 
 FORMATS: Final = ("off", "common", "json")
 
+LAST_MOMENT: Final = 1.0
+"""Seconds at the end for whoever reads the log: where nobody does, nobody is kept from ending."""
+
 
 class Line(NamedTuple):
     """What is known of a finished request. `began` is Unix time, `seconds` how long it took, `size` bytes of body."""
@@ -29,7 +32,7 @@ class Line(NamedTuple):
 
 
 class AccessLog:
-    """Writes lines to `stream` in the background, from `__enter__` to `__exit__`, which waits until all are written."""
+    """Writes lines to `stream` in the background, from `__enter__` to `__exit__`, which waits for that a moment."""
 
     def __init__(self, form: str, stream: TextIO) -> None:
         self._spell = _common if form == "common" else _json
@@ -43,7 +46,7 @@ class AccessLog:
 
     def __exit__(self, *exc: object) -> None:
         self._lines.put(None)
-        self._thread.join()
+        self._thread.join(LAST_MOMENT)
 
     def put(self, line: Line) -> None:
         """Log `line` soon; returns at once, from any thread."""

@@ -158,9 +158,8 @@ class Worker:
         instance = Instance(self._line, name=start.name, worker=start.worker, generation=start.generation)
         log = None
         if settings.access_log != "off":
-            stream = stack.enter_context(
-                os.fdopen(start.log, "w", encoding="utf-8", errors="backslashreplace")
-            )
+            # Not closed here: that would wait for a line that nobody reads.
+            stream = os.fdopen(start.log, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
             log = stack.enter_context(AccessLog(settings.access_log, stream)).put
         return Core(
             app,

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import threading
 from collections.abc import Callable
 
 import flask
@@ -146,3 +147,20 @@ def test_forwarded_headers_are_believed_only_when_told_to(
     forwarded = ("X-Forwarded-For: 192.0.2.7", "X-Forwarded-Proto: https", "X-Forwarded-Host: shop.example")
     answer = ask(serve(engine=engine, trusted_proxies=trusted), "/who", *forwarded)
     assert answer.decode().endswith(seen)
+
+
+def test_a_reader_that_has_stopped_keeps_nobody_from_ending() -> None:
+    """What it does not take is lost, after a moment."""
+    reads_on, writing = threading.Event(), threading.Event()
+
+    class Stalled(io.StringIO):
+        def write(self, text: str) -> int:
+            writing.set()
+            reads_on.wait(WAIT)
+            return super().write(text)
+
+    log = AccessLog("common", Stalled())
+    with log:
+        log.put(LINE)
+        assert writing.wait(WAIT)
+    reads_on.set()
