@@ -48,7 +48,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = "1"
     threads: Annotated[
-        int, Meta(ge=1, le=10_000, description="Requests served at once; the rest waits in the queue.")
+        int, Meta(ge=1, le=10_000, description="Requests that each worker serves at once; the rest waits in the queue.")
     ] = 16
     backlog: Annotated[
         int, Meta(ge=1, le=65_535, description="Connections that may wait in the accept queue.")
