@@ -68,7 +68,7 @@ def test_twenty_changes_under_load_lose_nothing(
         args += secured.args
     plan = Plan(
         mode=case.mode,
-        clients=8,
+        clients=5,
         rate=20,
         send_delay=1.0,
         think=2.0,
