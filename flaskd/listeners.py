@@ -54,6 +54,9 @@ class Listener:
         self._family = sock.family
         self._port = 0 if sock.family == socket.AF_UNIX else sock.getsockname()[1]
         self.url = _url(sock, path, scheme)
+        self.inherited = (
+            False  # whether connections have what turns new ones away, until somebody says `welcome`
+        )
         sock.setblocking(False)
         forks.close_in_children(self)
 
@@ -97,6 +100,7 @@ class Listener:
                 self._attach_filter()
             except PermissionError:
                 _admit_from(self.socket, 255)
+                self.inherited = True
 
     def _attach_filter(self) -> None:
         import ctypes  # once in an instance's life, at its end
@@ -271,6 +275,13 @@ def _clear_stale(path: str, address: str) -> None:
     os.unlink(path)
 
 
+WAYS_OUT: Final = {
+    errno.EADDRNOTAVAIL: "choose an address of this machine, or 0.0.0.0 or [::] for all of them",
+    errno.ENOENT: "make the directory of the socket, or choose another path",
+    errno.EACCES: "choose a place where you may make a socket",
+}
+
+
 def _refusal(address: str, error: OSError, port: int | None) -> BindError:
     reason = error.strerror or str(error)
     if error.errno == errno.EADDRINUSE:
@@ -284,7 +295,10 @@ def _refusal(address: str, error: OSError, port: int | None) -> BindError:
             f"cannot listen on {address}: ports below 1024 need CAP_NET_BIND_SERVICE",
             hint="choose a port from 1024 on",
         )
-    return BindError(f"cannot listen on {address}: {reason[0].lower()}{reason[1:]}")
+    return BindError(
+        f"cannot listen on {address}: {reason[0].lower()}{reason[1:]}",
+        hint=WAYS_OUT.get(error.errno or 0, ""),
+    )
 
 
 def holder_of(port: int) -> str | None:

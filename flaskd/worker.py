@@ -191,6 +191,9 @@ class Worker:
                 case "reap" if self._core is not None:
                     self._core.carry_out(Order.REAP)
                     self._line.answer(number, {})
+                case "look" if self._core is not None:
+                    self._core.engine.activity()  # which welcomes what was accepted
+                    self._line.answer(number, {})
                 case "answer_late" if self._late is not None:
                     self._late.answer(params["request"])
                     self._line.answer(number, {})

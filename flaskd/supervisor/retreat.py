@@ -7,7 +7,7 @@ after the deadline is killed, and its requests are named from shared memory.
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -43,6 +43,7 @@ class FleetCharge:
         self._leaving: dict[int, Member] = {}
         self._told_deadline = float("inf")
         self._losses = Losses([], 0, 0)
+        self._welcomes: dict[int, Any] = {}
 
     def sight(self, phase: Phase) -> Sight:
         """Look at the listeners and the workers; each worker that is left counts as a connection."""
@@ -50,6 +51,8 @@ class FleetCharge:
         members = self._fleet.members.values()
         half_open = emptying and any(listener.half_open() for listener in self._listeners)
         queued = emptying and bool(self._fleet.serving) and any(each.queued() for each in self._listeners)
+        if emptying and any(listener.inherited for listener in self._listeners):
+            self._have_welcomed()
         if self._leaving and self._deadline() < self._told_deadline:
             self._send_away()
         return Sight(
@@ -118,6 +121,13 @@ class FleetCharge:
         for member in self._fleet.members.values():
             if member.state in {WorkerState.SERVING, WorkerState.LEAVING} or member.admitted:
                 member.step_back(grace=grace, linger=self._fleet.settings.linger)
+
+    def _have_welcomed(self) -> None:
+        """Let workers look at what they have accepted, one look at a time: an engine may not do that by itself (`welcome`)."""
+        for member in self._fleet.serving:
+            before = self._welcomes.get(member.id)
+            if before is None or before.done():
+                self._welcomes[member.id] = member.call("look")
 
     def _close(self) -> None:
         queued = sum(listener.queue_length() for listener in self._listeners)

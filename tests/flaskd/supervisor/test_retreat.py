@@ -20,6 +20,7 @@ class ScriptedListener:
     def __init__(self) -> None:
         self.queue = 0
         self.is_half_open = False
+        self.inherited = False
         self.done: list[str] = []
 
     def queued(self) -> bool:
@@ -276,3 +277,25 @@ def test_draining_is_said_to_every_worker(world: World, listener: ScriptedListen
 
     assert all("say_close" in worker.calls for worker in world.workers.values())
     assert stop.charge.closing
+
+
+@pytest.mark.parametrize("inherited", [True, False])
+def test_what_connections_inherit_of_the_turning_away_is_taken_off_while_the_queue_empties(
+    world: World, listener: ScriptedListener, inherited: bool
+) -> None:
+    """Without the privilege for a filter: what a worker accepts then would wait for its second segment. One look at a time."""
+    world.up(1)
+    listener.queue, listener.inherited = 3, inherited
+    stop = Stop(world, listener)
+
+    stop.play(0.3)
+
+    calls = world.workers[1].calls
+    assert ("look" in calls) == inherited
+    if inherited:
+        asked = calls["look"]
+        stop.play(0.3)
+        assert world.workers[1].calls["look"] is asked
+        asked.set_result({})
+        stop.play(0.3)
+        assert world.workers[1].calls["look"] is not asked
