@@ -69,7 +69,12 @@ def greet(server: Instance) -> None:
     """Tell what is served, where, with which engine, and where it is operated: at most five lines."""
     status = server.status()
     say(f"flaskd {server.version}: serving {status.app} as {server.name!r}, pid {status.pid}")
-    say(f"  engine   {status.engine} {status.versions[status.engine]}, {status.threads} threads")
+    many = status.wanted_workers > 1
+    workers = f"{status.wanted_workers} workers, " if many else ""
+    each = " each" if many else ""
+    say(
+        f"  engine   {status.engine} {status.versions.get(status.engine, '')}, {workers}{status.threads} threads{each}"
+    )
     say(f"  http     {'  '.join(status.listeners)}")
     if status.endpoints:
         say(f"  control  {'  '.join(status.endpoints)}")

@@ -74,7 +74,8 @@ def _module_name(where: str) -> str:
         path = os.path.realpath(where)
         if not os.path.exists(path):
             raise LoadError(
-                f"cannot load {where}: there is no such file", hint=f"looked for {os.path.realpath(where)}"
+                f"cannot load {where}: there is no file {path}",
+                hint="check the path, or change the directory",
             )
         directory, file = os.path.split(path)
         parts = [file.removesuffix(".py")]
@@ -219,7 +220,7 @@ def _candidates(module: ModuleType) -> str:
     return (
         f"name one that it has: {', '.join(names)}"
         if names
-        else "it has no Flask application and no create_app()"
+        else "name another module: this one has no Flask application and no create_app()"
     )
 
 

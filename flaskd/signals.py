@@ -91,6 +91,10 @@ def supervise(
         else:
             _say_failure(name, lambda: reload(Actor(via="signal", detail=name)))
 
+    def ignored(name: str) -> None:
+        """Go on: from other servers people know it for new log files or an upgrade; by itself it would end us."""
+        say(f"flaskd: {name} was ignored: it asks for nothing here")
+
     def scaling(name: str, count: int) -> None:
         _say_failure(name, lambda: scale(Actor(via="signal", detail=name), count))
 
@@ -100,6 +104,8 @@ def supervise(
         signal.SIGHUP: hung_up,
         signal.SIGTTIN: lambda name: scaling(name, 1),
         signal.SIGTTOU: lambda name: scaling(name, -1),
+        signal.SIGUSR1: ignored,
+        signal.SIGUSR2: ignored,
     }
     for number, handler in handlers.items():
         # What is ignored stays so, but for SIGTERM: so works nohup(1), and a shell keeps Ctrl-C from the background.

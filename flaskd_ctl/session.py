@@ -20,6 +20,9 @@ from flaskd_ctl.times import span
 FIRST_WORD: Final = 10.0
 """Seconds that a daemon has for its first word, unless the caller says otherwise."""
 
+CHANGES: Final = ("reload", "scale", "restart_worker")
+"""What may wait, without a word, for a change that is under way."""
+
 OnProgress = Callable[[dict[str, Any]], None]
 
 
@@ -158,10 +161,11 @@ def timed_out(target: Target, method: str, seconds: float, pid: int | None) -> T
     """Say who did not answer what, for how long."""
     who = f"pid {pid}" if pid else "its process"
     last_resort = f"; `kill -9 {pid}` ends it in any case" if pid and method == "kill" else ""
+    queued = "whether it waits for another change (`flaskd_ctl workers`), or " if method in CHANGES else ""
     return TimedOut(
         f"{target.name} did not answer `{method}` for {span(seconds)}, though something listens at "
         f"{target.endpoint.path}",
-        hint=f"see whether {who} is stopped or stuck{last_resort}",
+        hint=f"see {queued}whether {who} is stopped or stuck{last_resort}",
         data={"pid": pid} if pid else None,
     )
 

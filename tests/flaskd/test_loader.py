@@ -102,7 +102,7 @@ def test_any_wsgi_callable_will_do(write: Write) -> None:
         (APP, "loadable:app(", "neither a name nor a call"),
         (APP, "loadable:app(x)", "must be literals"),
         (APP, "", "no application was named"),
-        (APP, "absent.py", "no such file"),
+        (APP, "absent.py", "there is no file /"),
         (APP, ":app", "no application was named"),
         (APP, " ", "no application was named"),
         (APP, "..loadable", "'..loadable' is not a module's name"),

@@ -301,7 +301,7 @@ def test_one_worker_is_restarted_and_the_others_stay(start_daemon: StartDaemon, 
 
 
 def test_signals_reload_and_scale(start_daemon: StartDaemon, tmp_path: Path) -> None:
-    """SIGHUP, SIGTTIN, SIGTTOU: what process managers know; what cannot be is said in the log."""
+    """SIGHUP, SIGTTIN, SIGTTOU: what process managers know; what cannot be is said in the log, and so is what means nothing."""
     daemon = start(start_daemon, tmp_path)
     write(tmp_path, "two")
     with Watch(daemon) as watch:
@@ -314,11 +314,13 @@ def test_signals_reload_and_scale(start_daemon: StartDaemon, tmp_path: Path) -> 
         watch.until_worker("gone", worker=1)
         assert versions(daemon) == {"two"}
         os.kill(daemon.pid, signal.SIGTTOU)
+        os.kill(daemon.pid, signal.SIGUSR1)
         with client(daemon) as shop:
             assert shop.ping()
         assert ids(daemon) == [3]
     assert ctl("shop", "shutdown").returncode == 0
     assert "SIGTTOU: 0 workers cannot be (now: 1)" in daemon.output()
+    assert "SIGUSR1 was ignored" in daemon.output()
 
 
 def test_reload_without_waiting_returns_when_it_has_begun(
