@@ -191,7 +191,7 @@ KINDS: Final = {
     "float": "a number",
     "bool": "true or false",
     "str": "a text",
-    "array": "at least one address",
+    "array": "an address such as 127.0.0.1:8000, or a list of them",
 }
 """What msgspec calls the types, and what people do."""
 

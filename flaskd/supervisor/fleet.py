@@ -35,7 +35,7 @@ from flaskd_ctl.protocol import (
     WorkerFailure,
 )
 
-MOST_WORKERS: Final = 1024
+MOST_WORKERS: Final = 999
 LEAVE_TIME: Final = 10.0
 """Seconds after its grace period in which a worker says what it cut, ends its threads and runs the application's clean-up."""
 

@@ -71,7 +71,7 @@ def test_keys_may_be_written_with_hyphens(tmp_path: Path) -> None:
             "",
             "FLASKD_CONTROL: control cannot be 'yes': expected true or false",
         ),
-        ({}, {"FLASKD_BIND": ","}, "", "expected at least one address"),
+        ({}, {"FLASKD_BIND": ","}, "", "expected an address such as 127.0.0.1:8000, or a list"),
         ({}, {}, "[tool.flaskd]\nthreads = 3", "flaskd.toml has its settings in a table"),
         ({}, {}, "[flaskd]\nthreads = 3", "flaskd.toml has its settings in a table"),
         ({}, {"FLASKD_GRACE": "soon"}, "", "FLASKD_GRACE: grace cannot be 'soon'"),
