@@ -74,10 +74,13 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
     Example: flaskd run shop:app --bind 127.0.0.1:8000 --name shop
     """
     from flaskd.daemon import Daemon
+    from flaskd.supervisor.process import logical_directory
     from flaskd.supervisor.relay import Relay
 
+    directory = logical_directory()  # as for the workers: what it names may be another one at a reload
+
     def read() -> Settings:
-        settings = settings_from(_resolved(app, file, options))
+        settings = settings_from(_resolved(app, file, options, directory=directory))
         process.check_descriptors(settings.threads, process.raise_descriptor_limit())
         return settings
 
@@ -168,9 +171,17 @@ def config(app: str | None, file: str | None, as_json: bool, **options: Any) -> 
         click.echo(f"{name:{names}}  {value:{widest}}  {found[name].source}")
 
 
-def _resolved(app: str | None, file: str | None, options: dict[str, Any], *, required: bool = True) -> Found:
+def _resolved(
+    app: str | None,
+    file: str | None,
+    options: dict[str, Any],
+    *,
+    required: bool = True,
+    directory: str | None = None,
+) -> Found:
+    """Find the settings, as seen from `directory` (None: the current one)."""
     try:
-        here = os.getcwd()
+        here = directory or os.getcwd()
     except FileNotFoundError:
         raise ConfigError(
             "the current directory has been removed", hint="change to one that exists"
@@ -180,7 +191,7 @@ def _resolved(app: str | None, file: str | None, options: dict[str, Any], *, req
     if not target.partition(":")[0] and required:
         raise LoadError("no application was named", hint="name it: flaskd run shop:app")
     if target and not found["name"].value:
-        found["name"] = Provenance(default_name(target), "the application's name")
+        found["name"] = Provenance(default_name(target, here), "the application's name")
     return found
 
 

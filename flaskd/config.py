@@ -48,7 +48,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = "1"
     threads: Annotated[
-        int, Meta(ge=1, le=10_000, description="Requests that each worker serves at once; the rest waits in the queue.")
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="Requests that each worker serves at once; the rest waits in the queue.",
+        ),
     ] = 16
     backlog: Annotated[
         int, Meta(ge=1, le=65_535, description="Connections that may wait in the accept queue.")
@@ -332,7 +337,7 @@ def _wanted(name: str, said: str) -> str:
 
 def _tables(directory: str, file: str | None) -> list[tuple[str, dict[str, Any]]]:
     """Read the TOML tables that hold settings, with the names people know them by; keys may be written with hyphens."""
-    if file is not None and not os.path.isfile(file):
+    if file is not None and not os.path.isfile(os.path.join(directory, file)):
         raise ConfigError(f"there is no configuration file {file}")
     read = []
     for name in [file] if file else ["flaskd.toml", "pyproject.toml"]:

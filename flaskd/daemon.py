@@ -280,6 +280,7 @@ class Daemon:
         except BaseException as error:
             self._stopped.set_exception(error)
             raise
+        self._judge()  # who goes back into rotation may be degraded by now
         if result is not None:
             self._stopped.set_result(result)
         elif self._owner.look_again is not None:
@@ -288,16 +289,20 @@ class Daemon:
 
     def _changed(self) -> None:
         """Look what a change among the workers means for the whole."""
+        self._judge()
+        self._owner.changed()
+        self._rounds.look_soon()
+        if self._all_gone is not None and not self._fleet.members:
+            self._all_gone.set()
+
+    def _judge(self) -> None:
+        """Move between running and degraded, as the workers are."""
         fleet = self._fleet
         state = self._owner.lifecycle.state
         if state is State.RUNNING and fleet.degraded:
             self._owner.move(Event.CRASH_LOOP)
         elif state is State.DEGRADED and len(fleet.serving) >= fleet.wanted:
             self._owner.move(Event.RECOVERED)
-        self._owner.changed()
-        self._rounds.look_soon()
-        if self._all_gone is not None and not fleet.members:
-            self._all_gone.set()
 
     def _take_settings(self, settings: Settings) -> None:
         """Use what a reload has read anew, as far as it is the supervisor's."""

@@ -47,8 +47,8 @@ class Fleet:
     """Has `wanted` workers serve, from `begin` on, until it is `held`: then it starts none any more.
 
     `params` are what every worker is told at its start, `inherited` the descriptors that it gets; `reread` reads the settings
-    anew. `on_change` is called whenever a worker's state has changed, `on_event` with what one tells; `connections` counts
-    those of a process; `on_settings` gets settings that were read anew.
+    anew. `on_change` is called whenever a worker's state, or what is wanted, has changed, `on_event` with what one tells;
+    `connections` counts those of a process; `on_settings` gets settings that were read anew.
     """
 
     def __init__(
@@ -201,6 +201,7 @@ class Fleet:
         if todo.look_again is not None:
             self._look = self._loop.call_later(max(0.0, todo.look_again - time.monotonic()), self.look)
         self._finish_changes()
+        self._on_change()  # what is wanted, and what could not even be started, decide on `degraded`, too
 
     def _do(self, action: Action) -> None:
         match action:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from flask import Flask
 
 from flaskd import Server
+from flaskd.supervisor.plan import CRASH_LOOP
 from flaskd_ctl.endpoint import Place
 from tests.daemons import PATIENCE, Daemon, StartDaemon, flaskd_run
 from tests.live.caller import call
@@ -199,16 +201,38 @@ def test_a_release_that_is_a_symbolic_link_is_followed_anew(
     for release in ("one", "two"):
         (tmp_path / release).mkdir()
         write(tmp_path / release, release)
+    (tmp_path / "two/flaskd.toml").write_text("threads = 5")
     current = tmp_path / "current"
     current.symlink_to("one")
     daemon = start_daemon("shop:app", cwd=current, environ={"PWD": str(current)})
     assert versions(daemon) == {"one"}
     (tmp_path / "next").symlink_to("two")
     (tmp_path / "next").rename(current)
+    shutil.rmtree(tmp_path / "one")  # who deploys keeps only the last few
 
     assert ctl("shop", "reload").returncode == 0
 
     assert versions(daemon) == {"two"}
+    with client(daemon) as shop:
+        assert shop.status().threads == 5
+
+
+def test_who_goes_back_into_rotation_in_a_crash_loop_is_degraded(
+    start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """The crash loop came while it was draining; nobody is to be sent where no worker serves."""
+    daemon = start(start_daemon, tmp_path)
+    (tmp_path / "imports-left").write_text("0")
+    with Watch(daemon) as watch, client(daemon) as shop:
+        shop.drain()
+        os.kill(shop.workers()[0].pid, signal.SIGKILL)
+        for _ in range(CRASH_LOOP):
+            watch.until_incident()
+
+        shop.resume()
+
+        watch.until_state("degraded")
+        assert not shop.status().ready
 
 
 def test_reloads_at_once_are_one_and_one_more(

@@ -409,6 +409,23 @@ def test_whoever_asks_for_a_reload_in_a_crash_loop_does_not_wait_for_the_pause(w
     assert not any(world.degraded[-1:])
 
 
+def test_whoever_wants_no_more_than_serve_ends_a_crash_loop(world: World) -> None:
+    """Nothing changes among the workers then; it is told all the same."""
+    fleet = world.up(2)
+    world.script = broken
+    world.workers[1].dies("killed by SIGKILL")
+    world.play(200)
+    assert world.degraded[-1:] == [True]
+    story = list(world.story)
+
+    future = fleet.order_scale(BY, to=1, by_count=None)
+    world.play(0.1)
+
+    assert future.result(0).workers == 1
+    assert world.degraded[-1:] == [False]
+    assert world.story == story
+
+
 def test_a_worker_that_does_not_start_in_time_is_ended_with_its_stacks_asked_for(world: World) -> None:
     """--start-timeout: the reload fails with the reason, and the old worker serves on."""
     fleet = world.up(1, start_timeout=5)
@@ -448,7 +465,7 @@ def test_a_process_that_cannot_be_started_is_a_failed_start(world: World) -> Non
     assert (fleet.wanted, world.serving) == (1, [1])
     world.workers[1].dies("killed by SIGKILL")
     world.play(100)
-    assert fleet.degraded
+    assert world.degraded[-1]
     world.cannot_start = ""
     world.play(PAUSES[-1] + 2)
     assert len(world.serving) == 1
