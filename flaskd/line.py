@@ -3,12 +3,16 @@
 import socket
 import threading
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from flaskd import forks
 from flaskd_ctl.conversation import Lines
+
+LONGEST_MESSAGE: Final = 4096
+LONGEST_TRACE: Final = 65_536
+"""Characters that are told of an exception, which may quote whatever it likes: a message of the protocol has an end."""
 
 
 class Line:
@@ -49,10 +53,9 @@ class Line:
 
     def refuse(self, number: int, error: BaseException, *, hint: str, trace: str) -> None:
         """Answer a call with why it failed."""
-        data = {"name": "failed", "hint": hint, "traceback": trace}
-        self._send(
-            {"jsonrpc": "2.0", "id": number, "error": {"code": -32000, "message": str(error), "data": data}}
-        )
+        data = {"name": "failed", "hint": hint, "traceback": _bounded(trace, LONGEST_TRACE)}
+        said = _bounded(str(error), LONGEST_MESSAGE)
+        self._send({"jsonrpc": "2.0", "id": number, "error": {"code": -32000, "message": said, "data": data}})
 
     def tell(self, event: Any) -> None:
         """Tell something by ourselves."""
@@ -65,3 +68,10 @@ class Line:
                 self._socket.sendall(data)
         except OSError:
             pass  # the supervisor is gone, which reading tells
+
+
+def _bounded(text: str, most: int) -> str:
+    """Return `text` without its middle where that is too long, as UTF-8: a file's name may hold half a surrogate."""
+    if len(text) > most:
+        text = f"{text[: most // 2]} … {text[-most // 2 :]}"
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -7,12 +7,20 @@ the call `start`. Sending never blocks: a worker that is stopped or hung does no
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from flaskd_ctl.conversation import Conversation, Lines, Note, Refusal, Reply
-from flaskd_ctl.errors import ControlError
+from flaskd_ctl.errors import ControlError, ParseError
 
 Answer = dict[str, Any]
+
+AT_ONCE: Final = 65_536
+"""Bytes that are read at once."""
+
+MOST_UNREAD: Final = 4 * 1024 * 1024
+"""Bytes that a socket may hold; it is some 200 KiB unless an administrator has it otherwise (socket(7), rmem_max)."""
 
 
 class Channel:
@@ -49,9 +57,10 @@ class Channel:
         return answer
 
     def read_rest(self) -> None:
-        """Read what a worker that has ended had still said."""
-        while self._socket.fileno() >= 0 and self._read():
-            pass
+        """Read what a worker that has ended had still said; a child that it left behind may go on for ever."""
+        for _ in range(MOST_UNREAD // AT_ONCE):
+            if self._socket.fileno() < 0 or not self._read():
+                return
 
     def close(self) -> None:
         """Let go of the line; harmless twice."""
@@ -66,7 +75,7 @@ class Channel:
 
     def _read(self) -> bool:
         try:
-            data = self._socket.recv(65536)
+            data = self._socket.recv(AT_ONCE)
         except BlockingIOError:
             return False
         except OSError:
@@ -82,7 +91,7 @@ class Channel:
         return bool(data)
 
     def _hear(self, message: bytes) -> None:
-        match self._conversation.hear(message):
+        match self._conversation.hear(_plain(message)):
             case Reply(number, result):
                 self._settle(number, lambda answer: answer.set_result(result))
             case Refusal(int(number), error):
@@ -108,3 +117,11 @@ class Channel:
     def _write_more(self) -> None:
         self._loop.remove_writer(self._socket)
         self._write()
+
+
+def _plain(message: bytes) -> bytes:
+    """Return `message` as JSON that can be passed on, which half a surrogate or NaN cannot; else raise ParseError."""
+    try:
+        return msgspec.json.encode(msgspec.json.decode(message))
+    except (ValueError, RecursionError) as error:
+        raise ParseError(f"a worker does not speak our protocol: {error}") from None

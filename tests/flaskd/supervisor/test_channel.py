@@ -140,6 +140,8 @@ RUBBISH = {
     "an event that is none": b'{"jsonrpc":"2.0","method":"event","params":{"id":1,"event":3}}\n',
     "deeply nested": b"[" * 200_000 + b"\n",
     "an enormous number": b'{"jsonrpc":"2.0","id":1' + b"0" * 9999 + b',"result":{}}\n',
+    "half a surrogate": b'{"jsonrpc":"2.0","id":1,"result":{"versions":{"a":"\\ud800"}}}\n',
+    "no number": b'{"jsonrpc":"2.0","method":"event","params":{"id":1,"event":{"grace":NaN}}}\n',
     "2 MiB in a line": b'"' + b"x" * 2 * MAX_MESSAGE + b'"\n',
     "2 MiB without an end": b"x" * 2 * MAX_MESSAGE,
 }
@@ -253,3 +255,22 @@ async def test_closing_twice_is_harmless_and_tells_nobody() -> None:
 
         assert call.cancelled()
         assert not line.ends
+
+
+@on_a_loop
+async def test_the_rest_of_a_line_has_an_end() -> None:
+    """A child that a worker left behind may hold its end and write for ever: the loop is not kept for it."""
+    async with open_line() as line:
+        line.channel.call("start")
+
+        class Endless(list[Any]):
+            def append(self, told: Any) -> None:
+                super().append(told)
+                line.worker.send(event(1, event="asked"))
+
+        line.events = Endless()
+        line.worker.send(event(1, event="asked"))
+
+        line.channel.read_rest()
+
+        assert 1 < len(line.events) < 1000
