@@ -224,7 +224,7 @@ def check(app: "WSGIApplication", path: str) -> None:
     with Client(app).get(path, headers={"User-Agent": "flaskd check"}) as response:
         if response.status_code >= 400:
             raise FlaskdError(
-                f"its check {path} was answered {response.status}", hint="the application's log may tell why"
+                f"the check {path} was answered {response.status}", hint="the application's log may tell why"
             )
 
 

@@ -264,7 +264,6 @@ class Fleet:
             self.put_down(member, "start failed", f"did not serve within {limit:g} s (--start-timeout)")
 
     def _changed(self, member: Member) -> None:
-        why = member.reason if member.state is WorkerState.GONE else (member.due or member.why)
         if member.told is not member.state:
             member.told = member.state
             event = WorkerEvent(
@@ -273,7 +272,7 @@ class Fleet:
                 pid=member.pid,
                 state=member.state.value,
                 generation=member.generation,
-                why=why,
+                why=self._why(member),
             )
             self._bus.publish(event)
         if member.state is WorkerState.GONE:
@@ -284,6 +283,14 @@ class Fleet:
             self.up.set_result(None)
         self._look_soon()
         self._on_change()
+
+    def _why(self, member: Member) -> str:
+        """Tell why it came, or, once it leaves, why it does: who is not replaced is too many, or all are."""
+        if member.state is WorkerState.GONE:
+            return member.reason
+        if member.state is WorkerState.LEAVING:
+            return member.due or ("shutdown" if self._held else "scale")
+        return member.due or member.why
 
     def _gone(self, member: Member) -> None:
         """Count what it did, and see whether its end was wanted."""

@@ -111,7 +111,7 @@ def test_code_that_fails_its_check_replaces_nothing(start_daemon: StartDaemon, t
 
     assert done.returncode == 1
     assert "worker 3 could not start" in done.stderr
-    assert "its check /health was answered 503" in done.stderr
+    assert "the check /health was answered 503" in done.stderr
     assert "2 workers serve on" in done.stderr
     assert ids(daemon) == before
     assert versions(daemon) == {"one"}

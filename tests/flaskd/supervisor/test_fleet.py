@@ -8,6 +8,7 @@ import pytest
 from flaskd.supervisor.fleet import LEAVE_TIME, STACKS_TIME
 from flaskd.supervisor.plan import CRASH_LOOP, PAUSES
 from flaskd_ctl.errors import ControlError, Failed, NotFound, WrongState
+from flaskd_ctl.protocol import WorkerEvent
 from tests.flaskd.supervisor.conftest import BY, ScriptedWorker, World
 
 
@@ -62,6 +63,22 @@ def test_a_reload_replaces_one_after_the_other_new_before_old(world: World) -> N
     assert (result.replaced, result.workers, result.generation, result.joined) == (2, 2, 2, False)
     assert [world.workers[number].params["check"] for number in (1, 3, 4)] == ["", "/health", "/health"]
     assert world.serving == [3, 4]
+
+
+def test_who_leaves_says_why_it_leaves_not_why_it_came(world: World) -> None:
+    """Replaced, too many, or because all are to leave."""
+    fleet = world.up(2)
+    fleet.order_restart(BY, 1)
+    world.play(10)
+    fleet.order_scale(BY, to=1, by_count=None)
+    world.play(10)
+    fleet.hold()
+    fleet.serving[0].step_back(grace=1, linger=0)
+    world.play(10)
+
+    assert [
+        event.why for event in world.events if isinstance(event, WorkerEvent) and event.state == "leaving"
+    ] == ["restart", "scale", "shutdown"]
 
 
 def test_a_reload_is_done_when_the_old_ones_accept_nothing_not_when_they_are_gone(world: World) -> None:
