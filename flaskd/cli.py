@@ -94,7 +94,9 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
             result = daemon.run()
         except (FlaskdError, BadPlace) as error:
             _fail(error)
-        if not daemon.killed:
+        if daemon.killed:
+            banner.say(f"flaskd: {daemon.name} was killed: nothing was waited for")
+        else:
             banner.farewell(daemon, result)
     process.end_now(process.KILLED if daemon.killed else 0)
 

@@ -89,14 +89,14 @@ def supervise(
         if had_terminal and not _has_terminal():
             stopping(name)
         else:
-            _say_failure(name, lambda: reload(Actor(via="signal", detail=name)))
+            _say_outcome(name, lambda: reload(Actor(via="signal", detail=name)))
 
     def ignored(name: str) -> None:
         """Go on: from other servers people know it for new log files or an upgrade; by itself it would end us."""
         say(f"flaskd: {name} was ignored: it asks for nothing here")
 
     def scaling(name: str, count: int) -> None:
-        _say_failure(name, lambda: scale(Actor(via="signal", detail=name), count))
+        _say_outcome(name, lambda: scale(Actor(via="signal", detail=name), count))
 
     handlers: dict[signal.Signals, Callable[[str], None]] = {
         signal.SIGTERM: stopping,
@@ -113,11 +113,15 @@ def supervise(
             loop.add_signal_handler(number, handler, number.name)
 
 
-def _say_failure(name: str, order: Callable[[], Future[Any]]) -> None:
+def _say_outcome(name: str, order: Callable[[], Future[Any]]) -> None:
     def tell(future: Future[Any]) -> None:
         error = future.exception()
         if error is not None:
             say(f"flaskd: {name}: {error}")
+        elif settings := getattr(future.result(), "needs_restart", []):
+            say(
+                f"flaskd: {name}: changed, but holds only after a restart of the daemon: {', '.join(settings)}"
+            )
 
     try:
         order().add_done_callback(tell)

@@ -113,6 +113,11 @@ class Session:
                     f"the events of {self.target.name} broke off before it said that it has stopped",
                     hint="its process may have died: try `flaskd_ctl status`",
                 ) from None
+            except TimedOut:
+                seconds = patience.spent(time.monotonic())
+                raise TimedOut(
+                    f"the events of {self.target.name} were followed for {span(seconds)}, as was asked for"
+                ) from None
             if isinstance(heard, Note):
                 yield heard.event
                 if is_last(heard.event):

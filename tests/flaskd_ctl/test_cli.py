@@ -622,6 +622,16 @@ def test_ctrl_c_is_130(ctl: Ctl, fake: Fake, monkeypatch: pytest.MonkeyPatch) ->
     assert err.startswith("flaskd_ctl waits no longer; shop goes on with what it was told\n")
 
 
+def test_events_that_are_bounded_end_without_a_reproach(fake: Fake, ctl: Ctl) -> None:
+    """The daemon has answered; that nothing more happened is no fault of its."""
+    fake.on("events", lambda call: call.reply({"state": "running", "since": 1}))
+
+    code, _, err = ctl("events", "--timeout", str(HOLD))
+
+    assert code == 5
+    assert "the events of shop were followed for 0.2" in err
+
+
 def test_events_that_break_off_are_exit_4(fake: Fake, ctl: Ctl) -> None:
     """`kill -9` of the daemon: what was asked for was answered, the end is not known."""
 

@@ -189,6 +189,7 @@ def test_kill_ends_it_at_once_with_its_own_exit_code(daemon: Daemon) -> None:
     thread.join(PATIENCE)
     assert len(failures) == 1
     assert not os.path.exists(daemon.place.directory)
+    assert "was killed: nothing was waited for" in daemon.output()
 
 
 def test_a_thread_of_the_application_cannot_keep_the_process_alive(daemon: Daemon) -> None:
