@@ -91,6 +91,7 @@ def farewell(server: Instance, result: ShutdownResult) -> None:
             (len(result.cut), "request"),
             (others, "connection"),
             (result.queued_cut, QUEUED),
+            (result.workers_lost, "worker"),
         )
         if number > 0
     ]

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from flaskd import __version__, listeners, owner, signals
+from flaskd import __version__, banner, listeners, owner, signals
 from flaskd.config import Settings
 from flaskd.control.claim import Claim
 from flaskd.control.server import ControlServer
@@ -316,16 +316,22 @@ class Daemon:
             case {"event": "worn"}:
                 self._fleet.replace(member, "max requests")
             case {"event": "asked", "what": "shutdown"}:
-                asked = {name: event[name] for name in ("grace", "lame_duck") if name in event}
-                with contextlib.suppress(
-                    msgspec.ValidationError
-                ):  # what a worker says is what the application lets it say
-                    params = msgspec.convert(asked, ShutdownParams)
-                    self.order_shutdown(by, grace=params.grace, lame_duck=params.lame_duck)
+                self._asked_to_stop(
+                    by, {name: event[name] for name in ("grace", "lame_duck") if name in event}
+                )
             case {"event": "asked", "what": "drain"}:
                 self.order_drain(by)
             case {"event": "asked", "what": "resume"}:
                 self.order_resume(by)
+
+    def _asked_to_stop(self, by: Actor, params: dict[str, Any]) -> None:
+        """Stop as the application wants it; what a worker says is whatever its application lets it say."""
+        try:
+            asked = msgspec.convert(params, ShutdownParams)
+        except msgspec.ValidationError as error:
+            banner.say(f"flaskd: the application (pid {by.pid}) asked for a shutdown that cannot be: {error}")
+        else:
+            self.order_shutdown(by, grace=asked.grace, lame_duck=asked.lame_duck)
 
     def _deadline(self) -> float:
         retreat = self._owner.retreat

@@ -64,11 +64,15 @@ class Kill(Ask):
 
 
 class Losses(NamedTuple):
-    """What a stop has cut: requests by name, connections (those of the requests included), and what was still queued."""
+    """What a stop has cut: requests by name, connections (those of the requests included), and what was still queued.
+
+    `workers_lost` ended by themselves before they had answered everything: what they had is named as far as it is known.
+    """
 
     cut: list[InFlight]
     connections_cut: int
     queued_cut: int
+    workers_lost: int = 0
 
 
 class Charge(Protocol):
@@ -302,6 +306,7 @@ class Owner:
             joined=False,
             pid=self._pid,
             process_exits=self._process_exits,
+            workers_lost=losses.workers_lost,
         )
         for order, joined in self._stoppers:
             order.reply.set_result(msgspec.structs.replace(result, joined=joined))

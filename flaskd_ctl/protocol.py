@@ -267,6 +267,7 @@ class ShutdownResult(msgspec.Struct, frozen=True):
     unanswered or a response unfinished, those of `cut` included; `queued_cut`: connections still in the accept queue at the
     deadline. `answered`: requests finished since the shutdown began. `took`: seconds until nothing was left. `joined`: another
     shutdown was already under way. `process_exits`: the process `pid` ends next (false for a Server inside a program).
+    `workers_lost`: workers that died in the stop; what they had is in `cut` as far as it is known.
     """
 
     clean: bool
@@ -279,6 +280,7 @@ class ShutdownResult(msgspec.Struct, frozen=True):
     joined: bool
     pid: int
     process_exits: bool
+    workers_lost: int = 0
 
 
 class KillResult(msgspec.Struct, frozen=True):

@@ -252,9 +252,11 @@ def _shutdown(result: dict[str, Any], _colour: bool) -> str:
         0, int(result.get("connections_cut", 0)) - len(cut)
     )  # a request's own connection is no second loss
     queued = result.get("queued_cut", 0)
-    what = [count(len(cut), "request")] if cut or not (others or queued) else []
+    died = result.get("workers_lost", 0)
+    what = [count(len(cut), "request")] if cut or not (others or queued or died) else []
     what += [f"{count(others, 'connection')} of which no more is known"] if others else []
     what += [f"{queued} in the accept queue"] if queued else []
+    what += [f"what {count(died, 'worker')} had that died meanwhile"] if died else []
     head = f"stopped in {took}, {answered}{joined}, but cut: {', '.join(what)}"
     return "\n".join([head, *(f"  cut {request(one)}" for one in cut)])
 

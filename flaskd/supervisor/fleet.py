@@ -76,6 +76,7 @@ class Fleet:
         self.retired = [0] * 6
         self.up: Future[None] = Future()
         self.lost: list[InFlight] = []
+        self.workers_lost = 0
         self.incidents = Incidents()
         self._reread = reread
         self._params = params
@@ -308,6 +309,7 @@ class Fleet:
         incident = self.incidents.note(member, "crash" if served else "start failed")
         if self._held:
             self.lost += incident.requests
+            self.workers_lost += served
         error = member.failure
         if not served:
             said = f"worker {member.id} could not start: {incident.reason}"

@@ -113,7 +113,7 @@ class FleetCharge:
             if member.result is not None:
                 cut += [msgspec.structs.replace(each, worker=member.id) for each in member.result.cut]
                 connections += member.result.connections_cut
-        return Losses(cut, connections, queued)
+        return Losses(cut, connections, queued, self._fleet.workers_lost)
 
     def _send_away(self) -> None:
         self._told_deadline = self._deadline()

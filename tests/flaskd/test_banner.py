@@ -30,10 +30,10 @@ def test_a_clean_stop_lost_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_was_cut_is_named_and_counted_once(capsys: pytest.CaptureFixture[str]) -> None:
     """A request's own connection is no second loss."""
-    lines = said(capsys, cut=[request("/slow")], connections_cut=2, queued_cut=3)
+    lines = said(capsys, cut=[request("/slow")], connections_cut=2, queued_cut=3, workers_lost=1)
     assert lines == [
         "flaskd: cut GET /slow after 2 s (client 127.0.0.1)",
-        "flaskd: shop stopped after 1 s, cut: 1 request, 1 connection, 3 in the accept queue",
+        "flaskd: shop stopped after 1 s, cut: 1 request, 1 connection, 3 in the accept queue, 1 worker",
     ]
 
 

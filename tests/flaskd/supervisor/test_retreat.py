@@ -117,7 +117,7 @@ def test_an_idle_fleet_leaves_in_order(world: World, listener: ScriptedListener)
 
     assert stop.retreat.phase is Phase.DONE
     assert not world.fleet.members
-    assert stop.charge.losses() == ([], 0, 0)
+    assert stop.charge.losses() == ([], 0, 0, 0)
     assert not world.incidents
 
 
@@ -133,7 +133,7 @@ def test_the_queue_is_emptied_before_anybody_goes_deaf(world: World, listener: S
     stop.play(5)
 
     assert stop.retreat.phase is Phase.DONE
-    assert stop.charge.losses() == ([], 0, 0)
+    assert stop.charge.losses() == ([], 0, 0, 0)
 
 
 def test_a_queue_that_nobody_can_empty_is_not_waited_for(world: World, listener: ScriptedListener) -> None:
@@ -147,7 +147,7 @@ def test_a_queue_that_nobody_can_empty_is_not_waited_for(world: World, listener:
     stop.play(0.4)
 
     assert stop.retreat.phase is Phase.DONE
-    assert stop.charge.losses() == ([], 0, 3)
+    assert stop.charge.losses() == ([], 0, 3, 0)
     assert world.story[-1] == "1 gone"
 
 
@@ -264,7 +264,7 @@ def test_who_steps_back_already_and_who_starts_leave_with_the_rest(
 
     assert stop.retreat.phase is Phase.DONE
     assert "stopping" in str(reload.exception(0))
-    assert stop.charge.losses() == ([], 0, 0)
+    assert stop.charge.losses() == ([], 0, 0, 0)
     assert not world.incidents
 
 
@@ -299,3 +299,20 @@ def test_what_connections_inherit_of_the_turning_away_is_taken_off_while_the_que
         asked.set_result({})
         stop.play(0.3)
         assert world.workers[1].calls["look"] is not asked
+
+
+def test_a_worker_that_dies_in_the_stop_keeps_it_from_being_called_clean(
+    world: World, listener: ScriptedListener
+) -> None:
+    """What it had accepted and nobody knows of is lost too; one that had not begun to accept loses nothing."""
+    world.up(2)
+    world.leave_script = lambda worker: worker.deafens(after=0.1)
+    stop = Stop(world, listener)
+    stop.play(0.5)
+
+    world.workers[1].dies("killed by SIGKILL")
+    world.workers[2].leaves()
+    stop.play(1)
+
+    assert stop.retreat.phase is Phase.DONE
+    assert stop.charge.losses() == ([], 0, 0, 1)
