@@ -29,10 +29,11 @@ def measure(quick: bool) -> Findings:
             (name, part): [] for name, parts in groups.items() for part in parts
         }
         for _ in range(windows):
-            before = {key: procfs.wake_ups(groups[key[0]][key[1]]) for key in woken}
+            before = {key: procfs.wake_ups_by_thread(groups[key[0]][key[1]]) for key in woken}
             time.sleep(seconds)
             for (name, part), counts in woken.items():
-                counts.append(procfs.wake_ups(groups[name][part]) - before[name, part])
+                now = procfs.wake_ups_by_thread(groups[name][part])
+                counts.append(sum(number - before[name, part].get(task, 0) for task, number in now.items()))
     what = f"wake-ups in {seconds} idle seconds"
     figures: list[Figure] = [
         count(f"{what}, {name}, {part}", min(counts), goal=0, detail=f"windows: {counts}")

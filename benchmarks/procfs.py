@@ -25,13 +25,18 @@ def cpu_seconds(pids: list[int]) -> float:
 
 def wake_ups(pids: list[int]) -> int:
     """Sum the voluntary context switches of all threads that live: how often one of them slept and woke."""
-    return sum(
-        int(line.split()[1])
+    return sum(wake_ups_by_thread(pids).values())
+
+
+def wake_ups_by_thread(pids: list[int]) -> dict[str, int]:
+    """Tell threads apart: one that ends takes its count with it, and a sum would fall."""
+    return {
+        task: int(line.split()[1])
         for pid in pids
         for task in _entries(f"/proc/{pid}/task")
         for line in _lines(f"/proc/{pid}/task/{task}/status")
         if line.startswith("voluntary_ctxt_switches")
-    )
+    }
 
 
 def pss_kib(pids: list[int]) -> int:
