@@ -155,7 +155,7 @@ def _lost_in(rounds: Mapping[str, Rounds], key: str, name: str) -> str:
     if f"{key}-lost" not in rounds or name not in rounds[f"{key}-lost"].numbers:
         return ""
     lost, races, refused = total("lost"), total("races"), total("refused")
-    told = f"{lost:,} of {lost + total('ok'):,}" + f", {races:,} races" * bool(races)
+    told = f"{lost:,} of {lost + total('ok'):,}" + f", {races:,} race{'s' * (races > 1)}" * bool(races)
     told += f", {total('failed')} did not come to an end" * bool(total("failed"))
     if key.startswith("reloads"):
         return told + f", {refused:,} refused" * bool(refused)
@@ -172,11 +172,11 @@ def _side_by_side(rounds: Mapping[str, Rounds], columns: Mapping[str, str]) -> s
 
 
 def _cell(numbers: list[float] | None) -> str:
-    """The median, and the range if there is one."""
+    """Show the median, and the range if there is one."""
     if not numbers:
         return "-"
-    told = _short(statistics.median(numbers))
-    return told if len(numbers) == 1 else f"{told} ({_short(min(numbers))} to {_short(max(numbers))})"
+    told, low, high = (_short(each) for each in (statistics.median(numbers), min(numbers), max(numbers)))
+    return told if low == high else f"{told} ({low} to {high})"
 
 
 def _short(number: float) -> str:
@@ -222,11 +222,13 @@ def _readable(notes: Notes) -> bytes:
 
 
 def _rounded(findings: Findings) -> Findings:
+    """Cut what is no count to four digits."""
+
+    def cut(number: float) -> float:
+        return number if number.is_integer() else float(f"{number:.4g}")
+
     rounds = [
-        msgspec.structs.replace(
-            each,
-            numbers={name: [float(f"{number:.4g}") for number in own] for name, own in each.numbers.items()},
-        )
+        msgspec.structs.replace(each, numbers={name: [*map(cut, own)] for name, own in each.numbers.items()})
         for each in findings.rounds
     ]
     return msgspec.structs.replace(findings, rounds=rounds)

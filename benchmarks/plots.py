@@ -72,7 +72,13 @@ def _panel(axes: Axes, rounds: Rounds, names: list[str]) -> None:
         middle = statistics.median(numbers)
         axes.barh(place, middle, height=0.7, color=COLOURS[name.startswith(ours)])
         axes.plot([min(numbers), max(numbers)], [place, place], color="#444444", linewidth=0.8)
-        axes.text(max(numbers), place, f" {middle:.3g}", va="center", fontsize=7.5)
+        axes.text(
+            max(numbers),
+            place,
+            f" {middle:,.0f}" if middle >= 100 else f" {middle:.3g}",
+            va="center",
+            fontsize=7.5,
+        )
     axes.set_yticks(range(len(names)), list(reversed(names)))
     axes.tick_params(axis="y", length=0)
     axes.set_title(rounds.what, fontsize=9)

@@ -52,7 +52,7 @@ def measure(quick: bool) -> Findings:
         ]
     rounds = [
         Rounds("start", START, "s", started),
-        Rounds("stop", "idle stop, command or signal to process gone", "s", stopped),
+        Rounds("stop", "idle stop", "s", stopped),
     ]
     return Findings(figures, rounds)
 
