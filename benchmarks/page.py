@@ -225,7 +225,7 @@ def _rounded(findings: Findings) -> Findings:
     """Cut what is no count to four digits."""
 
     def cut(number: float) -> float:
-        return number if number.is_integer() else float(f"{number:.4g}")
+        return number if number == int(number) else float(f"{number:.4g}")
 
     rounds = [
         msgspec.structs.replace(each, numbers={name: [*map(cut, own)] for name, own in each.numbers.items()})
