@@ -26,7 +26,7 @@ pytestmark = pytest.mark.live
 ENGINES = ["werkzeug", "granian"]
 
 APP = """
-import os, pathlib, socket, flask
+import fcntl, os, socket, flask
 VERSION = {version!r}
 if os.path.exists(os.environ["GATE"]):
     with socket.socket(socket.AF_UNIX) as gate:
@@ -34,10 +34,13 @@ if os.path.exists(os.environ["GATE"]):
         gate.sendall(f"import {{os.getpid()}}\\n".encode())
         gate.recv(1)
 if os.path.exists("imports-left"):
-    left = int(pathlib.Path("imports-left").read_text())
-    if not left:
-        raise RuntimeError("the database is full")
-    pathlib.Path("imports-left").write_text(str(left - 1))
+    with open("imports-left", "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # workers may be started at the same time
+        left = int(file.read())
+        if not left:
+            raise RuntimeError("the database is full")
+        file.seek(0)
+        file.write(str(left - 1))
 app = flask.Flask(__name__)
 @app.get("/")
 def version():
