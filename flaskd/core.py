@@ -16,7 +16,7 @@ from flaskd.drain import Order, Phase, Sight
 from flaskd.engines import Engine
 from flaskd.hooks import behind_proxies, install_extension, watch_flask, with_shutdown_hook
 from flaskd.ledger import Ledger
-from flaskd.listeners import Listener
+from flaskd.listeners import Listener, close_all
 from flaskd.owner import Losses
 from flaskd.slate import Slate
 from flaskd_ctl.protocol import InFlight
@@ -107,10 +107,7 @@ class Core:
             case Order.DEAFEN:
                 self.engine.deafen()
             case Order.CLOSE:
-                queued = sum(listener.queue_length() for listener in self._listeners)
-                self._losses = self._losses._replace(queued_cut=queued)
-                for listener in self._listeners:
-                    listener.close()
+                self._losses = self._losses._replace(queued_cut=close_all(self._listeners))
             case Order.FLUSH:
                 self.engine.stop()
             case Order.CUT:

@@ -23,9 +23,10 @@ from flaskd.events import Bus
 from flaskd.last_stop import leave_note
 from flaskd.lifecycle import Event, State
 from flaskd.mailbox import Mailbox
+from flaskd.process import STDOUT
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.looks import Looks
-from flaskd.supervisor.member import STDOUT, Member, requests_of
+from flaskd.supervisor.member import Member, requests_of
 from flaskd.supervisor.relay import Relay
 from flaskd.supervisor.report import Report
 from flaskd.supervisor.rereading import worker_count

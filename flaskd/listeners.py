@@ -20,7 +20,7 @@ import socket
 import stat
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from flaskd import forks, handshakes
@@ -157,6 +157,14 @@ class Inherited(Listener):
     def close(self) -> None:
         """Close our descriptor and nothing else."""
         self.socket.close()
+
+
+def close_all(listeners: Sequence[Listener]) -> int:
+    """Close them; returns how many connections were still in their accept queues."""
+    queued = sum(listener.queue_length() for listener in listeners)
+    for listener in listeners:
+        listener.close()
+    return queued
 
 
 def welcome(sock: socket.socket) -> None:

@@ -15,6 +15,7 @@ from flaskd.banner import say
 from flaskd.engines import RESERVE
 from flaskd.errors import ConfigError
 
+STDOUT: Final = 1
 STDERR: Final = 2
 
 KILLED: Final = 137

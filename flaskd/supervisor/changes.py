@@ -4,10 +4,11 @@ Each knows when it is done, from what the plan sees; the fleet carries it out an
 change is under way is the change's failure: what served before serves on.
 """
 
+import abc
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from flaskd.config import Settings
 from flaskd.supervisor.plan import Worker, WorkerState
@@ -16,29 +17,12 @@ from flaskd_ctl.protocol import ReloadResult, RestartResult, ScaleResult
 PRESENT: Final = {WorkerState.STARTING, WorkerState.SERVING}
 
 
-class Change(Protocol):
-    """One change under way."""
+class Change(abc.ABC):
+    """One change under way: `old` are the workers that have to be replaced, `replies` go to those who wait.
 
-    what: str
-    """Its name, and what the workers that have to be replaced for it are due for."""
+    `was` is how many workers were wanted before, where that was changed: it is undone where the change fails.
+    """
 
-    replies: list[Future[Any]]
-    old: frozenset[int]
-    """The workers that have to be replaced."""
-
-    was: int | None
-    """How many workers were wanted before, where that was changed: it is undone where the change fails."""
-
-    def done(self, workers: Sequence[Worker], wanted: int) -> bool:
-        """Tell whether it has happened."""
-        ...
-
-    def result(self, workers: Sequence[Worker]) -> Any:
-        """Say how it went."""
-        ...
-
-
-class _Base:
     def __init__(self, old: frozenset[int] = frozenset(), was: int | None = None) -> None:
         self.replies: list[Future[Any]] = []
         self.old = old
@@ -47,6 +31,7 @@ class _Base:
 
     @property
     def took(self) -> float:
+        """Seconds since it was asked for."""
         return round(time.monotonic() - self._began, 3)
 
     def reply(self) -> Future[Any]:
@@ -61,11 +46,13 @@ class _Base:
         replaced = not any(each.id in self.old and each.state in PRESENT for each in workers)
         return replaced and len(serving(workers)) == wanted
 
+    @abc.abstractmethod
+    def result(self, workers: Sequence[Worker]) -> Any:
+        """Say how it went."""
 
-class Reload(_Base):
+
+class Reload(Change):
     """Every worker is replaced. `changed` and `needs_restart` name settings read anew, `before` is what held till then."""
-
-    what = "reload"
 
     def __init__(
         self,
@@ -96,10 +83,8 @@ class Reload(_Base):
         )
 
 
-class Scale(_Base):
+class Scale(Change):
     """There are to be more workers, or fewer."""
-
-    what = "scale"
 
     def __init__(self, was: int) -> None:
         super().__init__(was=was)
@@ -110,10 +95,8 @@ class Scale(_Base):
         return ScaleResult(workers=len(serving(workers)), was=self._was, took=self.took)
 
 
-class Restart(_Base):
+class Restart(Change):
     """One worker is replaced."""
-
-    what = "restart"
 
     def __init__(self, worker: int) -> None:
         super().__init__(frozenset({worker}))

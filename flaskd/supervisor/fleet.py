@@ -15,6 +15,7 @@ from flaskd.config import Settings
 from flaskd.errors import FlaskdError
 from flaskd.events import Bus
 from flaskd.process import STACKS_SIGNAL
+from flaskd.slot import KINDS
 from flaskd.supervisor.changes import Change, Reload, Restart, Scale
 from flaskd.supervisor.incidents import Incidents, bare
 from flaskd.supervisor.looks import is_stopped
@@ -73,7 +74,7 @@ class Fleet:
         self.generation = 1
         self.restarts = 0
         self.last_failure: WorkerFailure | None = None
-        self.retired = [0] * 6
+        self.retired = dict.fromkeys(KINDS, 0)  # what workers that are gone have finished
         self.up: Future[None] = Future()
         self.lost: list[InFlight] = []
         self.workers_lost = 0
@@ -300,8 +301,8 @@ class Fleet:
             member.timer.cancel()
         if member.result is None and not member.dismissed:
             self._ended_badly(member)
-        for index, count in enumerate(member.slate.served().values()):
-            self.retired[index] += count
+        for kind, count in member.slate.served().items():
+            self.retired[kind] += count
         member.close()
 
     def _ended_badly(self, member: Member) -> None:
@@ -345,7 +346,7 @@ class Fleet:
             state = "stopping" if self._held else "starting"
             raise WrongState(f"an instance that is {state} cannot be changed", hint="see `flaskd_ctl status`")
 
-    def _begin(self, change: Any) -> "Future[Any]":
+    def _begin(self, change: Change) -> "Future[Any]":
         self.failures = Failures()  # who asks for a change may have mended what failed
         if isinstance(change, Scale):
             self._why_missing = "scale"

@@ -13,6 +13,7 @@ import msgspec
 
 from flaskd.drain import Phase
 from flaskd.errors import IllegalMove
+from flaskd.process import STDERR, STDOUT
 from flaskd.slate import Slate
 from flaskd.supervisor import process
 from flaskd.supervisor.channel import Answer, Channel
@@ -25,9 +26,6 @@ DEAF_PHASES: Final = {Phase.LEAVING.value, Phase.FLUSHING.value}
 
 LONGEST_STACKS: Final = 1 << 18
 """Bytes of stacks that are kept of a worker: some hundred threads."""
-
-STDOUT: Final = 1
-STDERR: Final = 2
 
 
 class Result(msgspec.Struct, frozen=True):

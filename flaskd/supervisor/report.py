@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from flaskd.lifecycle import State
 from flaskd.listeners import Listener
 from flaskd.owner import Owner
-from flaskd.slot import KINDS
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.looks import Looks
 from flaskd_ctl.protocol import StatusResult, WorkerInfo
@@ -56,7 +55,7 @@ class Report:
             connections=sum(worker.connections or 0 for worker in workers),
             served={
                 kind: retired + sum(worker.served[kind] for worker in workers)
-                for kind, retired in zip(KINDS, fleet.retired, strict=True)
+                for kind, retired in fleet.retired.items()
             },
             engine=engine,
             engine_why=engine_why,

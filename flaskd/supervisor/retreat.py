@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from flaskd.drain import Order, Phase, Sight
-from flaskd.listeners import Listener
+from flaskd.listeners import Listener, close_all
 from flaskd.owner import Losses
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.member import Member, requests_of
@@ -98,7 +98,8 @@ class FleetCharge:
 
     def finished(self) -> int:
         """Count the finished requests of all workers that there were."""
-        return sum(self._fleet.retired) + sum(each.slate.finished() for each in self._fleet.members.values())
+        members = self._fleet.members.values()
+        return sum(self._fleet.retired.values()) + sum(member.slate.finished() for member in members)
 
     def losses(self) -> Losses:
         """Add up what the workers cut, and what was lost with those that did not say."""
@@ -130,10 +131,7 @@ class FleetCharge:
                 self._welcomes[member.id] = member.call("look")
 
     def _close(self) -> None:
-        queued = sum(listener.queue_length() for listener in self._listeners)
-        self._losses = self._losses._replace(queued_cut=queued)
-        for listener in self._listeners:
-            listener.close()
+        self._losses = self._losses._replace(queued_cut=close_all(self._listeners))
 
     def _cut(self) -> None:
         """Kill who has not gone, and name what that loses; who has said what it cut is not counted twice."""
