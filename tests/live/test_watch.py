@@ -40,7 +40,8 @@ def hold_gil():
     ctypes.PyDLL(None).sleep(60)
 @app.get("/stop")
 def stop():
-    os.kill(os.getpid(), signal.SIGSTOP)
+    os.kill(os.getpid(), signal.SIGSTOP)  # returns before the process stops where another thread takes the signal
+    time.sleep(60)
 @app.get("/grow/<int:mebibytes>")
 def grow(mebibytes):
     hoard.append(b"x" * (mebibytes << 20))
