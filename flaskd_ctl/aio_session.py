@@ -6,7 +6,7 @@ import time
 from typing import Any, Protocol, Self
 
 from flaskd_ctl.conversation import Conversation, Note, Patience, Refusal, Reply
-from flaskd_ctl.departure import Departure
+from flaskd_ctl.departure import Watcher
 from flaskd_ctl.errors import ConnectionLost, TimedOut
 from flaskd_ctl.following import unfinished
 from flaskd_ctl.instances import Target
@@ -28,6 +28,9 @@ class AsyncConnection(Protocol):
 
     def ended(self) -> bool:
         """Tell, without waiting, whether the peer is gone."""
+
+    def departure(self) -> Watcher:
+        """Begin to watch for the peer's end; before it is asked for."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -122,7 +125,7 @@ async def stop(
     patience = Patience(time.monotonic(), first=first, whole=whole)
     session = await AsyncSession.open(target, deadline=patience.deadline)
     try:
-        with Departure(session.connection.path, session.connection.pid) as departure:
+        with session.connection.departure() as departure:
             try:
                 await session.begin(method, params, patience=patience)
                 while isinstance(heard := await session.listen(patience), Note):
@@ -185,9 +188,9 @@ async def follow(
 
 
 async def _see_gone(
-    session: AsyncSession, departure: Departure, *, process_exits: bool, deadline: float
+    session: AsyncSession, departure: Watcher, *, process_exits: bool, deadline: float
 ) -> bool:
-    """Wait as `session.see_gone` does: on the pidfd if there is one, else for our connection and, in a thread, the socket."""
+    """Wait as `session.see_gone` does: on the pidfd if there is one, else for our connection and, in a thread, the rest."""
     pidfd = departure.watches(process_exits=process_exits)
     if pidfd is None:
         with contextlib.suppress(EOFError, TimeoutError):
@@ -196,7 +199,7 @@ async def _see_gone(
                     await session.connection.receive()
     session.connection.close()
     if pidfd is None:
-        return await asyncio.to_thread(departure.wait_for_socket, deadline=deadline)
+        return await asyncio.to_thread(departure.wait, process_exits=process_exits, deadline=deadline)
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_reader(pidfd, ended.set)

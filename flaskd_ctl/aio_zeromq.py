@@ -7,6 +7,7 @@ import zmq
 import zmq.asyncio
 from zmq.utils.monitor import parse_monitor_message
 
+from flaskd_ctl.departure import Departure
 from flaskd_ctl.errors import TimedOut
 from flaskd_ctl.zeromq import ENDS, prepare, probe
 
@@ -62,6 +63,10 @@ class AsyncZeroMQConnection:
             event = parse_monitor_message(self._plain_monitor.recv_multipart())
             self._ended = bool(event["event"] & ENDS)
         return self._ended
+
+    def departure(self) -> Departure:
+        """Watch its process, or where that cannot be seen the socket."""
+        return Departure(self.path, self.pid)
 
     def close(self) -> None:
         """Close the connection; what was not sent is dropped."""

@@ -19,7 +19,7 @@ import select
 import socket
 import time
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from flaskd_ctl.errors import NotRunning, TimedOut
 from flaskd_ctl.stream import connect
@@ -31,8 +31,34 @@ BREATH: Final = 0.01
 """Seconds between two looks at a daemon that is just ending."""
 
 
+class Watcher(Protocol):
+    """Watches one instance from before its end is asked; a context manager. Each transport has its own way."""
+
+    pid: int | None
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    @property
+    def who(self) -> str:
+        """Who is watched, for a sentence."""
+
+    @property
+    def sees_process(self) -> bool:
+        """Whether the end of the process itself can be seen."""
+
+    def watches(self, *, process_exits: bool) -> int | None:
+        """Return the descriptor that becomes readable at the end; None where `wait` alone can tell."""
+
+    def wait(self, *, process_exits: bool, deadline: float) -> bool:
+        """Block until the instance is gone; False if it is still there at the deadline."""
+
+
 class Departure:
-    """Watch one instance from before its end is asked; a context manager that holds the descriptor."""
+    """Watch an instance of this host; it holds the descriptor."""
 
     def __init__(self, path: str, pid: int | None) -> None:
         self.path = path
@@ -55,6 +81,16 @@ class Departure:
         if self.pidfd is not None:
             os.close(self.pidfd)
             self.pidfd = None
+
+    @property
+    def who(self) -> str:
+        """The process where it can be seen, else what it listens on."""
+        return f"pid {self.pid}" if self.sees_process else f"what listens at {self.path}"
+
+    @property
+    def sees_process(self) -> bool:
+        """Whether there is a descriptor for it."""
+        return self.pidfd is not None
 
     def watches(self, *, process_exits: bool) -> int | None:
         """Return the descriptor that becomes readable at the end; None where the socket must tell it."""

@@ -10,12 +10,15 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from flaskd_ctl.conversation import Conversation, Note, Patience, Refusal, Reply
 from flaskd_ctl.errors import ConnectionLost, TimedOut
 from flaskd_ctl.instances import Target
 from flaskd_ctl.times import span
+
+if TYPE_CHECKING:
+    from flaskd_ctl.departure import Watcher
 
 FIRST_WORD: Final = 10.0
 """Seconds that a daemon has for its first word, unless the caller says otherwise."""
@@ -40,6 +43,9 @@ class Connection(Protocol):
 
     def ended(self) -> bool:
         """Tell, without waiting, whether the peer is gone."""
+
+    def departure(self) -> Watcher:
+        """Begin to watch for the peer's end, before it is asked for."""
 
     def close(self) -> None:
         """Close the connection."""

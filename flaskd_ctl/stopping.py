@@ -9,7 +9,7 @@ import time
 from typing import Any, Final
 
 from flaskd_ctl.conversation import Patience, Reply
-from flaskd_ctl.departure import Departure
+from flaskd_ctl.departure import Watcher
 from flaskd_ctl.errors import ConnectionLost, TimedOut
 from flaskd_ctl.instances import Target
 from flaskd_ctl.session import FIRST_WORD, OnProgress, Session
@@ -37,7 +37,7 @@ def stop(
     patience = Patience(time.monotonic(), first=first, whole=whole)
     with (
         Session(target, deadline=patience.deadline) as session,
-        Departure(session.connection.path, session.connection.pid) as departure,
+        session.connection.departure() as departure,
     ):
         latest: dict[str, Any] = {}
 
@@ -62,7 +62,7 @@ def stop(
         raise not_gone(target, departure)
 
 
-def see_gone(session: Session, departure: Departure, *, process_exits: bool, deadline: float) -> bool:
+def see_gone(session: Session, departure: Watcher, *, process_exits: bool, deadline: float) -> bool:
     """Wait for the end: of the process by its descriptor, else of our connection and then of the socket.
 
     The connection goes first since a daemon ends those that it has together with its listener; a new one, made only to see
@@ -115,12 +115,12 @@ def still_stopping(target: Target, latest: dict[str, Any], seconds: float) -> Ti
     )
 
 
-def after_loss(error: ConnectionLost, method: str, target: Target, departure: Departure) -> dict[str, Any]:
+def after_loss(error: ConnectionLost, method: str, target: Target, departure: Watcher) -> dict[str, Any]:
     """Make the best of a connection lost while the end was awaited: if the process has ended, that is all `kill` wanted.
 
     A shutdown of which nobody told how it went is no success: raises ConnectionLost, saying what is known.
     """
-    if departure.pidfd is None or not departure.wait(
+    if not departure.sees_process or not departure.wait(
         process_exits=True, deadline=time.monotonic() + LAST_BREATH
     ):
         raise error
@@ -132,10 +132,9 @@ def after_loss(error: ConnectionLost, method: str, target: Target, departure: De
     )
 
 
-def not_gone(target: Target, departure: Departure) -> TimedOut:
+def not_gone(target: Target, departure: Watcher) -> TimedOut:
     """Say that the daemon reported its end and yet is there."""
-    who = f"pid {departure.pid}" if departure.pidfd is not None else f"what listens at {departure.path}"
     return TimedOut(
-        f"{target.name} has stopped serving, but {who} is still there",
+        f"{target.name} has stopped serving, but {departure.who} is still there",
         hint="something in the program may keep it from ending: see its log",
     )

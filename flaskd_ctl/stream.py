@@ -15,23 +15,26 @@ import struct
 import sys
 import time
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from flaskd_ctl.conversation import Lines
 from flaskd_ctl.errors import BadPlace, ControlError, NotPermitted, NotRunning, TimedOut
 
+if TYPE_CHECKING:
+    from flaskd_ctl.departure import Departure
+
 CHUNK: Final = 64 * 1024
 
 
-class StreamConnection:
-    """A connection to an instance's `sock`; TimeoutError at a deadline, EOFError when the peer is gone."""
+class LineConnection:
+    """Messages on a socket, one a line; TimeoutError at a deadline, EOFError when the peer is gone."""
 
-    def __init__(self, path: str, *, deadline: float) -> None:
-        self._socket = connect(path, deadline=deadline)
+    def __init__(self, link: socket.socket, path: str, pid: int | None) -> None:
+        self._socket = link
         self._lines = Lines()
         self._messages: deque[bytes] = deque()
         self.path = path
-        self.pid = peer_pid(self._socket)
+        self.pid = pid
 
     def send(self, message: bytes, *, deadline: float) -> None:
         """Send one message."""
@@ -68,6 +71,20 @@ class StreamConnection:
         if left <= 0:
             raise TimeoutError
         self._socket.settimeout(None if left == float("inf") else left)
+
+
+class StreamConnection(LineConnection):
+    """A connection to an instance's `sock`."""
+
+    def __init__(self, path: str, *, deadline: float) -> None:
+        link = connect(path, deadline=deadline)
+        super().__init__(link, path, peer_pid(link))
+
+    def departure(self) -> Departure:
+        """Watch its process, or where that cannot be seen the socket."""
+        from flaskd_ctl.departure import Departure  # only a stop needs it
+
+        return Departure(self.path, self.pid)
 
 
 def connect(path: str, *, deadline: float) -> socket.socket:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from flaskd_ctl.conversation import Patience
-from flaskd_ctl.departure import Departure
 from flaskd_ctl.errors import ConnectionLost, NotRunning, TimedOut, WrongState
 from flaskd_ctl.instances import Target
 from flaskd_ctl.session import FIRST_WORD, Session, ask
@@ -88,7 +87,7 @@ class Vigil:
             patience = self._patience()
             with (
                 Session(target, deadline=patience.deadline) as session,
-                Departure(session.connection.path, session.connection.pid) as departure,
+                session.connection.departure() as departure,
             ):
                 self._seen = "no answer"
                 status = session.call("status", patience=patience)

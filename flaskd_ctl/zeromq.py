@@ -16,6 +16,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from flaskd_ctl.conversation import MAX_MESSAGE
+from flaskd_ctl.departure import Departure
 from flaskd_ctl.stream import connect, peer_pid
 
 NEVER_MS: Final = 24 * 3600 * 1000
@@ -72,6 +73,10 @@ class ZeroMQConnection:
         while not self._ended and self._monitor.poll(0):
             self._hear_monitor()
         return self._ended
+
+    def departure(self) -> Departure:
+        """Watch its process, or where that cannot be seen the socket."""
+        return Departure(self.path, self.pid)
 
     def close(self) -> None:
         """Close the connection; what was not sent is dropped."""
