@@ -64,7 +64,10 @@ class Place(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """One way to an instance: `scheme` is "ipc" (ZeroMQ) or "unix" (plain stream), `path` its socket."""
+    """One way to an instance: `scheme` is "ipc" (ZeroMQ) or "unix" (plain stream), and `path` its socket.
+
+    For "tcp" (ZeroMQ with CURVE keys) `path` is HOST:PORT.
+    """
 
     scheme: str
     path: str
@@ -98,14 +101,32 @@ def check_path(path: str) -> str:
 
 
 def parse_endpoint(url: str) -> Endpoint:
-    """Read `ipc:///path` or `unix:///path`; raise BadPlace for anything else."""
+    """Read `ipc:///path`, `unix:///path` or `tcp://host:port`; raise BadPlace for anything else."""
     scheme, separator, path = url.partition("://")
+    if separator and scheme == "tcp":
+        host_and_port(path)
+        return Endpoint(scheme, path)
     if not separator or scheme not in {"ipc", "unix"} or not path.startswith("/"):
         raise BadPlace(
             f"{url!r} is not an endpoint",
-            hint="write ipc:///path/to/zmq (ZeroMQ) or unix:///path/to/sock (plain stream)",
+            hint="write ipc:///path/to/zmq (ZeroMQ), unix:///path/to/sock (plain stream) or tcp://host:port",
         )
     return Endpoint(scheme, check_path(path))
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Read HOST:PORT or [IPV6]:PORT; raise BadPlace for anything else."""
+    host, _, port = address.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""  # without brackets nobody knows where the port begins
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
+        raise BadPlace(
+            f"{address!r} is no address on a network",
+            hint="write HOST:PORT or [IPV6]:PORT, ports end at 65535",
+        )
+    return host, int(port)
 
 
 def place_for(name: str, *, runtime_dir: str | None, environ: Mapping[str, str], uid: int) -> Place:

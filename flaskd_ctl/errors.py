@@ -125,6 +125,13 @@ class Ambiguous(ControlError):
     code = -32010
 
 
+class Unreachable(ControlError):
+    """No way leads to the instance's host; whether it runs is not known (client side only)."""
+
+    name = "unreachable"
+    code = -32011
+
+
 BY_NAME: Final[dict[str, type[ControlError]]] = {
     error.name: error
     for error in (
@@ -143,6 +150,7 @@ BY_NAME: Final[dict[str, type[ControlError]]] = {
         ConnectionLost,
         BadPlace,
         Ambiguous,
+        Unreachable,
     )
 }
 """Error classes by the wire's `data.name`; a name that a newer daemon made up is read as `Failed`."""

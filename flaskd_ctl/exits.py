@@ -44,6 +44,7 @@ CODES: Final[dict[type[errors.ControlError], Exit]] = {
     errors.NotRunning: Exit.NOT_RUNNING,
     errors.NotPermitted: Exit.NOT_PERMITTED,
     errors.ConnectionLost: Exit.NOT_PERMITTED,
+    errors.Unreachable: Exit.NOT_PERMITTED,
     errors.ParseError: Exit.NOT_PERMITTED,
     errors.TimedOut: Exit.TIMED_OUT,
 }

@@ -31,10 +31,15 @@ PROBE: Final = 0.05
 
 
 class Target(NamedTuple):
-    """Where to go: the instance's name, for sentences, and one endpoint."""
+    """Where to go: the instance's name, for sentences, and one endpoint.
+
+    For `tcp://`: `key` is the file with our own secret key, `server_key` the one with the instance's public key.
+    """
 
     name: str
     endpoint: Endpoint
+    key: str = ""
+    server_key: str = ""
 
 
 class Found(NamedTuple):
@@ -77,8 +82,15 @@ class Instances:
         named = len(self.directories) == 1
         return [path for path in self.directories if (named or os.path.isdir(path)) and _is_closed(path)]
 
-    def target(self, name: str | None = None, *, endpoint: str | None = None) -> Target:
-        """Choose the instance to talk to.
+    def target(
+        self,
+        name: str | None = None,
+        *,
+        endpoint: str | None = None,
+        key: str | None = None,
+        server_key: str | None = None,
+    ) -> Target:
+        """Choose the instance to talk to; `key` and `server_key` are the files that a tcp:// endpoint takes.
 
         Raises NotRunning (saying where was looked, and when it last stopped), NotPermitted, Ambiguous with
         the names, BadPlace.
@@ -89,6 +101,8 @@ class Instances:
                     "both a name and an endpoint are given", hint="give --name or --endpoint, not both"
                 )
             given = places.parse_endpoint(endpoint)
+            if given.scheme == "tcp":
+                return remote(given, key=key, server_key=server_key)
             return Target(os.path.basename(os.path.dirname(given.path)) or given.url, given)
         return self._only() if name is None else self._named(places.check_name(name))
 
@@ -228,6 +242,19 @@ class Instances:
         except OSError:
             return False
         return not shared or self._owner_counts(directory)
+
+
+def remote(given: Endpoint, *, key: str | None, server_key: str | None) -> Target:
+    """Make the target of a tcp:// endpoint; raise BadPlace where a key is missing."""
+    if not key or not server_key:
+        missing = " and ".join(
+            what for what, path in (("--key FILE", key), ("--server-key FILE", server_key)) if not path
+        )
+        raise BadPlace(
+            f"{given.url} is reached with keys: your own secret one, and the instance's public one",
+            hint=f"give {missing}; `flaskd keygen` makes keys",
+        )
+    return Target(given.path, given, key=key, server_key=server_key)
 
 
 def _is_closed(directory: str) -> bool:
