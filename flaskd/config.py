@@ -152,6 +152,20 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_request_body_size: Annotated[
         int, Meta(ge=0, description="Bytes that a request's body may have, 0: any; more is answered 413.")
     ] = 0
+    health: Annotated[
+        str,
+        Meta(
+            description="HOST:PORT for probes: /livez and /readyz, answered by the supervisor.",
+            pattern="^([^/]*:[0-9]{1,5})?$",
+        ),
+    ] = ""
+    agent: Annotated[
+        str,
+        Meta(
+            description="HOST:PORT for HAProxy's agent-check: state, and weight by busyness.",
+            pattern="^([^/]*:[0-9]{1,5})?$",
+        ),
+    ] = ""
     control: Annotated[bool, Meta(description="Open the control socket.")] = True
     ledger: Annotated[bool, Meta(description="Keep the ledger of requests in flight.")] = True
     access_log: Annotated[
@@ -187,6 +201,8 @@ WANTED: Final = {
     "check": "a path that begins with /",
     "post_load": "module:function",
     "pre_stop": "module:function",
+    "health": "host and port: 127.0.0.1:8081",
+    "agent": "host and port: 127.0.0.1:8082",
     "max_worker_memory": "a number of bytes, or of KiB, MiB, GiB or TiB: 512M, 1G",
 }
 """What a setting's pattern means."""
@@ -259,6 +275,8 @@ FOR_WORKERS: Final = (
     "request_timeout_answer",
     "post_load",
     "pre_stop",
+    "health",
+    "agent",
 )
 """Settings that mean nothing where an application is served by one process."""
 

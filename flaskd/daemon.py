@@ -5,6 +5,7 @@ It never imports the application, Flask or an engine: whatever those do, it answ
 
 import asyncio
 import contextlib
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from flaskd import __version__, banner, listeners, owner, signals
+from flaskd import __version__, agent, banner, health, listeners, owner, signals
 from flaskd.config import Settings
 from flaskd.control.claim import Claim
 from flaskd.control.server import ControlServer
@@ -23,6 +24,7 @@ from flaskd.events import Bus
 from flaskd.last_stop import leave_note
 from flaskd.lifecycle import Event, State
 from flaskd.mailbox import Mailbox
+from flaskd.probes import Probes
 from flaskd.process import STDOUT
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.looks import Looks
@@ -72,6 +74,7 @@ class Daemon:
         self._all_gone: asyncio.Event | None = None
         self._fleet: Fleet
         self._owner: owner.Owner
+        self._report: Report
 
     @property
     def fleet(self) -> "Daemon":
@@ -154,6 +157,8 @@ class Daemon:
             control = ControlServer(claim, self) if claim is not None else None
             if control is not None:
                 await control.open()
+            for probes in self._probes.values():
+                await probes.open()
             try:
                 result = await self._serve(claim)
             finally:
@@ -182,6 +187,15 @@ class Daemon:
             scheme = "https" if settings.tls_cert else "http"
             self._listeners.append(listeners.bind(address, backlog=settings.backlog, scheme=scheme))
             stack.callback(self._listeners[-1].close)
+        self._probes: dict[str, Probes] = {}
+        for what, address, answer in (
+            ("health", settings.health, health.answer),
+            ("agent", settings.agent, agent.answer),
+        ):
+            if address:
+                tell = functools.partial(answer, rotation=lambda: self._report.rotation())
+                self._probes[what] = Probes(address, f"--{what}", tell)
+                stack.callback(self._probes[what].close)
         looks = Looks(self._listeners)
         self._log = os.dup(STDOUT)  # for access logs: those lines need no relay
         stack.callback(os.close, self._log)
@@ -359,6 +373,7 @@ class Daemon:
             "version": self.version,
             "endpoints": self.endpoints,
             "listeners": self.listeners,
+            **{what: probes.address for what, probes in self._probes.items()},
             "process_exits": True,
         }
 

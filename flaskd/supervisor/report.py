@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from flaskd.lifecycle import State
 from flaskd.listeners import Listener
 from flaskd.owner import Owner
+from flaskd.rotation import Rotation
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.looks import Looks
 from flaskd_ctl.protocol import StatusResult, WorkerInfo
@@ -33,6 +34,17 @@ class Report:
         self._name = name
         self._endpoints = endpoints
 
+    def rotation(self) -> Rotation:
+        """Tell what balancers are told; it looks at no process, so it may be asked often."""
+        fleet = self._fleet
+        return Rotation(
+            state=self._owner.lifecycle.state,
+            serving=len(fleet.serving),
+            wanted=fleet.wanted,
+            threads=fleet.settings.threads,
+            in_flight=sum(member.slate.in_flight for member in fleet.members.values()),
+        )
+
     def status(self, engine: str, engine_why: str) -> StatusResult:
         """Tell what an operator wants to know at a glance; `engine` is the one that new workers get, and why."""
         lifecycle, retreat, fleet = self._owner.lifecycle, self._owner.retreat, self._fleet
@@ -50,7 +62,7 @@ class Report:
             uptime=round(time.time() - self.started, 3),
             pid=os.getpid(),
             app=fleet.settings.app,
-            ready=lifecycle.ready or (lifecycle.state is State.DEGRADED and bool(fleet.serving)),
+            ready=self.rotation().ready,
             in_flight=sum(worker.in_flight or 0 for worker in workers) if fleet.settings.ledger else None,
             connections=sum(worker.connections or 0 for worker in workers),
             served={

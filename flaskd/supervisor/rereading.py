@@ -7,7 +7,9 @@ import msgspec
 
 from flaskd.config import Settings
 
-NEEDS_RESTART: Final = frozenset({"app", "bind", "name", "runtime_dir", "backlog", "control"})
+NEEDS_RESTART: Final = frozenset(
+    {"app", "bind", "name", "runtime_dir", "backlog", "control", "health", "agent"}
+)
 """What the supervisor itself has used."""
 
 TLS: Final = ("tls_cert", "tls_key")
