@@ -15,16 +15,24 @@ from flaskd_ctl.errors import TimedOut
 from flaskd_ctl.stream import CHUNK, connect, is_ended, peer_pid
 
 
-class AsyncLineConnection:
-    """Messages on a socket, one a line; raises EOFError when the peer is gone."""
+class AsyncStreamConnection:
+    """A connection to an instance's `sock`; raises EOFError when the peer is gone."""
 
-    def __init__(self, link: socket.socket, path: str, pid: int | None) -> None:
+    def __init__(self, link: socket.socket, path: str) -> None:
         link.setblocking(False)
         self._socket = link
         self._lines = Lines()
         self._messages: deque[bytes] = deque()
         self.path = path
-        self.pid = pid
+        self.pid = peer_pid(link)
+
+    @classmethod
+    async def open(cls, path: str, *, deadline: float) -> Self:
+        """Connect; raise as `stream.connect` does."""
+        try:
+            return cls(connect(path, deadline=0.0), path)
+        except TimedOut:  # its queue is full: this may take time, which is a thread's to spend
+            return cls(await asyncio.to_thread(connect, path, deadline=deadline), path)
 
     async def send(self, message: bytes) -> None:
         """Send one message."""
@@ -49,23 +57,10 @@ class AsyncLineConnection:
         """Tell, without waiting, whether the peer is gone."""
         return is_ended(self._socket)
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._socket.close()
-
-
-class AsyncStreamConnection(AsyncLineConnection):
-    """A connection to an instance's `sock`."""
-
-    @classmethod
-    async def open(cls, path: str, *, deadline: float) -> Self:
-        """Connect; raise as `stream.connect` does."""
-        try:
-            link = connect(path, deadline=0.0)
-        except TimedOut:  # its queue is full: this may take time, which is a thread's to spend
-            link = await asyncio.to_thread(connect, path, deadline=deadline)
-        return cls(link, path, peer_pid(link))
-
     def departure(self) -> Departure:
         """Watch its process, or where that cannot be seen the socket."""
         return Departure(self.path, self.pid)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()

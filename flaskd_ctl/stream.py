@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 CHUNK: Final = 64 * 1024
 
 
-class LineConnection:
-    """Messages on a socket, one a line; TimeoutError at a deadline, EOFError when the peer is gone."""
+class StreamConnection:
+    """A connection to an instance's `sock`; TimeoutError at a deadline, EOFError when the peer is gone."""
 
-    def __init__(self, link: socket.socket, path: str, pid: int | None) -> None:
-        self._socket = link
+    def __init__(self, path: str, *, deadline: float) -> None:
+        self._socket = connect(path, deadline=deadline)
         self._lines = Lines()
         self._messages: deque[bytes] = deque()
         self.path = path
-        self.pid = pid
+        self.pid = peer_pid(self._socket)
 
     def send(self, message: bytes, *, deadline: float) -> None:
         """Send one message."""
@@ -62,6 +62,12 @@ class LineConnection:
         self._socket.setblocking(False)
         return is_ended(self._socket)
 
+    def departure(self) -> Departure:
+        """Watch its process, or where that cannot be seen the socket."""
+        from flaskd_ctl.departure import Departure  # only a stop needs it
+
+        return Departure(self.path, self.pid)
+
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()
@@ -71,20 +77,6 @@ class LineConnection:
         if left <= 0:
             raise TimeoutError
         self._socket.settimeout(None if left == float("inf") else left)
-
-
-class StreamConnection(LineConnection):
-    """A connection to an instance's `sock`."""
-
-    def __init__(self, path: str, *, deadline: float) -> None:
-        link = connect(path, deadline=deadline)
-        super().__init__(link, path, peer_pid(link))
-
-    def departure(self) -> Departure:
-        """Watch its process, or where that cannot be seen the socket."""
-        from flaskd_ctl.departure import Departure  # only a stop needs it
-
-        return Departure(self.path, self.pid)
 
 
 def connect(path: str, *, deadline: float) -> socket.socket:
