@@ -12,10 +12,13 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
-from flaskd import banner, listeners, process, systemd
+from flaskd import banner, listeners, process
 from flaskd.config import FIELDS, Provenance, Settings, resolve, settings_from, unknown_variables
+from flaskd.control.grants import rules_of
 from flaskd.engines import check_engine, choose
 from flaskd.errors import ConfigError, FlaskdError, LoadError
+from flaskd.systemd import activation, priority
+from flaskd.systemd.notify import Manager
 from flaskd.target import default_name
 from flaskd_ctl.endpoint import place_for
 from flaskd_ctl.errors import BadPlace
@@ -73,6 +76,9 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
 
     Example: flaskd run shop:app --bind 127.0.0.1:8000 --name shop
     """
+    from flaskd.supervisor import orphans
+
+    orphans.end_when_told()
     from flaskd.daemon import Daemon
     from flaskd.supervisor.process import logical_directory
     from flaskd.supervisor.relay import Relay
@@ -81,16 +87,20 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
 
     def read() -> Settings:
         settings = settings_from(_resolved(app, file, options, directory=directory))
+        rules_of(settings, owner=os.geteuid())
         process.check_descriptors(settings.threads, process.raise_descriptor_limit())
         return settings
 
     process.fill_standard_descriptors()
+    manager = Manager.of(os.environ, os.getpid())
     with Relay() as relay, contextlib.redirect_stderr(relay.voice(process.STDERR)):
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        if priority.journal_reads(process.STDERR, os.environ):
+            priority.mark_lines()
         try:
-            daemon = Daemon(read(), reread=read, relay=relay)
+            handed = activation.take(os.environ, os.getpid())
+            daemon = Daemon(read(), reread=read, relay=relay, manager=manager, handed=handed)
             daemon.bus.subscribe(lambda event: banner.announce(daemon, event))
-            daemon.bus.subscribe(lambda event: systemd.tell(event, daemon.listeners))
             result = daemon.run()
         except (FlaskdError, BadPlace) as error:
             _fail(error)
@@ -124,6 +134,7 @@ def check(app: str | None, file: str | None, show_traceback: bool, **options: An
         place = place_for(
             settings.name, runtime_dir=settings.runtime_dir or None, environ=os.environ, uid=os.geteuid()
         )
+        rules_of(settings, owner=os.geteuid())
         process.check_descriptors(settings.threads, process.raise_descriptor_limit())
         for address in settings.bind:
             listeners.parse(address)

@@ -17,6 +17,8 @@ from flaskd.engines import ENGINES, MAX_HEAD, choose
 from flaskd.errors import ConfigError
 from flaskd_ctl.protocol import Seconds
 
+Grantee = Annotated[str, Meta(pattern="^(user|group|key):[^,:\\s]+$")]
+
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings of an instance. Seconds are floats; the descriptions are the help texts."""
@@ -167,6 +169,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = ""
     control: Annotated[bool, Meta(description="Open the control socket.")] = True
+    viewers: Annotated[
+        tuple[Grantee, ...],
+        Meta(
+            description="Who may look, beside the owner and root: user:NAME, group:NAME or key:NAME; see docs/access.md."
+        ),
+    ] = ()
+    operators: Annotated[
+        tuple[Grantee, ...], Meta(description="Who may operate the instance, too: drain, reload, shutdown …")
+    ] = ()
+    admins: Annotated[
+        tuple[Grantee, ...], Meta(description="Who may do everything that the owner and root may.")
+    ] = ()
     ledger: Annotated[bool, Meta(description="Keep the ledger of requests in flight.")] = True
     access_log: Annotated[
         str,
@@ -175,6 +189,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             pattern=f"^({'|'.join(FORMATS)})$",
         ),
     ] = "off"
+    audit_log: Annotated[
+        str,
+        Meta(
+            description="File to write who asked for which change to: a path, or off; default in the state directory."
+        ),
+    ] = ""
     trusted_proxies: Annotated[
         int,
         Meta(ge=0, le=100, description="Reverse proxies in front, whose X-Forwarded-* headers are believed."),
@@ -196,9 +216,14 @@ PREFIX: Final = "FLASKD_"
 NUMBERS_AS_TEXT: Final = {"workers", "max_worker_memory"}
 """Texts that TOML and Python may give as numbers."""
 
+GRANTEES: Final = "user:NAME, group:NAME or key:NAME"
+
 WANTED: Final = {
     "workers": "a number from 1 to 999, or auto",
     "check": "a path that begins with /",
+    "viewers": GRANTEES,
+    "operators": GRANTEES,
+    "admins": GRANTEES,
     "post_load": "module:function",
     "pre_stop": "module:function",
     "health": "host and port: 127.0.0.1:8081",
@@ -325,7 +350,7 @@ def check(name: str, value: Any, source: str) -> Any:
     if name not in FIELDS:
         known = ", ".join(FIELDS)
         raise ConfigError(f"{source}: there is no setting {name!r}", hint=f"the settings are {known}")
-    if name == "bind" and isinstance(value, str):
+    if isinstance(FIELDS[name].default, tuple) and isinstance(value, str):
         value = tuple(part.strip() for part in value.split(",") if part.strip())
     if name in NUMBERS_AS_TEXT and type(value) is int:
         value = str(value)

@@ -8,24 +8,27 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
 import msgspec
 
 from flaskd import __version__, agent, banner, health, listeners, owner, signals
+from flaskd.audit import Audit, told
 from flaskd.config import Settings
 from flaskd.control.claim import Claim
+from flaskd.control.grants import rules_of
 from flaskd.control.server import ControlServer
 from flaskd.engines.choice import choose
-from flaskd.errors import FlaskdError
+from flaskd.errors import ConfigError, FlaskdError
 from flaskd.events import Bus
-from flaskd.last_stop import leave_note
+from flaskd.last_stop import Note
 from flaskd.lifecycle import Event, State
 from flaskd.mailbox import Mailbox
 from flaskd.probes import Probes
 from flaskd.process import STDOUT
+from flaskd.supervisor import orphans
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.looks import Looks
 from flaskd.supervisor.member import Member, requests_of
@@ -34,6 +37,11 @@ from flaskd.supervisor.report import Report
 from flaskd.supervisor.rereading import worker_count
 from flaskd.supervisor.retreat import FleetCharge
 from flaskd.supervisor.rounds import Rounds
+from flaskd.systemd import priority
+from flaskd.systemd.activation import Handed, still_to_bind
+from flaskd.systemd.news import News
+from flaskd.systemd.notify import Manager
+from flaskd.systemd.watchdog import Watchdog
 from flaskd_ctl.commands import PROTOCOL_VERSION
 from flaskd_ctl.endpoint import place_for
 from flaskd_ctl.errors import ControlError, WrongState
@@ -58,17 +66,29 @@ END_TIME: Final = 5.0
 class Daemon:
     """Serve an application with workers until told to stop. `reread` reads the settings anew, for a reload.
 
-    `relay` passes on what the workers write.
+    `relay` passes on what the workers write, `manager` is told how it stands, `handed` are listeners that it opened for us.
     """
 
-    def __init__(self, settings: Settings, *, reread: Callable[[], Settings], relay: Relay) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        reread: Callable[[], Settings],
+        relay: Relay,
+        manager: Manager,
+        handed: Sequence[Handed] = (),
+    ) -> None:
         self.settings = settings
         self.name = settings.name
         self.version = __version__
         self.bus = Bus()
         self.endpoints: list[str] = []
+        self.audit: Audit
+        self._note: Note | None = None
         self._reread = reread
         self._relay = relay
+        self._manager = manager
+        self._handed = handed
         self._choice = choose(settings.engine)
         self._listeners: list[listeners.Listener] = []
         self._all_gone: asyncio.Event | None = None
@@ -83,7 +103,7 @@ class Daemon:
 
     def order_reload(self, by: Actor, *, check: str | None) -> "Future[ReloadResult]":
         """See `Fleet.order_reload`."""
-        return self._fleet.order_reload(by, check=check)
+        return self._news.follow(lambda: self._fleet.order_reload(by, check=check))
 
     def order_scale(self, by: Actor, *, to: int | None, by_count: int | None) -> "Future[ScaleResult]":
         """See `Fleet.order_scale`."""
@@ -153,10 +173,12 @@ class Daemon:
     async def _main(self) -> ShutdownResult:
         self._loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as stack:
-            claim = self._acquire(stack)
-            control = ControlServer(claim, self) if claim is not None else None
+            claim = self._claim = self._acquire(stack)
+            control = self._control = ControlServer(claim, self, self._rules) if claim is not None else None
             if control is not None:
                 await control.open()
+            self._watchdog = Watchdog(self._manager, lambda: control is None or control.serving)
+            stack.callback(self._watchdog.end)
             for probes in self._probes.values():
                 await probes.open()
             try:
@@ -165,13 +187,15 @@ class Daemon:
                 await self._see_all_gone()
                 if control is not None:
                     await control.close()
-        if claim is not None:
-            self._note_stop(clean=result.clean)
+            if self._note is not None:  # while the place is ours still: the next one's note comes after it
+                by, killed = self._owner.ended_by, self.killed
+                self._note.ended(by, result=result, killed=killed, who=self.audit.who_asked(by))
         return result
 
     def _acquire(self, stack: contextlib.ExitStack) -> Claim | None:
         """Take everything that has to be ours before a worker can be started."""
         settings = self.settings
+        self._rules = rules_of(settings, owner=os.geteuid())
         mailbox: Mailbox[owner.Ask | None] = stack.enter_context(Mailbox())
         claim = None
         if settings.control:
@@ -181,12 +205,13 @@ class Daemon:
                 environ=os.environ,
                 uid=os.geteuid(),
             )
-            claim = stack.enter_context(Claim(place))
+            claim = stack.enter_context(Claim(place, self._rules))
             self.endpoints = place.endpoints
-        for address in settings.bind:
-            scheme = "https" if settings.tls_cert else "http"
-            self._listeners.append(listeners.bind(address, backlog=settings.backlog, scheme=scheme))
-            stack.callback(self._listeners[-1].close)
+        self.audit = Audit.of(settings.audit_log, self.name)
+        if claim is not None:
+            note = Note(self.name, claim.place.directory, audit_log=self.audit.path)
+            self._note = stack.enter_context(note)
+        self._listen(stack)
         self._probes: dict[str, Probes] = {}
         for what, address, answer in (
             ("health", settings.health, health.answer),
@@ -235,20 +260,45 @@ class Daemon:
             looks=looks,
             name=self.name,
             endpoints=self.endpoints,
+            last_stop=self._note.before if self._note is not None else None,
         )
+        self._news = News(
+            self._manager,
+            rotation=self._report.rotation,
+            left=lambda: max(0.0, self._deadline() - time.monotonic()),
+            step=lambda: self._fleet.settings.start_timeout,
+            arm=self._arm_bells,
+            counted=lambda: self._fleet.settings.ledger,
+        )
+        stack.callback(self._news.end)
+        self.bus.subscribe(self._news.hear)
         self._stopped: asyncio.Future[ShutdownResult] = self._loop.create_future()
         self._next_turn: asyncio.TimerHandle | None = None
         self._loop.add_reader(mailbox.read_descriptor(), self._turn)
         stack.callback(self._loop.remove_reader, mailbox.read_descriptor())
         signals.supervise(
             self._loop,
-            stop=lambda by, again: self.order_shutdown(by, grace=0.0 if again else None, lame_duck=0.0),
-            reload=lambda by: self._fleet.order_reload(by, check=None),
-            scale=lambda by, count: self._fleet.order_scale(by, to=None, by_count=count),
+            stop=lambda by, again: self._ordered(by, ShutdownParams(grace=0.0 if again else None)),
+            reload=lambda by: self.audit.ordered("reload", {}, by, lambda: self.order_reload(by, check=None)),
+            scale=lambda by, count: self.audit.ordered(
+                "scale", {"by": count}, by, lambda: self.order_scale(by, to=None, by_count=count)
+            ),
         )
+        orphans.adopt(self._loop, self._bury)
         return claim
 
+    def _listen(self, stack: contextlib.ExitStack) -> None:
+        """Take over the listeners that we were handed, and bind the rest."""
+        scheme = "https" if self.settings.tls_cert else "http"
+        for each in self._handed:
+            self._listeners.append(listeners.Inherited(each.descriptor, scheme=scheme))
+            stack.callback(self._listeners[-1].close)
+        for address in still_to_bind(self.settings.bind, self._handed):
+            self._listeners.append(listeners.bind(address, backlog=self.settings.backlog, scheme=scheme))
+            stack.callback(self._listeners[-1].close)
+
     async def _serve(self, claim: Claim | None) -> ShutdownResult:
+        self._news.begin()
         self._fleet.begin()
         up = asyncio.wrap_future(self._fleet.up)
         either: list[asyncio.Future[Any]] = [up, self._stopped]
@@ -266,6 +316,7 @@ class Daemon:
             if self._owner.lifecycle.state is State.STARTING:
                 if claim is not None:
                     claim.publish(self._facts())
+                self._watchdog.begin()
                 self._owner.move(Event.READY)  # the last: who is told so can use all of it
         else:
             up.cancel()
@@ -281,6 +332,7 @@ class Daemon:
             "listeners": [listener.socket.fileno() for listener in self._listeners],
             "log": self._log,
             "closing": self._charge.closing,
+            "marked": priority.marking(),
         }
 
     def _turn(self) -> None:
@@ -307,8 +359,12 @@ class Daemon:
         self._judge()
         self._owner.changed()
         self._rounds.look_soon()
+        self._bury()
         if self._all_gone is not None and not self._fleet.members:
             self._all_gone.set()
+
+    def _bury(self) -> None:
+        orphans.bury(lambda: {member.pid for member in self._fleet.members.values()})
 
     def _judge(self) -> None:
         """Move between running and degraded, as the workers are."""
@@ -323,11 +379,26 @@ class Daemon:
         """Use what a reload has read anew, as far as it is the supervisor's."""
         self._choice = choose(settings.engine)
         self._owner.grace, self._owner.linger = settings.grace, settings.linger
+        self._take_rules(settings)
+
+    def _take_rules(self, settings: Settings) -> None:
+        """Let those near, and do what they may, whom the settings name now."""
+        if self._control is None or self._claim is None:
+            return
+        try:
+            rules = rules_of(settings, owner=os.geteuid())
+        except ConfigError as error:  # it was there when the settings were read
+            banner.say(f"flaskd: {error}; who may do what is as it was")
+            return
+        self._claim.admit(rules)
+        self._control.take(rules)
 
     def _told(self, member: Member, event: dict[str, Any]) -> None:
         """Do what the application asked for through its extension, and what the worker needs."""
         by = Actor(via="application", pid=member.pid)
         match event:
+            case {"event": "busy"}:
+                self._news.rung()
             case {"event": "worn"}:
                 self._fleet.replace(member, "max requests")
             case {"event": "asked", "what": "shutdown"}:
@@ -335,18 +406,31 @@ class Daemon:
                     by, {name: event[name] for name in ("grace", "lame_duck") if name in event}
                 )
             case {"event": "asked", "what": "drain"}:
-                self.order_drain(by)
+                self.audit.ordered("drain", {}, by, lambda: self.order_drain(by))
             case {"event": "asked", "what": "resume"}:
-                self.order_resume(by)
+                self.audit.ordered("resume", {}, by, lambda: self.order_resume(by))
 
     def _asked_to_stop(self, by: Actor, params: dict[str, Any]) -> None:
         """Stop as the application wants it; what a worker says is whatever its application lets it say."""
         try:
             asked = msgspec.convert(params, ShutdownParams)
         except msgspec.ValidationError as error:
-            banner.say(f"flaskd: the application (pid {by.pid}) asked for a shutdown that cannot be: {error}")
+            self.audit.refuse("shutdown", {}, by, f"that cannot be: {error}", role="")
         else:
-            self.order_shutdown(by, grace=asked.grace, lame_duck=asked.lame_duck)
+            self._ordered(by, asked)
+
+    def _ordered(self, by: Actor, asked: ShutdownParams) -> None:
+        """Stop, as somebody wants it who did not come by the control socket."""
+        self.audit.ordered(
+            "shutdown",
+            told("shutdown", asked),
+            by,
+            lambda: self.order_shutdown(by, grace=asked.grace, lame_duck=asked.lame_duck),
+        )
+
+    def _arm_bells(self) -> None:
+        for member in self._fleet.members.values():
+            member.slate.arm()
 
     def _deadline(self) -> float:
         retreat = self._owner.retreat
@@ -375,17 +459,6 @@ class Daemon:
             "listeners": self.listeners,
             **{what: probes.address for what, probes in self._probes.items()},
             "process_exits": True,
+            "audit_log": self.audit.path,
+            "last_stop": msgspec.to_builtins(self._note.before) if self._note is not None else None,
         }
-
-    def _note_stop(self, *, clean: bool) -> None:
-        leave_note(
-            self.name,
-            {
-                "name": self.name,
-                "pid": os.getpid(),
-                "stopped": time.time(),
-                "clean": clean,
-                "by": msgspec.to_builtins(self._owner.lifecycle.by),
-                "reason": "killed" if self.killed else "shutdown",
-            },
-        )

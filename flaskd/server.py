@@ -19,14 +19,16 @@ import msgspec
 
 from flaskd import __version__, listeners, owner, signals, tls
 from flaskd.access_log import AccessLog, Line
+from flaskd.audit import Audit, quiet, told
 from flaskd.config import Settings, check, check_alone
 from flaskd.control.claim import Claim
+from flaskd.control.grants import rules_of
 from flaskd.control.server import ControlThread
 from flaskd.core import Core
 from flaskd.engines import choose, make_engine
 from flaskd.errors import ConfigError, IllegalMove
 from flaskd.events import Bus
-from flaskd.last_stop import leave_note
+from flaskd.last_stop import Note
 from flaskd.lifecycle import Event, State
 from flaskd.loader import name_of
 from flaskd.mailbox import Mailbox
@@ -84,6 +86,8 @@ class Server:
         self._listeners: list[listeners.Listener] = []
         self._resources = contextlib.ExitStack()
         self._control: ControlThread | None = None
+        self._note: Note | None = None
+        self.audit = Audit("", tell=quiet)
         self._endpoints: list[str] = []
         self._stop_early: Actor | None = None  # a signal that came before there was an owner to tell
         self._started = 0.0
@@ -148,11 +152,13 @@ class Server:
 
     def drain(self) -> "Future[StateResult]":
         """Take this instance out of rotation; it serves on. `resume` undoes it."""
-        return self.order_drain(Actor(via="code", pid=os.getpid()))
+        by = Actor(via="code", pid=os.getpid())
+        return self.audit.ordered("drain", {}, by, lambda: self.order_drain(by))
 
     def resume(self) -> "Future[StateResult]":
         """Put a draining instance back into rotation."""
-        return self.order_resume(Actor(via="code", pid=os.getpid()))
+        by = Actor(via="code", pid=os.getpid())
+        return self.audit.ordered("resume", {}, by, lambda: self.order_resume(by))
 
     def status(self) -> StatusResult:
         """Tell what an operator wants to know at a glance; from any thread."""
@@ -185,6 +191,7 @@ class Server:
             if stopping and retreat
             else None,
             last_error=ledger.last_error,
+            last_stop=self._note.before if self._note is not None else None,
         )
 
     def requests(self) -> RequestsResult:
@@ -229,7 +236,10 @@ class Server:
         self, by: Actor, *, grace: float | None, lame_duck: float = 0.0
     ) -> "Future[ShutdownResult]":
         if not self._stopped.done():
-            self.order_shutdown(by, grace=grace, lame_duck=lame_duck)
+            params = told("shutdown", ShutdownParams(grace=grace, lame_duck=lame_duck))
+            self.audit.ordered(
+                "shutdown", params, by, lambda: self.order_shutdown(by, grace=grace, lame_duck=lame_duck)
+            )
         return self._stopped
 
     def _signalled(self, name: str, again: bool) -> None:
@@ -270,6 +280,7 @@ class Server:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._mailbox)
             claim = None
+            rules = rules_of(settings, owner=os.geteuid())
             if settings.control:
                 claim = stack.enter_context(
                     Claim(
@@ -278,10 +289,16 @@ class Server:
                             runtime_dir=settings.runtime_dir or None,
                             environ=os.environ,
                             uid=os.geteuid(),
-                        )
+                        ),
+                        rules,
                     )
                 )
                 self._endpoints = claim.place.endpoints
+            # A program's stderr is its own, and what it asks of itself is written down only if it wants that.
+            self.audit = Audit.of(settings.audit_log or "off", self.name, tell=quiet)
+            if claim is not None:
+                note = Note(self.name, claim.place.directory, audit_log=self.audit.path)
+                self._note = stack.enter_context(note)
             for address in settings.bind:
                 scheme = "https" if settings.tls_cert else "http"
                 self._listeners.append(listeners.bind(address, backlog=settings.backlog, scheme=scheme))
@@ -292,7 +309,7 @@ class Server:
             self._serve_http(log)
             stack.callback(self._core.close)
             if claim is not None:
-                self._control = ControlThread(claim, self)
+                self._control = ControlThread(claim, self, rules)
                 self._control.start()
                 stack.callback(self._control.stop)
                 claim.publish(self._facts())
@@ -344,8 +361,7 @@ class Server:
             try:
                 with signals.waking(self._mailbox.wake_descriptor()):
                     result = running.run()
-                if self._control is not None:
-                    self._note_stop(clean=result.clean)
+                self._note_stop(result)
             finally:
                 self._resources.close()
                 running.answer_rest()
@@ -366,17 +382,12 @@ class Server:
             "endpoints": self.endpoints,
             "listeners": self.listeners,
             "process_exits": self._process_exits,
+            "audit_log": self.audit.path,
+            "last_stop": msgspec.to_builtins(self._note.before) if self._note is not None else None,
         }
 
-    def _note_stop(self, *, clean: bool) -> None:
-        leave_note(
-            self.name,
-            {
-                "name": self.name,
-                "pid": self._pid,
-                "stopped": time.time(),
-                "clean": clean,
-                "by": msgspec.to_builtins(self._running().lifecycle.by),
-                "reason": "killed" if self.killed else "shutdown",
-            },
-        )
+    def _note_stop(self, result: ShutdownResult) -> None:
+        """Take down how it ended, for the note that is left before the place is given back."""
+        if self._note is not None:
+            by = self._running().ended_by
+            self._note.ended(by, result=result, killed=self.killed, who=self.audit.who_asked(by))

@@ -66,14 +66,63 @@ class IncidentsParams(Params, frozen=True, forbid_unknown_fields=True):
     id: Positive | None = None
 
 
+class HistoryParams(Params, frozen=True, forbid_unknown_fields=True):
+    """How many of the newest entries to show."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
+
+
 class Actor(msgspec.Struct, frozen=True):
-    """Who asked, as the kernel told it (SO_PEERCRED), or how else it came (`via`: control, signal, code, http)."""
+    """Who asked, as the kernel told it (SO_PEERCRED), or how else it came (`via`: control, signal, code, http).
+
+    `key` is the name of the CURVE key of a caller that came over the network: it has no uid.
+    """
 
     via: str
     uid: int | None = None
     gid: int | None = None
     pid: int | None = None
     detail: str = ""
+    key: str = ""
+
+
+class LastStop(msgspec.Struct, frozen=True):
+    """How an instance last ended.
+
+    `clean`: nothing was cut. `why`: "shutdown command", "kill command", "signal SIGTERM", "application", "program", "could not
+    start: ...", "failed: ..."; or "ended without a note" (kill -9, or the machine went down), with `at` unknown. `who` is the
+    command line of the process that asked, or the name of its key. `took`: seconds.
+    """
+
+    at: float | None
+    clean: bool
+    why: str
+    by: Actor | None = None
+    who: str = ""
+    took: float | None = None
+    pid: int | None = None
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """One order to change something, allowed or refused.
+
+    `at` is when it came, `id` the same in every line that the audit log has of it. `params` holds those that were given, secret
+    parts as "***". `who` is the command line of the process that asked (as that shows itself), or the name of its key; `user`
+    the name of its uid. `role`: that of the caller, "" where none is needed (a signal, the application). `outcome`: "begun",
+    "done", "failed" or "refused", for these two with the sentence in `error`. `took`: seconds until the outcome.
+    """
+
+    id: str
+    at: float
+    command: str
+    params: dict[str, Any]
+    by: Actor
+    who: str
+    role: str
+    outcome: str
+    error: str = ""
+    took: float | None = None
+    user: str = ""
 
 
 class InFlight(msgspec.Struct, frozen=True):
@@ -153,7 +202,7 @@ class StatusResult(msgspec.Struct, frozen=True):
     `last_failure` tells why. `in_flight` is null where the ledger of requests is off. `served` counts finished requests by
     status class ("1xx" to "5xx"; "aborted": the client went away or the application raised after its first byte).
     `connections` counts open HTTP connections, with or without a request. `deadline_left` is set while stopping.
-    `requested_by` and `requested_at` tell who asked for the current state, and when. `engine_why` tells why it is this engine.
+    `requested_by` and `requested_at` tell who asked for the current state, and when; `last_stop` how the run before ended. `engine_why` tells why it is this engine.
     An instance that is one process has no `workers` and wants none; in others `generation` counts reloads and `restarts` the
     workers that ended unasked.
     """
@@ -185,6 +234,7 @@ class StatusResult(msgspec.Struct, frozen=True):
     restarts: int = 0
     engine_why: str = ""
     last_failure: WorkerFailure | None = None
+    last_stop: LastStop | None = None
 
 
 class StateResult(msgspec.Struct, frozen=True):
@@ -296,6 +346,12 @@ class RequestsResult(msgspec.Struct, frozen=True):
     requests: list[InFlight]
 
 
+class HistoryResult(msgspec.Struct, frozen=True):
+    """The newest orders of the audit log, newest last."""
+
+    entries: list[AuditEntry]
+
+
 class EventsResult(msgspec.Struct, frozen=True):
     """The subscription has begun; `event` notifications follow until the connection closes."""
 
@@ -387,6 +443,7 @@ PARAMS: Final[dict[str, type[Params]]] = {
     "workers": Params,
     "requests": Params,
     "incidents": IncidentsParams,
+    "history": HistoryParams,
     "events": Params,
 }
 
@@ -404,5 +461,6 @@ RESULTS: Final[dict[str, Any]] = {
     "workers": WorkersResult,
     "requests": RequestsResult,
     "incidents": IncidentsResult,
+    "history": HistoryResult,
     "events": EventsResult,
 }

@@ -2,12 +2,14 @@
 
 libzmq by itself unlinks whatever stands at an ipc path and takes it, and creates sockets that anybody may connect to. So the
 order is: a private directory (ours, 0700) → flock on `lock` → what is left there is stale: sockets of ours are removed,
-anything else refused → we bind and listen our own sockets at 0600 → libzmq gets the descriptor (ZMQ_USE_FD). The lock, not
-the presence of a file, says whether the place is taken; the kernel drops it with the process, also at kill -9.
+anything else refused → we bind and listen our own sockets at 0600 → whom the rules name is let near (`access`) → libzmq gets
+the descriptor (ZMQ_USE_FD). The lock, not the presence of a file, says whether the place is taken; the kernel drops it with
+the process, also at kill -9.
 """
 
 import contextlib
 import fcntl
+import logging
 import os
 import socket
 import stat
@@ -15,6 +17,8 @@ from collections.abc import Iterable
 from typing import Any, Final, Self
 
 from flaskd import forks
+from flaskd.control.access import CONNECT, READ, SEARCH, Way, admit, closed_parent
+from flaskd.control.policy import Rules
 from flaskd.descriptors import borrowed, own
 from flaskd.errors import ClaimError, NameTaken
 from flaskd.files import write_atomically
@@ -23,16 +27,19 @@ from flaskd_ctl.endpoint import Place
 
 BACKLOG: Final = 128
 
+log = logging.getLogger("flaskd.control")
+
 
 class Claim:
-    """Our hold on a place, from `__enter__` to `__exit__`. `stream` and `zmq` are bound, listening, and 0600.
+    """Our hold on a place, from `__enter__` to `__exit__`. `stream` and `zmq` are bound, listening, and 0600 or as `rules` say.
 
     Entering raises NameTaken (with the pid of who lives there) or ClaimError, and has then changed nothing but, perhaps, made
     the directory.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, rules: Rules) -> None:
         self.place = place
+        self._rules = rules
         self._lock = -1
         self._inodes: dict[str, int] = {}
         self.stream: socket.socket
@@ -42,13 +49,14 @@ class Claim:
         while self._lock < 0:
             # Not there: who lived here ended and removed the directory just now.
             with contextlib.suppress(FileNotFoundError):
-                _make_private(self.place.directory)
+                _make_private(self.place.directory, shared=self._rules.name_others())
                 self._lock = _locked(self.place)
         try:
             for path in (self.place.sock, self.place.zmq):
                 _clear_stale(path)
             self.stream = self._listen(self.place.sock)
             self.zmq = self._listen(self.place.zmq)
+            self.admit(self._rules)
         except BaseException:
             self.__exit__()
             raise
@@ -77,6 +85,26 @@ class Claim:
     def publish(self, facts: dict[str, Any]) -> None:
         """Write `instance.json`, whole or not at all; its appearance says that the instance serves."""
         write_atomically(self.place.instance_file, facts)
+        admit({self.place.instance_file: READ}, self._rules)
+
+    def admit(self, rules: Rules) -> None:
+        """Let near whom `rules` name, and nobody else; what keeps them away all the same is logged."""
+        self._rules = rules
+        place = self.place
+        way = admit({place.sock: CONNECT, place.zmq: CONNECT, place.directory: SEARCH}, rules)
+        with contextlib.suppress(FileNotFoundError):  # not published yet
+            admit({place.instance_file: READ}, rules)
+        if way is Way.EVERYBODY:
+            log.warning(
+                "%s: this file system has no access control lists: every user may connect, and is refused",
+                place.directory,
+            )
+        if way is not Way.NOBODY and (closed := closed_parent(place.directory)):
+            log.warning(
+                "only the owner of %s may go through it: who has a role cannot reach %s",
+                closed,
+                place.directory,
+            )
 
     def descriptors(self) -> Iterable[int]:
         """Name, for `forks`, the lock and every socket at our paths: listening, accepted, ours or libzmq's."""
@@ -99,12 +127,16 @@ class Claim:
         return sock
 
 
-def _make_private(directory: str) -> None:
-    """Make the instance's directory, or see that it is ours alone; raise ClaimError before anything is created if not."""
+def _make_private(directory: str, *, shared: bool) -> None:
+    """Make the instance's directory, or see that it is ours alone; raise ClaimError before anything is created if not.
+
+    `shared`: others are to reach it through the runtime directory.
+    """
     runtime = os.path.dirname(directory)
     try:
         if not os.path.isdir(runtime):
-            os.makedirs(runtime, mode=0o755 if runtime.startswith("/run/") else 0o700, exist_ok=True)
+            usual = 0o711 if shared else 0o700
+            os.makedirs(runtime, mode=0o755 if runtime.startswith("/run/") else usual, exist_ok=True)
         if runtime.startswith("/tmp/"):  # noqa: S108 - anybody may make a directory there: whose is it?
             _check_ours(runtime)
             if os.stat(runtime).st_mode & 0o022:

@@ -7,19 +7,22 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Protocol, TypeVar, cast
 
+from flaskd.audit import Audit
 from flaskd.control.describe import document
-from flaskd.control.registry import Call, Registry
+from flaskd.control.registry import Call, Registry, failure
 from flaskd.control.subscription import Subscription
 from flaskd.events import Bus
 from flaskd_ctl import errors
-from flaskd_ctl.commands import PROTOCOL_VERSION
+from flaskd_ctl.commands import COMMANDS, PROTOCOL_VERSION, Role
 from flaskd_ctl.protocol import (
     Actor,
     Event,
     EventsResult,
+    HistoryParams,
+    HistoryResult,
     IncidentsParams,
     IncidentsResult,
     KillResult,
@@ -82,6 +85,7 @@ class Daemon(Protocol):
 
     bus: Bus
     version: str
+    audit: Audit
 
     @property
     def fleet(self) -> Fleet | None:
@@ -137,6 +141,7 @@ class Commands:
             "workers",
             "requests",
             "incidents",
+            "history",
             "events",
         ):
             registry.add(name, getattr(self, name))
@@ -164,15 +169,16 @@ class Commands:
 
     def describe(self, call: Call) -> dict[str, Any]:
         """Tell what can be asked."""
-        return document(self._registry.served(), version=self._daemon.version)
+        role = self._registry.role_of(call.caller) or Role.VIEWER  # some role it has, or it would not be here
+        return document(self._registry.served(), version=self._daemon.version, role=role)
 
     async def drain(self, call: Call) -> StateResult:
         """Go out of rotation."""
-        return await asyncio.wrap_future(self._daemon.order_drain(call.peer.caller))
+        return await asyncio.wrap_future(call.ordered(self._daemon.order_drain(call.peer.caller)))
 
     async def resume(self, call: Call) -> StateResult:
         """Go back into rotation."""
-        return await asyncio.wrap_future(self._daemon.order_resume(call.peer.caller))
+        return await asyncio.wrap_future(call.ordered(self._daemon.order_resume(call.peer.caller)))
 
     async def reload(self, call: Call) -> ReloadResult:
         """Replace every worker, telling each step if asked to."""
@@ -222,7 +228,7 @@ class Commands:
 
         def ordered() -> asyncio.Future[T]:
             # Shielded: a caller that leaves takes nothing back.
-            return asyncio.shield(asyncio.wrap_future(order(call.peer.caller)))
+            return asyncio.shield(asyncio.wrap_future(call.ordered(order(call.peer.caller))))
 
         if progress is None:
             return await ordered()
@@ -273,6 +279,21 @@ class Commands:
         params = cast(IncidentsParams, call.params)
         return self._fleet("keeps no incidents of workers").incidents(params.id)
 
+    def history(self, call: Call) -> HistoryResult:
+        """Show the newest orders of the audit log."""
+        params = cast(HistoryParams, call.params)
+        audit = self._daemon.audit
+        if not audit.path:
+            raise errors.WrongState(
+                "no audit log is kept", hint="give --audit-log PATH, or leave out --audit-log off"
+            )
+        try:
+            return HistoryResult(entries=audit.newest(params.limit))
+        except OSError as error:
+            raise errors.Failed(
+                f"cannot read the audit log {audit.path}: {error.strerror}", hint="see who may read it"
+            ) from None
+
     async def events(self, call: Call) -> EventsResult:
         """Begin a stream; its first event comes after the reply (a new task starts when this one has sent it)."""
         call.check_streams()
@@ -283,12 +304,19 @@ class Commands:
         subscription = Subscription(self._daemon.bus)
         self._subscribers.add(subscription)
 
+        async def tell(event: Event) -> bool:
+            self._registry.check(call.caller, COMMANDS["events"])  # a reload may have taken its role
+            return await call.note("event", event)
+
         async def stream() -> None:
             try:
                 with closing(subscription):
-                    await subscription.pump(lambda event: call.note("event", event))
+                    await subscription.pump(tell)
             except ConnectionError:
                 pass  # the caller left: that is how a stream ends
+            except errors.NotPermitted as error:
+                with suppress(ConnectionError):
+                    await call.peer.send(failure(None, error))
             finally:
                 self._subscribers.discard(subscription)
 

@@ -1,26 +1,32 @@
 """The `describe` document: OpenRPC 1.3, made from the COMMANDS table and the structs that decode the wire.
 
-See https://spec.open-rpc.org. `x-role` is the role that a command needs, `x-example` a command line.
+See https://spec.open-rpc.org. `x-role` is the role that a command needs, `x-example` a command line. `x-caller` tells who asks
+what role that is here, and which commands are permitted; so does each method's `x-permitted`.
 """
 
 from typing import Any
 
 import msgspec
 
-from flaskd_ctl.commands import PROTOCOL_VERSION, Command
+from flaskd_ctl.commands import PROTOCOL_VERSION, Command, Role
 from flaskd_ctl.protocol import PARAMS, RESULTS, EventNote
 
 
-def document(commands: list[Command], *, version: str) -> dict[str, Any]:
-    """Describe `commands` as served by flaskd `version`."""
+def document(commands: list[Command], *, version: str, role: Role) -> dict[str, Any]:
+    """Describe `commands` as served by flaskd `version` to a caller that has `role`."""
     names = [command.name for command in commands]
     types = [PARAMS[name] for name in names] + [RESULTS[name] for name in names] + [EventNote]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    may = [command.name for command in commands if role.includes(command.role)]
     results = dict(zip(names, schemas[len(names) :], strict=False))
     return {
         "openrpc": "1.3.2",
         "info": {"title": "flaskd control plane", "version": PROTOCOL_VERSION, "x-flaskd": version},
-        "methods": [_method(command, components, results[command.name]) for command in commands],
+        "x-caller": {"role": role.value, "may": may},
+        "methods": [
+            {**_method(command, components, results[command.name]), "x-permitted": command.name in may}
+            for command in commands
+        ],
         "x-notifications": [
             {"name": name, "params": {"$ref": "#/components/schemas/EventNote"}}
             for name in ("event", "progress")

@@ -16,6 +16,8 @@ from flaskd_ctl.protocol import Actor
 SOL_LOCAL: Final = 0
 LOCAL_PEERCRED: Final = 1
 XUCRED_SIZE: Final = 76  # u_int version, uid_t uid, short ngroups, gid_t groups[16]
+SO_PEERGROUPS: Final = 59  # asm-generic/socket.h, Linux 4.13
+LONGEST_OPTION: Final = 1024  # bytes that Python's getsockopt reads: 256 groups
 
 
 def of_socket(sock: socket.socket) -> Actor:
@@ -28,6 +30,20 @@ def of_socket(sock: socket.socket) -> Actor:
         return Actor(via="control", uid=uid, gid=gid, pid=pid)
     except (OSError, struct.error):
         return Actor(via="control")
+
+
+def groups_of_socket(sock: socket.socket) -> frozenset[int] | None:
+    """Return the supplementary groups that the peer of a Unix socket had when it connected; None where that is not told.
+
+    So it is elsewhere than on Linux, and for more groups than fit (ERANGE).
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        told = sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, LONGEST_OPTION)
+    except OSError:
+        return None
+    return frozenset(struct.unpack(f"{len(told) // 4}I", told))
 
 
 def of_address(peer_address: str) -> Actor:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Final, cast
 
-from flaskd.control import peer
+from flaskd.control import peer, policy
 from flaskd.control.registry import Registry, failure
 from flaskd_ctl import errors
 from flaskd_ctl.protocol import MAX_MESSAGE, Actor
@@ -27,6 +27,7 @@ class PlainPeer(asyncio.Protocol):
 
     def __init__(self, registry: Registry, peers: "set[PlainPeer]") -> None:
         self.caller = Actor(via="control")
+        self.groups: frozenset[int] | None = None
         self.last_heard = time.monotonic()
         self.tasks: set[asyncio.Task[None]] = set()
         self.closed = asyncio.Event()
@@ -45,9 +46,10 @@ class PlainPeer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask the kernel who connected, and make room."""
         self._transport = cast(asyncio.Transport, transport)
-        self.caller = peer.of_socket(transport.get_extra_info("socket"))
-        if not self._registry.admits(self.caller):
-            self._refuse(errors.NotPermitted(f"uid {self.caller.uid} has no role here"))
+        sock = transport.get_extra_info("socket")
+        self.caller, self.groups = peer.of_socket(sock), peer.groups_of_socket(sock)
+        if not self._registry.admits(self):
+            self._refuse(errors.NotPermitted(f"{policy.name_of(self.caller)} has no role here"))
         elif len(self._peers) >= MOST_PEERS and not self._evict():
             self._refuse(errors.Failed(f"{MOST_PEERS} connections are open already", hint="try again"))
         self._peers.add(self)

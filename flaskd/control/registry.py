@@ -8,24 +8,30 @@ import logging
 import re
 import uuid
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
+from flaskd.audit import Audit, Deed, told
 from flaskd.control import policy
+from flaskd.control.groups import Groups
 from flaskd.errors import IllegalMove
 from flaskd_ctl import errors
-from flaskd_ctl.commands import COMMANDS, Command
+from flaskd_ctl.commands import COMMANDS, Command, Role
 from flaskd_ctl.protocol import PARAMS, Actor, Event, EventNote, Params, Request
+
+T = TypeVar("T")
 
 log = logging.getLogger("flaskd.control")
 
 
 class Peer(Protocol):
-    """The other end of a connection, as a transport sees it."""
+    """The other end of a connection, as a transport sees it. `groups` is None where the transport does not tell them."""
 
     caller: Actor
+    groups: frozenset[int] | None
 
     def takes_notifications(self) -> bool:
         """Tell whether anything but one reply a request can be sent (a ZeroMQ REQ takes no more)."""
@@ -45,11 +51,19 @@ class Peer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call on its way to a handler."""
+    """One call on its way to a handler; `caller` is what `peer` was taken for, its groups included."""
 
     request_id: int | str | None
     params: Params
     peer: Peer
+    caller: policy.Caller
+    deed: Deed | None = None  # where it changes something: what the audit has of it
+
+    def ordered(self, future: "Future[T]") -> "Future[T]":
+        """Let the audit have the outcome of what was ordered, also where the caller leaves before it; returns `future`."""
+        if self.deed is not None:
+            self.deed.follow(future)
+        return future
 
     def check_streams(self) -> None:
         """Raise InvalidParams where the peer cannot take notifications."""
@@ -73,11 +87,26 @@ REQUESTS: Final = msgspec.json.Decoder(Request)
 
 
 class Registry:
-    """The commands that are served, each with its handler. `owner` is the uid that the daemon runs as."""
+    """The commands that are served, each with its handler. `rules` are asked at each call.
 
-    def __init__(self, *, owner: int) -> None:
-        self._owner = owner
+    `audit` takes down whatever is asked for that would change something (None: nothing).
+    """
+
+    def __init__(self, rules: policy.Rules, *, audit: Audit | None = None) -> None:
+        self._rules = rules
+        self._audit = audit
+        self._groups = Groups()
         self._handlers: dict[str, tuple[Command, Handler]] = {}
+
+    @property
+    def rules(self) -> policy.Rules:
+        """Who may do what."""
+        return self._rules
+
+    def take(self, rules: policy.Rules) -> None:
+        """Go by other rules from the next call on, also of connections that are open."""
+        self._rules = rules
+        self._groups.forget()
 
     def add(self, name: str, handler: Handler) -> None:
         """Serve the command `name` of the COMMANDS table with `handler`."""
@@ -87,9 +116,21 @@ class Registry:
         """List the commands that are served."""
         return [command for command, _ in self._handlers.values()]
 
-    def admits(self, caller: Actor) -> bool:
-        """Tell whether `caller` has any role at all."""
-        return policy.role_of(caller, owner=self._owner) is not None
+    def admits(self, peer: Peer) -> bool:
+        """Tell whether a peer has any role at all, or may have one once its groups are known."""
+        caller = self._caller(peer)
+        hinges = policy.hinges_on_groups(caller, self._rules)
+        return hinges or policy.role_of(caller, self._rules) is not None
+
+    def role_of(self, caller: policy.Caller) -> Role | None:
+        """Return the role that a caller has now."""
+        return policy.role_of(caller, self._rules)
+
+    def check(self, caller: policy.Caller, command: Command) -> None:
+        """Raise NotPermitted where `caller` may not run `command`, as the rules are now."""
+        refused = policy.refusal(caller, self._rules, command=command.name, needed=command.role)
+        if refused:
+            raise errors.NotPermitted(refused, data={"needed": command.role.value})
 
     def answer(self, message: bytes, peer: Peer) -> bytes | Coroutine[Any, Any, bytes | None] | None:
         """Carry out one message and return the reply, or the coroutine that returns it; None where it was a notification.
@@ -100,7 +141,10 @@ class Registry:
         try:
             request = _decode(message)
             request_id = None if request.id is msgspec.UNSET else request.id
-            result = self._call(request, request_id, peer)
+            caller = self._caller(peer)
+            if policy.hinges_on_groups(caller, self._rules):
+                return self._later(request, self._call_once_known(request, request_id, peer))
+            result = self._call(request, request_id, peer, caller)
             return self._later(request, result) if isinstance(result, Coroutine) else _reply(request, result)
         except Exception as error:  # noqa: BLE001 - the command's outer edge: log with an id, answer with the id
             return _explained(request_id, error)
@@ -111,21 +155,62 @@ class Registry:
         except Exception as error:  # noqa: BLE001 - as above
             return _explained(None if request.id is msgspec.UNSET else request.id, error)
 
-    def _call(self, request: Request, request_id: int | str | None, peer: Peer) -> Any:
-        caller = peer.caller
+    def _caller(self, peer: Peer) -> policy.Caller:
+        """Say who a peer is, with its groups as far as they are known."""
+        actor, groups = peer.caller, peer.groups
+        if groups is None and actor.uid is not None:
+            groups = self._groups.known(actor.uid)
+        return policy.Caller(actor, groups)
+
+    async def _call_once_known(self, request: Request, request_id: int | str | None, peer: Peer) -> Any:
+        actor = peer.caller
+        groups = await self._groups.look_up(actor.uid) if actor.uid is not None else frozenset()
+        result = self._call(request, request_id, peer, policy.Caller(actor, groups))
+        return await result if isinstance(result, Coroutine) else result
+
+    def _call(self, request: Request, request_id: int | str | None, peer: Peer, caller: policy.Caller) -> Any:
         found = self._handlers.get(request.method)
         if found is None:
-            if not self.admits(caller):
-                raise errors.NotPermitted(f"uid {caller.uid} has no role here")
+            if self.role_of(caller) is None:
+                raise errors.NotPermitted(f"{policy.name_of(caller.actor)} has no role here")
             names = ", ".join(self._handlers)
             raise errors.UnknownMethod(
                 f"no command is called {request.method!r}", hint=f"the commands are {names}"
             )
         command, handler = found
-        refused = policy.refusal(caller, owner=self._owner, command=command.name, needed=command.role)
-        if refused:
-            raise errors.NotPermitted(refused, data={"needed": command.role.value})
-        return handler(Call(request_id, _params(command, request.params), peer))
+        if command.changes and self._audit is not None:
+            return self._change(request, request_id, peer, caller, self._audit)
+        self.check(caller, command)
+        return handler(Call(request_id, _params(command, request.params), peer, caller))
+
+    def _change(
+        self,
+        request: Request,
+        request_id: int | str | None,
+        peer: Peer,
+        caller: policy.Caller,
+        audit: Audit,
+    ) -> Any:
+        """Carry out what changes something; first it is written down, and so is a refusal."""
+        command, handler = self._handlers[request.method]
+        role = self.role_of(caller)
+        as_role = role.value if role is not None else ""
+        try:
+            self.check(caller, command)
+            params = _params(command, request.params)
+        except errors.ControlError as error:
+            audit.refuse(command.name, {}, caller.actor, str(error), role=as_role)
+            raise
+        deed = audit.begin(command.name, told(command.name, params), caller.actor, role=as_role)
+        try:
+            result = handler(Call(request_id, params, peer, caller, deed))
+        except Exception as error:
+            deed.end(error)
+            raise
+        if isinstance(result, Coroutine):
+            return deed.see_through(result)
+        deed.end(None)
+        return result
 
 
 def _reply(request: Request, result: Any) -> bytes | None:

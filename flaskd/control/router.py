@@ -8,8 +8,8 @@ unlink the path (that stays `claim`'s). What libzmq does not bound is told in do
 import asyncio
 import contextlib
 import socket
-from collections.abc import Coroutine
-from typing import Any, Final
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, NamedTuple
 
 import zmq
 
@@ -28,6 +28,20 @@ NOW: Final = int(zmq.NOBLOCK)  # as numbers: an enum's `|` costs as much as read
 MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 
 
+class Naming(NamedTuple):
+    """How a peer is known: what `caller` makes of the `property` that libzmq gives to each message.
+
+    `caller` raises NotPermitted for one who may ask nothing any more.
+    """
+
+    property: str
+    caller: Callable[[str], Actor]
+
+
+KERNEL: Final = Naming("Peer-Address", peer.of_address)
+"""Unix sockets: the kernel tells who connected."""
+
+
 class Router:
     """The ROUTER socket from `open` to `close`, on the running loop.
 
@@ -35,16 +49,24 @@ class Router:
     before: so we read until nothing is left, and look again after each time we send.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, naming: Naming = KERNEL) -> None:
         self._registry = registry
+        self._naming = naming
         self._tasks: set[asyncio.Task[None]] = set()
         self._look: asyncio.Handle | None = None
         self._receiving = False
 
-    def open(self, listening: socket.socket, path: str) -> None:
-        """Serve on a listening Unix socket, which is libzmq's to close from now on."""
+    def open(
+        self,
+        listening: socket.socket,
+        path: str,
+        *,
+        context: "zmq.Context[zmq.Socket[bytes]] | None" = None,
+        options: Iterable[tuple[int, Any]] = (),
+    ) -> None:
+        """Serve on a listening Unix socket, which is libzmq's to close from now on; `options` are further socket options."""
         self._loop = asyncio.get_running_loop()
-        self._context = zmq.Context()
+        self._context = context or zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         for option, value in (
             (zmq.ROUTER_MANDATORY, 1),
@@ -54,6 +76,7 @@ class Router:
             (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
             (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
             (zmq.LINGER, LINGER_MS),
+            *options,
         ):
             self._socket.setsockopt(option, value)
         self._socket.setsockopt(zmq.USE_FD, listening.detach())
@@ -69,13 +92,22 @@ class Router:
         self._loop.remove_reader(self._socket.FD)
 
     @property
+    def receiving(self) -> bool:
+        """Whether requests are taken."""
+        return self._receiving
+
+    @property
     def tasks(self) -> "set[asyncio.Task[None]]":
         """What is under way."""
         return self._tasks
 
+    def leave(self) -> None:
+        """Close the socket: what was sent leaves, then each connection ends."""
+        self._socket.close()
+
     def close(self) -> None:
         """Close, giving what was sent a moment to leave."""
-        self._socket.close()
+        self.leave()
         self._context.term()
 
     def _look_soon(self) -> None:
@@ -94,8 +126,17 @@ class Router:
         except zmq.Again:
             return
         envelope = [frame.bytes for frame in frames[:-1]]
-        self._take(ZmqPeer(self, peer.of_address(_peer_address(frames[-1])), envelope), frames[-1].bytes)
+        told = _property(frames[-1], self._naming.property)
+        try:
+            self._take(ZmqPeer(self, told, envelope), frames[-1].bytes)
+        except errors.NotPermitted as error:
+            with contextlib.suppress(ConnectionError):
+                self.send([*envelope, failure(None, error)])
         self._look_soon()
+
+    def caller(self, told: str) -> Actor:
+        """Return who it is that libzmq has `told`; raises NotPermitted for who may ask nothing any more."""
+        return self._naming.caller(told)
 
     def _take(self, asker: "ZmqPeer", message: bytes) -> None:
         if len(asker.envelope) == 1 or asker.envelope[1:] == [b""]:
@@ -143,8 +184,10 @@ class Router:
 class ZmqPeer:
     """Where one request came from, and where its reply goes."""
 
-    def __init__(self, router: Router, caller: Actor, envelope: list[bytes]) -> None:
-        self.caller = caller
+    def __init__(self, router: Router, told: str, envelope: list[bytes]) -> None:
+        self.caller = router.caller(told)
+        self.groups: frozenset[int] | None = None  # libzmq does not keep them
+        self._told = told
         self.envelope = envelope
         self._router = router
 
@@ -153,7 +196,12 @@ class ZmqPeer:
         return len(self.envelope) == 1
 
     async def send(self, message: bytes) -> bool:
-        """Send one message."""
+        """Send one message; to who may ask nothing any more, that instead."""
+        try:
+            self._router.caller(self._told)
+        except errors.NotPermitted as error:
+            self._router.send([*self.envelope, failure(None, error)])
+            raise ConnectionResetError(str(error)) from None
         return self._router.send([*self.envelope, message])
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -161,8 +209,8 @@ class ZmqPeer:
         self._router.spawn(work)
 
 
-def _peer_address(frame: Any) -> str:
+def _property(frame: Any, name: str) -> str:
     try:
-        return str(frame.get("Peer-Address"))
+        return str(frame.get(name))
     except (zmq.ZMQError, KeyError):
         return ""

@@ -6,13 +6,13 @@ most a second a slow peer can delay it.
 
 import asyncio
 import logging
-import os
 import threading
 from typing import Final
 
 from flaskd.control.claim import Claim
 from flaskd.control.commands import Commands, Daemon
 from flaskd.control.plain import PlainPeer
+from flaskd.control.policy import Rules
 from flaskd.control.registry import Registry
 from flaskd.control.router import Router
 
@@ -25,9 +25,9 @@ log = logging.getLogger("flaskd.control")
 class ControlServer:
     """Serves a daemon's commands at a claimed place, on the running loop, from `open` to `close`."""
 
-    def __init__(self, claim: Claim, daemon: Daemon) -> None:
+    def __init__(self, claim: Claim, daemon: Daemon, rules: Rules) -> None:
         self._claim = claim
-        self._registry = Registry(owner=os.geteuid())
+        self._registry = Registry(rules, audit=daemon.audit)
         self._commands = Commands(daemon)
         self._commands.register(self._registry)
         self._peers: set[PlainPeer] = set()
@@ -40,6 +40,15 @@ class ControlServer:
         self._plain = await self._loop.create_unix_server(
             lambda: PlainPeer(self._registry, self._peers), sock=self._claim.stream, backlog=128
         )
+
+    def take(self, rules: Rules) -> None:
+        """Go by other rules from now on; see `Registry.take`."""
+        self._registry.take(rules)
+
+    @property
+    def serving(self) -> bool:
+        """Whether both transports take commands."""
+        return self._plain.is_serving() and self._router.receiving
 
     async def close(self) -> None:
         """Finish what is under way, send every reply, end the streams; returns when all is closed."""
@@ -74,8 +83,8 @@ class ControlServer:
 class ControlThread:
     """A control server on a loop and a thread of its own, from `start` to `stop`."""
 
-    def __init__(self, claim: Claim, daemon: Daemon) -> None:
-        self._server = ControlServer(claim, daemon)
+    def __init__(self, claim: Claim, daemon: Daemon, rules: Rules) -> None:
+        self._server = ControlServer(claim, daemon, rules)
         self._serving = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="flaskd-control", daemon=True)

@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from flaskd.control.claim import Claim
+from flaskd.control.policy import Rules
 from flaskd.errors import ClaimError, NameTaken
 from flaskd_ctl.endpoint import MAX_PATH, Place, place_for
 from flaskd_ctl.errors import BadPlace
 from tests.flaskd.conftest import WAIT
 from tests.needs import requires
+
+OURS = Rules(owner=os.geteuid())
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def names(place: Place) -> set[str]:
 
 def test_a_claim_holds_and_leaves_nothing(place: Place) -> None:
     """Sockets listen at 0600 in a 0700 directory; afterwards the directory is gone."""
-    with Claim(place) as claim:
+    with Claim(place, OURS) as claim:
         claim.publish({"pid": 1})
         assert {"lock", "sock", "zmq", "instance.json"} == names(place)
         assert os.stat(place.directory).st_mode & 0o777 == 0o700
@@ -43,9 +46,9 @@ def test_a_claim_holds_and_leaves_nothing(place: Place) -> None:
 
 def test_a_live_instance_is_refused_with_its_pid_and_not_disturbed(place: Place) -> None:
     """Its sockets are the same afterwards."""
-    with Claim(place):
+    with Claim(place, OURS):
         before = {path: os.stat(path).st_ino for path in (place.sock, place.zmq, place.lock)}
-        with pytest.raises(NameTaken, match=f"process {os.getpid()}") as caught, Claim(place):
+        with pytest.raises(NameTaken, match=f"process {os.getpid()}") as caught, Claim(place, OURS):
             pass
         assert os.getpid() == caught.value.pid
         assert before == {path: os.stat(path).st_ino for path in (place.sock, place.zmq, place.lock)}
@@ -64,7 +67,7 @@ def test_of_many_that_race_for_a_name_exactly_one_gets_it(place: Place) -> None:
         ) -> None:
             barrier.wait(WAIT)
             try:
-                with Claim(place):
+                with Claim(place, OURS):
                     outcomes.append("got it")
                     assert release.wait(WAIT)
             except NameTaken:
@@ -84,12 +87,13 @@ def test_what_a_killed_instance_left_is_cleaned(place: Place) -> None:
     """After kill -9 the lock is free, whatever files stand there."""
     code = (
         "import sys, signal, os; from flaskd.control.claim import Claim; from flaskd_ctl.endpoint import Place\n"
-        "with Claim(Place(sys.argv[1])) as claim: claim.publish({}); os.kill(os.getpid(), signal.SIGKILL)"
+        "from flaskd.control.policy import Rules\n"
+        "with Claim(Place(sys.argv[1]), Rules(os.geteuid())) as claim: claim.publish({}); os.kill(os.getpid(), signal.SIGKILL)"
     )
     ended = subprocess.run([sys.executable, "-c", code, place.directory], timeout=WAIT, check=False)
     assert ended.returncode == -signal.SIGKILL
     assert {"lock", "sock", "zmq", "instance.json"} == names(place)
-    with Claim(place):
+    with Claim(place, OURS):
         pass
     assert not os.path.exists(place.directory)
 
@@ -100,7 +104,7 @@ def test_a_foreign_file_is_left_alone(place: Place, name: str) -> None:
     os.mkdir(place.directory, 0o700)
     path = Path(place.directory, name)
     path.write_text("precious")
-    with pytest.raises(ClaimError, match="is not a socket of ours, it was left alone"), Claim(place):
+    with pytest.raises(ClaimError, match="is not a socket of ours, it was left alone"), Claim(place, OURS):
         pass
     assert path.read_text() == "precious"
     assert {name} == names(place)
@@ -113,14 +117,14 @@ def test_another_programs_live_socket_is_left_alone(place: Place) -> None:
         other.bind(place.zmq)
         other.listen()
         inode = os.stat(place.zmq).st_ino
-        with pytest.raises(ClaimError, match="another program listens"), Claim(place):
+        with pytest.raises(ClaimError, match="another program listens"), Claim(place, OURS):
             pass
         assert inode == os.stat(place.zmq).st_ino
 
 
 def test_a_file_put_in_our_sockets_place_survives_our_end(place: Place) -> None:
     """What we remove is what we made."""
-    with Claim(place):
+    with Claim(place, OURS):
         os.unlink(place.sock)
         Path(place.sock).write_text("precious")
     assert Path(place.sock).read_text() == "precious"
@@ -131,7 +135,7 @@ def test_a_directory_of_somebody_else_is_refused(place: Place) -> None:
     """Before anything is created in it."""
     os.mkdir(place.directory, 0o700)
     os.chown(place.directory, 12345, 12345)
-    with pytest.raises(ClaimError, match="belongs to uid 12345"), Claim(place):
+    with pytest.raises(ClaimError, match="belongs to uid 12345"), Claim(place, OURS):
         pass
     assert set() == names(place)
 
@@ -140,7 +144,7 @@ def test_a_directory_below_tmp_that_others_may_write_to_is_refused(place: Place)
     """Anybody could put an instance of theirs in our name's place."""
     runtime = os.path.dirname(place.directory)
     os.chmod(runtime, 0o777)
-    with pytest.raises(ClaimError, match="can be written to by others"), Claim(place):
+    with pytest.raises(ClaimError, match="can be written to by others"), Claim(place, OURS):
         pass
     assert os.listdir(runtime) == []
 
@@ -148,14 +152,17 @@ def test_a_directory_below_tmp_that_others_may_write_to_is_refused(place: Place)
 def test_a_file_in_place_of_the_runtime_directory_is_refused(runtime_dir: str) -> None:
     """And named."""
     Path(runtime_dir, "file").touch()
-    with pytest.raises(ClaimError, match="file is not a directory"), Claim(Place(f"{runtime_dir}/file/shop")):
+    with (
+        pytest.raises(ClaimError, match="file is not a directory"),
+        Claim(Place(f"{runtime_dir}/file/shop"), OURS),
+    ):
         pass
 
 
 def test_a_link_in_place_of_the_directory_is_refused(place: Place, tmp_path: Path) -> None:
     """Nobody can lead us elsewhere."""
     os.symlink(tmp_path, place.directory)
-    with pytest.raises(ClaimError, match="is not a directory"), Claim(place):
+    with pytest.raises(ClaimError, match="is not a directory"), Claim(place, OURS):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -184,7 +191,7 @@ def test_systemds_runtime_directory_is_the_instances(tmp_path: Path) -> None:
 def test_a_forked_child_keeps_neither_lock_nor_sockets(place: Place) -> None:
     """It lives on after us, and the name is free, and nobody can connect."""
     read_end, write_end = os.pipe()
-    with Claim(place) as claim:
+    with Claim(place, OURS) as claim:
         path = place.sock
         peer = socket.socket(socket.AF_UNIX)
         peer.connect(path)
@@ -198,7 +205,7 @@ def test_a_forked_child_keeps_neither_lock_nor_sockets(place: Place) -> None:
         peer.settimeout(WAIT)
         assert peer.recv(1) == b""  # the child holds no copy of the accepted connection
         peer.close()
-    with Claim(place):
+    with Claim(place, OURS):
         pass
     os.close(write_end)
     os.close(read_end)
@@ -207,7 +214,7 @@ def test_a_forked_child_keeps_neither_lock_nor_sockets(place: Place) -> None:
 
 def test_instance_json_is_whole_or_absent(place: Place) -> None:
     """A reader at any moment finds nothing or complete JSON."""
-    with Claim(place) as claim:
+    with Claim(place, OURS) as claim:
         enough = threading.Event()
         seen: list[object] = []
 
@@ -232,7 +239,7 @@ def test_a_lock_that_is_removed_while_it_is_waited_for_is_taken_anew(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its holder may end between our open and our flock: a lock on a file that is gone would keep nobody out."""
-    first, flock = Claim(place), fcntl.flock
+    first, flock = Claim(place, OURS), fcntl.flock
     ended: list[bool] = []
     first.__enter__()
 
@@ -243,5 +250,5 @@ def test_a_lock_that_is_removed_while_it_is_waited_for_is_taken_anew(
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", flock_late)
-    with Claim(place), pytest.raises(NameTaken), Claim(place):
+    with Claim(place, OURS), pytest.raises(NameTaken), Claim(place, OURS):
         pass

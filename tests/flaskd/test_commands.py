@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from flaskd.control.commands import Commands
+from flaskd.control.policy import Rules
 from flaskd.control.registry import Registry
 from flaskd.events import Bus
 from flaskd_ctl import errors
@@ -111,6 +112,7 @@ class ScriptedPeer:
 
     def __init__(self, *, streams: bool = True, gone: bool = False) -> None:
         self.caller = ME
+        self.groups: frozenset[int] | None = frozenset()
         self.heard: list[dict[str, Any]] = []
         self._streams = streams
         self._gone = gone
@@ -134,7 +136,7 @@ class Stage:
     def __init__(self, *, workers: bool = True) -> None:
         self.fleet = ScriptedFleet()
         self.daemon = ScriptedDaemon(self.fleet if workers else None)
-        self.registry = Registry(owner=os.getuid())
+        self.registry = Registry(Rules(owner=os.getuid()))
         Commands(self.daemon).register(self.registry)
         self.peer = ScriptedPeer()
 

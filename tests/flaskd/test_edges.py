@@ -21,6 +21,7 @@ import zmq
 from flaskd import Server, banner, listeners
 from flaskd.config import resolve
 from flaskd.control import claim, commands
+from flaskd.control.policy import Rules
 from flaskd.control.server import ControlThread
 from flaskd.errors import BindError, ClaimError, ConfigError, IllegalMove
 from flaskd_ctl.endpoint import Place
@@ -200,14 +201,14 @@ def test_a_place_that_its_last_holder_removes_meanwhile_is_made_again(
     make = claim._make_private
     removals = [1, 1]
 
-    def make_and_lose(directory: str) -> None:
-        make(directory)
+    def make_and_lose(directory: str, *, shared: bool) -> None:
+        make(directory, shared=shared)
         if removals:
             removals.pop()
             os.rmdir(directory)
 
     monkeypatch.setattr(claim, "_make_private", make_and_lose)
-    with claim.Claim(place):
+    with claim.Claim(place, Rules(os.geteuid())):
         assert Path(place.lock).exists()
     assert not removals
 
@@ -230,7 +231,7 @@ def test_a_runtime_directory_that_somebody_makes_just_before_us_is_refused(
 
     monkeypatch.setattr(os.path, "isdir", isdir)
     with pytest.raises(ClaimError, match="uid 12345"):
-        claim._make_private(str(runtime / "shop"))
+        claim._make_private(str(runtime / "shop"), shared=False)
     assert not list(runtime.iterdir())
 
 
@@ -241,7 +242,7 @@ def test_a_socket_of_another_type_in_the_place_is_left_alone(tmp_path: Path) -> 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as foreign:
         foreign.bind(place.sock)
         with pytest.raises(ClaimError, match="left alone"):
-            claim.Claim(place).__enter__()
+            claim.Claim(place, Rules(os.geteuid())).__enter__()
     assert Path(place.sock).exists()
 
 
