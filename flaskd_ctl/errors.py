@@ -118,6 +118,13 @@ class BadPlace(ControlError):
     code = -32009
 
 
+class BadKey(BadPlace):
+    """A file that holds no key, not the half that is wanted, or a secret that others may read (never sent)."""
+
+    name = "bad_key"
+    code = -32012
+
+
 class Ambiguous(ControlError):
     """Several instances run and none was named; `data["names"]` lists them (client side only)."""
 
@@ -151,6 +158,7 @@ BY_NAME: Final[dict[str, type[ControlError]]] = {
         BadPlace,
         Ambiguous,
         Unreachable,
+        BadKey,
     )
 }
 """Error classes by the wire's `data.name`; a name that a newer daemon made up is read as `Failed`."""

@@ -40,6 +40,7 @@ MEANINGS: Final = {
 CODES: Final[dict[type[errors.ControlError], Exit]] = {
     errors.InvalidParams: Exit.USAGE,
     errors.BadPlace: Exit.USAGE,
+    errors.BadKey: Exit.USAGE,
     errors.Ambiguous: Exit.USAGE,
     errors.NotRunning: Exit.NOT_RUNNING,
     errors.NotPermitted: Exit.NOT_PERMITTED,

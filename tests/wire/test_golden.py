@@ -17,7 +17,7 @@ from flaskd_ctl.errors import BY_NAME
 from flaskd_ctl.protocol import PARAMS, RESULTS, EventNote, Request
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-CLIENT_SIDE = {"not_running", "connection_lost", "bad_place", "ambiguous", "unreachable"}
+CLIENT_SIDE = {"not_running", "connection_lost", "bad_place", "ambiguous", "unreachable", "bad_key"}
 """Errors that no daemon can send."""
 
 

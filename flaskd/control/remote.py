@@ -1,0 +1,136 @@
+"""The control plane over TCP: a ROUTER of its own, with CURVE, behind the gateway.
+
+    TCP ── Gateway ── Unix socket, 0600, in the instance's directory ── libzmq (CURVE) ── Router
+                                                                          └── Zap ── the authorized keys
+
+It shares nothing with the ROUTER of the local socket but the commands: neither identities nor queues.
+"""
+
+import contextlib
+import os
+import resource
+import socket
+from collections.abc import Iterable, Sequence
+from typing import Final, Self
+
+import zmq
+
+from flaskd import forks, listeners
+from flaskd.control.curve import Authorized, Zap, options
+from flaskd.control.gateway import BACKLOG, DESCRIPTORS, Gateway
+from flaskd.control.registry import Registry
+from flaskd.control.router import Naming, Router
+from flaskd.descriptors import borrowed, own
+from flaskd.errors import ConfigError
+from flaskd.keys import check_curve
+from flaskd_ctl.endpoint import Place, check_path
+from flaskd_ctl.errors import BadPlace
+from flaskd_ctl.keys import read_pair
+
+OTHERS: Final = 256
+"""Descriptors that the process needs besides the gateway's: local connections, workers, files."""
+
+
+class Remote:
+    """Our TCP endpoints: bound from `__enter__` to `__exit__`, served between `open` and `close`.
+
+    `urls` have the real ports. Entering raises BindError, ConfigError or BadKey.
+    """
+
+    def __init__(self, endpoints: Sequence[str], *, key: str, authorized: str, place: Place) -> None:
+        self._endpoints = endpoints
+        self._key = key
+        self._authorized = Authorized(authorized)
+        self._path = os.path.join(place.directory, "tcp")
+        self._listeners: list[listeners.Listener] = []
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        check_curve()
+        check_descriptors()
+        self._secret = read_pair(self._key).secret
+        self._authorized.check()
+        with contextlib.ExitStack() as stack:
+            for url in self._endpoints:
+                listener = listeners.bind(url.removeprefix("tcp://"), backlog=BACKLOG, scheme="tcp")
+                stack.callback(listener.close)
+                self._listeners.append(listener)
+            self._inner = listeners.bind(f"unix:{check_path(self._path)}", backlog=BACKLOG)
+            stack.callback(self._inner.close)
+            os.chmod(self._path, 0o600)
+            self._stack = stack.pop_all()
+        self._addresses = {listener.socket.getsockname() for listener in self._listeners}
+        forks.close_in_children(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    @property
+    def urls(self) -> list[str]:
+        """Where we are reached."""
+        return [listener.url for listener in self._listeners]
+
+    async def open(self, registry: Registry) -> None:
+        """Begin to answer."""
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._zap = Zap(context, self._authorized)
+        self.router = Router(registry, Naming("User-Id", self._authorized.caller))
+        ours = socket.socket(fileno=os.dup(self._inner.socket.fileno()))  # libzmq closes what it is given
+        self.router.open(ours, self._path, context=context, options=options(self._secret))
+        self._gateway = Gateway(self._path)
+        await self._gateway.open(self._listeners)
+
+    async def stop_accepting(self) -> None:
+        """Let nobody new in, and take no further requests; what is under way goes on."""
+        await self._gateway.stop_accepting()
+        self.router.stop_receiving()
+
+    async def close(self, *, timeout: float) -> None:
+        """Send what is left, end each connection; returns when that is done, or the time is over."""
+        self._zap.close()
+        self.router.leave()
+        await self._gateway.end(timeout=timeout)
+        self.router.close()
+
+    def descriptors(self) -> Iterable[int]:
+        """Name, for `forks`, the listeners and both sides of every connection."""
+        return [number for number in own() if self._is_ours(number)]
+
+    def _is_ours(self, descriptor: int) -> bool:
+        for sock in borrowed([descriptor]):
+            with contextlib.suppress(OSError):
+                name = sock.getsockname()
+                if name in self._addresses or name == self._path or sock.getpeername() == self._path:
+                    return True
+                # Bound to any address, so that each connection has one of its own: the port is ours.
+                return sock.family != socket.AF_UNIX and name[1] in {
+                    address[1] for address in self._addresses
+                }
+        return False
+
+
+def check_endpoints(endpoints: Sequence[str]) -> None:
+    """Raise ConfigError for what is no tcp:// endpoint."""
+    from flaskd_ctl.endpoint import parse_endpoint
+
+    for url in endpoints:
+        try:
+            scheme = parse_endpoint(url).scheme
+        except BadPlace as error:
+            raise ConfigError(f"control_endpoints: {error}", hint=error.hint) from None
+        if scheme != "tcp":
+            raise ConfigError(
+                f"control_endpoints: {url} is not on a network",
+                hint="ipc and unix endpoints are always there",
+            )
+
+
+def check_descriptors() -> None:
+    """Raise ConfigError where the process may not have the descriptors that strangers can take."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit != resource.RLIM_INFINITY and limit < DESCRIPTORS + OTHERS:
+        raise ConfigError(
+            f"tcp:// endpoints need {DESCRIPTORS + OTHERS} descriptors, this process may have {limit}",
+            hint="raise LimitNOFILE= or `ulimit -n`, or leave out --control-endpoints",
+        )
