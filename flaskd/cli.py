@@ -184,6 +184,36 @@ def config(app: str | None, file: str | None, as_json: bool, **options: Any) -> 
         click.echo(f"{name:{names}}  {value:{widest}}  {found[name].source}")
 
 
+@main.command(short_help="Find deadlines around an instance that would lose requests.")
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option(
+    "--unit", "units", multiple=True, metavar="NAME", help="Ask systemd for a unit that it has loaded."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@settings_options
+def doctor(
+    files: tuple[str, ...], units: tuple[str, ...], as_json: bool, file: str | None, **options: Any
+) -> None:
+    """Compare our deadlines with those in FILEs: a systemd unit, Kubernetes manifests, a Docker stack, haproxy.cfg, nginx.conf.
+
+    Settings that a FILE gives are taken from there, others are those of `flaskd config`. FILE may be - for what is piped in.
+    Exits with 0 where nothing loses requests, 1 where something will or may, 2 for what cannot be read.
+
+    Example: flaskd doctor shop.service haproxy.cfg
+    """
+    from flaskd import doctor as examination
+
+    if not files and not units:
+        raise click.UsageError("nothing to look at: name a file, or a unit with --unit")
+    try:
+        local = _resolved(None, file, options, required=False)
+        found = examination.examine(files, units=units, local=local)
+    except (FlaskdError, BadPlace) as error:
+        _fail(error, status=2)
+    click.echo(examination.as_json(found) if as_json else examination.as_text(found))
+    sys.exit(1 if found.loses else 0)
+
+
 def _resolved(
     app: str | None,
     file: str | None,
@@ -208,6 +238,6 @@ def _resolved(
     return found
 
 
-def _fail(error: FlaskdError | BadPlace) -> NoReturn:
+def _fail(error: FlaskdError | BadPlace, *, status: int = 1) -> NoReturn:
     click.echo(f"flaskd: {error}" + (f". Next: {error.hint}" if error.hint else ""), err=True)
-    sys.exit(1)
+    sys.exit(status)

@@ -265,7 +265,9 @@ class Daemon:
         self._news = News(
             self._manager,
             rotation=self._report.rotation,
-            left=lambda: max(0.0, self._deadline() - time.monotonic()),
+            left=lambda: (
+                max(0.0, self._deadline() - time.monotonic()) if self._owner.retreat is not None else 0.0
+            ),
             step=lambda: self._fleet.settings.start_timeout,
             arm=self._arm_bells,
             counted=lambda: self._fleet.settings.ledger,

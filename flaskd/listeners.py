@@ -151,6 +151,12 @@ class Inherited(Listener):
         """What begins is for the others."""
         return False
 
+    def accepted(self) -> set[int]:
+        """As for others; the path of a Unix socket is told by the kernel."""
+        if self.socket.family != socket.AF_UNIX:
+            return super().accepted()
+        return connected_at(_name(self.socket))
+
     def turn_away(self) -> None:
         """Leave the door open."""
 
@@ -332,8 +338,14 @@ def holder_of(port: int) -> str | None:
     return None
 
 
+def _name(sock: socket.socket) -> str:
+    """Return the name of a Unix socket as /proc/net/unix has it: an abstract one begins with @ (unix(7))."""
+    name = os.fsdecode(sock.getsockname())
+    return f"@{name[1:]}" if name.startswith("\0") else name
+
+
 def _url(sock: socket.socket, path: str | None, scheme: str) -> str:
     if sock.family == socket.AF_UNIX:
-        return f"unix:{path or sock.getsockname()}"
+        return f"unix:{path or _name(sock)}"
     host, port = sock.getsockname()[:2]
     return f"{scheme}://[{host}]:{port}" if sock.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"

@@ -2,7 +2,8 @@
 
 The memory is rows of 1 KiB that begin with eight words, as a slot does:
 
-    row 0      words: number of the last error; requests in flight that found no slot; counts of those. Then the mark
+    row 0      words: number of the last error; requests in flight that found no slot; counts of those. Then the mark and
+               the bell, a byte
     row 1, 2   the last error, and the one before it or the next: it is written where the current one is not, then made current
     row 3 …    slots
 
@@ -17,6 +18,7 @@ import struct
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Self
 
 from flaskd.slot import COUNTS, KINDS, LARGEST, NUMBER, ROW, TEXT, TRIES, Slot, legible
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 _HEAD: Final = 3  # rows before the first slot
 _WORDS: Final = ROW // 8  # from a word to the same one of the next row
 _ERRORS, _SPILLED = 0, 1  # words of row 0
-_MARK: Final = b"flaskd slate 1"
+_MARK: Final = b"flaskd slate 2"
+_BELL: Final = TEXT + 32  # 1: whoever begins the next request is to ring
 _ERROR: Final = struct.Struct("=d136s408s408s")  # at, request id, request, message
 assert TEXT + _ERROR.size == ROW
 
@@ -40,7 +43,7 @@ class Slate:
     """The requests of one worker: in flight, counted, and the last error.
 
     `create` makes the memory, `adopt` finds it in a process that has inherited the descriptor, `private` does without one.
-    One process begins requests; any may read.
+    One process begins requests; any may read. `on_ring` is called there when one begins after `arm`, once.
     """
 
     def __init__(self, memory: _Memory, descriptor: int | None) -> None:
@@ -53,6 +56,7 @@ class Slate:
         self._slots = [Slot(self._rows[start : start + ROW], self._free) for start in starts]
         self._free.extend(reversed(self._slots))  # used from the end: few of them are, and stay in the cache
         self._spilled: set[Slot] = set()
+        self.on_ring: Callable[[], None] = lambda: None
         self._lock = threading.Lock()  # protects what is written of rows 0 to 2, and _spilled
 
     @classmethod
@@ -115,7 +119,14 @@ class Slate:
         except IndexError:
             slot = _Spill(self)
         slot.begin(number, request_id, environ)
+        if self._rows[_BELL]:
+            self._rows[_BELL] = 0
+            self.on_ring()
         return slot
+
+    def arm(self) -> None:
+        """Have whoever begins the next request ring: so nobody has to look again and again whether one has begun."""
+        self._rows[_BELL] = 1
 
     def blame(self, message: str, request: InFlight) -> None:
         """Make `message` the last error, seen in `request`."""

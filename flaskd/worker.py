@@ -40,6 +40,7 @@ from flaskd.mailbox import Mailbox
 from flaskd.orphan import OrphanAlarm
 from flaskd.quota import set_quota
 from flaskd.slate import Slate
+from flaskd.systemd import priority
 from flaskd_ctl.protocol import Actor, ProgressEvent
 
 if TYPE_CHECKING:
@@ -55,7 +56,10 @@ SUPERVISOR: Final = Actor(via="supervisor")
 
 
 class Start(msgspec.Struct, frozen=True):
-    """What the supervisor tells a worker first. Descriptors are inherited under these numbers."""
+    """What the supervisor tells a worker first. Descriptors are inherited under these numbers.
+
+    `marked` wants lines of the log with their priority.
+    """
 
     settings: Settings
     engine: str
@@ -68,6 +72,7 @@ class Start(msgspec.Struct, frozen=True):
     log: int
     check: str = ""
     closing: bool = False
+    marked: bool = False
 
 
 class Worker:
@@ -156,6 +161,8 @@ class Worker:
             late=self._late,
         )
         instance = Instance(self._line, name=start.name, worker=start.worker, generation=start.generation)
+        slate = Slate.adopt(start.slate)
+        slate.on_ring = lambda: self._line.tell({"event": "busy"})
         log = None
         if settings.access_log != "off":
             # Not closed here: that would wait for a line that nobody reads.
@@ -168,7 +175,7 @@ class Worker:
             listeners=listeners,
             extension=instance,
             shutdown_hook=instance.shutdown,
-            slate=Slate.adopt(start.slate),
+            slate=slate,
             log=log,
         )
 
@@ -259,6 +266,8 @@ def main() -> NoReturn:
         number = message["id"]
         line.started_by(number)
         start = msgspec.convert(message["params"], Start)
+        if start.marked:
+            priority.mark_lines()
         for descriptor in (sock.fileno(), start.stacks, start.log, *start.listeners):
             os.set_inheritable(
                 descriptor, False

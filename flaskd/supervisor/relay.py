@@ -13,6 +13,8 @@ import threading
 from collections import deque
 from typing import Final, Self, TextIO
 
+from flaskd.systemd import priority
+
 AT_ONCE: Final = 65_536
 """Bytes that are read at once, and of a line that has no end until it is passed on in pieces."""
 
@@ -100,7 +102,7 @@ class _Stream:
                 lines.append(self._rest)
                 self._rest = b""
             if lines:
-                _write(self._target, b"".join(self._prefix + line + b"\n" for line in lines))
+                _write(self._target, b"".join(priority.before(self._prefix, line) + b"\n" for line in lines))
             if over:
                 selector.unregister(self._read_end)
                 os.close(self._read_end)

@@ -1,0 +1,42 @@
+"""The line to the service manager: sd_notify(3) datagrams, sent where NOTIFY_SOCKET says, nothing elsewhere."""
+
+import contextlib
+import socket
+from collections.abc import MutableMapping
+from typing import Final
+
+MICROSECONDS: Final = 1_000_000
+
+
+class Manager:
+    """Whoever started us and wants to be told. `watchdog` is the seconds within which it wants a sign of life; 0: none."""
+
+    def __init__(self, address: str = "", *, watchdog: float = 0.0) -> None:
+        self.watchdog = watchdog if address else 0.0
+        self._address = (
+            "\0" + address[1:] if address.startswith("@") else address
+        )  # abstract namespace, unix(7)
+
+    @classmethod
+    def of(cls, environ: MutableMapping[str, str], pid: int) -> "Manager":
+        """Find the manager of this process, and take its variables out of `environ`: no child speaks for us."""
+        address = environ.pop("NOTIFY_SOCKET", "")
+        microseconds, meant = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", str(pid))
+        wanted = meant == str(pid) and microseconds.isascii() and microseconds.isdigit()
+        return cls(address, watchdog=int(microseconds) / MICROSECONDS if wanted else 0.0)
+
+    def __bool__(self) -> bool:
+        return bool(self._address)
+
+    def tell(self, *lines: str) -> None:
+        """Send `lines` (READY=1, STATUS=…) as one message. A manager that does not listen is no error."""
+        if not self._address:
+            return
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)  # the loop that would wait here serves the control plane
+            sock.sendto("\n".join(lines).encode(), self._address)
+
+
+def microseconds(seconds: float) -> int:
+    """Return what systemd counts in."""
+    return round(seconds * MICROSECONDS)
