@@ -22,6 +22,9 @@ from flaskd_ctl.session import FIRST_WORD, Session, ask
 if TYPE_CHECKING:
     from flaskd_ctl.commands import Command
 
+BEFORE_AND_AFTER: Final = {"starting", "stopped"}
+"""States in which nothing is served; a stopping instance still answers what reaches it, a draining one everything."""
+
 LIST_PATIENCE: Final = 2.0
 """Seconds that `list` gives each instance to tell its state."""
 
@@ -60,6 +63,13 @@ def run_ask(run: Run, command: Command) -> Exit:
     result = ask(run.target(), command.name, whole=run.timeout)
     run.screen.result(result, render.as_text(command.name, result, colour=run.screen.colour))
     return Exit.DONE
+
+
+def run_status(run: Run, command: Command, *, serving: bool) -> Exit:
+    """Ask and show the answer; with `serving`, an instance that serves nothing yet is a failure."""
+    result = ask(run.target(), command.name, whole=run.timeout)
+    run.screen.result(result, render.as_text(command.name, result, colour=run.screen.colour))
+    return Exit.FAILED if serving and result.get("state") in BEFORE_AND_AFTER else Exit.DONE
 
 
 def run_incidents(run: Run, command: Command, *, id: int | None) -> Exit:  # noqa: A002 - the parameter's name

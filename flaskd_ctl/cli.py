@@ -21,6 +21,7 @@ from flaskd_ctl.actions import (
     run_follow,
     run_incidents,
     run_list,
+    run_status,
     run_stop,
     run_wait,
 )
@@ -119,6 +120,9 @@ def derive(command: Command) -> Deed:
     if command.name in {"shutdown", "kill"}:
         work = run_stop
         params.append(click.Option(["--missing-ok"], is_flag=True, help="Exit 0 when it is not running."))
+    elif command.name == "status":
+        work = run_status
+        params.append(click.Option(["--serving"], is_flag=True, help="Exit 1 while it serves nothing yet."))
     elif command.name == "incidents":
         work = run_incidents
     elif command.name == "events":

@@ -41,6 +41,20 @@ def test_asking_shows_the_answer(fake: Fake, ctl: Ctl, method: str) -> None:
     assert [call.method for call in fake.calls] == [method]
 
 
+@pytest.mark.parametrize(
+    ("state", "code"), [("starting", 1), ("running", 0), ("degraded", 0), ("draining", 0), ("stopping", 0)]
+)
+def test_status_can_ask_for_one_that_serves(fake: Fake, ctl: Ctl, state: str, code: int) -> None:
+    """A health check is not passed before the application is loaded, and is while it answers what it has."""
+    fake.on("status", lambda call: call.reply(golden("status") | {"state": state}))
+
+    told = ctl("status", "--serving")
+
+    assert told.code == code
+    assert state in told.out
+    assert ctl("status").code == 0
+
+
 @pytest.mark.parametrize("method", ASKING)
 def test_json_is_the_daemons_own_result(either: Fake, ctl: Ctl, method: str) -> None:
     """Programs get every field, also those that this client does not know."""
