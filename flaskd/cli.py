@@ -105,7 +105,7 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
         except (FlaskdError, BadPlace) as error:
             _fail(error)
         if daemon.killed:
-            banner.say(f"flaskd: {daemon.name} was killed: nothing was waited for")
+            banner.say(f"flaskd: {daemon.name} was killed: nothing was waited for", priority.Priority.WARNING)
         else:
             banner.farewell(daemon, result)
     process.end_now(process.KILLED if daemon.killed else 0)
@@ -239,5 +239,6 @@ def _resolved(
 
 
 def _fail(error: FlaskdError | BadPlace, *, status: int = 1) -> NoReturn:
-    click.echo(f"flaskd: {error}" + (f". Next: {error.hint}" if error.hint else ""), err=True)
+    said = f"flaskd: {error}" + (f". Next: {error.hint}" if error.hint else "")
+    click.echo(priority.marked(said, priority.Priority.ERR), err=True)
     sys.exit(status)

@@ -1,0 +1,58 @@
+"""YAML with PyYAML, the extra `flaskd[doctor]`: the documents of a file, and how to find one's way in them."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from flaskd.doctor.reading import Unreadable
+
+Node = Mapping[str, Any]
+
+
+def load(path: str, text: str) -> list[Node]:
+    """Read the documents of `text` that are mappings; raise Unreadable where it is no YAML, or PyYAML is not there."""
+    try:
+        import yaml
+    except ImportError:
+        raise Unreadable(
+            f"{path} is YAML, and PyYAML is not installed", hint="pip install 'flaskd[doctor]'"
+        ) from None
+    try:
+        found = list(yaml.safe_load_all(text))
+    except yaml.YAMLError as error:
+        raise Unreadable(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    return [document for document in found if isinstance(document, dict)]
+
+
+def at(node: Any, *path: str, default: Any = None) -> Any:
+    """Return what is at `path` in nested mappings, `default` where there is nothing."""
+    for key in path:
+        if not isinstance(node, Mapping) or node.get(key) is None:
+            return default
+        node = node[key]
+    return node
+
+
+def words(node: Any) -> list[str]:
+    """Return a list of texts, from a list or nothing."""
+    return [str(each) for each in node] if isinstance(node, list) else []
+
+
+def interpolated(node: Any, environ: Mapping[str, str]) -> Any:
+    """Replace `${NAME}`, `${NAME:-default}` and `$NAME` in each text, as Docker does; what is not set is empty, `$$` is `$`."""
+
+    def value(match: re.Match[str]) -> str:
+        if match["escaped"]:
+            return "$"
+        name = match["name"] or match["braced"]
+        found = environ.get(name, "")
+        return found or (match["default"] or "")
+
+    pattern = r"(?P<escaped>\$\$)|\$(?:(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?::?-(?P<default>[^}]*)|:?\?[^}]*)?\})"
+    if isinstance(node, str):
+        return re.sub(pattern, value, node)
+    if isinstance(node, list):
+        return [interpolated(each, environ) for each in node]
+    if isinstance(node, dict):
+        return {key: interpolated(each, environ) for key, each in node.items()}
+    return node

@@ -1,0 +1,94 @@
+"""From files to findings: tell what each file is, read it, and apply the rules."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from flaskd.doctor import documents, haproxy, kubernetes, nginx, stack, unit
+from flaskd.doctor.facts import Service
+from flaskd.doctor.findings import Finding, Severity
+from flaskd.doctor.reading import Unreadable
+from flaskd.doctor.rules import findings
+from flaskd.doctor.spoken import Local, stop_of
+
+STDIN = "-"
+
+
+class Examination(msgspec.Struct, frozen=True):
+    """What was looked at, what was found, and what could not be seen."""
+
+    looked_at: list[str]
+    findings: list[Finding]
+    unseen: list[str]
+
+    @property
+    def loses(self) -> bool:
+        """Tell whether anything was found that is more than a note."""
+        return any(each.severity is not Severity.NOTE for each in self.findings)
+
+
+def examine(paths: Sequence[str], *, units: Sequence[str] = (), local: Local) -> Examination:
+    """Look at files, and at units that systemd has loaded; `local` are the settings where those say nothing.
+
+    Raises Unreadable or ConfigError for what cannot be read or would be refused.
+    """
+    unseen: list[str] = []
+    subjects: list[Any] = [unit.ask(name, local=local, unseen=unseen) for name in units]
+    texts = [(path, _text(path)) for path in paths]
+    manifests = []
+    for path, text in texts:
+        read = _plain(path, text, local=local, unseen=unseen)
+        if read is None:
+            manifests.append((path, documents.load(path, text)))
+        else:
+            subjects += read
+    subjects += _from_yaml(manifests, local=local, unseen=unseen)
+    if subjects and not any(isinstance(each, Service) for each in subjects):
+        here = stop_of(None, local, where="", by="SIGTERM")
+        subjects.append(Service(where="the settings found here", settings=local, stop=here))
+    return Examination([each.where for each in subjects], list(findings(subjects)), unseen)
+
+
+def _text(path: str) -> str:
+    try:
+        if path == STDIN:
+            return sys.stdin.read()
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError as error:
+        raise Unreadable(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Unreadable(f"cannot read {path}: it is no text") from None
+
+
+def _plain(path: str, text: str, *, local: Local, unseen: list[str]) -> list[Any] | None:
+    """Read what is no YAML; None for what may be."""
+    if unit.is_service(text):
+        return [unit.read_file(path, text, local=local, unseen=unseen)]
+    if path.endswith((".yaml", ".yml")):
+        return None
+    if nginx.is_configuration(text):
+        return list(nginx.read(path, text, unseen=unseen))
+    if haproxy.is_configuration(text):
+        return list(haproxy.read(path, text, unseen=unseen))
+    return None
+
+
+def _from_yaml(
+    manifests: Sequence[tuple[str, list[documents.Node]]], *, local: Local, unseen: list[str]
+) -> list[Any]:
+    maps = kubernetes.config_maps([document for _, found in manifests for document in found])
+    read: list[Any] = []
+    for path, found in manifests:
+        if kubernetes.is_manifest(found):
+            read += kubernetes.read(path, found, maps=maps, local=local, unseen=unseen)
+        elif stack.is_stack(found):
+            read += stack.read(path, found, local=local, unseen=unseen)
+        else:
+            raise Unreadable(
+                f"{path} is nothing that flaskd doctor knows",
+                hint="give a systemd unit, a Kubernetes manifest, a stack or compose file, haproxy.cfg or nginx.conf",
+            )
+    return read

@@ -1,0 +1,116 @@
+"""nginx's configuration: upstream groups, and the proxy settings where they are used (ngx_http_upstream, ngx_http_proxy)."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from flaskd.doctor import spans
+from flaskd.doctor.facts import Balancer
+from flaskd.doctor.reading import Unreadable, duration
+
+KEEPALIVE_TIMEOUT: Final = "60s"
+READ_TIMEOUT: Final = "60s"
+
+TOKEN: Final = re.compile(
+    r"""\s+|\#[^\n]*|(?P<mark>[;{}])|(?P<quoted>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|(?P<word>[^\s;{}]+)"""
+)
+
+
+class Directive(NamedTuple):
+    """A directive with its words, and with the block that follows it."""
+
+    words: list[str]
+    block: "list[Directive]"
+
+
+def is_configuration(text: str) -> bool:
+    """Tell nginx's configuration by its blocks."""
+    return bool(re.search(r"^\s*(upstream\s+\S+|server|http|location\s+\S+.*)\s*\{", text, re.MULTILINE))
+
+
+def read(path: str, text: str, *, unseen: list[str]) -> Iterator[Balancer]:
+    """Read each upstream that something is passed to, and each address that is passed to directly."""
+    top = parse(path, text)
+    groups = {each.words[1]: each.block for each in _all(top, "upstream") if len(each.words) > 1}
+    found = False
+    for target, scope in _passes(top, []):
+        found = True
+        host = re.sub(r"^https?://", "", target).partition("/")[0]
+        yield _balancer(path, host, groups.get(host), scope)
+    if not found:
+        unseen.append(f"{path}: nothing of it is passed on (proxy_pass)")
+
+
+def parse(path: str, text: str) -> list[Directive]:
+    """Take a configuration apart; raise Unreadable where braces do not match."""
+    stack: list[list[Directive]] = [[]]
+    words: list[str] = []
+    for match in TOKEN.finditer(text):
+        mark = match["mark"]
+        if mark is None:
+            word = match["word"] or (match["quoted"] or "")[1:-1]
+            words += [word] if match["word"] or match["quoted"] else []
+        elif mark == "}":
+            stack.pop()
+            if not stack:
+                break
+        else:
+            directive = Directive(words or [""], [])
+            stack[-1].append(directive)
+            words = []
+            if mark == "{":
+                stack.append(directive.block)
+    if len(stack) != 1:
+        raise Unreadable(f"{path}: its braces do not match", hint="see `nginx -t`")
+    return stack[0]
+
+
+def _all(directives: Sequence[Directive], name: str) -> Iterator[Directive]:
+    for each in directives:
+        if each.words[0] == name:
+            yield each
+        yield from _all(each.block, name)
+
+
+def _passes(
+    directives: Sequence[Directive], outer: Sequence[Directive]
+) -> Iterator[tuple[str, list[Directive]]]:
+    """Find each proxy_pass, with the directives that hold there, outermost first."""
+    scope = [*outer, *directives]
+    for each in directives:
+        if each.words[0] == "proxy_pass" and len(each.words) > 1:
+            yield each.words[1], scope
+        if each.block and each.words[0] != "upstream":
+            yield from _passes(each.block, scope)
+
+
+def _balancer(
+    path: str, host: str, group: Sequence[Directive] | None, scope: Sequence[Directive]
+) -> Balancer:
+    def said(name: str, among: Sequence[Directive]) -> list[str] | None:
+        return next((each.words[1:] for each in reversed(among) if each.words[0] == name), None)
+
+    where = f"{path}: upstream {host}" if group is not None else f"{path}: proxy_pass {host}"
+    inside = list(group or [])
+    kept = said("keepalive", inside) is not None
+    idle = (said("keepalive_timeout", inside) or [KEEPALIVE_TIMEOUT])[0]
+    read_timeout = (said("proxy_read_timeout", scope) or [READ_TIMEOUT])[0]
+    retried = said("proxy_next_upstream", scope) or ["error", "timeout"]
+    servers = max(1, sum(each.words[0] == "server" for each in inside))
+    return Balancer(
+        where=where,
+        product="nginx",
+        servers=servers,
+        idle=_span(idle, f"{where}: keepalive_timeout") if kept else 0.0,
+        idle_from="keepalive_timeout"
+        if said("keepalive_timeout", inside)
+        else "keepalive_timeout, by default",
+        patience=_span(read_timeout, f"{where}: proxy_read_timeout"),
+        patience_from="proxy_read_timeout",
+        retried="error" in retried and servers > 1,
+        retried_from="proxy_next_upstream error",
+    )
+
+
+def _span(text: str, where: str) -> float:
+    return duration(lambda words: spans.seconds(words, spans.NGINX), text, where)

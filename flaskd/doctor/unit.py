@@ -1,0 +1,186 @@
+"""systemd's units: a file with its drop-ins (systemd.unit(5)), or what `systemctl show` says of one that is loaded."""
+
+import glob
+import os
+import re
+import shlex
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from flaskd.doctor import spans
+from flaskd.doctor.facts import NEVER, Unit
+from flaskd.doctor.reading import Unreadable, duration
+from flaskd.doctor.spoken import Local, settings, spoken, stop_of
+
+Entries = dict[str, list[str]]
+"""Values by key, in order; of most keys the last one counts."""
+
+SHOWN: Final = {
+    "TimeoutStopUSec": "TimeoutStopSec",
+    "TimeoutStartUSec": "TimeoutStartSec",
+    "WatchdogUSec": "WatchdogSec",
+    "EnvironmentFiles": "EnvironmentFile",
+}
+"""What `systemctl show` calls otherwise than the file does."""
+
+COMMANDS: Final = ("ExecStart", "ExecStop", "ExecReload")
+ASKED: Final = (
+    *SHOWN, *COMMANDS, "LoadState", "Type", "KillMode", "KillSignal", "Environment", "WorkingDirectory", "TriggeredBy",
+)  # fmt: skip
+
+
+def read_file(path: str, text: str, *, local: Local, unseen: list[str]) -> Unit:
+    """Read a service from `text`, and from the drop-ins in the directory beside `path`."""
+    entries: Entries = {}
+    for part in [text, *_drop_ins(path)]:
+        _add(entries, part)
+    return _unit(entries, where=os.path.basename(path), local=local, unseen=unseen)
+
+
+def ask(name: str, *, local: Local, unseen: list[str]) -> Unit:
+    """Ask systemd for the unit `name`, as it is loaded; raise Unreadable where it is not."""
+    command = ["systemctl", "show", name, f"--property={','.join(ASKED)}"]
+    try:
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unreadable(f"cannot ask systemd for {name}: {error}", hint="give the unit's file") from None
+    if shown.returncode:
+        raise Unreadable(f"systemctl show {name} failed: {shown.stderr.strip()}", hint="give the unit's file")
+    return from_shown(name, shown.stdout, local=local, unseen=unseen)
+
+
+def from_shown(name: str, shown: str, *, local: Local, unseen: list[str]) -> Unit:
+    """Read the unit `name` from the output of `systemctl show`."""
+    entries: Entries = {}
+    for line in shown.splitlines():
+        key, _, value = line.partition("=")
+        if key in COMMANDS:
+            value = "".join(re.findall(r"argv\[\]=(.*?) ;", value))
+        if key == "EnvironmentFiles":
+            value = value.rpartition(" (")[0]
+        if value:
+            entries.setdefault(SHOWN.get(key, key), []).append(value)
+    if entries.get("LoadState") != ["loaded"]:
+        state = "".join(entries.get("LoadState", ["unknown"]))
+        raise Unreadable(f"systemd has no unit {name} loaded ({state})", hint="see `systemctl list-units`")
+    return _unit(entries, where=name, local=local, unseen=unseen)
+
+
+def is_service(text: str) -> bool:
+    """Tell a service's file: it begins with a section, and one of them is a service's."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("#", ";"))]
+    return "[Service]" in lines and lines[0].startswith("[")
+
+
+def _unit(entries: Entries, *, where: str, local: Local, unseen: list[str]) -> Unit:
+    def last(key: str, default: str) -> str:
+        return entries.get(key, [default])[-1]
+
+    def span(key: str, default: str, *, zero: float = NEVER) -> float:
+        # systemd.service(5): 0 means no timeout, as infinity does
+        return duration(spans.systemd, last(key, default), f"{where}: {key}") or zero
+
+    starts, stops = _argv(last("ExecStart", "")), _argv(last("ExecStop", ""))
+    found = settings(
+        starts,
+        environ=_environment(entries, where, unseen),
+        local=local,
+        where=where,
+        directory=_directory(last("WorkingDirectory", ""), where, unseen),
+    )
+    if spoken(starts) is None:
+        unseen.append(f"{where}: ExecStart does not name flaskd, so the settings are those found here")
+    signal_name = _signal(last("KillSignal", "SIGTERM"))
+    said = spoken(stops)
+    by_command = said is not None and said.program == "flaskd_ctl" and "shutdown" in said.words
+    both = last("TimeoutSec", "90")
+    return Unit(
+        where=where,
+        settings=found,
+        stop=stop_of(stops, found, where=where, by=signal_name),
+        kind=last("Type", "simple"),
+        timeout_stop=span("TimeoutStopSec", both),
+        timeout_start=span("TimeoutStartSec", both),
+        watchdog=span("WatchdogSec", "0", zero=0.0) % NEVER,
+        kill_mode=last("KillMode", "control-group"),
+        kill_signal=signal_name,
+        stopped_by_command=by_command,
+        reload=last("ExecReload", ""),
+        from_socket=any(
+            ".socket" in value
+            for key in ("Sockets", "Requires", "TriggeredBy", "BindsTo")
+            for value in entries.get(key, [])
+        ),
+    )
+
+
+def _drop_ins(path: str) -> list[str]:
+    read = []
+    for name in sorted(glob.glob(os.path.join(glob.escape(path) + ".d", "*.conf"))):
+        try:
+            with open(name, encoding="utf-8") as file:
+                read.append(file.read())
+        except (OSError, UnicodeDecodeError) as error:
+            raise Unreadable(f"cannot read {name}: {error}") from None
+    return read
+
+
+def _add(entries: Entries, text: str) -> None:
+    for line in re.sub(r"\\\n\s*", " ", text).splitlines():
+        key, equals, value = line.strip().partition("=")
+        if not equals or line.lstrip().startswith(("#", ";")):
+            continue
+        if value.strip():
+            entries.setdefault(key.strip(), []).append(value.strip())
+        else:
+            entries.pop(key.strip(), None)  # an empty assignment resets what was there
+
+
+def _argv(line: str) -> list[str]:
+    try:
+        words = shlex.split(line.lstrip("-@:+! "))
+    except ValueError:
+        words = line.split()
+    return words
+
+
+def _environment(entries: Entries, where: str, unseen: list[str]) -> Mapping[str, str]:
+    pairs: list[str] = []
+    for value in entries.get("Environment", []):
+        pairs += _argv(value)
+    for value in entries.get("EnvironmentFile", []):
+        path = value.removeprefix("-")
+        try:
+            with open(path, encoding="utf-8") as file:
+                pairs += [line.strip() for line in file if not line.lstrip().startswith(("#", ";"))]
+        except (OSError, UnicodeDecodeError) as error:
+            unseen.append(f"{where}: its EnvironmentFile {path} could not be read ({error})")
+    return _pairs(pairs)
+
+
+def _pairs(pairs: Sequence[str]) -> Mapping[str, str]:
+    return {
+        name: value.strip("\"'") for name, equals, value in (pair.partition("=") for pair in pairs) if equals
+    }
+
+
+def _directory(path: str, where: str, unseen: list[str]) -> str | None:
+    path = path.removeprefix("-").removeprefix("!")
+    if not path:
+        return None
+    if not os.path.isdir(path):
+        unseen.append(
+            f"{where}: its WorkingDirectory {path} is not on this machine; a flaskd.toml there is not seen"
+        )
+        return None
+    return path
+
+
+def _signal(text: str) -> str:
+    """Name a signal, which systemctl shows by its number."""
+    try:
+        return signal.Signals(int(text)).name if text.isdecimal() else text
+    except ValueError:
+        return text
