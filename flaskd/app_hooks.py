@@ -17,6 +17,7 @@ from flaskd.config import Settings
 from flaskd.errors import LoadError
 from flaskd.loader import what_failed
 from flaskd.process import end_now
+from flaskd.systemd.priority import Priority
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -52,14 +53,14 @@ class Hooks:
             return
 
         def give_up(_trace: str) -> None:
-            say(f"flaskd: pre_stop did not end within {self._limit:g} s (--hook-timeout)")
+            say(f"flaskd: pre_stop did not end within {self._limit:g} s (--hook-timeout)", Priority.WARNING)
             end_now(0)
 
         with _time_limit(self._limit, give_up):
             try:
                 self._pre_stop(app)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the application's code raises
-                say(f"flaskd: pre_stop failed: {what_failed(error)}")
+                say(f"flaskd: pre_stop failed: {what_failed(error)}", Priority.WARNING)
                 traceback.print_exception(error)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import sys
 from typing import Final, Protocol
 
+from flaskd.systemd.priority import Priority, marked
 from flaskd_ctl.protocol import (
     Event,
     Incident,
@@ -35,9 +36,9 @@ def announce(server: Instance, event: Event) -> None:
         case StateEvent(state="running", was="starting"):
             greet(server)
         case StateEvent(state="degraded"):
-            say(f"flaskd: {server.name} is degraded: its workers fail again and again")
+            say(f"flaskd: {server.name} is degraded: its workers fail again and again", Priority.ERR)
         case StateEvent(state="running", was="degraded"):
-            say(f"flaskd: {server.name} has recovered")
+            say(f"flaskd: {server.name} has recovered", Priority.NOTICE)
         case WorkerEvent(worker=worker, pid=pid, state="serving", why=why) if why != "start":
             say(f"flaskd: worker {worker} (pid {pid}) serves, started for {why}")
         case IncidentEvent(incident=incident):
@@ -56,13 +57,19 @@ def _tell_incident(server: Instance, incident: Incident) -> None:
     status = server.status()
     if status.state == "starting":
         return
-    say(f"flaskd: worker {incident.worker} (pid {incident.pid}), {incident.kind}: {incident.reason}")
+    say(
+        f"flaskd: worker {incident.worker} (pid {incident.pid}), {incident.kind}: {incident.reason}",
+        Priority.WARNING,
+    )
     for request in incident.requests:
-        say(f"flaskd: lost {request.method} {request.path} after {request.age:g} s (client {request.client})")
+        lost = (
+            f"flaskd: lost {request.method} {request.path} after {request.age:g} s (client {request.client})"
+        )
+        say(lost, Priority.ERR)
     failure = status.last_failure
     if failure is not None and failure.worker == incident.worker:
         for line in failure.traceback.splitlines():
-            say(f"  {line}")
+            say(f"  {line}", Priority.WARNING)
 
 
 def greet(server: Instance) -> None:
@@ -83,7 +90,10 @@ def greet(server: Instance) -> None:
 def farewell(server: Instance, result: ShutdownResult) -> None:
     """Tell how the stop went, and name what was cut."""
     for request in result.cut:
-        say(f"flaskd: cut {request.method} {request.path} after {request.age:g} s (client {request.client})")
+        cut_off = (
+            f"flaskd: cut {request.method} {request.path} after {request.age:g} s (client {request.client})"
+        )
+        say(cut_off, Priority.ERR)
     others = result.connections_cut - len(result.cut)
     cut = [
         f"{number} {thing}{'s' if number != 1 and thing != QUEUED else ''}"
@@ -96,14 +106,15 @@ def farewell(server: Instance, result: ShutdownResult) -> None:
         if number > 0
     ]
     how = "nothing lost" if result.clean else f"cut: {', '.join(cut) or 'what was left'}"
-    say(f"flaskd: {server.name} stopped after {result.took:g} s, {how}")
+    gravity = Priority.INFO if result.clean else Priority.ERR
+    say(f"flaskd: {server.name} stopped after {result.took:g} s, {how}", gravity)
 
 
-def say(line: str) -> None:
-    """Print one line to stderr, at once. Where nobody reads any more nothing is said: a stop must not fail for that.
+def say(line: str, priority: Priority = Priority.INFO) -> None:
+    """Print one line to stderr, at once; the journal gets its priority. Where nobody reads any more nothing is said: a stop must not fail for that.
 
     Control characters are escaped: the path of a request is anybody's, and must not steer the operator's terminal.
     """
     line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
     with contextlib.suppress(OSError, ValueError):
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is where the daemon speaks to people
+        print(marked(line, priority), file=sys.stderr, flush=True)  # noqa: T201 - this is where the daemon speaks to people

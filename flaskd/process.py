@@ -14,6 +14,7 @@ from typing import Final, NoReturn
 from flaskd.banner import say
 from flaskd.engines import RESERVE
 from flaskd.errors import ConfigError
+from flaskd.systemd.priority import Priority
 
 STDOUT: Final = 1
 STDERR: Final = 2
@@ -66,7 +67,10 @@ def end_within(seconds: float) -> None:
     def end() -> None:
         main = threading.main_thread()
         alive = [each.name for each in threading.enumerate() if not each.daemon and each is not main]
-        say(f"flaskd: still running after {seconds:g} s, ended: {', '.join(alive) or 'clean-up'}")
+        say(
+            f"flaskd: still running after {seconds:g} s, ended: {', '.join(alive) or 'clean-up'}",
+            Priority.WARNING,
+        )
         end_now(0)
 
     timer = threading.Timer(seconds, end)

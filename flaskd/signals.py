@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any, Final
 
 from flaskd.banner import say
+from flaskd.systemd.priority import Priority
 from flaskd_ctl.errors import ControlError
 from flaskd_ctl.protocol import Actor
 
@@ -117,7 +118,7 @@ def _say_outcome(name: str, order: Callable[[], Future[Any]]) -> None:
     def tell(future: Future[Any]) -> None:
         error = future.exception()
         if error is not None:
-            say(f"flaskd: {name}: {error}")
+            say(f"flaskd: {name}: {error}", Priority.ERR)
         elif settings := getattr(future.result(), "needs_restart", []):
             say(
                 f"flaskd: {name}: changed, but holds only after a restart of the daemon: {', '.join(settings)}"
@@ -126,7 +127,7 @@ def _say_outcome(name: str, order: Callable[[], Future[Any]]) -> None:
     try:
         order().add_done_callback(tell)
     except ControlError as error:
-        say(f"flaskd: {name}: {error}")
+        say(f"flaskd: {name}: {error}", Priority.ERR)
 
 
 def _has_terminal() -> bool:
