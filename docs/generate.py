@@ -141,7 +141,7 @@ def command_section(command: Command, params: Schema) -> list[str]:
     is_struct = isinstance(result, type) and issubclass(result, msgspec.Struct)
     lines = [f"### {command.name}", command.summary, f"{command.waits} Role: *{command.role.value}*."]
     if command.params:
-        rows = ((f"`{name}`", spell(params["properties"][name]), text) for name, _, text in command.params)
+        rows = ((f"`{name}`", spell(params["properties"][name]), text) for name, _, text, *_ in command.params)
         lines.append(table(("parameter", "type", ""), rows))
     lines.append(f"Returns {link(result.__name__) if is_struct else 'an OpenRPC document'}.")
     exchange = json.loads((GOLDEN / f"{command.name}.json").read_text())

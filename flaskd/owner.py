@@ -112,8 +112,8 @@ class Charge(Protocol):
 class Owner:
     """Owns the lifecycle and the stop of one instance or worker.
 
-    `lifecycle`, `retreat` and `killed` are written by the owner's thread only and may be read from any. `grace` and `linger`
-    (seconds) are for orders that do not say.
+    `lifecycle`, `retreat`, `killed` and `ended_by` (who asked for the end) are written by the owner's thread only and may be
+    read from any. `grace` and `linger` (seconds) are for orders that do not say.
     """
 
     def __init__(
@@ -130,6 +130,7 @@ class Owner:
         self.lifecycle = Lifecycle(State.STARTING, time.time())
         self.retreat: Retreat | None = None
         self.killed = False
+        self.ended_by: Actor | None = None
         self.look_again: float | None = None
         self._charge = charge
         self._bus = bus
@@ -230,6 +231,7 @@ class Owner:
         joined = self.retreat is not None
         if self.retreat is None:
             self.move(Event.SHUTDOWN, order.by)
+            self.ended_by = order.by
             self._answered_before = self._charge.finished()
             self.retreat = Retreat(
                 now=now,
@@ -246,7 +248,7 @@ class Owner:
 
     def _kill(self, order: Kill) -> None:
         """Stop at once, whatever was under way."""
-        self.killed = True
+        self.killed, self.ended_by = True, order.by
         if self.retreat is None:
             self.move(Event.SHUTDOWN, order.by)
             self.retreat = Retreat(now=time.monotonic(), lame_duck=0, grace=0, linger=0)

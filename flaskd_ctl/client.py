@@ -20,8 +20,10 @@ from flaskd_ctl.errors import ControlError
 from flaskd_ctl.following import follow
 from flaskd_ctl.instances import Instances, Target
 from flaskd_ctl.protocol import (
+    AuditEntry,
     Event,
     EventsResult,
+    HistoryResult,
     Incident,
     IncidentsResult,
     InFlight,
@@ -115,6 +117,10 @@ class Client:
         """Return the workers' crashes and hang-ups in short, newest last; with `id`, this one in full."""
         params = {} if id is None else {"id": id}
         return self._typed("incidents", IncidentsResult, params).incidents
+
+    def history(self, limit: int = 50) -> list[AuditEntry]:
+        """Return who asked for which change and what became of it, newest last. Raises WrongState where no log is kept."""
+        return self._typed("history", HistoryResult, {"limit": limit}).entries
 
     @overload
     def reload(

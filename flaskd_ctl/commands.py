@@ -26,14 +26,16 @@ class Param(NamedTuple):
     """One parameter as people see it; its type, bounds and default are the struct's in `protocol`."""
 
     name: str
-    kind: str  # "seconds", "flag", "path", "count", "change" (of a count), "worker" or "incident" (an id)
+    kind: str  # "seconds", "flag", "path", "count", "change" (of a count), "limit", "worker" or "incident" (an id)
     help: str
+    secret: bool = False  # never written down by the audit; the query of a "path" is secret always
 
 
 class Command(NamedTuple):
     """One command: what it does, what it waits for, who may run it by default.
 
-    `role` is what help and `describe` tell; what is enforced is decided by the daemon's `control.policy`.
+    `role` is what help and `describe` tell; what is enforced is decided by the daemon's `control.policy`. What
+    `changes` something is written down by the audit, also where it is refused.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Command(NamedTuple):
     waits: str
     example: str
     params: tuple[Param, ...] = ()
+    changes: bool = False
 
 
 PROTOCOL_VERSION: Final = "1.0"
@@ -78,6 +81,7 @@ COMMANDS: Final[dict[str, Command]] = {
             "Take the instance out of rotation: readiness off, `Connection: close` on each response, still serving.",
             "Returns when readiness is off; `resume` undoes it.",
             "flaskd_ctl drain",
+            changes=True,
         ),
         Command(
             "resume",
@@ -85,6 +89,7 @@ COMMANDS: Final[dict[str, Command]] = {
             "Put a draining instance back into rotation.",
             "Returns when readiness is on.",
             "flaskd_ctl resume",
+            changes=True,
         ),
         Command(
             "reload",
@@ -101,6 +106,7 @@ COMMANDS: Final[dict[str, Command]] = {
                 ),
                 PROGRESS,
             ),
+            changes=True,
         ),
         Command(
             "scale",
@@ -113,6 +119,7 @@ COMMANDS: Final[dict[str, Command]] = {
                 Param("by", "change", "How many more, or fewer where negative."),
                 PROGRESS,
             ),
+            changes=True,
         ),
         Command(
             "restart_worker",
@@ -121,6 +128,7 @@ COMMANDS: Final[dict[str, Command]] = {
             "Waits until the new one serves and the old one accepts nothing; what it has begun it still answers.",
             "flaskd_ctl restart-worker 3",
             (Param("worker", "worker", "The worker's id, as `workers` shows it."), PROGRESS),
+            changes=True,
         ),
         Command(
             "shutdown",
@@ -138,6 +146,7 @@ COMMANDS: Final[dict[str, Command]] = {
                 ),
                 PROGRESS,
             ),
+            changes=True,
         ),
         Command(
             "kill",
@@ -145,6 +154,7 @@ COMMANDS: Final[dict[str, Command]] = {
             "End now: nothing in flight is waited for, no clean-up of the application is run.",
             "Waits until the process is gone, but for no request.",
             "flaskd_ctl kill",
+            changes=True,
         ),
         Command(
             "workers",
@@ -167,6 +177,14 @@ COMMANDS: Final[dict[str, Command]] = {
             "Waits for the answer, nothing else.",
             "flaskd_ctl incidents 2",
             (Param("id", "incident", "The incident to show in full; without it, all of them in short."),),
+        ),
+        Command(
+            "history",
+            Role.OPERATOR,
+            "Show who asked for which change, when, and what became of it, refusals included; newest last.",
+            "Waits for the answer, nothing else; of an instance that has stopped, the audit log itself is read.",
+            "flaskd_ctl history --limit 20",
+            (Param("limit", "limit", "How many entries to show, the newest; 50 unless told, 1000 at most."),),
         ),
         Command(
             "events",

@@ -11,7 +11,6 @@ root's itself. An endpoint given by URL is taken at its word.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import stat
@@ -34,12 +33,14 @@ class Target(NamedTuple):
     """Where to go: the instance's name, for sentences, and one endpoint.
 
     For `tcp://`: `key` is the file with our own secret key, `server_key` the one with the instance's public key.
+    For `ssh://`: `remote_command` is the flaskd_ctl of the other host, where it is not simply that.
     """
 
     name: str
     endpoint: Endpoint
     key: str = ""
     server_key: str = ""
+    remote_command: tuple[str, ...] = ()
 
 
 class Found(NamedTuple):
@@ -103,31 +104,18 @@ class Instances:
             given = places.parse_endpoint(endpoint)
             if given.scheme == "tcp":
                 return remote(given, key=key, server_key=server_key)
+            if given.scheme == "ssh":
+                from flaskd_ctl.far import parse_remote  # only those who go there need it
+
+                return Target(parse_remote(given.path).place, given)
             return Target(os.path.basename(os.path.dirname(given.path)) or given.url, given)
         return self._only() if name is None else self._named(places.check_name(name))
 
-    def last_stops(self) -> dict[str, dict[str, Any]]:
-        """Read how each instance last stopped, by name."""
-        stops: dict[str, dict[str, Any]] = {}
-        for directory in places.state_dirs(self._environ):
-            with contextlib.suppress(OSError), os.scandir(directory) as entries:
-                for name in sorted(entry.name[:-5] for entry in entries if entry.name.endswith(".json")):
-                    if name not in stops and (stop := self.last_stop(name)):
-                        stops[name] = stop
-        return stops
+    def notes(self) -> dict[str, dict[str, Any]]:
+        """Read the notes that the instances have left, by name; see `past`."""
+        from flaskd_ctl import past
 
-    def last_stop(self, name: str) -> dict[str, Any] | None:
-        """Read how `name` last stopped; None where that is not known."""
-        for directory in places.state_dirs(self._environ):
-            # StateDirectory=flaskd, or flaskd/<name> for a unit of its own.
-            for path in (
-                os.path.join(directory, f"{name}.json"),
-                os.path.join(directory, name, f"{name}.json"),
-            ):
-                read = _read(path)
-                if isinstance(read.get("stopped"), int | float):
-                    return read
-        return None
+        return past.notes(self._environ, self.directories)
 
     def _named(self, name: str) -> Target:
         looked: list[str] = []
@@ -148,10 +136,9 @@ class Instances:
         where = " or ".join(
             looked or [Place(os.path.join(directory, name)).sock for directory in self.directories]
         )
+        past, data = self._past(name, stale)
         raise NotRunning(
-            f"cannot reach {name}: nothing listens at {where}{self._past(name, stale)}",
-            hint="try `flaskd_ctl list`",
-            data={"name": name},
+            f"cannot reach {name}: nothing listens at {where}{past}", hint="try `flaskd_ctl list`", data=data
         )
 
     def _only(self) -> Target:
@@ -176,26 +163,34 @@ class Instances:
                 hint="be the user that it runs as, or root",
             )
         self._trusted_or_complain()
-        stops = self.last_stops()
-        names = [found.name for found in seen] or sorted(stops, key=lambda name: -stops[name]["stopped"])
+        notes = self.notes()
+        names = [found.name for found in seen] or sorted(notes, key=lambda name: -notes[name]["started"])
         stale = seen[0] if seen else None
-        past = self._past(names[0], stale, naming=True) if names else ""
+        past, data = self._past(names[0], stale, naming=True) if names else ("", {})
         raise NotRunning(
             f"no instance runs: looked in {', '.join(self.directories)}{past}",
             hint="start one with `flaskd run`, or say where it is with --runtime-dir",
+            data=data,
         )
 
-    def _past(self, name: str, stale: Found | None, *, naming: bool = False) -> str:
-        """Tell in brackets how it ended, as far as the files say; the newer word counts."""
-        stop = self.last_stop(name)
-        began = stale.info.get("started") if stale else None
-        subject = f"{name} " if naming else ""
-        if stop and not (isinstance(began, int | float) and began > stop["stopped"]):
+    def _past(self, name: str, stale: Found | None, *, naming: bool = False) -> tuple[str, dict[str, Any]]:
+        """Tell in brackets how it ended, as far as the files say, and what else is known; the newer word counts."""
+        from flaskd_ctl import past
+
+        note = self.notes().get(name)
+        info = stale.info if stale else {}
+        began, subject = info.get("started"), f"{name} " if naming else ""
+        other = note and info.get("pid") != note["pid"]
+        if note and not (other and isinstance(began, int | float) and began > note["started"]):
+            stop = past.stop_of(note)
+            data = {"name": name, "last_stop": stop, "audit_log": str(note.get("audit_log") or "")}
+            if stop["at"] is None:
+                return f" ({subject}pid {note['pid']} {past.NO_NOTE})", data
             how = "clean" if stop.get("clean") else "not clean"
-            return f" ({subject}last stopped {clock(stop['stopped'])}, {how})"
+            return f" ({subject}last stopped {clock(stop['at'])}, {how})", data
         if stale and isinstance(stale.info.get("pid"), int):
-            return f" ({subject}pid {stale.info['pid']} ended without cleaning up)"
-        return ""
+            return f" ({subject}pid {stale.info['pid']} ended without cleaning up)", {"name": name}
+        return "", {"name": name}
 
     def _places(self) -> Iterator[Place]:
         for directory in self._trusted():

@@ -205,6 +205,10 @@ def _status(result: dict[str, Any], colour: bool) -> str:
     if last := result.get("last_failure"):
         at = clock(float(last.get("at") or 0))
         rows.append(("last failure", f"{at} {failure(last)} (more: `flaskd_ctl incidents`)"))
+    if stop := result.get("last_stop"):
+        from flaskd_ctl import past
+
+        rows.append(("last stop", past.told(stop)))
     each = ""
     if workers or result.get("wanted_workers"):
         from flaskd_ctl import workers_text
@@ -289,6 +293,12 @@ def requests_table(requests: list[dict[str, Any]], *, indent: str = "") -> str:
     return table(rows, head=head, indent=indent)
 
 
+def _history(result: dict[str, Any], colour: bool) -> str:
+    from flaskd_ctl import past
+
+    return past.history(result, colour)
+
+
 def _requests(result: dict[str, Any], _colour: bool) -> str:
     return requests_table(result.get("requests") or []) or "no request in flight"
 
@@ -302,4 +312,5 @@ _WRITERS: Final[dict[str, Callable[[dict[str, Any], bool], str]]] = {
     "shutdown": _shutdown,
     "kill": _kill,
     "requests": _requests,
+    "history": _history,
 }

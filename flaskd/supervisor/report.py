@@ -10,7 +10,7 @@ from flaskd.owner import Owner
 from flaskd.rotation import Rotation
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.looks import Looks
-from flaskd_ctl.protocol import StatusResult, WorkerInfo
+from flaskd_ctl.protocol import LastStop, StatusResult, WorkerInfo
 
 
 class Report:
@@ -25,6 +25,7 @@ class Report:
         looks: Looks,
         name: str,
         endpoints: list[str],
+        last_stop: LastStop | None,
     ) -> None:
         self.started = time.time()
         self._looks = looks
@@ -33,6 +34,7 @@ class Report:
         self._listeners = listeners
         self._name = name
         self._endpoints = endpoints
+        self._last_stop = last_stop
 
     def rotation(self) -> Rotation:
         """Tell what balancers are told; it looks at no process, so it may be asked often."""
@@ -86,6 +88,7 @@ class Report:
             generation=fleet.generation,
             restarts=fleet.restarts,
             last_failure=fleet.last_failure,
+            last_stop=self._last_stop,
         )
 
     def workers(self) -> list[WorkerInfo]:

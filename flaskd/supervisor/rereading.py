@@ -8,7 +8,7 @@ import msgspec
 from flaskd.config import Settings
 
 NEEDS_RESTART: Final = frozenset(
-    {"app", "bind", "name", "runtime_dir", "backlog", "control", "health", "agent"}
+    {"app", "bind", "name", "runtime_dir", "backlog", "control", "health", "agent", "audit_log"}
 )
 """What the supervisor itself has used."""
 
