@@ -69,6 +69,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Seconds a shutdown waits, with nothing in flight, for connections that sent no request."
         ),
     ] = 0.5
+    lame_duck: Annotated[
+        Seconds,
+        Meta(
+            description="Seconds that a stop, also by SIGTERM, first serves on with readiness off; 0: it does not."
+        ),
+    ] = 0.0
+    wait_unrouted: Annotated[
+        Seconds,
+        Meta(
+            description="The same, until no request came for so long; lame_duck, else 30 s, at most. 0: not looked at."
+        ),
+    ] = 0.0
     worker_linger: Annotated[
         Seconds,
         Meta(description="The same for a worker that others take over from: reload, scale, recycling."),
@@ -286,7 +298,7 @@ def settings_from(found: Mapping[str, Provenance]) -> Settings:
     return check_together(Settings(**{name: provenance.value for name, provenance in found.items()}))
 
 
-NEED_LEDGER: Final = ("max_requests", "request_timeout")
+NEED_LEDGER: Final = ("max_requests", "request_timeout", "wait_unrouted")
 
 
 FOR_WORKERS: Final = (

@@ -85,7 +85,8 @@ class Core:
         """Look at listeners, connections and requests."""
         emptying = phase is Phase.EMPTYING
         half_open = emptying and any(listener.half_open() for listener in self._listeners)
-        queued = emptying and any(listener.queued() for listener in self._listeners)
+        lame = phase is Phase.LAME_DUCK
+        queued = (emptying or lame) and any(listener.queued() for listener in self._listeners)
         activity = self.engine.activity()
         return Sight(
             now=time.monotonic(),
@@ -94,6 +95,7 @@ class Core:
             half_open=half_open,
             queued=queued,
             flushed=not activity.connections,
+            begun=self.finished() + self.ledger.in_flight if lame else 0,
         )
 
     def carry_out(self, order: Order) -> None:

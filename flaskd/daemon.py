@@ -20,6 +20,7 @@ from flaskd.config import Settings
 from flaskd.control.claim import Claim
 from flaskd.control.grants import rules_of
 from flaskd.control.server import ControlServer
+from flaskd.drain import LameDuck
 from flaskd.engines.choice import choose
 from flaskd.errors import ConfigError, FlaskdError
 from flaskd.events import Bus
@@ -160,9 +161,20 @@ class Daemon:
         self._owner.ask(order)
         return order.reply
 
-    def order_shutdown(self, by: Actor, *, grace: float | None, lame_duck: float) -> "Future[ShutdownResult]":
-        """Stop, asked for by `by`; completes when every worker is gone, before the control socket closes."""
-        order = owner.Shutdown(by, grace=grace, lame_duck=lame_duck)
+    def order_shutdown(
+        self,
+        by: Actor,
+        *,
+        grace: float | None,
+        lame_duck: float | None = None,
+        wait_unrouted: float | None = None,
+    ) -> "Future[ShutdownResult]":
+        """Stop, asked for by `by`; completes when every worker is gone, before the control socket closes.
+
+        Raises WrongState where requests are to be counted and no ledger does.
+        """
+        owner.check_countable(wait_unrouted, ledger=self._fleet.settings.ledger)
+        order = owner.Shutdown(by, grace=grace, lame_duck=lame_duck, wait_unrouted=wait_unrouted)
         self._owner.ask(order)
         return order.reply
 
@@ -250,6 +262,7 @@ class Daemon:
             bus=self.bus,
             grace=settings.grace,
             linger=settings.linger,
+            lame_duck=LameDuck(settings.lame_duck, settings.wait_unrouted),
             pid=os.getpid(),
             process_exits=True,
         )
@@ -310,9 +323,7 @@ class Daemon:
                 up.result()
             except ControlError as error:
                 # Another worker may serve by now: what has reached it is answered.
-                self.order_shutdown(
-                    Actor(via="code", detail="a worker that cannot start"), grace=None, lame_duck=0
-                )
+                self.order_shutdown(Actor(via="code", detail="a worker that cannot start"), grace=None)
                 await self._stopped
                 raise FlaskdError(str(error), hint=error.hint) from None
             if self._owner.lifecycle.state is State.STARTING:
@@ -381,6 +392,7 @@ class Daemon:
         """Use what a reload has read anew, as far as it is the supervisor's."""
         self._choice = choose(settings.engine)
         self._owner.grace, self._owner.linger = settings.grace, settings.linger
+        self._owner.lame_duck = LameDuck(settings.lame_duck, settings.wait_unrouted)
         self._take_rules(settings)
 
     def _take_rules(self, settings: Settings) -> None:
@@ -404,9 +416,8 @@ class Daemon:
             case {"event": "worn"}:
                 self._fleet.replace(member, "max requests")
             case {"event": "asked", "what": "shutdown"}:
-                self._asked_to_stop(
-                    by, {name: event[name] for name in ("grace", "lame_duck") if name in event}
-                )
+                said = ("grace", "lame_duck", "wait_unrouted")
+                self._asked_to_stop(by, {name: event[name] for name in said if name in event})
             case {"event": "asked", "what": "drain"}:
                 self.audit.ordered("drain", {}, by, lambda: self.order_drain(by))
             case {"event": "asked", "what": "resume"}:
@@ -427,7 +438,9 @@ class Daemon:
             "shutdown",
             told("shutdown", asked),
             by,
-            lambda: self.order_shutdown(by, grace=asked.grace, lame_duck=asked.lame_duck),
+            lambda: self.order_shutdown(
+                by, grace=asked.grace, lame_duck=asked.lame_duck, wait_unrouted=asked.wait_unrouted
+            ),
         )
 
     def _arm_bells(self) -> None:

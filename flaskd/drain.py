@@ -2,7 +2,8 @@
 
 The steps of the last one to leave (measured reasons in docs/no-request-lost.md):
 
-LAME_DUCK  readiness is off, everything is served; only where the operator asked for it.
+LAME_DUCK  readiness is off, everything is served; only where the operator asked for it. It lasts its time, or ends as soon as
+           no new request has come for as long as was asked for: balancers have found out.
 EMPTYING   no new connection begins (each listener turns away SYN), handshakes under way complete, the engine goes on
            accepting, with its usual bound on concurrency, until the accept queue is empty. A plain close of the listener
            would reset all that waits there; "accept until EAGAIN, then close" loses nearly as many, since new ones come.
@@ -27,6 +28,13 @@ UNTOLD_LINGER: Final = 0.05
 
 DEAF_TIME: Final = 1.0
 """Seconds until the listeners are closed though a worker has not said that it is deaf: it hangs, or is stopped."""
+
+
+LONGEST_WAIT: Final = 30.0
+"""Seconds of lame duck at most, where its end is to be seen and nobody said how long that may take."""
+
+LOOKS: Final = 10
+"""How often the requests are counted in the time in which none is to come: it is seen a tenth too late at most."""
 
 
 class Phase(enum.Enum):
@@ -54,7 +62,7 @@ class Order(enum.Enum):
 class Sight:
     """What the owner sees. `now` is monotonic seconds; look at `half_open` before `queued`, or one slips between them.
 
-    `deaf` says that nobody accepts any more.
+    `deaf` says that nobody accepts any more. `begun` counts the requests that there ever were; it matters to a lame duck.
     """
 
     now: float
@@ -64,6 +72,7 @@ class Sight:
     queued: bool = False
     deaf: bool = True
     flushed: bool = False
+    begun: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +83,32 @@ class Step:
     look_again: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LameDuck:
+    """How long everything is served with readiness off: `longest` seconds, or until no request came for `unrouted` seconds.
+
+    With `unrouted` 0 nobody looks at the requests.
+    """
+
+    longest: float = 0.0
+    unrouted: float = 0.0
+
+    def ordered(self, longest: float | None, unrouted: float | None) -> "LameDuck":
+        """Return what an order makes of these settings; None is what it does not say."""
+        wait = self.unrouted if unrouted is None else unrouted
+        bound = self.longest if longest is None else longest
+        if wait and not bound and longest is None:
+            bound = max(LONGEST_WAIT, wait)
+        return LameDuck(bound, wait)
+
+
 class Retreat:
     """One stop, from its request to its end.
 
-    `lame_duck`, `grace` and `linger` are seconds. The deadline is `began + lame_duck + grace`; `hasten` moves it nearer, never
-    away. `told` says whether the owner hears of it when a connection comes or ends. `spare` is how long after the deadline it
-    cuts: seconds for others, who have the same deadline, to say what they cut. Only the owner touches it.
+    `lame_duck`, `unrouted` (see `LameDuck`), `grace` and `linger` are seconds. The deadline is `began + lame_duck + grace`;
+    `hasten` moves it nearer, never away. `told` says whether the owner hears of it when a connection comes or ends. `spare` is
+    how long after the deadline it cuts: seconds for others, who have the same deadline, to say what they cut. Only the owner
+    touches it.
     """
 
     def __init__(
@@ -87,6 +116,7 @@ class Retreat:
         *,
         now: float,
         lame_duck: float,
+        unrouted: float = 0.0,
         grace: float,
         linger: float,
         told: bool = True,
@@ -96,6 +126,9 @@ class Retreat:
         self.began = now
         self.lame_until = now + lame_duck
         self.deadline = now + lame_duck + grace
+        self._unrouted = unrouted
+        self._begun = -1  # requests when they were last counted
+        self._came = now  # when the last new one was seen
         self._told = told
         self._spare = spare
         self._linger = linger if told else max(linger, UNTOLD_LINGER)
@@ -104,8 +137,11 @@ class Retreat:
         self._reaped = now
         self._deafened: float | None = None  # since when nobody is to accept any more
 
-    def hasten(self, *, now: float, lame_duck: float, grace: float, linger: float) -> None:
+    def hasten(
+        self, *, now: float, lame_duck: float, unrouted: float = 0.0, grace: float, linger: float
+    ) -> None:
         """Join a second order to this stop: it can only bring its end nearer."""
+        self._unrouted = min((wait for wait in (self._unrouted, unrouted) if wait), default=0.0)
         self._linger = min(self._linger, max(linger, 0 if self._told else UNTOLD_LINGER))
         self.lame_until = min(self.lame_until, now + lame_duck)
         self.deadline = min(self.deadline, now + lame_duck + grace)
@@ -141,10 +177,28 @@ class Retreat:
         return Step(orders, look_again=now)
 
     def _lame_duck(self, sight: Sight) -> Step:
-        if sight.now < min(self.lame_until, self.deadline):
-            return Step(look_again=min(self.lame_until, self.deadline))
+        end = min(self.lame_until, self.deadline)
+        if self._unrouted:
+            end = self._until_unrouted(sight, end)
+        if sight.now < end:
+            return Step(look_again=end)
         self._reaped = sight.now
         return self._enter(Phase.EMPTYING, sight.now, Order.TURN_AWAY)
+
+    def _until_unrouted(self, sight: Sight, end: float) -> float:
+        """Return when to look again: before `end`, or now, where requests have ceased to come.
+
+        What waits in the accept queue has come, too, and is not begun: all threads may be busy. The grace period begins now.
+        """
+        if sight.begun != self._begun or sight.queued:
+            self._begun, self._came = sight.begun, sight.now
+        ceased = self._came + self._unrouted
+        if sight.now < ceased:
+            return min(end, ceased, sight.now + max(self._unrouted / LOOKS, RECHECK))
+        if sight.now < end:
+            self.deadline -= self.lame_until - sight.now
+            self.lame_until = sight.now
+        return sight.now
 
     def _emptying(self, sight: Sight) -> Step:
         if sight.now >= self.deadline or self._deafened is not None:

@@ -65,9 +65,16 @@ class Instance:
         self.generation = generation
         self._line = line
 
-    def shutdown(self, *, grace: float | None = None, lame_duck: float = 0.0) -> None:
+    def shutdown(
+        self,
+        *,
+        grace: float | None = None,
+        lame_duck: float | None = None,
+        wait_unrouted: float | None = None,
+    ) -> None:
         """Stop the whole instance without losing a request, this one's included; returns at once."""
-        self._line.tell({"event": "asked", "what": "shutdown", "grace": grace, "lame_duck": lame_duck})
+        asked = {"grace": grace, "lame_duck": lame_duck, "wait_unrouted": wait_unrouted}
+        self._line.tell({"event": "asked", "what": "shutdown", **asked})
 
     def drain(self) -> None:
         """Take the whole instance out of rotation; returns at once."""

@@ -12,11 +12,12 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from flaskd.drain import Order, Phase, Retreat, Sight
+from flaskd.drain import LameDuck, Order, Phase, Retreat, Sight
 from flaskd.errors import IllegalMove
 from flaskd.events import Bus
 from flaskd.lifecycle import Event, Lifecycle, State
 from flaskd.mailbox import Mailbox
+from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import (
     Actor,
     CutEvent,
@@ -54,8 +55,18 @@ class Shutdown(Ask):
     """Stop without losing a request. Seconds; None is the owner's own."""
 
     grace: float | None = None
-    lame_duck: float = 0.0
+    lame_duck: float | None = None
+    wait_unrouted: float | None = None
     linger: float | None = None
+
+
+def check_countable(wait_unrouted: float | None, *, ledger: bool) -> None:
+    """Raise WrongState where a stop is to wait until requests cease to come, and no ledger counts them."""
+    if wait_unrouted and not ledger:
+        raise WrongState(
+            "the ledger of requests is off (--no-ledger): nobody can see whether requests still come",
+            hint="use --lame-duck, which waits its time",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +96,7 @@ class Charge(Protocol):
     """Seconds after the deadline until CUT is ordered."""
 
     def sight(self, phase: Phase) -> Sight:
-        """Look; what is half open and queued only matters while emptying."""
+        """Look; what is half open only matters while emptying, what has begun to a lame duck, what is queued to both."""
         ...
 
     def carry_out(self, order: Order) -> None:
@@ -124,6 +135,7 @@ class Owner:
         bus: Bus,
         grace: float,
         linger: float,
+        lame_duck: LameDuck = LameDuck(),  # noqa: B008 - it never changes
         pid: int,
         process_exits: bool,
     ) -> None:
@@ -136,6 +148,7 @@ class Owner:
         self._bus = bus
         self.grace = grace
         self.linger = linger
+        self.lame_duck = lame_duck
         self._pid = pid
         self._process_exits = process_exits
         self._mailbox = mailbox
@@ -228,6 +241,7 @@ class Owner:
         now = time.monotonic()
         grace = self.grace if order.grace is None else order.grace
         linger = self.linger if order.linger is None else order.linger
+        duck = self._lame_duck(order)
         joined = self.retreat is not None
         if self.retreat is None:
             self.move(Event.SHUTDOWN, order.by)
@@ -235,16 +249,25 @@ class Owner:
             self._answered_before = self._charge.finished()
             self.retreat = Retreat(
                 now=now,
-                lame_duck=order.lame_duck,
+                lame_duck=duck.longest,
+                unrouted=duck.unrouted,
                 grace=grace,
                 linger=linger,
                 told=self._charge.told,
                 spare=self._charge.spare,
             )
         else:
-            self.retreat.hasten(now=now, lame_duck=order.lame_duck, grace=grace, linger=linger)
+            self.retreat.hasten(
+                now=now, lame_duck=duck.longest, unrouted=duck.unrouted, grace=grace, linger=linger
+            )
         self._stoppers.append((order, joined))
         self._shown, self._shown_counts = 0.0, None  # whoever asked sees at once how far it is
+
+    def _lame_duck(self, order: Shutdown) -> LameDuck:
+        """Return how long this stop serves on; who has served nobody yet, or is to cut everything at once, has no reason to."""
+        at_once = order.grace == 0 or self.lifecycle.state is State.STARTING
+        settings = LameDuck() if at_once else self.lame_duck
+        return settings.ordered(order.lame_duck, order.wait_unrouted)
 
     def _kill(self, order: Kill) -> None:
         """Stop at once, whatever was under way."""

@@ -25,6 +25,7 @@ from flaskd.control.claim import Claim
 from flaskd.control.grants import rules_of
 from flaskd.control.server import ControlThread
 from flaskd.core import Core
+from flaskd.drain import LameDuck
 from flaskd.engines import choose, make_engine
 from flaskd.errors import ConfigError, IllegalMove
 from flaskd.events import Bus
@@ -136,19 +137,28 @@ class Server:
             self._own()
         return self._stopped.result()
 
-    def shutdown(self, *, grace: float | None = None, lame_duck: float = 0.0) -> "Future[ShutdownResult]":
+    def shutdown(
+        self,
+        *,
+        grace: float | None = None,
+        lame_duck: float | None = None,
+        wait_unrouted: float | None = None,
+    ) -> "Future[ShutdownResult]":
         """Stop without losing a request; returns at once, the future completes when all is closed.
 
-        From any thread, a request handler (whose own request is answered first) or a signal handler. `grace` is the seconds
-        that requests may still take, by default the setting; 0 cuts them. A second call joins the first, or brings its
-        deadline nearer. Do not wait for the future in a request handler: it waits for you. Raises ConfigError for seconds that
-        are none.
+        From any thread, a request handler (whose own request is answered first) or a signal handler. All are seconds, None is
+        the setting. `grace` is what requests may still take; 0 cuts them. Before it, with readiness off, it serves on for
+        `lame_duck`, or until no new request came for `wait_unrouted`. A second call joins the first, or brings its deadline
+        nearer. Do not wait for the future in a request handler: it waits for you. Raises ConfigError for seconds that are none,
+        WrongState for `wait_unrouted` without the ledger.
         """
+        said = {"grace": grace, "lame_duck": lame_duck, "wait_unrouted": wait_unrouted}
         try:
-            msgspec.convert({"grace": grace, "lame_duck": lame_duck}, ShutdownParams)
+            msgspec.convert(said, ShutdownParams)
         except msgspec.ValidationError as error:
-            raise ConfigError(f"shutdown(grace={grace!r}, lame_duck={lame_duck!r}): {error}") from None
-        return self._shutdown(Actor(via="code", pid=os.getpid()), grace=grace, lame_duck=lame_duck)
+            shown = ", ".join(f"{name}={seconds!r}" for name, seconds in said.items() if seconds is not None)
+            raise ConfigError(f"shutdown({shown}): {error}") from None
+        return self._shutdown(Actor(via="code", pid=os.getpid()), **said)
 
     def drain(self) -> "Future[StateResult]":
         """Take this instance out of rotation; it serves on. `resume` undoes it."""
@@ -215,9 +225,20 @@ class Server:
         self._running().ask(order)
         return order.reply
 
-    def order_shutdown(self, by: Actor, *, grace: float | None, lame_duck: float) -> "Future[ShutdownResult]":
-        """Stop, asked for by `by`; completes when nothing is left to answer, before the control socket closes."""
-        order = owner.Shutdown(by, grace=grace, lame_duck=lame_duck)
+    def order_shutdown(
+        self,
+        by: Actor,
+        *,
+        grace: float | None,
+        lame_duck: float | None = None,
+        wait_unrouted: float | None = None,
+    ) -> "Future[ShutdownResult]":
+        """Stop, asked for by `by`; completes when nothing is left to answer, before the control socket closes.
+
+        Raises WrongState where requests are to be counted and no ledger does.
+        """
+        owner.check_countable(wait_unrouted, ledger=self.settings.ledger)
+        order = owner.Shutdown(by, grace=grace, lame_duck=lame_duck, wait_unrouted=wait_unrouted)
         self._running().ask(order)
         return order.reply
 
@@ -233,12 +254,22 @@ class Server:
         return self._owner
 
     def _shutdown(
-        self, by: Actor, *, grace: float | None, lame_duck: float = 0.0
+        self,
+        by: Actor,
+        *,
+        grace: float | None,
+        lame_duck: float | None = None,
+        wait_unrouted: float | None = None,
     ) -> "Future[ShutdownResult]":
         if not self._stopped.done():
-            params = told("shutdown", ShutdownParams(grace=grace, lame_duck=lame_duck))
+            asked = ShutdownParams(grace=grace, lame_duck=lame_duck, wait_unrouted=wait_unrouted)
             self.audit.ordered(
-                "shutdown", params, by, lambda: self.order_shutdown(by, grace=grace, lame_duck=lame_duck)
+                "shutdown",
+                told("shutdown", asked),
+                by,
+                lambda: self.order_shutdown(
+                    by, grace=grace, lame_duck=lame_duck, wait_unrouted=wait_unrouted
+                ),
             )
         return self._stopped
 
@@ -344,6 +375,7 @@ class Server:
             bus=self.bus,
             grace=settings.grace,
             linger=settings.linger,
+            lame_duck=LameDuck(settings.lame_duck, settings.wait_unrouted),
             pid=os.getpid(),
             process_exits=self._process_exits,
         )

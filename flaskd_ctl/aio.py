@@ -181,8 +181,9 @@ class AsyncClient:
     async def shutdown(
         self,
         grace: float | None = None,
-        lame_duck: float = 0.0,
+        lame_duck: float | None = None,
         *,
+        wait_unrouted: float | None = None,
         wait: Literal[True] = True,
         on_progress: Callable[[ProgressEvent], None] | None = None,
         timeout: float | None = None,
@@ -192,8 +193,9 @@ class AsyncClient:
     async def shutdown(
         self,
         grace: float | None = None,
-        lame_duck: float = 0.0,
+        lame_duck: float | None = None,
         *,
+        wait_unrouted: float | None = None,
         wait: bool,
         on_progress: Callable[[ProgressEvent], None] | None = None,
         timeout: float | None = None,
@@ -202,8 +204,9 @@ class AsyncClient:
     async def shutdown(
         self,
         grace: float | None = None,
-        lame_duck: float = 0.0,
+        lame_duck: float | None = None,
         *,
+        wait_unrouted: float | None = None,
         wait: bool = True,
         on_progress: Callable[[ProgressEvent], None] | None = None,
         timeout: float | None = None,
@@ -212,7 +215,7 @@ class AsyncClient:
         result = await stop(
             self._target(),
             "shutdown",
-            shutdown_params(grace, lame_duck),
+            shutdown_params(grace, lame_duck, wait_unrouted),
             first=self._timeout,
             whole=timeout,
             wait=wait,

@@ -189,8 +189,9 @@ class Client:
     def shutdown(
         self,
         grace: float | None = None,
-        lame_duck: float = 0.0,
+        lame_duck: float | None = None,
         *,
+        wait_unrouted: float | None = None,
         wait: Literal[True] = True,
         on_progress: Callable[[ProgressEvent], None] | None = None,
         timeout: float | None = None,
@@ -200,8 +201,9 @@ class Client:
     def shutdown(
         self,
         grace: float | None = None,
-        lame_duck: float = 0.0,
+        lame_duck: float | None = None,
         *,
+        wait_unrouted: float | None = None,
         wait: bool,
         on_progress: Callable[[ProgressEvent], None] | None = None,
         timeout: float | None = None,
@@ -210,15 +212,17 @@ class Client:
     def shutdown(
         self,
         grace: float | None = None,
-        lame_duck: float = 0.0,
+        lame_duck: float | None = None,
         *,
+        wait_unrouted: float | None = None,
         wait: bool = True,
         on_progress: Callable[[ProgressEvent], None] | None = None,
         timeout: float | None = None,
     ) -> ShutdownResult | None:
         """Stop without losing a request; return when the process is gone and tell how it went.
 
-        `grace` None is the daemon's own setting, 0 cuts at once. Without `wait`, return when the stop has
+        Seconds; None is the daemon's own setting. `grace` 0 cuts at once. With readiness off it serves on for
+        `lame_duck`, or until no new request came for `wait_unrouted`. Without `wait`, return when the stop has
         begun (None, or the result if it is over already). `on_progress` is called whenever something has
         changed. `timeout` bounds the whole; without it the daemon has its own deadline and 15 s more. Raises
         TimedOut, ConnectionLost.
@@ -226,7 +230,7 @@ class Client:
         result = stop(
             self._target(),
             "shutdown",
-            shutdown_params(grace, lame_duck),
+            shutdown_params(grace, lame_duck, wait_unrouted),
             first=self._timeout,
             whole=timeout,
             wait=wait,

@@ -144,6 +144,11 @@ COMMANDS: Final[dict[str, Command]] = {
                     "Keep serving this long with readiness off before anything is refused; the grace period "
                     "starts after it.",
                 ),
+                Param(
+                    "wait_unrouted",
+                    "seconds",
+                    "Keep serving only until no new request came for so long; at most the lame duck's time, or 30 s.",
+                ),
                 PROGRESS,
             ),
             changes=True,

@@ -31,10 +31,11 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ShutdownParams(Params, frozen=True, forbid_unknown_fields=True):
-    """How long requests may take to finish. `grace` None is the daemon's own setting."""
+    """How long requests may take to finish. What is None is the daemon's own setting."""
 
     grace: Seconds | None = None
-    lame_duck: Seconds = 0.0
+    lame_duck: Seconds | None = None
+    wait_unrouted: Seconds | None = None
     progress: bool = False
 
 

@@ -12,14 +12,12 @@ from flaskd_ctl.session import OnProgress
 T = TypeVar("T")
 
 
-def shutdown_params(grace: float | None, lame_duck: float) -> dict[str, Any]:
+def shutdown_params(
+    grace: float | None, lame_duck: float | None, wait_unrouted: float | None
+) -> dict[str, Any]:
     """Make the params of `shutdown`, asking for progress: its first word says that the stop has begun."""
-    params: dict[str, Any] = {"progress": True}
-    if grace is not None:
-        params["grace"] = grace
-    if lame_duck:
-        params["lame_duck"] = lame_duck
-    return params
+    said = {"grace": grace, "lame_duck": lame_duck, "wait_unrouted": wait_unrouted}
+    return {"progress": True} | {name: seconds for name, seconds in said.items() if seconds is not None}
 
 
 def typed(method: str, result: Any, shape: type[T]) -> T:

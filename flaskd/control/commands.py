@@ -108,8 +108,15 @@ class Daemon(Protocol):
         """Go back into rotation."""
         ...
 
-    def order_shutdown(self, by: Actor, *, grace: float | None, lame_duck: float) -> Future[ShutdownResult]:
-        """Stop; completes when nothing is left to answer, while the control plane still answers."""
+    def order_shutdown(
+        self,
+        by: Actor,
+        *,
+        grace: float | None,
+        lame_duck: float | None = None,
+        wait_unrouted: float | None = None,
+    ) -> Future[ShutdownResult]:
+        """Stop; completes when nothing is left to answer, while the control plane still answers. None: as it is set."""
         ...
 
     def order_kill(self, by: Actor) -> None:
@@ -219,7 +226,9 @@ class Commands:
         params = cast(ShutdownParams, call.params)
         return await self._follow(
             call,
-            lambda by: self._daemon.order_shutdown(by, grace=params.grace, lame_duck=params.lame_duck),
+            lambda by: self._daemon.order_shutdown(
+                by, grace=params.grace, lame_duck=params.lame_duck, wait_unrouted=params.wait_unrouted
+            ),
             progress=ProgressEvent if params.progress else None,
         )
 

@@ -47,22 +47,28 @@ class FleetCharge:
 
     def sight(self, phase: Phase) -> Sight:
         """Look at the listeners and the workers; each worker that is left counts as a connection."""
-        emptying = phase is Phase.EMPTYING
+        emptying, lame = phase is Phase.EMPTYING, phase is Phase.LAME_DUCK
         members = self._fleet.members.values()
         half_open = emptying and any(listener.half_open() for listener in self._listeners)
-        queued = emptying and bool(self._fleet.serving) and any(each.queued() for each in self._listeners)
+        queued = (
+            (emptying or lame)
+            and bool(self._fleet.serving)
+            and any(each.queued() for each in self._listeners)
+        )
         if emptying and any(listener.inherited for listener in self._listeners):
             self._have_welcomed()
         if self._leaving and self._deadline() < self._told_deadline:
             self._send_away()
+        in_flight = sum(member.slate.in_flight for member in members)
         return Sight(
             now=time.monotonic(),
-            in_flight=sum(member.slate.in_flight for member in members),
+            in_flight=in_flight,
             connections=len(members),
             half_open=half_open and bool(self._fleet.serving),
             queued=queued,
             deaf=all(member.deaf for member in self._leaving.values()),
             flushed=not members,
+            begun=self.finished() + in_flight if lame else 0,
         )
 
     def carry_out(self, order: Order) -> None:

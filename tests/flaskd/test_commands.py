@@ -100,7 +100,14 @@ class ScriptedDaemon:
     def order_resume(self, by: Actor) -> Future[StateResult]:
         raise NotImplementedError
 
-    def order_shutdown(self, by: Actor, *, grace: float | None, lame_duck: float) -> Future[ShutdownResult]:
+    def order_shutdown(
+        self,
+        by: Actor,
+        *,
+        grace: float | None,
+        lame_duck: float | None = None,
+        wait_unrouted: float | None = None,
+    ) -> Future[ShutdownResult]:
         raise NotImplementedError
 
     def order_kill(self, by: Actor) -> None:

@@ -3,7 +3,20 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flaskd.drain import RECHECK, UNTOLD_LINGER, Order, Phase, Retreat, Sight, Step
+from flaskd.drain import (
+    LONGEST_WAIT,
+    LOOKS,
+    RECHECK,
+    UNTOLD_LINGER,
+    LameDuck,
+    Order,
+    Phase,
+    Retreat,
+    Sight,
+    Step,
+)
+
+seconds = st.floats(0, 100)
 
 
 def advance(retreat: Retreat, sight: Sight) -> tuple[list[Order], Step]:
@@ -77,6 +90,88 @@ def test_a_lame_duck_serves_until_its_time_is_over() -> None:
     assert Order.TURN_AWAY in advance(retreat, Sight(now=5))[0]
 
 
+def leave(retreat: Retreat, arrivals: list[float], *, queued: bool = False) -> float:
+    """Let requests come at these moments; return when the lame duck's time was over. Looks are as late as they may be."""
+    now = 0.0
+    while retreat.phase is Phase.LAME_DUCK:
+        begun = sum(moment <= now for moment in arrivals)
+        _, step = advance(retreat, Sight(now=now, begun=begun, queued=queued))
+        if retreat.phase is Phase.LAME_DUCK:
+            assert step.look_again is not None
+            assert step.look_again > now
+            now = step.look_again
+    return now
+
+
+def test_who_gets_no_requests_any_more_leaves() -> None:
+    """The lame duck is over when balancers have found out, and the grace period begins then."""
+    retreat = Retreat(now=0, lame_duck=60, unrouted=2, grace=10, linger=0.5)
+
+    assert 4.2 <= leave(retreat, [0.5, 2.2]) <= 4.2 + 2 / LOOKS
+
+    assert round(retreat.deadline - retreat.lame_until, 6) == 10
+
+
+def test_connections_that_wait_have_come_too() -> None:
+    """Where all threads are busy no request begins, and yet there are new ones."""
+    retreat = Retreat(now=0, lame_duck=60, unrouted=2, grace=10, linger=0.5)
+
+    assert leave(retreat, [], queued=True) == 60
+
+
+@given(
+    st.lists(st.floats(0, 90)),
+    st.floats(0.1, 20),
+    st.floats(0, 60),
+    st.floats(0, 60),
+)
+def test_nobody_leaves_while_requests_come_nor_stays_much_longer(
+    arrivals: list[float], unrouted: float, longest: float, grace: float
+) -> None:
+    """Requests have ceased for so long, seen a tenth of it late at most, or the lame duck's time is over."""
+    retreat = Retreat(now=0, lame_duck=longest, unrouted=unrouted, grace=grace, linger=0.5)
+
+    left = leave(retreat, arrivals)
+
+    came = max((moment for moment in arrivals if moment <= left), default=0.0)
+    late = max(unrouted / LOOKS, RECHECK)
+    assert left <= longest
+    assert left == longest or left >= came + unrouted - 1e-9
+    assert all(
+        any(earlier <= moment <= earlier + unrouted + late + 1e-9 for moment in [*arrivals, longest])
+        for earlier in [0.0, *arrivals]
+        if earlier + unrouted + late + 1e-9 < left
+    )
+    assert retreat.lame_until + grace - 1e-6 <= retreat.deadline <= retreat.lame_until + grace + 1e-6
+
+
+@given(st.lists(st.tuples(seconds, seconds, seconds)), st.floats(0, 20), seconds)
+def test_joining_a_wait_never_prolongs_it(
+    later: list[tuple[float, float, float]], unrouted: float, grace: float
+) -> None:
+    """A second shutdown may make the first look, or look for less; it is never over later for that."""
+    alone = Retreat(now=0, lame_duck=60, unrouted=unrouted, grace=grace, linger=1)
+    joined = Retreat(now=0, lame_duck=60, unrouted=unrouted, grace=grace, linger=1)
+    for duck, wait, more in later:
+        joined.hasten(now=0, lame_duck=duck, unrouted=wait, grace=more, linger=1)
+
+    assert leave(joined, [1, 2, 3]) <= leave(alone, [1, 2, 3]) + unrouted / LOOKS + RECHECK
+    assert joined.deadline <= 60 + grace
+
+
+def test_what_an_order_does_not_say_is_as_it_is_set() -> None:
+    """Each number by itself; who waits for requests to cease and sets no bound gets one."""
+    assert LameDuck().ordered(None, None) == LameDuck(0, 0)
+    assert LameDuck(5, 0).ordered(None, None) == LameDuck(5, 0)
+    assert LameDuck(5, 1).ordered(None, 3) == LameDuck(5, 3)
+    assert LameDuck(5, 1).ordered(7, None) == LameDuck(7, 1)
+    assert LameDuck(5, 1).ordered(None, 0) == LameDuck(5, 0)
+    assert LameDuck(5, 1).ordered(0, None).longest == 0
+    assert LameDuck(0, 1).ordered(None, None) == LameDuck(LONGEST_WAIT, 1)
+    assert LameDuck().ordered(None, 2) == LameDuck(LONGEST_WAIT, 2)
+    assert LameDuck().ordered(None, 45) == LameDuck(45, 45)
+
+
 def test_grace_0_cuts_without_waiting() -> None:
     """The operator asked for no grace: nothing is waited for, and it ends in one go."""
     retreat = Retreat(now=0, lame_duck=0, grace=0, linger=5)
@@ -107,9 +202,6 @@ def test_an_engine_that_tells_nothing_lingers_a_moment_at_least() -> None:
 
     idle = Retreat(now=0, lame_duck=0, grace=30, linger=0, told=False)
     assert advance(idle, Sight(now=0, flushed=True))[0][-1] is Order.FLUSH
-
-
-seconds = st.floats(0, 100)
 
 
 @given(st.lists(st.tuples(seconds, seconds, seconds)), seconds, seconds)

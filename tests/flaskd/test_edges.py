@@ -108,6 +108,8 @@ def test_seconds_that_are_none_are_refused_where_they_are_given(seconds: Any, ap
         server.shutdown(grace=seconds)
     with pytest.raises(ConfigError, match="lame_duck"):
         server.shutdown(lame_duck=seconds)
+    with pytest.raises(ConfigError, match="wait_unrouted"):
+        server.shutdown(wait_unrouted=seconds)
     assert server.status().state == "running"
     app.let_go.set()
     assert held.answer().endswith(b"let go")

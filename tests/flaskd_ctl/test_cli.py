@@ -75,9 +75,9 @@ def test_shutdown_waits_until_nothing_listens(either: Fake, ctl: Ctl) -> None:
 
 
 def test_shutdown_passes_its_options_on(fake: Fake, ctl: Ctl) -> None:
-    ctl("shutdown", "--grace", "2.5", "--lame-duck", "1", "--json")
+    ctl("shutdown", "--grace", "2.5", "--lame-duck", "10", "--wait-unrouted", "1", "--json")
 
-    assert fake.calls[0].params == {"grace": 2.5, "lame_duck": 1.0, "progress": True}
+    assert fake.calls[0].params == {"grace": 2.5, "lame_duck": 10.0, "wait_unrouted": 1.0, "progress": True}
 
 
 def test_shutdown_without_options_leaves_the_grace_period_to_the_daemon(fake: Fake, ctl: Ctl) -> None:
