@@ -66,8 +66,19 @@ def run_ask(run: Run, command: Command) -> Exit:
 
 
 def run_status(run: Run, command: Command, *, serving: bool) -> Exit:
-    """Ask and show the answer; with `serving`, an instance that serves nothing yet is a failure."""
-    result = ask(run.target(), command.name, whole=run.timeout)
+    """Ask and show the answer; with `serving`, an instance that serves nothing yet is a failure.
+
+    Of one that has stopped it shows how, and fails all the same.
+    """
+    try:
+        result = ask(run.target(), command.name, whole=run.timeout)
+    except NotRunning as error:
+        if stop := error.data.get("last_stop"):
+            from flaskd_ctl import past
+
+            stopped = {"name": error.data["name"], "state": "stopped", "last_stop": stop}
+            run.screen.result(stopped, past.stopped(stopped["name"], stop))
+        raise
     run.screen.result(result, render.as_text(command.name, result, colour=run.screen.colour))
     return Exit.FAILED if serving and result.get("state") in BEFORE_AND_AFTER else Exit.DONE
 
@@ -77,6 +88,23 @@ def run_incidents(run: Run, command: Command, *, id: int | None) -> Exit:  # noq
     result = ask(run.target(), command.name, {} if id is None else {"id": id}, whole=run.timeout)
     shown = command.name if id is None else "incident"
     run.screen.result(result, render.as_text(shown, result, colour=run.screen.colour))
+    return Exit.DONE
+
+
+def run_history(run: Run, command: Command, *, limit: int | None) -> Exit:
+    """Show who asked for what; of an instance that has stopped, from its audit log, where we may read that."""
+    params = {} if limit is None else {"limit": limit}
+    try:
+        result = ask(run.target(), command.name, params, whole=run.timeout)
+    except NotRunning as error:
+        path = error.data.get("audit_log")
+        if not path:
+            raise
+        from flaskd_ctl import past
+
+        result = past.log_of(error.data["name"], path, **params)
+        run.screen.remark(f"{error.data['name']} is not running; this is from {path}")
+    run.screen.result(result, render.as_text(command.name, result, colour=run.screen.colour))
     return Exit.DONE
 
 
@@ -187,11 +215,12 @@ def run_list(run: Run) -> Exit:
             row["detail"] = f"you may not look into {found.place.directory}"
         rows.append(row)
     seen = {row["name"] for row in rows}
-    for name, last in sorted(run.instances.last_stops().items()):
+    for name, note in sorted(run.instances.notes().items()):
         if name not in seen:
-            how = "clean" if last.get("clean") else "not clean"
-            reason = f", {last['reason']}" if last.get("reason") else ""
-            stopped = {"state": "stopped", "since": last["stopped"], "detail": f"{how}{reason}"}
+            from flaskd_ctl import past
+
+            stop = past.stop_of(note)
+            stopped = {"state": "stopped", "since": stop["at"], "detail": past.told(stop)}
             rows.append(
                 {"name": name, "ready": None, "pid": None, "listeners": [], "directory": None} | stopped
             )

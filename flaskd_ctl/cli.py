@@ -19,6 +19,7 @@ from flaskd_ctl.actions import (
     run_ask,
     run_events,
     run_follow,
+    run_history,
     run_incidents,
     run_list,
     run_status,
@@ -125,6 +126,8 @@ def derive(command: Command) -> Deed:
         params.append(click.Option(["--serving"], is_flag=True, help="Exit 1 while it serves nothing yet."))
     elif command.name == "incidents":
         work = run_incidents
+    elif command.name == "history":
+        work = run_history
     elif command.name == "events":
         work = run_events
     named = [
@@ -205,6 +208,8 @@ def _parameter(param: Param) -> click.Parameter | None:
             return click.Option([flag], type=arguments.UrlPath(), help=param.help)
         case "worker" | "incident":
             return click.Argument([param.name], type=arguments.Ident(), required=param.kind == "worker")
+        case "limit":
+            return click.Option([flag], type=arguments.Ident(most=1000), help=param.help)
         case "count":
             return arguments.count()
     return None
