@@ -52,6 +52,14 @@ class AsyncSession:
             from flaskd_ctl.aio_zeromq import AsyncZeroMQConnection
 
             return cls(target, await AsyncZeroMQConnection.open(target.endpoint.path, deadline=deadline))
+        if target.endpoint.scheme == "tcp":
+            from flaskd_ctl.aio_curve import AsyncCurveConnection
+
+            return cls(target, await AsyncCurveConnection.reach(target, deadline=deadline))
+        if target.endpoint.scheme == "ssh":
+            from flaskd_ctl.aio_ssh import AsyncSshConnection
+
+            return cls(target, await AsyncSshConnection.open(target, deadline=deadline))
         from flaskd_ctl.aio_stream import AsyncStreamConnection
 
         return cls(target, await AsyncStreamConnection.open(target.endpoint.path, deadline=deadline))

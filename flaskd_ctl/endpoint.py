@@ -66,7 +66,7 @@ class Place(NamedTuple):
 class Endpoint(NamedTuple):
     """One way to an instance: `scheme` is "ipc" (ZeroMQ) or "unix" (plain stream), and `path` its socket.
 
-    For "tcp" (ZeroMQ with CURVE keys) `path` is HOST:PORT.
+    For "tcp" (ZeroMQ with CURVE keys) `path` is HOST:PORT, for "ssh" (the plain stream through ssh) [USER@]HOST[:PORT]/[NAME].
     """
 
     scheme: str
@@ -101,15 +101,17 @@ def check_path(path: str) -> str:
 
 
 def parse_endpoint(url: str) -> Endpoint:
-    """Read `ipc:///path`, `unix:///path` or `tcp://host:port`; raise BadPlace for anything else."""
+    """Read `ipc:///path`, `unix:///path`, `tcp://host:port` or `ssh://…` (which `far` reads on); raise BadPlace for others."""
     scheme, separator, path = url.partition("://")
     if separator and scheme == "tcp":
         host_and_port(path)
         return Endpoint(scheme, path)
+    if separator and scheme == "ssh":
+        return Endpoint(scheme, path)
     if not separator or scheme not in {"ipc", "unix"} or not path.startswith("/"):
         raise BadPlace(
             f"{url!r} is not an endpoint",
-            hint="write ipc:///path/to/zmq (ZeroMQ), unix:///path/to/sock (plain stream) or tcp://host:port",
+            hint="write unix:///path/to/sock (plain stream), ipc:///path/to/zmq (ZeroMQ), tcp://host:port or ssh://host/name",
         )
     return Endpoint(scheme, check_path(path))
 

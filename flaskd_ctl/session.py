@@ -194,6 +194,14 @@ def _connect(target: Target, *, deadline: float) -> Connection:
         from flaskd_ctl.zeromq import ZeroMQConnection  # costs 30 ms: only for those who ask
 
         return ZeroMQConnection(target.endpoint.path, deadline=deadline)
+    if target.endpoint.scheme == "tcp":
+        from flaskd_ctl.curve import CurveConnection
+
+        return CurveConnection(target, deadline=deadline)
+    if target.endpoint.scheme == "ssh":
+        from flaskd_ctl.ssh import SshConnection
+
+        return SshConnection(target, deadline=deadline)
     from flaskd_ctl.stream import StreamConnection
 
     return StreamConnection(target.endpoint.path, deadline=deadline)
