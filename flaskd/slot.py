@@ -158,11 +158,14 @@ def legible(field: bytes) -> str:
         if full
         else field.rstrip(b"\0").decode("utf-8", "replace")
     )
-    return (
-        text
-        if text.isprintable()
-        else "".join(char if char.isprintable() else _quoted(char) for char in text)
-    )
+    return printable(text)
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Return `text` with what cannot be printed spelled as in a URL, but for the characters in `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in keep else _quoted(char) for char in text)
 
 
 def _quoted(char: str) -> str:

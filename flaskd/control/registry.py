@@ -20,7 +20,7 @@ from flaskd.control.groups import Groups
 from flaskd.errors import IllegalMove
 from flaskd_ctl import errors
 from flaskd_ctl.commands import COMMANDS, Command, Role
-from flaskd_ctl.protocol import PARAMS, Actor, Event, EventNote, Params, Request
+from flaskd_ctl.protocol import MAX_MESSAGE, PARAMS, Actor, Event, EventNote, Params, Request
 
 T = TypeVar("T")
 
@@ -216,7 +216,12 @@ class Registry:
 def _reply(request: Request, result: Any) -> bytes | None:
     if request.id is msgspec.UNSET:
         return None
-    return ENCODER.encode({"jsonrpc": "2.0", "id": request.id, "result": result})
+    reply = ENCODER.encode({"jsonrpc": "2.0", "id": request.id, "result": result})
+    if len(reply) > MAX_MESSAGE:
+        raise errors.TooLarge(
+            f"{request.method} was carried out; the answer has {len(reply)} bytes, a message may have {MAX_MESSAGE}"
+        )
+    return reply
 
 
 def _explained(request_id: int | str | None, error: Exception) -> bytes | None:

@@ -219,8 +219,14 @@ class Fleet:
     def _let_go(self, member: Member) -> None:
         settings = self.settings
         member.step_back(grace=settings.grace, linger=settings.worker_linger)
-        limit = settings.grace + LEAVE_TIME + (settings.hook_timeout if settings.pre_stop else 0.0)
+        limit = self._leave_time()
         member.timer = self._loop.call_later(limit, self._stays, member, limit)
+
+    def _leave_time(self) -> float:
+        """Return the seconds in which a worker that was told to leave is gone."""
+        settings = self.settings
+        hook = settings.hook_timeout if settings.pre_stop else 0.0
+        return settings.grace + LEAVE_TIME + hook
 
     def _start(self, why: str) -> None:
         self._last_id += 1
@@ -230,6 +236,7 @@ class Fleet:
             why=why,
             on_change=self._changed,
             on_event=self._on_event,
+            on_lost=self._lost,
         )
         settings = self.settings
         params = {
@@ -255,6 +262,16 @@ class Fleet:
         self.members[member.id] = member
         member.timer = self._loop.call_later(settings.start_timeout, self._overdue, member)
         self._changed(member)
+
+    def _lost(self, member: Member) -> None:
+        """Give one that serves without a line the time to end, for that is an order to leave; others have a limit already."""
+        if member.state is WorkerState.SERVING:
+            limit = self._leave_time()
+            member.timer = self._loop.call_later(limit, self._stays_alone, member, limit)
+
+    def _stays_alone(self, member: Member, limit: float) -> None:
+        if member.state is WorkerState.SERVING:
+            self.put_down(member, "hung", f"was still there {limit:g} s after its line had ended")
 
     def _stays(self, member: Member, limit: float) -> None:
         if member.state is WorkerState.LEAVING:

@@ -1,4 +1,8 @@
-"""One worker as the supervisor has it: its process, its channel, its slate, and where in its life it is."""
+"""One worker as the supervisor has it: its process, its channel, its slate, and where in its life it is.
+
+A worker runs the application, which may be anybody's by now (docs/threat-model.md): what it says is believed of itself only,
+and kept only as long as it is short.
+"""
 
 import asyncio
 import contextlib
@@ -7,7 +11,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from itertools import islice
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -15,33 +20,45 @@ from flaskd.drain import Phase
 from flaskd.errors import IllegalMove
 from flaskd.process import STDERR, STDOUT
 from flaskd.slate import Slate
+from flaskd.slot import printable
 from flaskd.supervisor import process
 from flaskd.supervisor.channel import Answer, Channel
 from flaskd.supervisor.plan import MOVES, Move, Worker, WorkerState
 from flaskd.supervisor.relay import Relay
-from flaskd_ctl.errors import ControlError
+from flaskd_ctl.errors import ControlError, Failed
 from flaskd_ctl.protocol import InFlight
 
 DEAF_PHASES: Final = {Phase.LEAVING.value, Phase.FLUSHING.value}
 
-LONGEST_STACKS: Final = 1 << 18
+LONGEST_STACKS: Final = 1 << 17
 """Bytes of stacks that are kept of a worker: some hundred threads."""
+
+LONGEST_CUT: Final = 1 << 18
+"""Bytes of requests that a worker may name as cut: some thousand."""
+
+LONGEST_SAID: Final = 4096
+LONGEST_TRACE: Final = 1 << 16
+"""Characters that are kept of a worker's failure (`line` sends no more)."""
+
+MOST_VERSIONS: Final = 16
+LONGEST_VERSION: Final = 64
 
 
 class Result(msgspec.Struct, frozen=True):
     """What a worker says of its stop: what it cut, and how many connections in all (see `ShutdownResult`)."""
 
     cut: list[InFlight]
-    connections_cut: int
+    connections_cut: Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
 
 
 class Member:
     """A worker, from its start until it is gone.
 
-    `on_change` is called when its state has changed, `on_event` with what it tells. `failure` is what it said of its own
-    failed start, `result` what it said of its stop; `verdict` is why we end it (kind of incident, reason), `dismissed` says
-    that it is not wanted any more, `admitted` that it was told to accept: from then on it may have requests, though it has
-    not yet said that it serves. `was` is the state before this one, `told` the last one that was published.
+    `on_change` is called when its state has changed, `on_event` with what it tells, `on_lost` when its line has ended: it ends,
+    too, or it does not keep to the protocol, and cannot be told anything any more. `failure` is what it said of its own failed
+    start, `result` what it said of its stop; `verdict` is why we end it (kind of incident, reason), `dismissed` says that it is
+    not wanted any more, `admitted` that it was told to accept: from then on it may have requests, though it has not yet said
+    that it serves. `was` is the state before this one, `told` the last one that was published.
     """
 
     def __init__(
@@ -52,6 +69,7 @@ class Member:
         why: str,
         on_change: "Callable[[Member], None]",
         on_event: "Callable[[Member, Answer], None]",
+        on_lost: "Callable[[Member], None]",
     ) -> None:
         self.id = ident
         self.generation = generation
@@ -73,6 +91,7 @@ class Member:
         self.timer: asyncio.TimerHandle | None = None
         self._on_change = on_change
         self._on_event = on_event
+        self._on_lost = on_lost
 
     def start(
         self, params: dict[str, Any], *, slots: int, inherited: list[int], relay: Relay, directory: str | None
@@ -100,7 +119,7 @@ class Member:
                 )
             undo.pop_all()
         self.pid = self.process.pid
-        self._channel = Channel(ours, on_event=self._told, on_end=self.process.channel_ended)
+        self._channel = Channel(ours, on_event=self._told, on_end=self._lost)
         started = self.call(
             "start", {**params, "slate": self.slate.descriptor, "stacks": self.stacks_file, "worker": self.id}
         )
@@ -135,7 +154,7 @@ class Member:
     def stacks(self) -> str:
         """Return what it has written of its threads' stacks."""
         size = min(os.fstat(self.stacks_file).st_size, LONGEST_STACKS)
-        return os.pread(self.stacks_file, size, 0).decode(errors="replace")
+        return printable(os.pread(self.stacks_file, size, 0).decode(errors="replace"), keep="\n\t")
 
     def close(self) -> None:
         """Let go of what belonged to it; it is gone."""
@@ -147,34 +166,47 @@ class Member:
             return
         error = answer.exception()
         if isinstance(error, ControlError):
-            self.failure = error  # it ends by itself
+            self.failure = _shortened(error)  # it ends by itself
         elif self.state is WorkerState.STARTING:
             with contextlib.suppress(msgspec.ValidationError):
-                self.versions = msgspec.convert(answer.result().get("versions"), dict[str, str])
+                told = msgspec.convert(answer.result().get("versions"), dict[str, str])
+                pairs = islice(told.items(), MOST_VERSIONS)
+                short = slice(LONGEST_VERSION)
+                self.versions = {printable(name[short]): printable(text[short]) for name, text in pairs}
             self.verdict = None  # a little late, but it accepts, and what it accepts would be lost with it
             self._move(Move.READY)
 
     def _stopped(self, answer: Any) -> None:
         if not answer.cancelled() and answer.exception() is None:
             with contextlib.suppress(msgspec.ValidationError):  # else it has said nothing
-                self.result = msgspec.convert(answer.result(), Result)
+                result = msgspec.convert(answer.result(), Result)
+                if len(msgspec.json.encode(result.cut)) > LONGEST_CUT:
+                    result = Result([], max(result.connections_cut, len(result.cut)))
+                self.result = Result([_cleaned(each) for each in result.cut], result.connections_cut)
                 self._hear_deaf()
 
     def _told(self, event: Answer) -> None:
-        if event.get("event") == "progress":
-            if event.get("phase") in DEAF_PHASES:
-                self._hear_deaf()
-        elif event.get("event") == "loaded":
-            if not self.dismissed:
-                self.admitted = True
-                self.call("serve")
-        else:
-            self._on_event(self, event)
+        match event:
+            case {"event": "progress", "phase": str(phase)}:
+                if phase in DEAF_PHASES:
+                    self._hear_deaf()
+            case {"event": "progress"}:
+                pass
+            case {"event": "loaded"}:
+                if not self.dismissed and not self.admitted:  # once: what it does not read is kept here
+                    self.admitted = True
+                    self.call("serve")
+            case _:
+                self._on_event(self, event)
 
     def _hear_deaf(self) -> None:
         if self.state is WorkerState.LEAVING and not self.deaf:
             self.deaf = True
             self._on_change(self)
+
+    def _lost(self) -> None:
+        self._on_lost(self)
+        self.process.channel_ended()
 
     def _ended(self) -> None:
         self._channel.read_rest()
@@ -194,6 +226,25 @@ class Member:
         if self.state is not to:
             self.was, self.state, self.since = self.state, to, time.time()
             self._on_change(self)
+
+
+def _shortened(error: ControlError) -> Failed:
+    """Return what a worker says of its failure as a failure, whatever it calls it, and no longer than one is."""
+    said, hint, trace = (
+        printable(text, keep="\n\t")
+        for text in (
+            str(error)[:LONGEST_SAID],
+            error.hint[:LONGEST_SAID],
+            str(error.data.get("traceback", ""))[-LONGEST_TRACE:],
+        )
+    )
+    return Failed(said, hint=hint, data={"traceback": trace})
+
+
+def _cleaned(request: InFlight) -> InFlight:
+    """Return the request as it can be shown on a terminal, as one from the slate can."""
+    texts = {name: text for name, text in msgspec.structs.asdict(request).items() if isinstance(text, str)}
+    return msgspec.structs.replace(request, **{name: printable(text) for name, text in texts.items()})
 
 
 def _memory(name: str) -> int:

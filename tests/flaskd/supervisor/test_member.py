@@ -20,7 +20,12 @@ WAIT = 20.0
 
 def make() -> Member:
     return Member(
-        1, generation=1, why="start", on_change=lambda member: None, on_event=lambda member, event: None
+        1,
+        generation=1,
+        why="start",
+        on_change=lambda member: None,
+        on_event=lambda member, event: None,
+        on_lost=lambda member: None,
     )
 
 
