@@ -59,11 +59,15 @@ class AsyncClient:
         *,
         endpoint: str | None = None,
         runtime_dir: str | None = None,
+        key: str | None = None,
+        server_key: str | None = None,
         timeout: float = FIRST_WORD,
     ) -> None:
         self._name = name
         self._endpoint = endpoint
         self._runtime_dir = runtime_dir
+        self._key = key
+        self._server_key = server_key
         self._timeout = timeout
         self._turn = asyncio.Lock()
         self._session: AsyncSession | None = None
@@ -292,4 +296,6 @@ class AsyncClient:
             self._session = None
 
     def _target(self) -> Target:
-        return Instances(self._runtime_dir).target(self._name, endpoint=self._endpoint)
+        return Instances(self._runtime_dir).target(
+            self._name, endpoint=self._endpoint, key=self._key, server_key=self._server_key
+        )

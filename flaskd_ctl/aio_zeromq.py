@@ -1,13 +1,14 @@
 """The ZeroMQ transport for asyncio; `zeromq` says what its options and its monitor are for."""
 
 import asyncio
-from typing import Self
+from collections.abc import Iterable
+from typing import Any, Self
 
 import zmq
 import zmq.asyncio
 from zmq.utils.monitor import parse_monitor_message
 
-from flaskd_ctl.departure import Departure
+from flaskd_ctl.departure import Departure, Watcher
 from flaskd_ctl.errors import TimedOut
 from flaskd_ctl.zeromq import ENDS, prepare, probe
 
@@ -15,16 +16,24 @@ from flaskd_ctl.zeromq import ENDS, prepare, probe
 class AsyncZeroMQConnection:
     """A connection to an instance's `zmq`; raises EOFError when the peer is gone."""
 
-    def __init__(self, path: str, pid: int | None) -> None:
+    def __init__(
+        self,
+        path: str,
+        pid: int | None,
+        *,
+        url: str = "",
+        options: Iterable[tuple[int, Any]] = (),
+        events: int = ENDS,
+    ) -> None:
         self.path = path
         self.pid = pid
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._plain = self._context.socket(zmq.DEALER)
-        prepare(self._plain)
-        self._plain_monitor = self._plain.get_monitor_socket(ENDS)
+        prepare(self._plain, options)
+        self._plain_monitor = self._plain.get_monitor_socket(events)
         self._socket = zmq.asyncio.Socket.from_socket(self._plain)
         self._monitor = zmq.asyncio.Socket.from_socket(self._plain_monitor)
-        self._plain.connect(f"ipc://{path}")
+        self._plain.connect(url or f"ipc://{path}")
         self._ended = False
 
     @classmethod
@@ -60,11 +69,15 @@ class AsyncZeroMQConnection:
     def ended(self) -> bool:
         """Tell, without waiting, whether the peer is gone."""
         while not self._ended and self._plain_monitor.poll(0):
-            event = parse_monitor_message(self._plain_monitor.recv_multipart())
-            self._ended = bool(event["event"] & ENDS)
+            self._hear_monitor()
         return self._ended
 
-    def departure(self) -> Departure:
+    def _hear_monitor(self) -> int:
+        event = int(parse_monitor_message(self._plain_monitor.recv_multipart())["event"])
+        self._ended = self._ended or bool(event & ENDS)
+        return event
+
+    def departure(self) -> Watcher:
         """Watch its process, or where that cannot be seen the socket."""
         return Departure(self.path, self.pid)
 

@@ -51,8 +51,9 @@ T = TypeVar("T")
 class Client:
     """A blocking client of one instance.
 
-    `name` may be left out when exactly one instance runs; `endpoint` is a URL in its place. `timeout` is the
-    time in seconds that the daemon has for its first word. The connection is made by the first call, kept for
+    `name` may be left out when exactly one instance runs; `endpoint` is a URL in its place; for
+    `tcp://HOST:PORT`, `key` is the file with our own secret key and `server_key` the one with the instance's public key.
+    `timeout` is the time in seconds that the daemon has for its first word. The connection is made by the first call, kept for
     the next ones, and made anew if the daemon has closed it in between. Calls from several threads take
     turns; `events` and what takes longer than an answer use connections of their own.
     """
@@ -63,11 +64,15 @@ class Client:
         *,
         endpoint: str | None = None,
         runtime_dir: str | None = None,
+        key: str | None = None,
+        server_key: str | None = None,
         timeout: float = FIRST_WORD,
     ) -> None:
         self._name = name
         self._endpoint = endpoint
         self._runtime_dir = runtime_dir
+        self._key = key
+        self._server_key = server_key
         self._timeout = timeout
         self._turn = threading.Lock()  # guards _session
         self._session: Session | None = None
@@ -301,4 +306,6 @@ class Client:
             self._session = None
 
     def _target(self) -> Target:
-        return Instances(self._runtime_dir).target(self._name, endpoint=self._endpoint)
+        return Instances(self._runtime_dir).target(
+            self._name, endpoint=self._endpoint, key=self._key, server_key=self._server_key
+        )

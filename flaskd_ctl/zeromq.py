@@ -10,13 +10,14 @@ then, such as a daemon's last word, is thrown away.
 """
 
 import time
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from flaskd_ctl.conversation import MAX_MESSAGE
-from flaskd_ctl.departure import Departure
+from flaskd_ctl.departure import Departure, Watcher
 from flaskd_ctl.stream import connect, peer_pid
 
 NEVER_MS: Final = 24 * 3600 * 1000
@@ -37,12 +38,16 @@ class ZeroMQConnection:
     def __init__(self, path: str, *, deadline: float) -> None:
         self.path = path
         self.pid = probe(path, deadline=deadline)
+        self._open(f"ipc://{path}")
+
+    def _open(self, url: str, *, options: Iterable[tuple[int, Any]] = (), events: int = ENDS) -> None:
+        """Begin to connect, with further socket options, and to hear of these monitor events."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._ended = False
-        prepare(self._socket)
-        self._monitor = self._socket.get_monitor_socket(ENDS)
-        self._socket.connect(f"ipc://{path}")
+        prepare(self._socket, options)
+        self._monitor = self._socket.get_monitor_socket(events)
+        self._socket.connect(url)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
@@ -74,7 +79,7 @@ class ZeroMQConnection:
             self._hear_monitor()
         return self._ended
 
-    def departure(self) -> Departure:
+    def departure(self) -> Watcher:
         """Watch its process, or where that cannot be seen the socket."""
         return Departure(self.path, self.pid)
 
@@ -94,9 +99,10 @@ class ZeroMQConnection:
             return None
         return frames[-1]
 
-    def _hear_monitor(self) -> None:
-        event = parse_monitor_message(self._monitor.recv_multipart())
-        self._ended = self._ended or bool(event["event"] & ENDS)
+    def _hear_monitor(self) -> int:
+        event = int(parse_monitor_message(self._monitor.recv_multipart())["event"])
+        self._ended = self._ended or bool(event & ENDS)
+        return event
 
 
 def probe(path: str, *, deadline: float) -> int | None:
@@ -105,8 +111,10 @@ def probe(path: str, *, deadline: float) -> int | None:
         return peer_pid(link)
 
 
-def prepare(socket: "zmq.Socket[bytes]") -> None:
-    """Set the options: no second connection, nothing lingers, no message beyond the protocol's size."""
+def prepare(socket: "zmq.Socket[bytes]", options: Iterable[tuple[int, Any]] = ()) -> None:
+    """Set the options: no second connection, nothing lingers, no message beyond the protocol's size; and further ones."""
     socket.set(zmq.LINGER, 0)
     socket.set(zmq.RECONNECT_IVL, NEVER_MS)
     socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE)
+    for option, value in options:
+        socket.setsockopt(option, value)
