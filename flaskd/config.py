@@ -181,6 +181,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = ""
     control: Annotated[bool, Meta(description="Open the control socket.")] = True
+    control_endpoints: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^tcp://[^/]+:[0-9]{1,5}$")], ...],
+        Meta(
+            description="tcp://HOST:PORT to be operated from other hosts, with CURVE keys; see docs/other-hosts.md."
+        ),
+    ] = ()
+    curve_key: Annotated[
+        str, Meta(description="The instance's own secret key file, for tcp:// endpoints.")
+    ] = ""
+    authorized_keys: Annotated[
+        str, Meta(description="Directory with the public keys that tcp:// endpoints let in: NAME.key.")
+    ] = ""
     viewers: Annotated[
         tuple[Grantee, ...],
         Meta(
@@ -233,6 +245,7 @@ GRANTEES: Final = "user:NAME, group:NAME or key:NAME"
 WANTED: Final = {
     "workers": "a number from 1 to 999, or auto",
     "check": "a path that begins with /",
+    "control_endpoints": "tcp://HOST:PORT; ipc and unix endpoints are always there",
     "viewers": GRANTEES,
     "operators": GRANTEES,
     "admins": GRANTEES,
@@ -324,6 +337,16 @@ def check_together(settings: Settings) -> Settings:
         if getattr(settings, name) and not settings.ledger:
             option = f"--{name.replace('_', '-')}"
             raise ConfigError(f"{option} needs the ledger", hint=f"leave out --no-ledger, or {option}")
+    if settings.control_endpoints:
+        missing = [name for name in ("curve_key", "authorized_keys") if not getattr(settings, name)]
+        if missing or not settings.control:
+            raise ConfigError(
+                "tcp:// endpoints are for those who prove a key, also on loopback: "
+                + (f"{' and '.join(missing)} not set" if missing else "and the control socket is off"),
+                hint="make keys with `flaskd keygen`, then give --curve-key FILE and --authorized-keys DIRECTORY"
+                if missing
+                else "leave out --no-control, or --control-endpoints",
+            )
     if settings.access_log != "off" and not settings.ledger:
         raise ConfigError("the access log needs the ledger", hint="leave out --no-ledger, or --access-log")
     if settings.max_worker_memory != "0" and not os.path.exists("/proc/self/statm"):

@@ -19,7 +19,7 @@ from flaskd.audit import Audit, told
 from flaskd.config import Settings
 from flaskd.control.claim import Claim
 from flaskd.control.grants import rules_of
-from flaskd.control.server import ControlServer
+from flaskd.control.server import ControlServer, remote_of
 from flaskd.drain import LameDuck
 from flaskd.engines.choice import choose
 from flaskd.errors import ConfigError, FlaskdError
@@ -186,7 +186,9 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as stack:
             claim = self._claim = self._acquire(stack)
-            control = self._control = ControlServer(claim, self, self._rules) if claim is not None else None
+            control = self._control = None
+            if claim is not None:
+                control = self._control = ControlServer(claim, self, self._rules, remote=self._remote)
             if control is not None:
                 await control.open()
             self._watchdog = Watchdog(self._manager, lambda: control is None or control.serving)
@@ -218,7 +220,10 @@ class Daemon:
                 uid=os.geteuid(),
             )
             claim = stack.enter_context(Claim(place, self._rules))
-            self.endpoints = place.endpoints
+            self._remote = remote_of(settings, place)
+            if self._remote is not None:
+                stack.enter_context(self._remote)
+            self.endpoints = [*place.endpoints, *(self._remote.urls if self._remote else [])]
         self.audit = Audit.of(settings.audit_log, self.name)
         if claim is not None:
             note = Note(self.name, claim.place.directory, audit_log=self.audit.path)

@@ -23,7 +23,7 @@ from flaskd.audit import Audit, quiet, told
 from flaskd.config import Settings, check, check_alone
 from flaskd.control.claim import Claim
 from flaskd.control.grants import rules_of
-from flaskd.control.server import ControlThread
+from flaskd.control.server import ControlThread, remote_of
 from flaskd.core import Core
 from flaskd.drain import LameDuck
 from flaskd.engines import choose, make_engine
@@ -310,7 +310,7 @@ class Server:
         self._tls = tls.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._mailbox)
-            claim = None
+            claim = remote = None
             rules = rules_of(settings, owner=os.geteuid())
             if settings.control:
                 claim = stack.enter_context(
@@ -324,7 +324,10 @@ class Server:
                         rules,
                     )
                 )
-                self._endpoints = claim.place.endpoints
+                remote = remote_of(settings, claim.place)
+                if remote is not None:
+                    stack.enter_context(remote)
+                self._endpoints = [*claim.place.endpoints, *(remote.urls if remote else [])]
             # A program's stderr is its own, and what it asks of itself is written down only if it wants that.
             self.audit = Audit.of(settings.audit_log or "off", self.name, tell=quiet)
             if claim is not None:
@@ -340,7 +343,7 @@ class Server:
             self._serve_http(log)
             stack.callback(self._core.close)
             if claim is not None:
-                self._control = ControlThread(claim, self, rules)
+                self._control = ControlThread(claim, self, rules, remote=remote)
                 self._control.start()
                 stack.callback(self._control.stop)
                 claim.publish(self._facts())

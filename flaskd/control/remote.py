@@ -6,6 +6,7 @@
 It shares nothing with the ROUTER of the local socket but the commands: neither identities nor queues.
 """
 
+import asyncio
 import contextlib
 import os
 import resource
@@ -24,7 +25,6 @@ from flaskd.descriptors import borrowed, own
 from flaskd.errors import ConfigError
 from flaskd.keys import check_curve
 from flaskd_ctl.endpoint import Place, check_path
-from flaskd_ctl.errors import BadPlace
 from flaskd_ctl.keys import read_pair
 
 OTHERS: Final = 256
@@ -45,11 +45,15 @@ class Remote:
         self._listeners: list[listeners.Listener] = []
         self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> Self:
+    def check(self) -> None:
+        """Look at the keys; raise ConfigError or BadKey for what will not do."""
         check_curve()
         check_descriptors()
         self._secret = read_pair(self._key).secret
         self._authorized.check()
+
+    def __enter__(self) -> Self:
+        self.check()
         with contextlib.ExitStack() as stack:
             for url in self._endpoints:
                 listener = listeners.bind(url.removeprefix("tcp://"), backlog=BACKLOG, scheme="tcp")
@@ -71,27 +75,32 @@ class Remote:
         """Where we are reached."""
         return [listener.url for listener in self._listeners]
 
+    @property
+    def tasks(self) -> "set[asyncio.Task[None]]":
+        """What is under way for callers from other hosts."""
+        return self._router.tasks
+
     async def open(self, registry: Registry) -> None:
         """Begin to answer."""
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._zap = Zap(context, self._authorized)
-        self.router = Router(registry, Naming("User-Id", self._authorized.caller))
+        self._router = Router(registry, Naming("User-Id", self._authorized.caller))
         ours = socket.socket(fileno=os.dup(self._inner.socket.fileno()))  # libzmq closes what it is given
-        self.router.open(ours, self._path, context=context, options=options(self._secret))
+        self._router.open(ours, self._path, context=context, options=options(self._secret))
         self._gateway = Gateway(self._path)
         await self._gateway.open(self._listeners)
 
     async def stop_accepting(self) -> None:
         """Let nobody new in, and take no further requests; what is under way goes on."""
         await self._gateway.stop_accepting()
-        self.router.stop_receiving()
+        self._router.stop_receiving()
 
     async def close(self, *, timeout: float) -> None:
         """Send what is left, end each connection; returns when that is done, or the time is over."""
         self._zap.close()
-        self.router.leave()
+        self._router.leave()
         await self._gateway.end(timeout=timeout)
-        self.router.close()
+        self._router.close()
 
     def descriptors(self) -> Iterable[int]:
         """Name, for `forks`, the listeners and both sides of every connection."""
@@ -108,22 +117,6 @@ class Remote:
                     address[1] for address in self._addresses
                 }
         return False
-
-
-def check_endpoints(endpoints: Sequence[str]) -> None:
-    """Raise ConfigError for what is no tcp:// endpoint."""
-    from flaskd_ctl.endpoint import parse_endpoint
-
-    for url in endpoints:
-        try:
-            scheme = parse_endpoint(url).scheme
-        except BadPlace as error:
-            raise ConfigError(f"control_endpoints: {error}", hint=error.hint) from None
-        if scheme != "tcp":
-            raise ConfigError(
-                f"control_endpoints: {url} is not on a network",
-                hint="ipc and unix endpoints are always there",
-            )
 
 
 def check_descriptors() -> None:

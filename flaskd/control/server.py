@@ -7,7 +7,7 @@ most a second a slow peer can delay it.
 import asyncio
 import logging
 import threading
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from flaskd.control.claim import Claim
 from flaskd.control.commands import Commands, Daemon
@@ -16,6 +16,11 @@ from flaskd.control.policy import Rules
 from flaskd.control.registry import Registry
 from flaskd.control.router import Router
 
+if TYPE_CHECKING:
+    from flaskd.config import Settings
+    from flaskd.control.remote import Remote
+    from flaskd_ctl.endpoint import Place
+
 FLUSH_TIME: Final = 1.0  # seconds that slow peers get at the end
 TURNS: Final = 4  # of the loop, in which asyncio makes an accepted socket a connection and reads from it
 
@@ -23,23 +28,26 @@ log = logging.getLogger("flaskd.control")
 
 
 class ControlServer:
-    """Serves a daemon's commands at a claimed place, on the running loop, from `open` to `close`."""
+    """Serves a daemon's commands at a claimed place, and over TCP if it is given a `remote`; from `open` to `close`."""
 
-    def __init__(self, claim: Claim, daemon: Daemon, rules: Rules) -> None:
+    def __init__(self, claim: Claim, daemon: Daemon, rules: Rules, *, remote: "Remote | None" = None) -> None:
         self._claim = claim
+        self._remote = remote
         self._registry = Registry(rules, audit=daemon.audit)
         self._commands = Commands(daemon)
         self._commands.register(self._registry)
         self._peers: set[PlainPeer] = set()
 
     async def open(self) -> None:
-        """Begin to answer; returns when both transports do, raises what kept them from it."""
+        """Begin to answer; returns when all transports do, raises what kept them from it."""
         self._loop = asyncio.get_running_loop()
         self._router = Router(self._registry)
         self._router.open(self._claim.zmq, self._claim.place.zmq)
         self._plain = await self._loop.create_unix_server(
             lambda: PlainPeer(self._registry, self._peers), sock=self._claim.stream, backlog=128
         )
+        if self._remote is not None:
+            await self._remote.open(self._registry)
 
     def take(self, rules: Rules) -> None:
         """Go by other rules from now on; see `Registry.take`."""
@@ -54,9 +62,13 @@ class ControlServer:
         """Finish what is under way, send every reply, end the streams; returns when all is closed."""
         await self._stop_accepting(self._plain)
         self._router.stop_receiving()
+        if self._remote is not None:
+            await self._remote.stop_accepting()
         self._commands.end_streams()
-        await self._flush(self._router)
+        await self._flush()
         self._router.close()
+        if self._remote is not None:
+            await self._remote.close(timeout=FLUSH_TIME)
 
     async def _stop_accepting(self, plain: asyncio.Server) -> None:
         """Accept no more, and read once what has come: a server closed at once would leak a connection it just accepted."""
@@ -65,10 +77,12 @@ class ControlServer:
             await asyncio.sleep(0)
         plain.close()
 
-    async def _flush(self, router: Router) -> None:
+    async def _flush(self) -> None:
         """Wait until no peer is owed anything, or the flush time has passed."""
         until = self._loop.time() + FLUSH_TIME
-        owed = set(router.tasks) | {task for peer in self._peers for task in peer.tasks}
+        owed = set(self._router.tasks) | {task for peer in self._peers for task in peer.tasks}
+        if self._remote is not None:
+            owed |= self._remote.tasks
         if owed:
             await asyncio.wait(owed, timeout=FLUSH_TIME)
         for peer in list(self._peers):
@@ -83,8 +97,8 @@ class ControlServer:
 class ControlThread:
     """A control server on a loop and a thread of its own, from `start` to `stop`."""
 
-    def __init__(self, claim: Claim, daemon: Daemon, rules: Rules) -> None:
-        self._server = ControlServer(claim, daemon, rules)
+    def __init__(self, claim: Claim, daemon: Daemon, rules: Rules, *, remote: "Remote | None" = None) -> None:
+        self._server = ControlServer(claim, daemon, rules, remote=remote)
         self._serving = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="flaskd-control", daemon=True)
@@ -118,3 +132,14 @@ class ControlThread:
         self._serving.set()
         await self._stopping.wait()
         await self._server.close()
+
+
+def remote_of(settings: "Settings", place: "Place") -> "Remote | None":
+    """Return the tcp:// endpoints that are set, not yet bound; None where there are none, which is what most pay for."""
+    if not settings.control_endpoints:
+        return None
+    from flaskd.control.remote import Remote
+
+    return Remote(
+        settings.control_endpoints, key=settings.curve_key, authorized=settings.authorized_keys, place=place
+    )

@@ -9,6 +9,7 @@ from flaskd.config import Settings
 
 NEEDS_RESTART: Final = frozenset(
     {"app", "bind", "name", "runtime_dir", "backlog", "control", "health", "agent", "audit_log"}
+    | {"control_endpoints", "curve_key", "authorized_keys"}
 )
 """What the supervisor itself has used."""
 
