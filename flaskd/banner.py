@@ -111,7 +111,7 @@ def farewell(server: Instance, result: ShutdownResult) -> None:
 
 
 def say(line: str, priority: Priority = Priority.INFO) -> None:
-    """Print one line to stderr, at once; the journal gets its priority. Where nobody reads any more nothing is said: a stop must not fail for that.
+    """Print one line to stderr, at once. Where nobody reads any more nothing is said: a stop must not fail for that.
 
     Control characters are escaped: the path of a request is anybody's, and must not steer the operator's terminal.
     """

@@ -214,6 +214,51 @@ def doctor(
     sys.exit(1 if found.loses else 0)
 
 
+@main.group(name="systemd")
+def under_systemd() -> None:
+    """Run under systemd: see docs/systemd.md."""
+
+
+@under_systemd.command(short_help="Print a hardened unit that serves APP.")
+@click.argument("app", required=False)
+@click.option(
+    "--socket", is_flag=True, help="Let systemd open the listeners: a restart refuses no connection."
+)
+@click.option(
+    "--template", is_flag=True, help="Make flaskd@.service, for several applications; %i is its name."
+)
+@click.option(
+    "--user", metavar="NAME", default="", help="Whom to run as; default: a user that systemd makes up."
+)
+@click.option(
+    "--directory", metavar="DIR", default="", help="Where the application is; default: the current directory."
+)
+@click.option(
+    "--watchdog", metavar="SECONDS", type=click.FloatRange(0), default=0.0, help="Set WatchdogSec=."
+)
+@click.option("--notify-reload", is_flag=True, help="Use Type=notify-reload; needs systemd 253.")
+@click.option("--program", metavar="PATH", default="", help="The flaskd to run; default: this one.")
+@click.option("--output", metavar="DIR", default="", help="Write the files there; default: print them.")
+@settings_options
+def unit(app: str | None, file: str | None, output: str, **options: Any) -> None:
+    """Print a complete, hardened unit that serves APP. Options of `flaskd run` are those of the service.
+
+    Example: flaskd systemd unit shop:app --socket --bind 127.0.0.1:8000 --output /etc/systemd/system
+    """
+    from flaskd.systemd import making
+
+    own = {name: options.pop(name) for name in making.OPTIONS}
+    try:
+        made = making.make(app or "", options, config=file or "", **own)
+        if output:
+            for path in making.write(made, output):
+                click.echo(f"wrote {path}")
+        else:
+            click.echo("\n".join(f"# {making.PLACE}/{name}\n{text}" for name, text in made.items()), nl=False)
+    except (FlaskdError, BadPlace) as error:
+        _fail(error)
+
+
 def _resolved(
     app: str | None,
     file: str | None,

@@ -1,0 +1,86 @@
+"""What `flaskd systemd unit` does: find the settings as the service will, make the units, write them."""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from flaskd.config import resolve, settings_from
+from flaskd.errors import ConfigError, FlaskdError, LoadError
+from flaskd.systemd.unit import HEADER, Wanted, units
+from flaskd.target import default_name
+from flaskd_ctl.endpoint import check_name
+
+PLACE: Final = "/etc/systemd/system"
+OPTIONS: Final = ("socket", "template", "user", "directory", "watchdog", "notify_reload", "program")
+"""What the command takes beside the settings."""
+
+
+def make(
+    app: str,
+    options: Mapping[str, Any],
+    *,
+    config: str,
+    socket: bool,
+    template: bool,
+    user: str,
+    directory: str,
+    watchdog: float,
+    notify_reload: bool,
+    program: str,
+) -> dict[str, str]:
+    """Return the units, name to text. Raises FlaskdError or BadPlace for what cannot become one.
+
+    The settings are those of the service: options that were named, and the TOML file in its directory; not our environment.
+    """
+    where = os.path.abspath(directory or os.getcwd())
+    found = resolve({"app": app, **options}, environ={}, directory=where, file=config or None)
+    if not template and not found["app"].value.strip():
+        raise LoadError("no application was named", hint="name it: flaskd systemd unit shop:app")
+    settings = settings_from(found)
+    name = settings.name or (default_name(settings.app, where) if settings.app else "")
+    if not template:
+        settings = settings_from({**found, "name": found["name"]._replace(value=check_name(name))})
+    return units(
+        Wanted(
+            app=app,
+            options=options,
+            settings=settings,
+            directory=where,
+            flaskd=os.path.abspath(program) if program else os.path.join(sys.prefix, "bin", "flaskd"),
+            prefixes=[] if program else [sys.prefix, sys.base_prefix],
+            config=config,
+            user=user,
+            socket=socket,
+            template=template,
+            reload_type=notify_reload,
+            watchdog=watchdog,
+        )
+    )
+
+
+def write(files: Mapping[str, str], directory: str) -> list[str]:
+    """Write the files, each whole or not at all; returns their paths. Raises FlaskdError; what we did not make is left alone."""
+    paths = {os.path.join(directory, name): text for name, text in files.items()}
+    try:
+        for path in paths:
+            if os.path.lexists(path) and not _ours(path):
+                raise ConfigError(
+                    f"{path} is there and was not made by `flaskd systemd unit`",
+                    hint="move it away, or choose another --output or --name",
+                )
+        for path, text in paths.items():
+            temporary = f"{path}.{os.getpid()}"
+            with open(temporary, "x", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(temporary, path)
+    except OSError as error:
+        raise FlaskdError(
+            f"cannot write to {directory}: {error.strerror}", hint="choose another --output, or use sudo"
+        ) from None
+    return list(paths)
+
+
+def _ours(path: str) -> bool:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.readline().startswith(HEADER)

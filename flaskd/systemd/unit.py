@@ -1,0 +1,246 @@
+"""The units that run an application under systemd: a service, and for socket activation its socket. Pure: text from settings.
+
+The service gets nothing that it does not need (docs/systemd.md says why for each line). What would be safer still and is left
+out has its reason here:
+
+PrivateUsers=   all users but root and the service's own would seem to be nobody, and who asks is known by uid (SO_PEERCRED).
+ProtectProc=    the processes of others would be hidden, and the audit names the command line of who asked.
+~@resources     `flaskd run` raises its limit of descriptors to the hard one (prlimit64).
+~AF_NETLINK     sock_diag(7) counts connections twenty times faster than /proc does.
+"""
+
+import ipaddress
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from flaskd.config import FIELDS, Settings
+from flaskd.errors import ConfigError
+from flaskd.listeners import parse
+from flaskd.systemd.news import SPARE
+
+HEADER: Final = "# Made by `flaskd systemd unit`"
+"""How a file of ours begins."""
+
+SANDBOX: Final = """\
+NoNewPrivileges=yes
+{capabilities}
+ProtectSystem=strict
+ProtectHome={home}
+PrivateTmp=yes
+PrivateDevices=yes
+PrivateMounts=yes
+DevicePolicy=closed
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RemoveIPC=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+UMask=0077
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallFilter=prlimit64 setrlimit
+SystemCallErrorNumber=EPERM"""
+
+HOMES: Final = ("/home", "/root", "/run/user")
+"""What ProtectHome= hides."""
+
+PRIVATE: Final = ("/tmp", "/var/tmp")  # noqa: S108 - what PrivateTmp= hides
+ROLES: Final = ("viewers", "operators", "admins")
+PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./:@=,+[]")
+
+
+class Wanted(NamedTuple):
+    """What to make units of.
+
+    `options` are the settings that the command line of the service names, `settings` all of them as they hold there.
+    `flaskd` is the program, `prefixes` where its Python lives; `user` "" has systemd make one up (DynamicUser=). `watchdog`
+    is in seconds, 0: none. A `template` serves one application for each instance name, %i.
+    """
+
+    app: str
+    options: Mapping[str, Any]
+    settings: Settings
+    directory: str
+    flaskd: str
+    prefixes: Sequence[str] = ()
+    config: str = ""
+    user: str = ""
+    socket: bool = False
+    template: bool = False
+    reload_type: bool = False
+    watchdog: float = 0.0
+
+
+def units(wanted: Wanted) -> dict[str, str]:
+    """Return the files, name to text: the service, and the socket unit where one is wanted. Raises ConfigError."""
+    stem = "flaskd@" if wanted.template else wanted.settings.name
+    for path in (wanted.directory, wanted.flaskd):
+        if _below(path, PRIVATE):
+            raise ConfigError(
+                f"the service could not see {path}: it has a /tmp of its own",
+                hint="put it elsewhere: /srv, /opt",
+            )
+    files = {f"{stem}.service": _service(wanted)}
+    if wanted.socket:
+        files[f"{stem}.socket"] = _socket(wanted)
+    return files
+
+
+def stop_timeout(settings: Settings) -> int:
+    """Return TimeoutStopSec=: what a stop may take, to the end of the process, and some spare."""
+    hooks = settings.hook_timeout if settings.pre_stop else 0.0
+    return math.ceil(settings.grace + settings.linger + hooks + SPARE)
+
+
+def _service(wanted: Wanted) -> str:
+    settings, sandbox_paths = wanted.settings, [wanted.directory, wanted.flaskd, *wanted.prefixes]
+    name, file = ("%i", "flaskd@%i") if wanted.template else ("%N", settings.name)
+    control = f"{wanted.flaskd}_ctl --name {name}"
+    what = "%i" if wanted.template else _quoted(wanted.app, template=False)
+    unit = [f"Description=The Flask application {what}", "After=network.target"]
+    if wanted.socket:
+        unit += [f"Requires={file}.socket", f"After={file}.socket"]
+    elif any(_needs_address(address) for address in settings.bind):
+        unit += ["Wants=network-online.target", "After=network-online.target"]
+    service = ["Type=notify-reload", "ReloadSignal=SIGCONT"] if wanted.reload_type else ["Type=notify"]
+    service += [f"User={wanted.user}"] if wanted.user else ["DynamicUser=yes"]
+    groups = _groups(settings)
+    if groups:
+        service += [f"SupplementaryGroups={' '.join(groups)}"]
+    service += [
+        f"WorkingDirectory={wanted.directory}",
+        f"RuntimeDirectory=flaskd/{name}",
+        "RuntimeDirectoryMode=0700",
+        f"StateDirectory=flaskd/{name}",
+        "StateDirectoryMode=0700",
+        f"ExecStart={' '.join([wanted.flaskd, 'run', *_arguments(wanted, name)])}",
+        f"ExecReload={control} reload",
+        f"ExecStop={control} shutdown --missing-ok",
+        f"TimeoutStartSec={math.ceil(settings.start_timeout + SPARE)}",
+        f"TimeoutStopSec={stop_timeout(settings)}",
+        "KillMode=mixed",
+        "Restart=on-failure",
+        "RestartSec=1",
+        "OOMPolicy=continue",
+    ]
+    if wanted.watchdog:
+        service += [f"WatchdogSec={wanted.watchdog:g}"]
+    low = not wanted.socket and any(_port(address) in range(1, 1024) for address in settings.bind)
+    bound = "CapabilityBoundingSet=" + ("CAP_NET_BIND_SERVICE" if low else "")
+    sandbox = SANDBOX.format(
+        capabilities=f"{bound}\nAmbientCapabilities=CAP_NET_BIND_SERVICE" if low else bound,
+        home="read-only" if any(_below(path, HOMES) for path in sandbox_paths) else "yes",
+    )
+    if groups:
+        sandbox = sandbox.replace("prlimit64 setrlimit", "prlimit64 setrlimit @chown")
+    also = [f"Also={file.replace('%i', '')}.socket"] if wanted.socket else []
+    install = ["WantedBy=multi-user.target", *also]
+    return _text(f"{file}.service", Unit=unit, Service=[*service, "", sandbox], Install=install)
+
+
+def _socket(wanted: Wanted) -> str:
+    listen = [_listen_stream(address) for address in wanted.settings.bind]
+    file = "flaskd@%i" if wanted.template else wanted.settings.name
+    socket = [f"ListenStream={stream}" for stream in listen]
+    socket += [f"Backlog={wanted.settings.backlog}", "FileDescriptorName=http"]
+    if any(stream.startswith("/") for stream in listen):
+        socket += ["RemoveOnStop=yes"]
+    what = "%i" if wanted.template else _quoted(wanted.app, template=False)
+    return _text(
+        f"{file}.socket",
+        Unit=[f"Description=What the Flask application {what} listens at"],
+        Socket=socket,
+        Install=["WantedBy=sockets.target"],
+    )
+
+
+def _text(file: str, **sections: Sequence[str]) -> str:
+    edit = file.replace("%i", "NAME")
+    lines = [f"{HEADER}. Change it with `systemctl edit {edit}`, or make it anew."]
+    for name, entries in sections.items():
+        lines += [*([""] if len(lines) > 1 else []), f"[{name}]", *entries]
+    return "\n".join(lines) + "\n"
+
+
+def _arguments(wanted: Wanted, name: str) -> list[str]:
+    """Spell out what `flaskd run` gets: what was named here. The rest is for flaskd.toml, where it can be changed."""
+    words = [wanted.app] if wanted.app else []
+    words += ["--config", wanted.config] if wanted.config else []
+    words += ["--name", name]
+    for option, value in wanted.options.items():
+        if option in {"app", "name"} or (option == "bind" and wanted.socket) or value in (None, ()):
+            continue
+        flag = option.replace("_", "-")
+        if isinstance(value, bool):
+            words += [f"--{flag}" if value else f"--no-{flag}"]
+        else:
+            many = value if isinstance(value, (tuple, list)) else [value]
+            words += [word for each in many for word in (f"--{flag}", str(each))]
+    return [word if word == name else _quoted(word, template=wanted.template) for word in words]
+
+
+def _quoted(word: str, *, template: bool) -> str:
+    """Write a word as systemd.service(5) reads it; the specifiers of a template stay."""
+    word = word.replace("$", "$$") if template else word.replace("$", "$$").replace("%", "%%")
+    if word and all(char in PLAIN or char in "%$" for char in word):
+        return word
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def _listen_stream(address: str) -> str:
+    """Write an address as systemd.socket(5) has it; raises ConfigError for a name, or port 0."""
+    parsed = parse(address)
+    if isinstance(parsed, str):
+        return parsed
+    host, port = parsed
+    try:
+        number = ipaddress.ip_address(host)
+    except ValueError:
+        raise ConfigError(
+            f"a socket unit cannot listen on {address}: systemd takes numbers, not names",
+            hint="write 127.0.0.1:8000",
+        ) from None
+    if not port:
+        raise ConfigError(f"a socket unit cannot listen on {address}: it needs a port", hint="choose one")
+    return f"[{number}]:{port}" if number.version == 6 else f"{number}:{port}"
+
+
+def _needs_address(address: str) -> bool:
+    """Tell whether `address` can only be bound once the network has given it to us; raises ConfigError for a path."""
+    parsed = parse(address)
+    if isinstance(parsed, str):
+        raise ConfigError(
+            f"the service cannot bind {address}: it may write nowhere but in directories of its own",
+            hint="let systemd make the socket: --socket",
+        )
+    try:
+        number = ipaddress.ip_address(parsed[0])
+    except ValueError:
+        return parsed[0] != "localhost"
+    return not (number.is_loopback or number.is_unspecified)
+
+
+def _port(address: str) -> int:
+    parsed = parse(address)
+    return 0 if isinstance(parsed, str) else parsed[1]
+
+
+def _groups(settings: Settings) -> list[str]:
+    """List the groups that have a role: only who is in a group may give it the control socket (chown(2))."""
+    roles = [entry for role in ROLES if role in FIELDS for entry in getattr(settings, role)]
+    return list(dict.fromkeys(entry.removeprefix("group:") for entry in roles if entry.startswith("group:")))
+
+
+def _below(path: str, directories: Sequence[str]) -> bool:
+    return any(path == directory or path.startswith(directory + os.sep) for directory in directories)
