@@ -59,11 +59,17 @@ def told(stop: Mapping[str, Any]) -> str:
     why = str(stop.get("why") or "")
     if stop.get("at") is None:
         return printable(f"pid {stop.get('pid')} {why}: killed, or the machine went down")
-    asked = trail.described(stop["by"], who=str(stop.get("who") or "")) if stop.get("by") else ""
     took = f", took {span(float(stop['took']))}" if isinstance(stop.get("took"), int | float) else ""
     how = "clean" if stop.get("clean") else "not clean"
-    by = f" by {asked}" if asked and asked != "the program" else ""
-    return printable(f"{clock(float(stop['at']))}, {how}{took}: {why}{by}")
+    return printable(f"{clock(float(stop['at']))}, {how}{took}: {why}{_by(stop)}")
+
+
+def _by(stop: Mapping[str, Any]) -> str:
+    """Say who asked, as far as `why` has not said it."""
+    by = stop.get("by") or {}
+    if by.get("uid") is None and not by.get("key"):
+        return f" (pid {by['pid']})" if by.get("pid") else ""
+    return f" by {trail.described({**by, 'via': 'control'}, who=str(stop.get('who') or ''))}"
 
 
 def stopped(name: str, stop: Mapping[str, Any]) -> str:

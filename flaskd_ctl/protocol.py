@@ -203,7 +203,8 @@ class StatusResult(msgspec.Struct, frozen=True):
     `last_failure` tells why. `in_flight` is null where the ledger of requests is off. `served` counts finished requests by
     status class ("1xx" to "5xx"; "aborted": the client went away or the application raised after its first byte).
     `connections` counts open HTTP connections, with or without a request. `deadline_left` is set while stopping.
-    `requested_by` and `requested_at` tell who asked for the current state, and when; `last_stop` how the run before ended. `engine_why` tells why it is this engine.
+    `requested_by` and `requested_at` tell who asked for the current state, and when; `last_stop` how the run before ended.
+    `engine_why` tells why it is this engine.
     An instance that is one process has no `workers` and wants none; in others `generation` counts reloads and `restarts` the
     workers that ended unasked.
     """

@@ -17,11 +17,12 @@ from flaskd_ctl.endpoint import Place
 from flaskd_ctl.errors import BY_NAME
 from tests.flaskd_ctl.conftest import Ctl, StartFake
 from tests.flaskd_ctl.fake import CLEAN, CUT, PROGRESS, Call, Fake, StreamFake, golden, state_event
+from tests.flaskd_ctl.test_past import STOP, write_note
 
 HOLD = 0.2
 """A --timeout for daemons that will not answer."""
 
-ASKING = ["ping", "status", "describe", "drain", "resume", "workers", "requests", "incidents"]
+ASKING = ["ping", "status", "describe", "drain", "resume", "workers", "requests", "incidents", "history"]
 WORDS = {method: (method.replace("_", "-"),) for method in COMMANDS} | {
     "scale": ("scale", "2"),
     "restart_worker": ("restart-worker", "3"),
@@ -165,13 +166,13 @@ def test_no_name_and_nothing_there_is_exit_3_and_says_where_it_looked(ctl: Ctl, 
 
 
 def test_the_last_stop_is_told(ctl: Ctl, place: Place) -> None:
-    state = Path(os.environ["XDG_STATE_HOME"]) / "flaskd"
-    state.mkdir(parents=True)
-    (state / "shop.json").write_text(json.dumps({"name": "shop", "pid": 1, "stopped": 1000.0, "clean": True}))
+    write_note(place, stop=STOP)
 
-    code, _, err = ctl("status", "--name", "shop")
+    code, out, err = ctl("status", "--name", "shop")
 
     assert code == 3
+    assert out.startswith("shop: stopped\n  last stop  1970-01-01 ")
+    assert "clean, took 1.2 s: shutdown command by uid 1000 (pid 5, flaskd_ctl shutdown)" in out
     assert f"nothing listens at {place.sock} (last stopped 1970-01-01 " in err
     assert ", clean). Try `flaskd_ctl list`." in err
 
@@ -489,10 +490,11 @@ def test_list_is_honest_about_each(start_fake: StartFake, ctl: Ctl, runtime_dir:
     os.mkdir(stale.directory)
     Path(stale.instance_file).write_text('{"pid": 4711}')
     os.mkdir(os.path.join(runtime_dir, "empty"))
-    state = Path(os.environ["XDG_STATE_HOME"]) / "flaskd"
-    state.mkdir(parents=True)
-    (state / "old.json").write_text('{"stopped": 5.0, "clean": false, "reason": "signal TERM"}')
-    (state / "live.json").write_text('{"stopped": 5.0, "clean": true}')
+    write_note(
+        Place(os.path.join(runtime_dir, "old")),
+        stop=STOP | {"clean": False, "why": "signal TERM", "by": None},
+    )
+    write_note(Place(os.path.join(runtime_dir, "live")), stop=None)
 
     code, out, err = ctl("list", "--json", "--timeout", str(HOLD))
 

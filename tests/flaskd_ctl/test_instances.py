@@ -1,6 +1,5 @@
 """Finding instances: alive is what listens; only what is ours or root's is believed."""
 
-import json
 import os
 import socket
 from pathlib import Path
@@ -150,40 +149,3 @@ def test_names_are_known_without_asking(start_fake: StartFake, runtime_dir: str)
 
     assert Instances().names() == ["blog", "shop"]
     assert all(fake.calls == [] for fake in fakes)
-
-
-def write_stop(directory: Path, **content: object) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "shop.json").write_text(json.dumps({"name": "shop", **content}))
-
-
-@pytest.mark.parametrize("below", ["flaskd", "flaskd/shop"])
-def test_the_last_stop_is_found(tmp_path: Path, below: str) -> None:
-    """StateDirectory=flaskd, or flaskd/shop."""
-    write_stop(tmp_path / below, stopped=7.0, clean=False)
-    instances = Instances(environ={"XDG_STATE_HOME": str(tmp_path)})
-
-    assert instances.last_stop("shop") == {"name": "shop", "stopped": 7.0, "clean": False}
-    assert instances.last_stop("blog") is None
-
-
-def test_a_crash_after_the_last_stop_is_what_is_told(place: Place) -> None:
-    """The newer word counts: it has stopped cleanly once, was started again, and was killed."""
-    state = Path(os.environ["XDG_STATE_HOME"], "flaskd")
-    os.mkdir(place.directory)
-    Path(place.instance_file).write_text('{"pid": 4711, "started": 50.0}')
-
-    write_stop(state, stopped=49.0, clean=True)
-    with pytest.raises(NotRunning, match=r"\(pid 4711 ended without cleaning up\)"):
-        Instances().target("shop")
-
-    write_stop(state, stopped=51.0, clean=False)
-    with pytest.raises(NotRunning, match=r"\(last stopped .*, not clean\)"):
-        Instances().target("shop")
-
-
-def test_without_a_name_the_latest_stop_is_told(tmp_path: Path) -> None:
-    write_stop(Path(os.environ["XDG_STATE_HOME"], "flaskd"), stopped=7.0, clean=True)
-
-    with pytest.raises(NotRunning, match=r"\(shop last stopped 1970-01-01 .*, clean\)"):
-        Instances().target()
