@@ -1,7 +1,8 @@
 """From files to findings: tell what each file is, read it, and apply the rules."""
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -79,16 +80,30 @@ def _plain(path: str, text: str, *, local: Local, unseen: list[str]) -> list[Any
 def _from_yaml(
     manifests: Sequence[tuple[str, list[documents.Node]]], *, local: Local, unseen: list[str]
 ) -> list[Any]:
-    maps = kubernetes.config_maps([document for _, found in manifests for document in found])
+    with _shaped(", ".join(path for path, _ in manifests)):
+        maps = kubernetes.config_maps([document for _, found in manifests for document in found])
     read: list[Any] = []
     for path, found in manifests:
         if kubernetes.is_manifest(found):
-            read += kubernetes.read(path, found, maps=maps, local=local, unseen=unseen)
+            with _shaped(path):
+                read += kubernetes.read(path, found, maps=maps, local=local, unseen=unseen)
         elif stack.is_stack(found):
-            read += stack.read(path, found, local=local, unseen=unseen)
+            with _shaped(path):
+                read += stack.read(path, found, local=local, unseen=unseen)
         else:
             raise Unreadable(
                 f"{path} is nothing that flaskd doctor knows",
                 hint="give a systemd unit, a Kubernetes manifest, a stack or compose file, haproxy.cfg or nginx.conf",
             )
     return read
+
+
+@contextlib.contextmanager
+def _shaped(path: str) -> Iterator[None]:
+    """Say of YAML with a list where a mapping belongs, or the like, that it is not what it looked like."""
+    try:
+        yield
+    except (AttributeError, TypeError, ValueError, KeyError) as error:
+        raise Unreadable(
+            f"{path} has not the shape that it should have: {error}", hint="check it against its schema"
+        ) from None

@@ -1,0 +1,189 @@
+"""`flaskd doctor` as a command: what it prints, and with which exit code it ends."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flaskd.cli import main
+from flaskd.doctor.rules import RULES
+from tests.flaskd.doctor.examples import GOOD, HAPROXY, NGINX, POD, STACK, UNIT
+
+PROJECT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name, text in GOOD.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def doctor(*arguments: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(main, ["doctor", *arguments], input=stdin)
+
+
+def test_nothing_found_is_said_and_exits_0() -> None:
+    """With what was looked at: silence could mean anything."""
+    done = doctor("shop.service", "haproxy.cfg")
+
+    assert done.exit_code == 0
+    assert done.stdout == "Nothing found in shop.service, haproxy.cfg: backend shop.\n"
+
+
+def test_a_finding_is_a_sentence_with_numbers_and_a_next_step() -> None:
+    """And exit 1."""
+    done = doctor("-", stdin=UNIT.replace("=45", "=20"))
+
+    assert done.exit_code == 1
+    assert done.stdout == (
+        "will lose requests: - [unit-stop]\n"
+        "  systemd kills everything 20 s after a stop began (TimeoutStopSec), and a stop may take 35 s: "
+        "30 s grace + 5 s to end.\n"
+        "  Next: set TimeoutStopSec=35 or more, or a shorter grace.\n"
+    )
+
+
+def test_json_has_the_same() -> None:
+    """For programs."""
+    done = doctor("--json", "-", stdin=UNIT.replace("=45", "=20"))
+
+    told = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert told.keys() == {"looked_at", "findings", "unseen"}
+    assert told["findings"][0].keys() == {"rule", "severity", "where", "sentence", "next"}
+    assert told["findings"][0]["severity"] == "will lose requests"
+
+
+def test_settings_of_the_command_line_hold_where_files_say_nothing() -> None:
+    """A balancer's file says nothing of ours."""
+    assert doctor("haproxy.cfg").exit_code == 0
+    short = doctor("--head-timeout", "10", "haproxy.cfg")
+
+    assert short.exit_code == 1
+    assert "head_timeout is 10 s (--head-timeout)" in short.stdout
+    assert "the settings found here" in short.stdout
+
+
+def test_the_toml_of_the_current_directory_counts(files: Path) -> None:
+    """As for `flaskd config`."""
+    (files / "flaskd.toml").write_text("head_timeout = 9\n")
+
+    assert "head_timeout is 9 s (flaskd.toml)" in doctor("haproxy.cfg").stdout
+
+
+def test_what_cannot_be_seen_is_told(files: Path) -> None:
+    """Nothing found is worth little where nothing was seen."""
+    done = doctor("-", stdin=STACK.replace('    command: [flaskd, run, shop:app, --grace, "30"]\n', ""))
+
+    assert "not seen: -: service shop: the image has the command" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("absent.service", None, "cannot read absent.service: No such file"),
+        ("README.md", "# Shop\n", "README.md is nothing that flaskd doctor knows"),
+        ("x.yaml", "a: [", "x.yaml is no YAML"),
+        ("x.yaml", "apiVersion: v1\nkind: Pod\nspec: {containers: [1]}\n", "x.yaml has not the shape"),
+        ("x.service", UNIT.replace("=45", "=soon"), "x.service: TimeoutStopSec: 'soon' is no duration"),
+        ("x.cfg", HAPROXY.replace("inter 1s", "inter 1y"), "there is no unit 'y' here"),
+        ("x.conf", NGINX + "}", "its braces do not match"),
+        ("x.yaml", POD.replace("60", "[]"), "is no whole number"),
+    ],
+)
+def test_what_cannot_be_read_is_a_sentence_and_exit_2(
+    name: str, text: str | None, said: str, files: Path
+) -> None:
+    """Told apart from findings, and never a traceback."""
+    if text is not None:
+        (files / name).write_text(text)
+
+    done = doctor(name, "shop.service")
+
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert done.stdout == ""
+
+
+def test_nothing_to_look_at_is_a_wrong_command_line() -> None:
+    """Not a clean bill."""
+    done = doctor()
+
+    assert done.exit_code == 2
+    assert "nothing to look at" in done.stderr
+
+
+def test_without_pyyaml_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units and balancers need none of it."""
+    monkeypatch.setitem(sys.modules, "yaml", None)
+
+    missing = doctor("shop.yaml")
+
+    assert missing.exit_code == 2
+    assert "PyYAML is not installed. Next: pip install 'flaskd[doctor]'" in missing.stderr
+    assert doctor("shop.service", "haproxy.cfg", "nginx.conf").exit_code == 0
+
+
+YAML = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 99) | st.text("ab$-{}1s", max_size=5),
+    lambda inner: st.lists(inner, max_size=2),
+    max_leaves=3,
+)
+KEYS = st.sampled_from(
+    ["spec", "template", "containers", "deploy", "healthcheck", "command", "replicas", "services"]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(KEYS, YAML, st.sampled_from([POD, STACK]))
+def test_a_manifest_of_another_shape_is_a_sentence(key: str, value: object, text: str) -> None:
+    """Whatever stands in the place of a key's value."""
+    lines = text.splitlines()
+    at = next((number for number, line in enumerate(lines) if line.strip().startswith(f"{key}:")), None)
+    if at is None:
+        return
+    indent = len(lines[at]) - len(lines[at].lstrip())
+    rest = [line for line in lines[at + 1 :] if len(line) - len(line.lstrip()) <= indent]
+    lines = [*lines[:at], f"{' ' * indent}{key}: {json.dumps(value)}", *rest]
+
+    done = doctor("-", stdin="\n".join(lines))
+
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    assert done.exit_code in {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PROJECT / "docs" / "deploy").rglob("*.y*ml")), ids=lambda path: path.name
+)
+def test_our_own_files_for_container_engines_find_nothing(path: Path) -> None:
+    """What the project hands out is what it would say."""
+    if path.name == "kustomization.yaml" or "overlays" in path.parts:
+        pytest.skip("a part of a manifest")
+
+    done = doctor(str(path))
+
+    assert done.exit_code == 0, done.output
+
+
+def test_the_unit_of_the_docs_finds_nothing() -> None:
+    """It is the one that a real systemd runs in the tests."""
+    page = (PROJECT / "docs" / "systemd.md").read_text(encoding="utf-8")
+    for block in page.split("```ini\n")[1:]:
+        text = block.partition("```")[0]
+        if "[Service]" in text:
+            done = doctor("-", stdin=text)
+            assert done.exit_code == 0, done.output
+            assert "will" not in done.stdout
+
+
+def test_rules_are_on_the_page() -> None:
+    """Each with what it looks for."""
+    page = (PROJECT / "docs" / "doctor.md").read_text(encoding="utf-8")
+    for rule in RULES:
+        assert f"| `{rule.id}` | {rule.severity.value} | {rule.meaning} |" in page
