@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 from flaskd_ctl import render
 from flaskd_ctl.conversation import Patience
 from flaskd_ctl.errors import ControlError, NotPermitted, NotRunning, TimedOut
-from flaskd_ctl.exits import Exit
+from flaskd_ctl.exits import Exit, code_of
 from flaskd_ctl.instances import Instances, Target
 from flaskd_ctl.screen import Screen
 from flaskd_ctl.session import FIRST_WORD, Session, ask
 
 if TYPE_CHECKING:
     from flaskd_ctl.commands import Command
+    from flaskd_ctl.targets import Aim
 
 BEFORE_AND_AFTER: Final = {"starting", "stopped"}
 """States in which nothing is served; a stopping instance still answers what reaches it, a draining one everything."""
@@ -37,6 +38,10 @@ class Run:
         self.endpoint: str | None = None
         self.runtime_dir: str | None = None
         self.timeout: float | None = None
+        self.targets: tuple[str, ...] = ()
+        self.max_parallel: int | None = None
+        self.stop_on_failure = False
+        self.aim: Aim | None = None  # the one of the targets that this run is for
         self.screen = Screen()
 
     @property
@@ -55,6 +60,8 @@ class Run:
 
     def target(self) -> Target:
         """The instance that is meant."""
+        if self.aim is not None:
+            return self.aim.find()
         return self.instances.target(self.name, endpoint=self.endpoint)
 
 
@@ -249,11 +256,23 @@ def _state_of(target: Target, patience: float) -> dict[str, Any]:
     }
 
 
+def run_dial(run: Run) -> Exit:
+    """Join the standard streams to the instance; a failure is told in the far end's own words."""
+    from flaskd_ctl import dial
+
+    try:
+        dial.dial(run.target())
+    except ControlError as error:
+        dial.refuse(error)
+        return code_of(error)
+    return Exit.DONE
+
+
 def run_wait(run: Run, *, goal: str) -> Exit:
     """Wait for a state."""
     from flaskd_ctl.vigil import Vigil
 
     status = Vigil(run.target, goal, timeout=run.timeout).keep()
-    name = status.get("name") or run.name or "the instance"
-    run.screen.result({"name": status.get("name") or run.name, "is": goal}, f"{name} is {goal}")
+    name = status.get("name") or run.name or (run.aim.label if run.aim else None)
+    run.screen.result({"name": name, "is": goal}, f"{name or 'the instance'} is {goal}")
     return Exit.DONE

@@ -1,4 +1,4 @@
-"""The `flaskd_ctl` command: click commands derived from COMMANDS, and three that are the client's own.
+"""The `flaskd_ctl` command: click commands derived from COMMANDS, and four that are the client's own.
 
 The options --name, --endpoint, --runtime-dir, --timeout and --json may stand before the command or after it; after it counts.
 A command is built when it is asked for: a dozen of them with their options would cost more than the question itself.
@@ -17,6 +17,7 @@ from flaskd_ctl.actions import (
     LIST_PATIENCE,
     Run,
     run_ask,
+    run_dial,
     run_events,
     run_follow,
     run_history,
@@ -27,7 +28,7 @@ from flaskd_ctl.actions import (
     run_wait,
 )
 from flaskd_ctl.commands import COMMANDS, PROGRESS, Command, Param
-from flaskd_ctl.errors import ControlError, Failed
+from flaskd_ctl.errors import BadPlace, ControlError, Failed
 from flaskd_ctl.exits import MEANINGS, Exit, code_of
 from flaskd_ctl.screen import Screen
 
@@ -81,13 +82,25 @@ class Table(click.Group):
 
 
 class Deed(click.Command):
-    """A command that does `work` with the Run and options of its own, and turns failures into exit codes."""
+    """A command that does `work` with the Run and options of its own, and turns failures into exit codes.
+
+    `changes` tells whether it changes anything where it is done; `apart` is what is not done to targets at all.
+    """
 
     def __init__(
-        self, name: str, work: Callable[..., Exit], *, options: Sequence[click.Parameter] = (), **attrs: Any
+        self,
+        name: str,
+        work: Callable[..., Exit],
+        *,
+        options: Sequence[click.Parameter] = (),
+        changes: bool = False,
+        apart: bool = False,
+        **attrs: Any,
     ) -> None:
         super().__init__(name, params=[*options, *shared_options()], **attrs)
         self.work = work
+        self.changes = changes
+        self.apart = apart
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take a negative number (`scale -1`) for a number, not for an option."""
@@ -98,12 +111,33 @@ class Deed(click.Command):
         """Do it; every failure becomes a sentence and a code."""
         run: Run = ctx.obj
         try:
-            return self.work(run, **ctx.params)
+            return self._for_targets(run, ctx) if run.targets else self.work(run, **ctx.params)
         except ControlError as error:
             run.screen.error(error)
             return code_of(error, method=ctx.info_name or "")
         finally:
             run.screen.clear()
+
+    def _for_targets(self, run: Run, ctx: click.Context) -> Exit:
+        from flaskd_ctl.targets import Keys, choose
+
+        if self.apart or run.name or run.endpoint:
+            other = ctx.info_name if self.apart else "--name" if run.name else "--endpoint"
+            raise BadPlace(f"--target does not go together with {other}", hint="give one of them")
+        aims, several = choose(run.targets, run.instances, keys=Keys())
+        if not several:
+            run.aim = aims[0]
+            return self.work(run, **ctx.params)
+        from flaskd_ctl.fanout import fan_out
+
+        return fan_out(
+            run,
+            aims,
+            lambda own: self.work(own, **ctx.params),
+            name=ctx.info_name or "",
+            changes=self.changes,
+            waits=not ctx.params.get("no_wait"),
+        )
 
 
 def word(method: str) -> str:
@@ -139,6 +173,7 @@ def derive(command: Command) -> Deed:
         word(command.name),
         lambda run, **given: work(run, command, **given),
         options=params,
+        changes=command.changes,
         help=help_of(
             "\n\n".join([command.summary, *named]), command.waits, command.example, role=command.role.value
         ),
@@ -155,8 +190,9 @@ def help_of(summary: str, waits: str, example: str, *, role: str = "") -> str:
 def shared_options() -> list[click.Option]:
     """Make the options that stand on the group and on every command."""
 
-    def option(flag: str, help_: str, **attrs: Any) -> click.Option:
-        return click.Option([flag], expose_value=False, callback=_remember, help=help_, **attrs)
+    def option(flag: str, help_: str, *, more: str = "", **attrs: Any) -> click.Option:
+        flags = [flag, more, "targets"] if more else [flag]
+        return click.Option(flags, expose_value=False, callback=_remember, help=help_, **attrs)
 
     return [
         option(
@@ -176,6 +212,21 @@ def shared_options() -> list[click.Option]:
             type=click.Path(file_okay=False),
         ),
         option(
+            "-t",
+            "A name or group of the configuration file, an instance's name, or a URL; may be given several times.",
+            more="--target",
+            metavar="TARGET",
+            multiple=True,
+            shell_complete=complete_targets,
+        ),
+        option(
+            "--max-parallel",
+            "So many targets at a time; by default one where something is changed, else all.",
+            metavar="N",
+            type=click.IntRange(min=1),
+        ),
+        option("--stop-on-failure", "When a target fails, begin with no other.", is_flag=True, default=None),
+        option(
             "--timeout",
             "Bound on the whole; by default the daemon has 10 s for its first word.",
             type=Seconds(),
@@ -190,9 +241,17 @@ def complete_names(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return [name for name in run.instances.names() if name.startswith(incomplete)]
 
 
+def complete_targets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Offer targets, groups and the names of instances to the shell."""
+    from flaskd_ctl.targets import known_names
+
+    run = ctx.find_object(Run) or Run()
+    return [name for name in known_names(run.instances) if name.startswith(incomplete)]
+
+
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     run = ctx.ensure_object(Run)
-    if value is not None and value is not False and param.name:
+    if value is not None and value is not False and value != () and param.name:
         setattr(run, param.name, value)
 
 
@@ -218,7 +277,13 @@ def _parameter(param: Param) -> click.Parameter | None:
 def _list() -> Deed:
     summary = "List all instances of this user with their state, also stopped, stale and unreachable ones."
     waits = f"Gives each instance {LIST_PATIENCE:.0f} s to answer."
-    return Deed("list", run_list, help=help_of(summary, waits, "flaskd_ctl list --json"), short_help=summary)
+    return Deed(
+        "list",
+        run_list,
+        apart=True,
+        help=help_of(summary, waits, "flaskd_ctl list --json"),
+        short_help=summary,
+    )
 
 
 def _wait() -> Deed:
@@ -239,10 +304,22 @@ def _completion() -> Deed:
     example = 'eval "$(flaskd_ctl completion bash)"'
     shell = click.Argument(["shell"], type=click.Choice(["bash", "zsh", "fish"]))
     text = help_of(summary, "Waits for nothing.", example)
-    return Deed("completion", run_completion, options=[shell], help=text, short_help=summary)
+    return Deed("completion", run_completion, options=[shell], apart=True, help=text, short_help=summary)
 
 
-OWN: Final[dict[str, Callable[[], Deed]]] = {"list": _list, "wait": _wait, "completion": _completion}
+def _dial() -> Deed:
+    summary = "Join standard input and output to the instance's plain socket: the other end of ssh://."
+    waits = "Runs until the instance is gone or standard input ends."
+    text = help_of(summary, waits, "ssh web1 flaskd_ctl --name shop dial-stdio")
+    return Deed("dial-stdio", run_dial, apart=True, help=text, short_help=summary)
+
+
+OWN: Final[dict[str, Callable[[], Deed]]] = {
+    "list": _list,
+    "wait": _wait,
+    "completion": _completion,
+    "dial-stdio": _dial,
+}
 """Commands that are the client's own; the others are COMMANDS."""
 
 

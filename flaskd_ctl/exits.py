@@ -33,7 +33,7 @@ MEANINGS: Final = {
     Exit.NOT_PERMITTED: "not permitted, or the state cannot be known",
     Exit.TIMED_OUT: "timed out",
     Exit.CUT: "done, but requests were cut",
-    Exit.SOME: "reserved: done for some targets only",
+    Exit.SOME: "done for some targets only",
 }
 """In words, for the help."""
 

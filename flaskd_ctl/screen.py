@@ -57,8 +57,7 @@ class Screen:
         """Write what went wrong, and the next step; before it the application's traceback, where that is why."""
         self.clear()
         if self.json:
-            told: dict[str, Any] = {"name": error.name, "message": str(error), "hint": error.hint}
-            _write(sys.stderr, render.as_json(told | ({"data": error.data} if error.data else {})) + "\n")
+            _write(sys.stderr, render.as_json(error_as_json(error)) + "\n")
             return
         if traceback := error.data.get("traceback"):
             text = render.paragraph(str(traceback))
@@ -91,6 +90,12 @@ class Screen:
         if self._shown:
             _write(sys.stderr, "\r\x1b[K")
             self._shown = False
+
+
+def error_as_json(error: ControlError) -> dict[str, Any]:
+    """Write an error for programs."""
+    told: dict[str, Any] = {"name": error.name, "message": str(error), "hint": error.hint}
+    return told | ({"data": error.data} if error.data else {})
 
 
 def _abandon(stream: TextIO) -> None:

@@ -159,7 +159,8 @@ class Ssh:
         """Return the last line on stderr that says something."""
         size = os.fstat(self._said.fileno()).st_size
         said = os.pread(self._said.fileno(), 4096, max(0, size - 4096)).decode(errors="replace")
-        return next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
+        last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
+        return last.removeprefix("ssh: ")
 
 
 class SshConnection:
