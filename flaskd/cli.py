@@ -15,6 +15,7 @@ import msgspec
 from flaskd import banner, listeners, process
 from flaskd.config import FIELDS, Provenance, Settings, resolve, settings_from, unknown_variables
 from flaskd.control.grants import rules_of
+from flaskd.control.server import remote_of
 from flaskd.engines import check_engine, choose
 from flaskd.errors import ConfigError, FlaskdError, LoadError
 from flaskd.systemd import activation, priority
@@ -142,6 +143,8 @@ def check(app: str | None, file: str | None, show_traceback: bool, **options: An
         check_engine(choose(settings.engine).name, tls=secured)
         loaded = load(settings.app)
         Hooks(settings)
+        if (remote := remote_of(settings, place)) is not None:
+            remote.check()
     except LoadError as error:
         if show_traceback and error.__cause__ is not None:
             traceback.print_exception(error.__cause__)
@@ -212,6 +215,31 @@ def doctor(
         _fail(error, status=2)
     click.echo(examination.as_json(found) if as_json else examination.as_text(found))
     sys.exit(1 if found.loses else 0)
+
+
+@main.command(short_help="Make a pair of CURVE keys, for tcp:// endpoints.")
+@click.argument("name")
+@click.option(
+    "--directory", default=".", metavar="DIRECTORY", help="Where to write them; made where it is not there."
+)
+@click.option(
+    "--force", is_flag=True, help="Replace a pair of that name: who uses the old one is locked out."
+)
+def keygen(name: str, directory: str, force: bool) -> None:
+    """Make a pair of CURVE keys: NAME.key, the public one, and NAME.key_secret, which is for its owner alone.
+
+    An instance needs one (--curve-key), and so does each client (flaskd_ctl --key). The two sides give each other their public
+    keys: clients' go into the directory of --authorized-keys, where NAME is what the client is called.
+
+    Example: flaskd keygen shop --directory /etc/flaskd
+    """
+    from flaskd.keys import make_pair
+
+    try:
+        made = make_pair(name, directory, force=force)
+    except FlaskdError as error:
+        _fail(error)
+    click.echo(f"{made.public}: give this one to the other side\n{made.secret}: keep this one secret")
 
 
 @main.group(name="systemd")
