@@ -60,7 +60,7 @@ def make(
 
 
 def write(files: Mapping[str, str], directory: str) -> list[str]:
-    """Write the files, each whole or not at all; returns their paths. Raises FlaskdError; what we did not make is left alone."""
+    """Write the files, each whole or not at all; returns their paths. Raises FlaskdError, also where one is not ours."""
     paths = {os.path.join(directory, name): text for name, text in files.items()}
     try:
         for path in paths:

@@ -1,12 +1,18 @@
 #!/bin/sh
 # What becomes process 1 of the namespaces made by booted.py: builds a root file system and boots systemd in it.
 # STATE: a directory of ours (scratch/, host/notify). BINDS: lines SOURCE:TARGET. OPEN: directories everybody may pass.
+# LAYER: a directory to be laid over the root file system, or nothing.
 set -eu
 
 mount -t tmpfs -o mode=755 tmpfs "$STATE/scratch"    # seen in this mount namespace only
 cd "$STATE/scratch"
 mkdir upper work root
-mount -t overlay -o "lowerdir=/,upperdir=$PWD/upper,workdir=$PWD/work" overlay root
+lower=/
+if [ -n "$LAYER" ]; then # a copy: what lies in / cannot be stacked upon it (ELOOP)
+    cp -a "$LAYER" layer
+    lower=$PWD/layer:/
+fi
+mount -t overlay -o "lowerdir=$lower,upperdir=$PWD/upper,workdir=$PWD/work" overlay root
 cd root
 
 mount -t proc proc proc

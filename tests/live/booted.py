@@ -31,11 +31,18 @@ class Machine:
     """A booted systemd; `binds` says which directories of the host are seen where, read-only.
 
     `open_for_all` are directories that every user in there has to reach (a Python under /root, say): they are
-    made so in the overlay.
+    made so in the overlay. `layer` is laid over the host's root file system (a newer systemd, say).
     """
 
-    def __init__(self, binds: Sequence[tuple[str, str]], *, open_for_all: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        binds: Sequence[tuple[str, str]],
+        *,
+        open_for_all: tuple[str, ...] = (),
+        layer: Path | None = None,
+    ) -> None:
         self._binds = binds
+        self._layer = layer
         self._open = open_for_all
         self._cleanup = contextlib.ExitStack()
 
@@ -136,6 +143,7 @@ class Machine:
                 "STATE": state,
                 "BINDS": "\n".join(f"{source}:{target}" for source, target in self._binds),
                 "OPEN": "\n".join(self._open),
+                "LAYER": str(self._layer or ""),
             },
         )
 
