@@ -1,0 +1,189 @@
+"""An application that has been taken over: it attacks the supervisor by everything that a worker is given."""
+
+import contextlib
+import json
+import mmap
+import os
+import socket
+import stat
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from flask import Flask, Response
+
+LINE: Final = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else -1
+"""The descriptor of the private line to the supervisor, as its command line tells."""
+
+MIB: Final = 1 << 20
+
+app = Flask(__name__)
+calm = threading.Event()
+
+
+def descriptors() -> Iterator[tuple[int, str]]:
+    """Yield this process's descriptors, each with what it is."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            yield int(name), os.readlink(f"/proc/self/fd/{name}")
+
+
+def in_memory(name: str) -> int:
+    return next(number for number, target in descriptors() if f"memfd:flaskd{name}" in target)
+
+
+def listeners() -> Iterator[int]:
+    for number, _ in descriptors():
+        if stat.S_ISSOCK(os.fstat(number).st_mode):
+            with socket.socket(fileno=os.dup(number)) as sock:
+                if sock.family == socket.AF_INET and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                    yield number
+
+
+def say(data: bytes) -> None:
+    """Write to the line as a worker does, or as none would."""
+    with socket.socket(fileno=os.dup(LINE)) as line:
+        line.sendall(data)
+
+
+def event(**event: object) -> bytes:
+    note = {"jsonrpc": "2.0", "method": "event", "params": {"id": 1, "event": event}}
+    return json.dumps(note).encode() + b"\n"
+
+
+def on_and_on(attack: Callable[[], None]) -> None:
+    def go_on() -> None:
+        with contextlib.suppress(OSError):  # the supervisor has had enough
+            while not calm.is_set():
+                attack()
+
+    threading.Thread(target=go_on, daemon=True).start()
+
+
+def scribble() -> None:
+    """Write random bytes over the slate, again and again."""
+    number = in_memory("-slate")
+    memory = mmap.mmap(number, os.fstat(number).st_size)
+
+    def write() -> None:
+        memory[:] = os.urandom(len(memory))
+
+    write()
+    on_and_on(write)
+
+
+def fill() -> None:
+    """Let each byte of the slate be one that takes the most room in an answer, and the memory for stacks be large."""
+    number = in_memory("-slate")
+    with mmap.mmap(number, os.fstat(number).st_size) as memory:
+        memory[:] = b"\1" * len(memory)
+    stacks = in_memory(" stacks")
+    os.ftruncate(stacks, 1 << 40)
+    os.pwrite(stacks, b"\1" * (8 * MIB), 0)
+
+
+def shrink() -> None:
+    """Cut the slate short, so that who reads it gets SIGBUS; its seals must not let us."""
+    try:
+        os.ftruncate(in_memory("-slate"), 0)
+    except PermissionError:
+        return
+    raise AssertionError("the slate can be cut short")
+
+
+def order() -> None:
+    """Ask for the opposite of the last order, over and over, with words that are no orders between."""
+    words = (
+        event(event="asked", what="drain"),
+        event(event="asked", what="resume"),
+        event(event="asked", what=["shutdown"]),
+        event(event="asked", what="shutdown", grace="soon", lame_duck={}),
+        event(event=["progress"]),
+        event(event="progress", phase=[]),
+        event(event="loaded"),
+        event(event="worn"),
+        event(event="\x1b[2J", what=10**300),
+        event(),
+    )
+    on_and_on(lambda: say(b"".join(words)))
+
+
+def answer() -> None:
+    """Answer what nobody asked, with what no worker says."""
+    results: tuple[object, ...] = ({}, {"cut": "all", "connections_cut": -1}, {"versions": {"x" * 9999: "y"}})
+    replies = [
+        json.dumps({"jsonrpc": "2.0", "id": number, "result": result}).encode() + b"\n"
+        for number in range(1, 9)
+        for result in results
+    ]
+    on_and_on(lambda: say(b"".join(replies)))
+
+
+def babble() -> None:
+    """Speak no protocol at all."""
+    on_and_on(lambda: say(os.urandom(MIB)))
+
+
+def never_end() -> None:
+    """Begin a message, and never end it."""
+    on_and_on(lambda: say(b"[" * MIB))
+
+
+def half() -> None:
+    """Begin a message, and leave it at that."""
+    say(b'{"jsonrpc": "2.0", "method"')
+
+
+def pour() -> None:
+    """Write to stdout and stderr without a pause: lines of nothing, and one without an end."""
+    on_and_on(lambda: os.write(1, b"\n" * 65536) and None)
+    on_and_on(lambda: os.write(2, b"x" * 65536) and None)
+
+
+def shut() -> None:
+    """Shut the listener for everybody."""
+    for number in listeners():
+        with socket.socket(fileno=os.dup(number)) as sock:
+            sock.shutdown(socket.SHUT_RDWR)
+
+
+def close() -> None:
+    """Close the line, and go on."""
+    with socket.socket(fileno=os.dup(LINE)) as line:
+        line.shutdown(socket.SHUT_RDWR)
+
+
+ATTACKS: Final = {
+    attack.__name__: attack
+    for attack in (
+        scribble, fill, shrink, order, answer, babble, never_end, half, pour, shut, close
+    )
+}  # fmt: skip
+
+
+@app.get("/")
+def front() -> str:
+    """Answer at once."""
+    return "front\n"
+
+
+@app.post("/attack/<kind>")
+def attack(kind: str) -> str:
+    """Begin to attack."""
+    calm.clear()
+    ATTACKS[kind]()
+    return "begun\n"
+
+
+@app.post("/calm")
+def be_calm() -> str:
+    """End all attacks that go on."""
+    calm.set()
+    return "calm\n"
+
+
+@app.get("/holds")
+def holds() -> Response:
+    """List what descriptors this process holds."""
+    return Response(json.dumps(dict(descriptors())), mimetype="application/json")

@@ -1,0 +1,97 @@
+"""A worker that was taken over cannot stop its supervisor from answering, nor make it grow (docs/threat-model.md).
+
+It is the same user, and so may kill it: what is tested is what it can do by what it was given, which is all that it has
+where the kernel keeps the two apart.
+"""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.daemons import PATIENCE, Daemon, StartDaemon
+from tests.live.caller import Caller
+from tests.live.hostile import ATTACKS, MIB
+from tests.live.operating import Watch, all_gone, client, ctl
+
+pytestmark = pytest.mark.live
+
+ROOT: Final = Path(__file__).parents[2]
+ANSWERS_WITHIN: Final = 1.0
+"""Seconds in which `status` answers while the attack goes on, on a machine that has other things to do."""
+
+MOST_GROWTH: Final = 64 * MIB
+"""Bytes that the supervisor may take more than before: some messages that are as long as they may be."""
+
+
+def start(start_daemon: StartDaemon, *args: str) -> Daemon:
+    return start_daemon("tests.live.hostile:app", *args, "--grace", "1", cwd=ROOT)
+
+
+def post(daemon: Daemon, path: str) -> str:
+    with Caller(daemon.url) as caller:
+        return caller.post(path).text()
+
+
+def most_memory(pid: int) -> int:
+    """Return how much memory a process had at most, in bytes (proc(5), VmHWM)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_whatever_a_worker_does_its_supervisor_answers_and_stops_it(
+    start_daemon: StartDaemon, attack: str
+) -> None:
+    """Status, requests, workers and incidents, in time and in bounded memory; and a shutdown ends all of it."""
+    daemon = start(start_daemon)
+    before = most_memory(daemon.pid)
+    assert post(daemon, f"/attack/{attack}") == "begun\n"
+
+    with client(daemon) as shop:
+        for _ in range(100):
+            began = time.perf_counter()
+            status = shop.status()
+            assert time.perf_counter() - began < ANSWERS_WITHIN
+            shop.requests()
+            shop.workers()
+            shop.incidents()
+    assert most_memory(daemon.pid) < before + MOST_GROWTH
+    assert status.pid == daemon.pid
+    with all_gone(daemon.pid, *(worker.pid for worker in status.workers)):
+        stopped = ctl("shop", "shutdown", "--grace", "1")
+    assert stopped.returncode in {0, 6}, stopped
+    assert daemon.wait(PATIENCE) == 0
+    assert "Traceback" not in daemon.output()
+
+
+def test_an_incident_of_a_worker_that_lied_can_be_shown(start_daemon: StartDaemon) -> None:
+    """What it left in its memory takes as much room as it can; an answer has an end, and nothing in it reaches a terminal."""
+    daemon = start(start_daemon)
+    with Watch(daemon) as watch, client(daemon) as shop:
+        post(daemon, "/attack/fill")
+        os.kill(shop.status().workers[0].pid, signal.SIGKILL)
+        ident = watch.until_incident()["id"]
+        [incident] = shop.incidents(ident)
+        assert incident.requests
+        assert incident.stacks.startswith("%01%01")
+    shown = ctl("shop", "incidents", str(ident))
+    assert shown.returncode == 0
+    assert "\1" not in shown.stdout
+
+
+def test_a_worker_is_given_nothing_of_the_control_socket(start_daemon: StartDaemon) -> None:
+    """Its descriptors: the line, the slate, the stacks, the listener, standard streams and what its engine opened itself."""
+    daemon = start(start_daemon)
+    with Caller(daemon.url) as caller:
+        held = set(json.loads(caller.get("/holds").text()).values())
+    ours = {os.readlink(f"/proc/{daemon.pid}/fd/{number}") for number in os.listdir(f"/proc/{daemon.pid}/fd")}
+    shared = held & ours
+    assert not any(target.startswith(os.path.dirname(daemon.place.directory)) for target in held), held
+    assert len([target for target in shared if target.startswith("socket:")]) == 1, (
+        shared
+    )  # where HTTP is served
