@@ -24,5 +24,5 @@ def answer(asked: bytes, rotation: Callable[[], Rotation]) -> bytes | None:
     elif now.ready:
         line = f"up {max(1, ceil(100 * now.share_free))}%"  # however busy, it serves: 0 is for who drains
     else:
-        line = f"down#{now.sentence}"
+        line = f"down #{now.sentence}"
     return f"{line}\n".encode()
