@@ -19,14 +19,13 @@ class Stop(msgspec.Struct, frozen=True):
     by: str
     grace: float
     lame_duck: float = 0.0
-    wait_unrouted: float | None = None
+    wait_unrouted: float = 0.0
     before: float = 0.0
 
     @property
     def lead(self) -> float:
         """Seconds that it serves on, at the least, when it has begun to leave."""
-        waits = [each for each in (self.lame_duck or None, self.wait_unrouted) if each is not None]
-        return self.before + min(waits, default=0.0)
+        return self.before + min(self.lame_duck, self.wait_unrouted or self.lame_duck)
 
     @property
     def needs(self) -> float:
@@ -83,6 +82,11 @@ class Unit(Service, frozen=True, kw_only=True):
     reload: str = ""
     from_socket: bool = False
     """Its listeners are systemd's: while it is away, clients wait."""
+
+    @property
+    def asks_for_time(self) -> bool:
+        """Tell whether systemd takes its word (sd_notify(3)) that it is ready, and that it needs longer."""
+        return self.kind.startswith("notify")
 
 
 class Probe(msgspec.Struct, frozen=True):

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import click
-import msgspec
 
 from flaskd.config import FIELDS, PREFIX, Provenance, resolve
 from flaskd.doctor.facts import Stop
+from flaskd.drain import LameDuck
 from flaskd.errors import ConfigError
 
 SHELLS: Final = {"sh", "bash", "dash", "ash", "zsh", "ksh"}
@@ -92,18 +92,18 @@ def stop_of(
     argv: Sequence[str] | None, found: Mapping[str, Provenance], *, where: str, by: str, before: float = 0.0
 ) -> Stop:
     """Tell how a stop by the command `argv` goes, or by a signal where that is no `flaskd_ctl shutdown`."""
-    usual = Stop(
-        by=by,
-        grace=found["grace"].value,
-        lame_duck=_of("lame_duck", found),
-        wait_unrouted=_of("wait_unrouted", found) or None,
-        before=before,
-    )
     said = spoken(argv) if argv else None
-    if said is None or said.program != "flaskd_ctl" or "shutdown" not in said.words:
-        return usual
-    given = _shutdown_options(said.words[said.words.index("shutdown") + 1 :], where)
-    return msgspec.structs.replace(usual, by="flaskd_ctl shutdown", **given)
+    ordered = said is not None and said.program == "flaskd_ctl" and "shutdown" in said.words
+    given: dict[str, float] = {}
+    if said is not None and ordered:
+        by, given = (
+            "flaskd_ctl shutdown",
+            _shutdown_options(said.words[said.words.index("shutdown") + 1 :], where),
+        )
+    grace = given.get("grace", found["grace"].value)
+    settings = LameDuck(found["lame_duck"].value, found["wait_unrouted"].value) if grace else LameDuck()
+    duck = settings.ordered(given.get("lame_duck"), given.get("wait_unrouted"))
+    return Stop(by=by, grace=grace, lame_duck=duck.longest, wait_unrouted=duck.unrouted, before=before)
 
 
 def _shutdown_options(words: Sequence[str], where: str) -> dict[str, float]:
@@ -127,10 +127,6 @@ def _parsed(command: click.Command, words: list[str], where: str) -> dict[str, A
     except click.UsageError as error:
         raise ConfigError(f"{where}: flaskd run would refuse its options: {error.format_message()}") from None
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _of(name: str, found: Local) -> float:
-    return float(found[name].value) if name in found else 0.0
 
 
 def _words(script: str) -> list[str]:

@@ -10,8 +10,8 @@ LEAST_WATCHDOG = 2.0
 
 
 def killed_while_stopping(unit: Unit) -> Said | None:
-    """TimeoutStopSec is shorter than a stop may take."""
-    if unit.timeout_stop >= unit.stop.needs:
+    """TimeoutStopSec is shorter than a stop may take, and nobody asks for more."""
+    if unit.timeout_stop >= unit.stop.needs or unit.asks_for_time:
         return None
     return Said(
         f"systemd kills everything {unit.timeout_stop:g} s after a stop began (TimeoutStopSec), and a stop may take "
@@ -20,9 +20,20 @@ def killed_while_stopping(unit: Unit) -> Said | None:
     )
 
 
+def lives_by_asking(unit: Unit) -> Said | None:
+    """TimeoutStopSec is shorter than a stop may take, and is extended as long as systemd hears us."""
+    if unit.timeout_stop >= unit.stop.needs or not unit.asks_for_time:
+        return None
+    return Said(
+        f"TimeoutStopSec gives a stop {unit.timeout_stop:g} s, and it may take {unit.stop.needs:g} s: {unit.stop.parts()}; it "
+        "rests on flaskd's asking for more while it drains (EXTEND_TIMEOUT_USEC), and all is killed where that is not heard",
+        f"set TimeoutStopSec={math.ceil(unit.stop.needs)} or more, or a shorter grace",
+    )
+
+
 def killed_while_starting(unit: Unit) -> Said | None:
     """TimeoutStartSec is shorter than a worker may take to load."""
-    if not unit.kind.startswith("notify") or unit.timeout_start >= unit.start:
+    if not unit.asks_for_time or unit.timeout_start >= unit.start:
         return None
     return Said(
         f"systemd kills a start after {unit.timeout_start:g} s (TimeoutStartSec), while {unit.said('start_timeout')} and "

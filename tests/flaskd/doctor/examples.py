@@ -19,6 +19,17 @@ ExecStart=/srv/shop/.venv/bin/flaskd run shop:app --grace 30
 TimeoutStopSec=45
 """
 
+HELD: Final = """\
+[Unit]
+Requires=shop.socket
+
+[Service]
+Type=exec
+KillMode=mixed
+ExecStart=/srv/shop/.venv/bin/flaskd run shop:app --grace 30
+TimeoutStopSec=45
+"""
+
 POD: Final = """\
 apiVersion: apps/v1
 kind: Deployment
@@ -100,6 +111,7 @@ server {
 GOOD: Final = {
     "shop.service": UNIT,
     "signalled.service": SIGNALLED,
+    "typed.service": HELD,
     "shop.yaml": POD,
     "stack.yml": STACK,
     "haproxy.cfg": HAPROXY,
@@ -121,8 +133,15 @@ class Bad(NamedTuple):
 
 
 BAD: Final = (
-    Bad("unit-stop", "shop.service", "TimeoutStopSec=45", "TimeoutStopSec=20", "20 s after a stop began"),
-    Bad("unit-stop", "shop.service", "--missing-ok", "--lame-duck 15", "15 s lame duck + 30 s grace + 5 s"),
+    Bad("unit-stop", "typed.service", "TimeoutStopSec=45", "TimeoutStopSec=20", "20 s after a stop began"),
+    Bad("unit-stop-asked", "shop.service", "TimeoutStopSec=45", "TimeoutStopSec=20", "gives a stop 20 s"),
+    Bad(
+        "unit-stop-asked",
+        "shop.service",
+        "--missing-ok",
+        "--lame-duck 15",
+        "15 s lame duck + 30 s grace + 5 s",
+    ),
     Bad("unit-start", "shop.service", "--grace", "--start-timeout 120 --grace", "after 90 s"),
     Bad("unit-type", "shop.service", "Type=notify", "Type=forking", "Type=forking never counts"),
     Bad("unit-ready", "shop.service", "Type=notify", "Type=simple", "before anything is served"),

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -10,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flaskd.cli import main
+from flaskd.config import Settings
 from flaskd.doctor.rules import RULES
+from flaskd.systemd.unit import Wanted, units
 from tests.flaskd.doctor.examples import GOOD, HAPROXY, NGINX, POD, STACK, UNIT
 
 PROJECT = Path(__file__).parents[3]
@@ -38,20 +41,20 @@ def test_nothing_found_is_said_and_exits_0() -> None:
 
 def test_a_finding_is_a_sentence_with_numbers_and_a_next_step() -> None:
     """And exit 1."""
-    done = doctor("-", stdin=UNIT.replace("=45", "=20"))
+    done = doctor("-", stdin=STACK.replace("40s", "30s"))
 
     assert done.exit_code == 1
     assert done.stdout == (
-        "will lose requests: - [unit-stop]\n"
-        "  systemd kills everything 20 s after a stop began (TimeoutStopSec), and a stop may take 35 s: "
+        "will lose requests: -: service shop [task-stop]\n"
+        "  Docker kills the container 30 s after it began to stop it (stop_grace_period), and a stop may take 35 s: "
         "30 s grace + 5 s to end.\n"
-        "  Next: set TimeoutStopSec=35 or more, or a shorter grace.\n"
+        "  Next: set stop_grace_period: 35s or more, or a shorter grace.\n"
     )
 
 
 def test_json_has_the_same() -> None:
     """For programs."""
-    done = doctor("--json", "-", stdin=UNIT.replace("=45", "=20"))
+    done = doctor("--json", "-", stdin=STACK.replace("40s", "30s"))
 
     told = json.loads(done.stdout)
     assert done.exit_code == 1
@@ -179,6 +182,27 @@ def test_the_unit_of_the_docs_finds_nothing() -> None:
             done = doctor("-", stdin=text)
             assert done.exit_code == 0, done.output
             assert "will" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"socket": True}, {"template": True}, {"reload_type": True, "watchdog": 10.0}]
+)
+@pytest.mark.parametrize("options", [{}, {"grace": 90.0, "pre_stop": "shop:bye"}])
+def test_the_unit_that_flaskd_prints_finds_nothing(more: dict[str, Any], options: dict[str, Any]) -> None:
+    """It is made from the same settings."""
+    wanted = Wanted(
+        app="shop:app",
+        options=options,
+        settings=Settings(app="shop:app", name="shop", **options),
+        directory="/srv/shop",
+        flaskd="/srv/shop/.venv/bin/flaskd",
+        **more,
+    )
+    for name, text in units(wanted).items():
+        if name.endswith(".service"):
+            done = doctor("-", stdin=text)
+            assert done.exit_code == 0, done.output
+            assert "Nothing found" in done.stdout
 
 
 def test_rules_are_on_the_page() -> None:

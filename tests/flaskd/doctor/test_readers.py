@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flaskd.config import resolve
 from flaskd.doctor import documents, haproxy, kubernetes, nginx, spans, stack, unit
-from flaskd.doctor.facts import NEVER, Balancer, Pod, Task, Unit
+from flaskd.doctor.facts import NEVER, SPARE, Balancer, Pod, Task, Unit
 from flaskd.doctor.reading import Unreadable
 from flaskd.doctor.spoken import Local, run_options, spoken
 from flaskd.errors import ConfigError, FlaskdError
@@ -163,6 +163,17 @@ def test_a_pods_probes_and_hook() -> None:
     assert found.startup.budget == 60
     assert (found.stop.by, found.stop.lead, found.stop.needs) == ("flaskd_ctl shutdown", 10, 45)
     assert (slept.stop.by, slept.stop.before, slept.stop.needs) == ("SIGTERM", 7.5, 42.5)
+
+
+def test_a_stop_that_waits_for_requests_to_cease_is_bounded() -> None:
+    """By the lame duck, else by what the daemon itself takes for a bound; its lead is what it waits at the least."""
+    settled = read_unit(UNIT.replace("--grace 30", "--grace 20 --wait-unrouted 4")).stop
+    bounded = read_unit(UNIT.replace("--missing-ok", "--lame-duck=9 --wait-unrouted=4 --grace=1")).stop
+    at_once = read_unit(UNIT.replace("--grace 30", "--grace 0 --lame-duck 9")).stop
+
+    assert (settled.lead, settled.needs) == (4, 30 + 20 + SPARE)
+    assert (bounded.lead, bounded.needs) == (4, 9 + 1 + SPARE)
+    assert (at_once.lead, at_once.needs) == (0, SPARE)
 
 
 def test_a_percentage_of_pods_is_rounded_down() -> None:
