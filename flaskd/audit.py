@@ -32,6 +32,7 @@ from flaskd_ctl import trail
 from flaskd_ctl.commands import COMMANDS
 from flaskd_ctl.errors import ControlError
 from flaskd_ctl.protocol import Actor, AuditEntry
+from flaskd_ctl.times import span
 
 LONGEST: Final = 512
 """Characters of a text from outside that are kept."""
@@ -259,11 +260,11 @@ def who_is(by: Actor) -> str:
 
 def sentence(entry: AuditEntry) -> str:
     """Tell an outcome in one line."""
-    took = "" if entry.took is None else f" in {entry.took:.3g} s"
+    took = "" if entry.took is None else f" in {span(entry.took)}"
     outcome = f"done{took}" if entry.outcome == "done" else f"{entry.outcome}{took}: {entry.error}"
     by = trail.described(msgspec.to_builtins(entry.by), who=entry.who, user=entry.user)
     params = "".join(f" {name}={value}" for name, value in entry.params.items())
-    return f"flaskd: {entry.command}{params} asked for by {by}: {outcome}"
+    return banner.escaped(f"flaskd: {entry.command}{params} asked for by {by}: {outcome}")
 
 
 def _entry(command: str, params: Mapping[str, Any], by: Actor, *, role: str, outcome: str) -> AuditEntry:

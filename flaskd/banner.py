@@ -115,6 +115,11 @@ def say(line: str, priority: Priority = Priority.INFO) -> None:
 
     Control characters are escaped: the path of a request is anybody's, and must not steer the operator's terminal.
     """
-    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+    line = escaped(line)
     with contextlib.suppress(OSError, ValueError):
         print(marked(line, priority), file=sys.stderr, flush=True)  # noqa: T201 - this is where the daemon speaks to people
+
+
+def escaped(line: str) -> str:
+    """Return `line` with all that is no printable character spelled out."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)

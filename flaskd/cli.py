@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
-from flaskd import banner, listeners, process
+from flaskd import banner, listeners, process, signals
 from flaskd.config import FIELDS, Provenance, Settings, resolve, settings_from, unknown_variables
 from flaskd.control.grants import rules_of
 from flaskd.control.server import remote_of
@@ -93,6 +93,7 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
         return settings
 
     process.fill_standard_descriptors()
+    signals.hold()  # before the first thread is started
     manager = Manager.of(os.environ, os.getpid())
     with Relay() as relay, contextlib.redirect_stderr(relay.voice(process.STDERR)):
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

@@ -38,7 +38,7 @@ from flaskd.supervisor.report import Report
 from flaskd.supervisor.rereading import worker_count
 from flaskd.supervisor.retreat import FleetCharge
 from flaskd.supervisor.rounds import Rounds
-from flaskd.systemd import priority
+from flaskd.systemd import journal, priority
 from flaskd.systemd.activation import Handed, still_to_bind
 from flaskd.systemd.news import News
 from flaskd.systemd.notify import Manager
@@ -224,7 +224,8 @@ class Daemon:
             if self._remote is not None:
                 stack.enter_context(self._remote)
             self.endpoints = [*place.endpoints, *(self._remote.urls if self._remote else [])]
-        self.audit = Audit.of(settings.audit_log, self.name)
+        say = functools.partial(journal.tell, self.name) if priority.marking() else None
+        self.audit = Audit.of(settings.audit_log, self.name, tell=say)
         if claim is not None:
             note = Note(self.name, claim.place.directory, audit_log=self.audit.path)
             self._note = stack.enter_context(note)

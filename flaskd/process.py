@@ -22,6 +22,17 @@ STDERR: Final = 2
 KILLED: Final = 137
 """Exit code after `kill`: what a shell shows for SIGKILL."""
 
+ORDERS: Final = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+"""Signals that a supervisor takes as orders (of the last two, that they ask for nothing here); `signals` holds them."""
+
 STACKS_SIGNAL: Final = signal.SIGURG
 """What makes a worker write the stacks of its threads; whoever does not handle it ignores it (signal(7))."""
 

@@ -1,17 +1,22 @@
-"""Signals as orders: to stop a `Server`; to stop, reload and scale a supervisor. No signal is needed for anything."""
+"""Signals as orders: to stop a `Server`; to stop, reload and scale a supervisor. No signal is needed for anything.
+
+A handler of Python's is not told who sent the signal. A supervisor wants to know, for its audit: it blocks its signals and
+has a thread wait for them (sigwaitinfo(2)). A process inherits what is blocked: a worker lets them through again
+(`worker.take_signals`).
+"""
 
 import asyncio
 import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from types import FrameType
 from typing import Any, Final
 
 from flaskd.banner import say
-from flaskd.systemd.priority import Priority
+from flaskd.process import ORDERS
 from flaskd_ctl.errors import ControlError
 from flaskd_ctl.protocol import Actor
 
@@ -66,6 +71,25 @@ def waking(descriptor: int) -> Iterator[None]:
         signal.set_wakeup_fd(before)
 
 
+SENT: Final = {0, -1, -6}
+"""SI_USER, SI_QUEUE and SI_TKILL (sigaction(2)): a process sent it. Others, as Ctrl-C, are the kernel's own."""
+
+
+def hold() -> None:
+    """Block the signals of a supervisor, here and in every thread that is started later, until `supervise` takes them."""
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, _orders())
+
+
+def _orders() -> set[signal.Signals]:
+    """Return what is to be taken. What is ignored stays so, but for SIGTERM: so work nohup(1) and a shell's background."""
+    return {
+        number
+        for number in ORDERS
+        if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN
+    }
+
+
 def supervise(
     loop: asyncio.AbstractEventLoop,
     *,
@@ -75,59 +99,84 @@ def supervise(
 ) -> None:
     """Take signals as orders on `loop`, until it is closed: SIGTERM and SIGINT stop, SIGHUP reloads, SIGTTIN and SIGTTOU scale.
 
-    `stop` gets whether it is asked again. What cannot be done is said on stderr: there is nobody else to be answered.
+    `stop` gets whether it is asked again. Where they are held (`hold`), the orders say who sent them.
     """
     had_terminal = _has_terminal()
     stops = 0
 
-    def stopping(name: str) -> None:
+    def stopping(by: Actor) -> None:
         nonlocal stops
         stops += 1
-        stop(Actor(via="signal", detail=name), stops > 1)
+        stop(by, stops > 1)
 
-    def hung_up(name: str) -> None:
+    def hung_up(by: Actor) -> None:
         """Reload; but a terminal that was closed, which sends the same signal, ends what runs in it."""
         if had_terminal and not _has_terminal():
-            stopping(name)
+            stopping(by)
         else:
-            _say_outcome(name, lambda: reload(Actor(via="signal", detail=name)))
+            _say_outcome(by, lambda: reload(by))
 
-    def ignored(name: str) -> None:
+    def ignored(by: Actor) -> None:
         """Go on: from other servers people know it for new log files or an upgrade; by itself it would end us."""
-        say(f"flaskd: {name} was ignored: it asks for nothing here")
+        say(f"flaskd: {by.detail} was ignored: it asks for nothing here")
 
-    def scaling(name: str, count: int) -> None:
-        _say_outcome(name, lambda: scale(Actor(via="signal", detail=name), count))
+    def scaling(by: Actor, count: int) -> None:
+        _say_outcome(by, lambda: scale(by, count))
 
-    handlers: dict[signal.Signals, Callable[[str], None]] = {
+    handlers: dict[signal.Signals, Callable[[Actor], None]] = {
         signal.SIGTERM: stopping,
         signal.SIGINT: stopping,
         signal.SIGHUP: hung_up,
-        signal.SIGTTIN: lambda name: scaling(name, 1),
-        signal.SIGTTOU: lambda name: scaling(name, -1),
+        signal.SIGTTIN: lambda by: scaling(by, 1),
+        signal.SIGTTOU: lambda by: scaling(by, -1),
         signal.SIGUSR1: ignored,
         signal.SIGUSR2: ignored,
     }
-    for number, handler in handlers.items():
-        # What is ignored stays so, but for SIGTERM: so works nohup(1), and a shell keeps Ctrl-C from the background.
-        if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, handler, number.name)
+    orders = _orders()
+    if orders <= signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+        take = _Taking(loop, orders, handlers)
+        threading.Thread(target=take.run, name="flaskd-signals", daemon=True).start()
+        return
+    for number in orders:  # not held: from whom they come stays unknown
+        loop.add_signal_handler(number, handlers[number], Actor(via="signal", detail=number.name))
 
 
-def _say_outcome(name: str, order: Callable[[], Future[Any]]) -> None:
+class _Taking:
+    """Waits for signals on a thread, and has each handled on `loop`, until that is closed."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        orders: set[signal.Signals],
+        handlers: Mapping[signal.Signals, Callable[[Actor], None]],
+    ) -> None:
+        self._loop = loop
+        self._orders = orders
+        self._handlers = handlers
+
+    def run(self) -> None:
+        while True:
+            info = signal.sigwaitinfo(self._orders)
+            number = signal.Signals(info.si_signo)
+            by = Actor(via="signal", detail=number.name)
+            if info.si_code in SENT:  # pid 0: a process outside our namespace
+                by = Actor(via="signal", detail=number.name, uid=info.si_uid, pid=info.si_pid or None)
+            try:
+                self._loop.call_soon_threadsafe(self._handlers[number], by)
+            except RuntimeError:  # it is closed
+                return
+
+
+def _say_outcome(by: Actor, order: Callable[[], Future[Any]]) -> None:
+    """Say what has to be known beside the outcome, which the audit says."""
+
     def tell(future: Future[Any]) -> None:
-        error = future.exception()
-        if error is not None:
-            say(f"flaskd: {name}: {error}", Priority.ERR)
-        elif settings := getattr(future.result(), "needs_restart", []):
-            say(
-                f"flaskd: {name}: changed, but holds only after a restart of the daemon: {', '.join(settings)}"
-            )
+        if future.exception() is None and (settings := getattr(future.result(), "needs_restart", [])):
+            waiting = ", ".join(settings)
+            say(f"flaskd: {by.detail}: changed, but holds only after a restart of the daemon: {waiting}")
 
-    try:
+    with contextlib.suppress(ControlError):  # refused, as the audit says
         order().add_done_callback(tell)
-    except ControlError as error:
-        say(f"flaskd: {name}: {error}", Priority.ERR)
 
 
 def _has_terminal() -> bool:

@@ -240,6 +240,9 @@ def take_signals() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Not SIG_IGN, which what the application starts would inherit (execve(2)).
         signal.signal(number, lambda number, frame: None)
+    signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, process.ORDERS
+    )  # the supervisor holds them, which is inherited
 
 
 def end_with_thread(failed: threading.ExceptHookArgs) -> None:

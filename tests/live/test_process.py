@@ -206,7 +206,8 @@ def test_the_last_stop_is_told_after_the_end(daemon: Daemon) -> None:
     daemon.wait()
     with open(os.path.join(os.environ["XDG_STATE_HOME"], "flaskd", "shop.json"), encoding="utf-8") as file:
         last = json.load(file)
-    assert (last["pid"], last["clean"], last["by"]["uid"]) == (daemon.pid, True, os.getuid())
+    stop = last["stop"]
+    assert (stop["pid"], stop["clean"], stop["by"]["uid"]) == (daemon.pid, True, os.getuid())
 
 
 def test_the_app_of_a_script_is_served_by_run(tmp_path: Path, runtime_dir: str) -> None:
