@@ -5,7 +5,8 @@ out has its reason here:
 
 PrivateUsers=   all users but root and the service's own would seem to be nobody, and who asks is known by uid (SO_PEERCRED).
 ProtectProc=    the processes of others would be hidden, and the audit names the command line of who asked.
-~@resources     `flaskd run` raises its limit of descriptors to the hard one (prlimit64).
+~@resources     `flaskd run` raises its limit of descriptors to the hard one (prlimit64), and libzmq gives its threads the
+                policy that they have (sched_setscheduler), or aborts the process where it may not (src/thread.cpp).
 ~AF_NETLINK     sock_diag(7) counts connections twenty times faster than /proc does.
 """
 
@@ -49,7 +50,7 @@ UMask=0077
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
-SystemCallFilter=prlimit64 setrlimit
+SystemCallFilter=prlimit64 setrlimit sched_setscheduler
 SystemCallErrorNumber=EPERM"""
 
 HOMES: Final = ("/home", "/root", "/run/user")
@@ -143,7 +144,9 @@ def _service(wanted: Wanted) -> str:
         home="read-only" if any(_below(path, HOMES) for path in sandbox_paths) else "yes",
     )
     if groups:
-        sandbox = sandbox.replace("prlimit64 setrlimit", "prlimit64 setrlimit @chown")
+        sandbox = sandbox.replace(
+            "prlimit64 setrlimit sched_setscheduler", "prlimit64 setrlimit sched_setscheduler @chown"
+        )
     also = [f"Also={file.replace('%i', '')}.socket"] if wanted.socket else []
     install = ["WantedBy=multi-user.target", *also]
     return _text(f"{file}.service", Unit=unit, Service=[*service, "", sandbox], Install=install)

@@ -48,8 +48,8 @@ done
 
 : >etc/fstab
 : >etc/machine-id
-echo 'shop:x:987:987:the shop:/srv/shop:/usr/sbin/nologin' >>etc/passwd
-echo 'shop:x:987:' >>etc/group
+echo 'web:x:987:987:the shop:/srv/shop:/usr/sbin/nologin' >>etc/passwd
+echo 'web:x:987:' >>etc/group
 units=etc/systemd/system
 mkdir -p $units
 # Hardware, clocks and consoles are not ours; tmpfiles would empty /tmp, where the project may be bound in.
