@@ -101,12 +101,15 @@ def check_path(path: str) -> str:
 
 
 def parse_endpoint(url: str) -> Endpoint:
-    """Read `ipc:///path`, `unix:///path`, `tcp://host:port` or `ssh://…` (which `far` reads on); raise BadPlace for others."""
+    """Read `ipc:///path`, `unix:///path`, `tcp://host:port` or `ssh://host/name`; raise BadPlace for others."""
     scheme, separator, path = url.partition("://")
     if separator and scheme == "tcp":
         host_and_port(path)
         return Endpoint(scheme, path)
     if separator and scheme == "ssh":
+        from flaskd_ctl.far import parse_remote  # for those who go there
+
+        parse_remote(path)
         return Endpoint(scheme, path)
     if not separator or scheme not in {"ipc", "unix"} or not path.startswith("/"):
         raise BadPlace(

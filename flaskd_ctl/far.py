@@ -55,16 +55,18 @@ def parse_remote(path: str) -> Remote:
 
     ssh and the shell of the other host read these words again: what could be an option, or more than a word, is refused.
     """
+    if not path.isprintable():  # urlsplit would leave out a line end
+        raise _no_remote(path, "it has characters that cannot be seen")
     try:
         parts = urlsplit(f"ssh://{path}")
         host, user, port = parts.hostname or "", parts.username or "", parts.port
     except ValueError as error:
         raise _no_remote(path, str(error)) from None
+    written = parts.netloc.rpartition("@")[2]
     if parts.password is not None:
-        raise _no_remote(path, "a password has no place in it: ssh asks for it, or uses your keys")
+        raise _no_remote(written, "a password has no place in it: ssh asks for it, or uses your keys")
     if parts.query or parts.fragment:
         raise _no_remote(path, "nothing may follow the name")
-    written = parts.netloc.rpartition("@")[2]
     at = written.lower().find(host)
     host = written[at : at + len(host)]  # urlsplit lowers it, and ssh_config(5) tells upper case from lower
     if not _is_word(host, _HOST):

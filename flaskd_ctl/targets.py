@@ -238,11 +238,7 @@ class _Reader:
 
     def _endpoint(self, url: str, where: str) -> str:
         try:
-            given = parse_endpoint(url)
-            if given.scheme == "ssh":
-                from flaskd_ctl.far import parse_remote
-
-                parse_remote(given.path)
+            parse_endpoint(url)
         except BadPlace as error:
             raise self._bad(where, f"will not do: {error}", hint=error.hint) from None
         return url

@@ -139,7 +139,7 @@ def _sshd(host: Host, *, authorized: Path) -> Iterator[None]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
-            said = []
+            said: list[str] = []
             while "listening" not in (line := process.stderr.readline()):
                 assert line, f"sshd did not start: {said}"
                 said.append(line)
