@@ -20,8 +20,9 @@ from flaskd.listeners import Listener
 
 MOST_STRANGERS: Final = 32
 MOST_KNOWN: Final = 64
-BACKLOG: Final = 32  # asyncio accepts so many at a time
-DESCRIPTORS: Final = 3 * (MOST_STRANGERS + MOST_KNOWN) + BACKLOG
+AT_A_TIME: Final = 32  # connections that asyncio accepts in a turn
+BACKLOG: Final = 256  # connections that wait for that in the kernel, where they cost no descriptor
+DESCRIPTORS: Final = 3 * (MOST_STRANGERS + MOST_KNOWN) + AT_A_TIME
 """What the gateway may take: each visitor is a TCP socket and both ends of a Unix one."""
 
 HANDSHAKE_TIME: Final = 5.0  # seconds from the connection to the proof of a key
@@ -49,8 +50,9 @@ class Gateway:
         """Begin to accept."""
         for listener in listeners:
             server = await self.loop.create_server(
-                lambda: Visitor(self), sock=listener.socket, backlog=BACKLOG
+                lambda: Visitor(self), sock=listener.socket, backlog=AT_A_TIME
             )
+            listener.socket.listen(BACKLOG)  # what create_server was told is both
             self._servers.append((server, listener))
 
     async def stop_accepting(self) -> None:
@@ -72,6 +74,8 @@ class Gateway:
             except TimeoutError:
                 for visitor in list(self._visitors):
                     visitor.abort()
+        for _ in range(TURNS):  # in which asyncio closes what was aborted
+            await asyncio.sleep(0)
 
     def admit(self, visitor: "Visitor") -> None:
         """Let a stranger in, and make room for it."""
@@ -178,9 +182,10 @@ class Visitor(asyncio.Protocol):
         self._timer = self._gateway.loop.call_later(FAREWELL_TIME, self.abort)
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once, and not count from now on: asyncio tells of the end a turn later."""
         self._gone = True
         self._transport.abort()
+        self._gateway.forget(self)
 
     def _look(self, data: bytes) -> None:
         """Look for the name in the frame after WELCOME: a byte of flags, then a length of one byte or, with bit 1, of eight."""

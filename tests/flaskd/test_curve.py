@@ -1,0 +1,507 @@
+"""tcp:// endpoints: who is let in, what they may do, and what those who are not can cost."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from flaskd import Server
+from flaskd.control import gateway
+from flaskd.errors import ConfigError
+from flaskd_ctl import AsyncClient, Client
+from flaskd_ctl.absence import Absence
+from flaskd_ctl.endpoint import parse_endpoint
+from flaskd_ctl.errors import BadKey, BadPlace, NotPermitted, NotRunning, TimedOut
+from flaskd_ctl.instances import Target
+from flaskd_ctl.protocol import StateEvent
+from tests.flaskd.conftest import WAIT, App
+from tests.keyed import Keyring
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keyring:
+    return Keyring(tmp_path)
+
+
+@pytest.fixture
+def server(serve: Serve, keys: Keyring) -> Server:
+    """An instance that is reached over TCP, of which alice is an operator and carol nothing."""
+    keys.let_in("alice")
+    keys.let_in("carol")
+    return serve(name="shop", operators=("key:alice",), **keys.settings)
+
+
+def url_of(server: Server) -> str:
+    return next(url for url in server.endpoints if url.startswith("tcp://"))
+
+
+def address_of(server: Server) -> tuple[str, int]:
+    host, _, port = url_of(server).removeprefix("tcp://").rpartition(":")
+    return host, int(port)
+
+
+def target_of(server: Server, keys: Keyring, name: str = "alice") -> Target:
+    return Target(
+        "shop",
+        parse_endpoint(url_of(server)),
+        key=str(keys.home / "callers" / f"{name}.key_secret"),
+        server_key=keys.server.public,
+    )
+
+
+@pytest.fixture
+def client(server: Server, keys: Keyring) -> Iterator[Callable[..., Client]]:
+    """Clients with a key of their own, by its name."""
+    made: list[Client] = []
+
+    def make(name: str = "alice", **others: Any) -> Client:
+        given = {
+            "endpoint": url_of(server),
+            "key": str(keys.home / "callers" / f"{name}.key_secret"),
+            "server_key": keys.server.public,
+            "timeout": WAIT,
+        }
+        made.append(Client(**{**given, **others}))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+# Who is let in
+
+
+def test_authorized_key_is_who_asked(server: Server, client: Callable[..., Client]) -> None:
+    """What a caller may do is told by its key's name; nothing else of it is known."""
+    alice = client()
+
+    alice.drain()
+
+    by = alice.status().requested_by
+    assert by is not None
+    assert (by.via, by.key, by.uid, by.gid, by.pid) == ("control", "alice", None, None, None)
+
+
+def test_client_for_asyncio_goes_the_same_way(server: Server, keys: Keyring) -> None:
+    target = target_of(server, keys)
+
+    async def ask() -> str:
+        async with AsyncClient(
+            endpoint=target.endpoint.url, key=target.key, server_key=target.server_key, timeout=WAIT
+        ) as alice:
+            await alice.ping()
+            return (await alice.drain()).state
+
+    assert asyncio.run(ask()) == "draining"
+
+
+def test_key_without_a_grant_may_nothing(client: Callable[..., Client]) -> None:
+    """To be let in is no role; the refusal says which one is missing."""
+    with pytest.raises(NotPermitted, match="key carol has no role here; ping needs viewer"):
+        client("carol").ping()
+
+
+def test_role_of_a_key_ends_where_another_begins(server: Server, client: Callable[..., Client]) -> None:
+    with pytest.raises(NotPermitted, match="key alice has the role operator here; kill needs admin"):
+        client().kill()
+
+    assert server.status().state == "running"
+
+
+def test_key_that_is_not_authorized_is_told_so(keys: Keyring, client: Callable[..., Client]) -> None:
+    """It learns nothing else: not even its commands are read."""
+    keys.make("mallory")
+
+    with pytest.raises(NotPermitted, match=r"does not let the key in .*mallory.key_secret in"):
+        client("mallory").ping()
+
+
+def test_key_of_another_server_is_told_by_the_client(keys: Keyring, client: Callable[..., Client]) -> None:
+    """Nothing is sent to an impostor: the client asks for the handshake that only the right server can finish."""
+    with pytest.raises(NotPermitted, match=r"the key in .*/other.key does not fit tcp://"):
+        client(server_key=keys.make("other").public).ping()
+
+
+def test_client_for_asyncio_is_refused_the_same_way(server: Server, keys: Keyring) -> None:
+    target = target_of(server, keys)
+    mallory, other = keys.make("mallory"), keys.make("other")
+
+    async def ask(key: str, server_key: str) -> None:
+        async with AsyncClient(
+            endpoint=target.endpoint.url, key=key, server_key=server_key, timeout=WAIT
+        ) as asking:
+            await asking.ping()
+
+    with pytest.raises(NotPermitted, match="does not let the key"):
+        asyncio.run(ask(mallory.secret, target.server_key))
+    with pytest.raises(NotPermitted, match="does not fit"):
+        asyncio.run(ask(target.key, other.public))
+
+
+@pytest.mark.parametrize("mechanism", ["null", "plain"])
+def test_peer_without_curve_is_not_heard(server: Server, mechanism: str) -> None:
+    """Encryption is not negotiable: the connection ends, and no command of it is carried out."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.setsockopt(zmq.LINGER, 0)
+        dealer.setsockopt(zmq.RECONNECT_IVL, -1)
+        if mechanism == "plain":
+            dealer.setsockopt(zmq.PLAIN_USERNAME, b"alice")
+        monitor = dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        dealer.connect(url_of(server))
+        dealer.send(b'{"jsonrpc":"2.0","id":1,"method":"drain"}')
+
+        assert monitor.poll(int(WAIT) * 1000)
+
+        event = int.from_bytes(monitor.recv_multipart()[0][:2], "little")
+        dealer.disable_monitor()
+        monitor.close()
+    assert event == zmq.EVENT_DISCONNECTED
+    assert server.status().state == "running"
+
+
+# Keys that come and go while the instance runs
+
+
+def test_removed_key_is_refused_with_its_next_message(keys: Keyring, client: Callable[..., Client]) -> None:
+    """The connection may stay; put back, the key counts again."""
+    alice = client()
+    alice.ping()
+
+    os.rename(keys.authorized / "alice.key", keys.home / "alice.key")
+    with pytest.raises(NotPermitted, match="not authorized any more"):
+        alice.drain()
+
+    os.rename(keys.home / "alice.key", keys.authorized / "alice.key")
+    assert alice.status().state == "running"
+
+
+def test_another_key_of_the_same_name_is_another_caller(keys: Keyring, client: Callable[..., Client]) -> None:
+    """A name that was given to another key lets the first one in no more."""
+    alice = client()
+    alice.ping()
+
+    os.replace(keys.make("alicia").public, keys.authorized / "alice.key")
+
+    with pytest.raises(NotPermitted, match="not authorized any more"):
+        alice.drain()
+    assert client("alicia").ping().name == "shop"
+
+
+def test_key_that_is_let_in_later_needs_no_restart(keys: Keyring, client: Callable[..., Client]) -> None:
+    keys.let_in("dave")
+
+    with pytest.raises(NotPermitted, match="key dave has no role"):
+        client("dave").ping()
+
+
+def test_stream_of_a_removed_key_ends_with_the_next_event(
+    server: Server, keys: Keyring, client: Callable[..., Client]
+) -> None:
+    """It is told why, and not what has happened."""
+    events = client().events()
+    with restless(server):  # the subscription begins with the first event
+        assert isinstance(next(events), StateEvent)
+
+    os.unlink(keys.authorized / "alice.key")
+    server.drain().result(WAIT)
+    server.resume().result(WAIT)
+
+    with pytest.raises(NotPermitted, match="not authorized any more"):
+        for _ in events:
+            pass
+
+
+@contextlib.contextmanager
+def restless(server: Server) -> Iterator[None]:
+    """Let something happen again and again."""
+    enough = threading.Event()
+
+    def be_restless() -> None:
+        while not enough.wait(0.02):
+            server.drain().result(WAIT)
+            server.resume().result(WAIT)
+
+    thread = threading.Thread(target=be_restless)
+    thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        thread.join(WAIT)
+
+
+def test_directory_that_others_may_write_to_lets_nobody_in(
+    keys: Keyring, client: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who can put a file there could let himself in; it is said in the log, once, and holds until it is mended."""
+    alice = client()
+    alice.ping()
+
+    keys.authorized.chmod(0o777)
+    for _ in range(3):
+        with pytest.raises(NotPermitted):
+            alice.ping()
+    with pytest.raises(NotPermitted):
+        client().ping()
+    keys.authorized.chmod(0o755)
+
+    assert alice.ping().name == "shop"
+    said = [record.message for record in caplog.records if "no key is authorized" in record.message]
+    assert len(said) == 1
+    assert "can be written to by others" in said[0]
+
+
+def test_file_that_others_may_write_to_lets_nobody_in(keys: Keyring, client: Callable[..., Client]) -> None:
+    (keys.authorized / "alice.key").chmod(0o646)
+
+    with pytest.raises(NotPermitted):
+        client().ping()
+
+
+# What is refused at the start
+
+
+def refused(serve: Serve, keys: Keyring, **others: Any) -> str:
+    with pytest.raises((ConfigError, BadKey)) as error:
+        serve(name="shop", **{**keys.settings, **others})
+    return str(error.value)
+
+
+def test_endpoint_without_keys_is_refused(serve: Serve, keys: Keyring) -> None:
+    """Also on loopback, where anybody on the machine may connect."""
+    assert "curve_key and authorized_keys not set" in refused(serve, keys, curve_key="", authorized_keys="")
+    assert "authorized_keys not set" in refused(serve, keys, authorized_keys="")
+    assert "control socket is off" in refused(serve, keys, control=False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ipc:///tmp/x", "tcp://", "tcp://host", "tcp://host:http", "http://a:1", "tcp://a/b:1"],
+)
+def test_what_is_no_endpoint_is_refused(serve: Serve, keys: Keyring, url: str) -> None:
+    assert refused_or_unbound(serve, keys, url)
+
+
+def refused_or_unbound(serve: Serve, keys: Keyring, url: str) -> str:
+    from flaskd.errors import FlaskdError
+
+    with pytest.raises(FlaskdError) as error:
+        serve(name="shop", **{**keys.settings, "control_endpoints": (url,)})
+    return str(error.value)
+
+
+def test_port_in_use_is_said(serve: Serve, keys: Keyring) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        url = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+
+        assert "address is in use" in refused_or_unbound(serve, keys, url)
+
+
+def test_public_key_is_no_key_of_an_instance(serve: Serve, keys: Keyring) -> None:
+    assert "no secret one" in refused(serve, keys, curve_key=keys.server.public)
+
+
+def test_directory_of_authorized_keys_has_to_be_ours(serve: Serve, keys: Keyring, runtime_dir: str) -> None:
+    """One that is not there, that others can write to, or that holds a secret: refused, and nothing is left of the start."""
+    assert "cannot look into" in refused(serve, keys, authorized_keys=str(keys.home / "nowhere"))
+
+    keys.authorized.chmod(0o775)
+    assert "can be written to by others" in refused(serve, keys)
+    keys.authorized.chmod(0o755)
+
+    secret = keys.authorized / "alice.key"
+    os.rename(keys.make("alice").secret, secret)
+    assert "for its owner alone" in refused(serve, keys)
+    secret.unlink()
+
+    keys.let_in("bob")
+    (keys.authorized / "bobby.key").write_bytes((keys.authorized / "bob.key").read_bytes())
+    assert "holds the same key as" in refused(serve, keys)
+
+    assert os.listdir(runtime_dir) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_directory_of_somebody_else_lets_nobody_in(serve: Serve, keys: Keyring) -> None:
+    os.chown(keys.authorized, 12_345, 12_345)
+
+    assert "uid 12345" in refused(serve, keys)
+
+
+def test_too_few_descriptors_are_said(serve: Serve, keys: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strangers must not be able to use up what the process needs."""
+    monkeypatch.setattr("resource.getrlimit", lambda _: (256, 256))
+
+    assert "need" in refused(serve, keys)
+
+
+# What the client says before it asks
+
+
+def test_client_without_keys_is_told_which(client: Callable[..., Client]) -> None:
+    with pytest.raises(BadPlace, match="is reached with keys") as refused:
+        client(key=None, server_key=None).ping()
+
+    assert "--key FILE and --server-key FILE" in refused.value.hint
+
+
+def test_nothing_there_takes_no_timeout(client: Callable[..., Client]) -> None:
+    """A plain connect tells it, on the same host at once."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"tcp://127.0.0.1:{nobody.getsockname()[1]}"
+
+        with pytest.raises(NotRunning, match=f"nothing listens at {url}"):
+            client(endpoint=url, timeout=10_000).ping()
+
+
+def test_silent_listener_is_timed_out(client: Callable[..., Client]) -> None:
+    """Whatever it is, it is not taken for an instance that is not there."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+
+        with pytest.raises(TimedOut, match="began no conversation"):
+            client(endpoint=url, timeout=0.3).ping()
+
+
+# The end
+
+
+def test_shutdown_returns_when_nothing_listens_any_more(
+    server: Server, app: App, client: Callable[..., Client], runtime_dir: str
+) -> None:
+    """The reply comes over the connection that ends with it."""
+    result = client().shutdown(timeout=WAIT)
+
+    assert result.clean
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address_of(server), timeout=WAIT).close()
+
+
+def test_successor_at_the_same_address_is_not_taken_for_the_one_that_went(
+    serve: Serve, server: Server, keys: Keyring
+) -> None:
+    """A service manager may be quicker than who waits for the end."""
+    watch = Absence(target_of(server, keys))
+    assert not watch.wait(process_exits=True, deadline=0.0)
+    server.shutdown(grace=0).result(WAIT)
+
+    serve(name="shop", operators=("key:alice",), **{**keys.settings, "control_endpoints": (url_of(server),)})
+
+    assert watch.wait(process_exits=True, deadline=float("inf"))
+
+
+def test_child_that_the_application_forks_keeps_no_connection(
+    server: Server, client: Callable[..., Client]
+) -> None:
+    """A caller sees the end, although a child lives on."""
+    alice = client()
+    alice.ping()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    try:
+        assert alice.shutdown(timeout=WAIT).clean
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address_of(server), timeout=WAIT).close()
+    finally:
+        os.close(writing)
+        os.close(reading)
+        os.waitpid(child, 0)
+
+
+def test_socket_behind_the_door_is_the_owners_alone(server: Server, runtime_dir: str) -> None:
+    """Who could connect there would not be counted; it goes with the instance."""
+    inner = os.path.join(runtime_dir, "shop", "tcp")
+
+    assert stat.S_IMODE(os.stat(inner).st_mode) == 0o600
+    server.shutdown(grace=0).result(WAIT)
+    assert not os.path.exists(inner)
+
+
+# What strangers can cost
+
+
+def test_stranger_who_proves_no_key_is_sent_away(
+    serve: Serve, keys: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Silent, or talking without end: there is one time for the proof."""
+    monkeypatch.setattr(gateway, "HANDSHAKE_TIME", 0.2)
+    server = serve(name="shop", **keys.settings)
+
+    with (
+        socket.create_connection(address_of(server), timeout=WAIT) as silent,
+        socket.create_connection(address_of(server), timeout=WAIT) as slow,
+    ):
+        slow.sendall(b"\xff" + bytes(8) + b"\x7f\x03")  # a greeting's beginning
+        assert _ends(silent)
+        assert _ends(slow)
+
+
+def test_strangers_beyond_the_limit_cost_the_host_that_has_the_most(
+    server: Server, client: Callable[..., Client]
+) -> None:
+    """The oldest of them goes; whoever comes from elsewhere, or has proved a key, stays."""
+    alice = client()
+    alice.ping()
+    elsewhere = socket.create_connection(address_of(server), timeout=WAIT, source_address=("127.0.0.2", 0))
+    crowd = [
+        socket.create_connection(address_of(server), timeout=WAIT) for _ in range(gateway.MOST_STRANGERS + 5)
+    ]
+    try:
+        assert all(_ends(each) for each in crowd[:6])
+        alice.ping()
+        elsewhere.setblocking(False)
+        crowd[-1].setblocking(False)
+        for stays in (elsewhere, crowd[-1]):
+            greeting = stays.recv(64)  # libzmq's, which came with the connection
+            assert greeting[:1] == b"\xff"
+            with pytest.raises(BlockingIOError):
+                stays.recv(64)
+    finally:
+        for each in (elsewhere, *crowd):
+            each.close()
+
+
+def test_callers_beyond_the_limit_cost_who_was_silent_longest(
+    serve: Serve, keys: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new one always gets in; who has to go connects again with its next call."""
+    monkeypatch.setattr(gateway, "MOST_KNOWN", 2)
+    keys.let_in("alice")
+    server = serve(name="shop", operators=("key:alice",), **keys.settings)
+    target = target_of(server, keys)
+    options = {"endpoint": target.endpoint.url, "key": target.key, "server_key": target.server_key}
+    clients = [Client(timeout=WAIT, **options) for _ in range(3)]
+    try:
+        for each in clients:
+            each.ping()
+        for each in reversed(clients):
+            assert each.ping().name == "shop"
+    finally:
+        for each in clients:
+            each.close()
+
+
+def _ends(connection: socket.socket) -> bool:
+    """Read to the end, which has to come."""
+    try:
+        while connection.recv(4096):
+            pass
+    except ConnectionResetError:
+        pass
+    return True
