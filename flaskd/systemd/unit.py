@@ -114,6 +114,7 @@ def _service(wanted: Wanted) -> str:
         unit += [f"Requires={file}.socket", f"After={file}.socket"]
     elif any(_needs_address(address) for address in settings.bind):
         unit += ["Wants=network-online.target", "After=network-online.target"]
+    unit += ["StartLimitIntervalSec=0"]  # a service that is given up takes its socket with it: refused
     service = ["Type=notify-reload", "ReloadSignal=SIGCONT"] if wanted.reload_type else ["Type=notify"]
     service += [f"User={wanted.user}"] if wanted.user else ["DynamicUser=yes"]
     groups = _groups(settings)
@@ -132,7 +133,7 @@ def _service(wanted: Wanted) -> str:
         f"TimeoutStopSec={stop_timeout(settings)}",
         "KillMode=mixed",
         "Restart=on-failure",
-        "RestartSec=1",
+        "RestartSec=2",
         "OOMPolicy=continue",
     ]
     if wanted.watchdog:
