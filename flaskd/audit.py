@@ -19,6 +19,7 @@ import re
 import shlex
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from typing import Any, Final, Self, TypeVar
@@ -44,9 +45,9 @@ QUERY: Final = re.compile(r"\?[^\s'\"]+")
 ENDING: Final = {"shutdown", "kill"}
 MOST_STOPPERS: Final = 64
 
-MOST_REFUSALS: Final = 100
+MOST: Final = 100
 A_WHILE: Final = 60.0
-"""Seconds in which so many refusals are written down: whoever may only ask must not fill the disk."""
+"""Seconds in which so many refusals are written down, and so many orders of the application: neither may fill the disk."""
 
 T = TypeVar("T")
 
@@ -65,8 +66,8 @@ class Audit:
         self.stoppers: dict[Actor, str] = {}
         self._tell = tell or (lambda _, sentence: banner.say(sentence))
         self._silent = False  # the last line could not be written, which was said
-        self._refusals: list[float] = []
-        self._passed_over = 0
+        self._refusals = _Flood()
+        self._applications = _Flood()
 
     @classmethod
     def of(cls, setting: str, name: str, *, tell: Tell | None = None) -> Self:
@@ -107,6 +108,8 @@ class Audit:
         self, command: str, params: Mapping[str, Any], by: Actor, order: Callable[[], "Future[T]"]
     ) -> "Future[T]":
         """Give an order of whoever needs no role (a signal, the application), and write it down with its outcome."""
+        if by.via == "application" and self._applications.is_one_too_many():
+            return order()
         deed = self.begin(command, params, by)
         try:
             future = order()
@@ -122,15 +125,10 @@ class Audit:
 
     def refuse(self, command: str, params: Mapping[str, Any], by: Actor, error: str, *, role: str) -> None:
         """Write down that `by` asked for `command` and was refused; of a flood, only how many more there were."""
-        now = time.monotonic()
-        self._refusals = [at for at in self._refusals if at > now - A_WHILE]
-        if len(self._refusals) >= MOST_REFUSALS:
-            self._passed_over += 1
+        if self._refusals.is_one_too_many():
             return
-        self._refusals.append(now)
-        if self._passed_over:
-            error = f"{error} (and {self._passed_over} refusals before it, which are not written down)"
-            self._passed_over = 0
+        if missed := self._refusals.missed():
+            error = f"{error} (and {missed} refusals before it, which are not written down)"
         entry = _entry(command, params, by, role=role, outcome="refused")
         self.tell(msgspec.structs.replace(entry, error=bounded(error, LONGEST_ERROR)))
 
@@ -171,6 +169,28 @@ class Audit:
             self._silent = True
         else:
             self._silent = False
+
+
+class _Flood:
+    """Counts what is written down in A_WHILE, and what is not since it would be more than MOST."""
+
+    def __init__(self) -> None:
+        self._written: deque[float] = deque(maxlen=MOST)
+        self._missed = 0
+
+    def is_one_too_many(self) -> bool:
+        """Tell whether the next one is passed over."""
+        now = time.monotonic()
+        if len(self._written) == MOST and self._written[0] > now - A_WHILE:
+            self._missed += 1
+            return True
+        self._written.append(now)
+        return False
+
+    def missed(self) -> int:
+        """Return how many were passed over since this was asked."""
+        missed, self._missed = self._missed, 0
+        return missed
 
 
 class Deed:

@@ -167,7 +167,8 @@ def lines(*entries: dict[str, Any]) -> bytes:
 
 
 def order(ident: str, outcome: str = "begun", **others: object) -> dict[str, Any]:
-    return golden("history")["entries"][0] | {"id": ident, "outcome": outcome} | others
+    entry: dict[str, Any] = golden("history")["entries"][0]
+    return entry | {"id": ident, "outcome": outcome} | others
 
 
 def test_an_order_is_one_entry_with_its_last_word() -> None:
