@@ -36,6 +36,8 @@ class Run:
     def __init__(self) -> None:
         self.name: str | None = None
         self.endpoint: str | None = None
+        self.key: str | None = None
+        self.server_key: str | None = None
         self.runtime_dir: str | None = None
         self.timeout: float | None = None
         self.targets: tuple[str, ...] = ()
@@ -62,7 +64,9 @@ class Run:
         """The instance that is meant."""
         if self.aim is not None:
             return self.aim.find()
-        return self.instances.target(self.name, endpoint=self.endpoint)
+        return self.instances.target(
+            self.name, endpoint=self.endpoint, key=self.key, server_key=self.server_key
+        )
 
 
 def run_ask(run: Run, command: Command) -> Exit:

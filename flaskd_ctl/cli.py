@@ -124,7 +124,7 @@ class Deed(click.Command):
         if self.apart or run.name or run.endpoint:
             other = ctx.info_name if self.apart else "--name" if run.name else "--endpoint"
             raise BadPlace(f"--target does not go together with {other}", hint="give one of them")
-        aims, several = choose(run.targets, run.instances, keys=Keys())
+        aims, several = choose(run.targets, run.instances, keys=Keys(run.key, run.server_key))
         if not several:
             run.aim = aims[0]
             return self.work(run, **ctx.params)
@@ -203,8 +203,14 @@ def shared_options() -> list[click.Option]:
         ),
         option(
             "--endpoint",
-            "unix:///path (plain stream) or ipc:///path (ZeroMQ), in place of a name.",
+            "unix:///path (plain stream), ipc:///path (ZeroMQ) or tcp://HOST:PORT, in place of a name.",
             metavar="URL",
+        ),
+        option("--key", "For tcp://: the file with your own secret key.", type=click.Path(dir_okay=False)),
+        option(
+            "--server-key",
+            "For tcp://: the file with the instance's public key.",
+            type=click.Path(dir_okay=False),
         ),
         option(
             "--runtime-dir",
