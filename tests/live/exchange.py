@@ -23,7 +23,7 @@ TOLERANCE: Final = 0.05
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
-    """How much load, for how long at most, how patient. Seconds; `rate` is connections a second.
+    """How much load, for how long at most, how patient. Seconds; `rate` is connections a second, `posts` a share of requests.
 
     `authority` is a PEM file: who has signed the certificate of an https target.
     """
@@ -39,6 +39,7 @@ class Plan:
     timeout: float = 15.0
     connect_timeout: float = 6.0
     authority: str = ""
+    posts: float = 0.0
 
 
 LETTERS: Final = bytes(97 + index % 26 for index in range(40_000))
@@ -50,11 +51,17 @@ class Ask:
 
     path: str
     check: Callable[[Response], bool]
+    body: bytes | None = None  # of a POST
 
 
-def ask(rng: random.Random) -> Ask:
-    """Choose a request: mostly slow ones, else some text, a stream, many chunks; each knows its own answer."""
+def ask(rng: random.Random, *, posts: float = 0.0) -> Ask:
+    """Choose a request: mostly slow ones, else some text, a stream, many chunks; each knows its own answer.
+
+    Of a share of `posts` the answer says what was sent: no balancer may send one of these twice.
+    """
     number = str(rng.randrange(1 << 30))
+    if posts and rng.random() < posts:
+        return Ask("/post", lambda got: json.loads(got.body)["data"] == number, number.encode())
     kind = rng.random()
     if kind < 0.6:
         return Ask(f"/delay/0.02?n={number}", lambda got: json.loads(got.body)["args"] == {"n": number})
@@ -176,7 +183,11 @@ class Connection:
 
     async def _send(self, asked: Ask, pieces: list[float], response: Response) -> float:
         """Send the request; return when its last byte went out. A server may answer and close before that."""
-        data = f"GET {asked.path} HTTP/1.1\r\nHost: {self._host}\r\nAccept: */*\r\n\r\n".encode()
+        sends = asked.body is not None
+        data = f"{'POST' if sends else 'GET'} {asked.path} HTTP/1.1\r\nHost: {self._host}\r\nAccept: */*\r\n".encode()
+        if asked.body is not None:
+            data += f"Content-Type: text/plain\r\nContent-Length: {len(asked.body)}\r\n".encode()
+        data += b"\r\n" + (asked.body or b"")
         step = -(-len(data) // len(pieces))
         try:
             for index, pause in enumerate(pieces):

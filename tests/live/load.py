@@ -128,7 +128,8 @@ class Load:
         pause = 0.0
         try:
             while await self._pause(pause):
-                asked = ask(rng)  # before the look: what comes between look and use makes races of our own
+                # Before the look: what comes between look and use makes races of our own.
+                asked = ask(rng, posts=self._plan.posts)
                 if connection and not await connection.idle(0):
                     connection.close()
                     connection = None

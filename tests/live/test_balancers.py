@@ -1,0 +1,166 @@
+"""Three instances behind a real balancer, restarted one after the other under load: no client notices."""
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemons import Daemon, StartDaemon
+from tests.live.balancers import (
+    Balancer,
+    free_ports,
+    haproxy,
+    nginx,
+    own_address,
+    runtime,
+    seen,
+    wait_until,
+)
+from tests.live.caller import call
+from tests.live.exchange import Plan
+from tests.live.load import Load
+from tests.live.operating import client, ctl
+from tests.needs import requires
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(150)]
+
+NUMBERS = (1, 2, 3)
+PLAN = Plan(clients=6, posts=0.3, seconds=120)
+
+
+class Shops:
+    """Three instances at addresses that stay theirs when they are restarted."""
+
+    def __init__(self, start_daemon: StartDaemon) -> None:
+        self._start_daemon = start_daemon
+        self._http, self._health, self._agent = free_ports(own_address(1), 3)
+        self._daemons: dict[int, Daemon] = {}
+        for number in NUMBERS:
+            self.start(number)
+
+    def __getitem__(self, number: int) -> Daemon:
+        return self._daemons[number]
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """What to write in the place of the page's addresses."""
+        servers = {f"10.0.0.{number}:8000": f"{own_address(number)}:{self._http}" for number in NUMBERS}
+        return {**servers, "8081": str(self._health), "8082": str(self._agent)}
+
+    @property
+    def servers(self) -> dict[str, str]:
+        """Those of the public ports only."""
+        return {there: here for there, here in self.addresses.items() if ":" in there}
+
+    def start(self, number: int) -> None:
+        """Start an instance, or start it again, and return when it serves."""
+        host = own_address(number)
+        ports = {"--bind": self._http, "--health": self._health, "--agent": self._agent}
+        args = [word for option, port in ports.items() for word in (option, f"{host}:{port}")]
+        self._daemons[number] = self._start_daemon("httpbin:app", *args, name=f"shop{number}")
+
+    def restart(self, number: int, *args: str) -> None:
+        """Stop an instance by `flaskd_ctl shutdown`, and start it again."""
+        done = ctl(f"shop{number}", "shutdown", *args)
+        assert done.returncode == 0, done.stderr
+        assert self[number].wait() == 0
+        self.start(number)
+
+    def served(self) -> list[int]:
+        """Tell how many requests each has answered since its start."""
+        found = []
+        for number in NUMBERS:
+            with client(self[number]) as shop:
+                found.append(sum(shop.status().served.values()))
+        return found
+
+
+@pytest.fixture
+def shops(start_daemon: StartDaemon) -> Shops:
+    return Shops(start_daemon)
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """Where clients connect."""
+    with socket.create_server((own_address(15), 0), backlog=256) as listening:
+        yield listening
+
+
+def rolled(balancer: Balancer, restart: Callable[[int], None]) -> None:
+    """Restart each instance under load through the balancer, and prove that each request was answered as it should be."""
+    with balancer, Load(balancer.url, PLAN) as load:
+        load.wait_answered(60)
+        for number in NUMBERS:
+            restart(number)
+            load.wait_answered(load.answered + 60)
+        report = load.end()
+    assert report.counts.total() == report.ok, report.as_json()
+
+
+@requires("haproxy")
+def test_a_rolling_restart_behind_haproxy_fails_no_request(
+    shops: Shops, listener: socket.socket, tmp_path: Path
+) -> None:
+    """An instance says that it leaves, goes when nothing is sent to it any more, and gets its share when it is back."""
+    balancer = haproxy(tmp_path, listener, shops.addresses)
+
+    def restart(number: int) -> None:
+        shops.restart(number, "--wait-unrouted", "1", "--lame-duck", "60")
+        balancer.wait_says(f"shop/shop{number} is DOWN", "agent", "stopping")
+        balancer.wait_says(f"shop/shop{number} is UP")
+
+    rolled(balancer, restart)
+    assert min(shops.served()) > 0
+
+
+@requires("haproxy")
+def test_drain_takes_an_instance_out_before_anything_is_refused(
+    shops: Shops, listener: socket.socket, tmp_path: Path
+) -> None:
+    """HAProxy sends it nothing more, and again something after `resume`; no request fails."""
+    with haproxy(tmp_path, listener, shops.addresses) as balancer, Load(balancer.url, PLAN) as load:
+        load.wait_answered(60)
+        with client(shops[1]) as shop:
+            shop.drain()
+            wait_until(lambda: seen(tmp_path, "shop1")["weight"] == "0")
+            load.wait_answered(load.answered + 30)  # what HAProxy had sent before
+            drained = shops.served()
+            load.wait_answered(load.answered + 100)
+            assert shops.served()[0] == drained[0]
+
+            shop.resume()
+            wait_until(lambda: seen(tmp_path, "shop1")["weight"] != "0")
+            load.wait_answered(load.answered + 100)
+            assert shops.served()[0] > drained[0]
+        report = load.end()
+    assert report.counts.total() == report.ok, report.as_json()
+
+
+@requires("haproxy")
+def test_what_an_administrator_of_haproxy_drains_stays_drained(
+    shops: Shops, listener: socket.socket, tmp_path: Path
+) -> None:
+    """The agent's word does not undo it, whatever becomes of the instance meanwhile."""
+    with haproxy(tmp_path, listener, shops.addresses) as balancer, client(shops[1]) as shop:
+        assert call(balancer.url, "/get")  # it serves, so its runtime socket is there
+        runtime(tmp_path, "set server shop/shop1 state drain")
+        shop.drain()
+        wait_until(lambda: seen(tmp_path, "shop1")["weight"] == "0")
+        shop.resume()
+        wait_until(lambda: seen(tmp_path, "shop1")["weight"] == "100")
+
+        assert seen(tmp_path, "shop1")["status"].startswith("DRAIN")
+
+        runtime(tmp_path, "set server shop/shop1 state ready")
+        assert seen(tmp_path, "shop1")["status"] == "UP"
+
+
+@requires("nginx")
+def test_a_rolling_restart_behind_nginx_fails_no_request(
+    shops: Shops, listener: socket.socket, tmp_path: Path
+) -> None:
+    """Nothing tells nginx: who is gone refuses at once, and the next one is asked, also for a POST."""
+    rolled(nginx(tmp_path, listener, shops.servers), shops.restart)
+    assert min(shops.served()) > 0
