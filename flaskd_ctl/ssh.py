@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Self
 from flaskd_ctl.errors import ConnectionLost, ControlError, NotPermitted, TimedOut, Unreachable
 from flaskd_ctl.far import Hearing, Remote, parse_remote, ssh_command
 from flaskd_ctl.stream import CHUNK
+from flaskd_ctl.times import span
 
 if TYPE_CHECKING:
     from flaskd_ctl.instances import Target
@@ -38,6 +39,7 @@ class Ssh:
     def __init__(self, target: Target) -> None:
         from flaskd_ctl.targets import ssh_ways
 
+        self._began = time.monotonic()
         self.name = target.name
         self.remote: Remote = parse_remote(target.endpoint.path)
         self.hearing = Hearing()
@@ -62,7 +64,6 @@ class Ssh:
 
     def connect(self, *, deadline: float) -> None:
         """Wait until the far end is connected to the instance; raise saying what stands between."""
-        began = time.monotonic()
         try:
             while self.hearing.connected is None:
                 self.read(deadline=deadline)
@@ -70,7 +71,7 @@ class Ssh:
                     raise self._from_there(self.hearing.refused)
         except TimeoutError:
             raise TimedOut(
-                f"cannot reach {self.name}: no connection through ssh in {time.monotonic() - began:.3g} s",
+                f"cannot reach {self.name}: no connection through ssh in {span(time.monotonic() - self._began)}",
                 hint=f"try `ssh {self.remote.destination}` by hand, or give it longer with --timeout",
             ) from None
         except EOFError:

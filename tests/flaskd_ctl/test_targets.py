@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from flaskd_ctl.endpoint import Endpoint
-from flaskd_ctl.errors import BadPlace, InvalidParams, NotRunning
-from flaskd_ctl.far import Hearing, Remote, line, parse_remote, ssh_command
+from flaskd_ctl.errors import InvalidParams, NotRunning
 from flaskd_ctl.instances import Instances
 from flaskd_ctl.targets import Book, Entry, Keys, choose, config_path, known_names, read_book, ssh_ways
 from tests.flaskd_ctl.conftest import Ctl
@@ -174,100 +173,3 @@ def test_targets_and_groups_are_completed(config: Path, fake: Fake) -> None:
     assert known_names(Instances()) == ["far", "here", "mixed", "shop", "web", "web1", "web2"]
     config.write_text("[")
     assert known_names(Instances()) == ["shop"]
-
-
-# --- ssh:// ---
-
-
-@pytest.mark.parametrize(
-    ("path", "remote"),
-    [
-        ("web1/shop", Remote("web1", name="shop")),
-        ("web1", Remote("web1")),
-        ("web1/", Remote("web1")),
-        ("Deploy@Web1.Example.org:2200/shop", Remote("Web1.Example.org", "Deploy", 2200, "shop")),
-        ("[fe80::1]:22/shop", Remote("fe80::1", port=22, name="shop")),
-    ],
-)
-def test_a_remote_place_is_read(path: str, remote: Remote) -> None:
-    assert parse_remote(path) == remote
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "-oProxyCommand=id/shop",
-        "-l@web1/shop",
-        "web1 -oX/shop",
-        "a;id/shop",
-        "$(id)/shop",
-        "`id`@web1/shop",
-        "web1/$(id)",
-        "web1/-x",
-        "web1/a/b",
-        "web1/a%20b",
-        "web1:port/shop",
-        "web1:99999/shop",
-        "ann:secret@web1/shop",
-        "web1/shop?x",
-        "web1/shop#x",
-        "/shop",
-        "",
-        "wéb/shop",
-        "web1\n/shop",
-    ],
-)
-def test_what_could_be_an_option_or_more_than_a_word_is_refused(ctl: Ctl, path: str) -> None:
-    with pytest.raises(BadPlace):
-        parse_remote(path)
-    assert ctl("-t", f"ssh://{path}", "ping").code == 2
-
-
-def test_a_secret_in_the_url_is_not_repeated() -> None:
-    with pytest.raises(BadPlace) as error:
-        parse_remote("ann:hunter2@web1/shop")
-    assert "hunter2" not in str(error.value) + error.value.hint
-
-
-def test_the_call_of_ssh_ends_its_options_before_the_host_and_quotes_for_the_shell() -> None:
-    remote = Remote("web1", "deploy", 2200, "shop")
-
-    *call, host, there = ssh_command(remote, ssh=("ssh", "-F", "c f"), there=("/o p/flaskd_ctl",))
-
-    assert (call[:3], call[-1], host) == (["ssh", "-F", "c f"], "--", "web1")
-    assert call[call.index("-p") + 1] == "2200"
-    assert call[call.index("-l") + 1] == "deploy"
-    assert "ClearAllForwardings=yes" in call
-    assert there == "'/o p/flaskd_ctl' --name shop dial-stdio"
-
-
-def test_what_a_login_shell_prints_before_is_passed_over() -> None:
-    hearing = Hearing()
-
-    hearing.feed(b"Welcome!\n{}\nno line end:" + line("connected", name="shop", pid=7, sees_process=True))
-    hearing.feed(b'{"jsonrpc":"2.0","id":1,"result":{}}\n')
-
-    assert (hearing.pid, hearing.sees_process) == (7, True)
-    assert [*hearing.messages] == [b'{"jsonrpc":"2.0","id":1,"result":{}}']
-
-
-@pytest.mark.parametrize(
-    ("sees", "words", "over"),
-    [
-        (True, ["ended"], (False, False)),
-        (True, ["ended", "silent"], (False, True)),
-        (True, ["ended", "silent", "gone"], (True, True)),
-        (True, ["ended", "gone"], (True, True)),
-        (False, ["ended", "silent"], (True, True)),
-    ],
-)
-def test_gone_is_the_process_where_it_ends_and_can_be_seen(
-    sees: bool, words: list[str], over: tuple[bool, bool]
-) -> None:
-    hearing = Hearing()
-    hearing.feed(line("connected", name="shop", pid=7, sees_process=sees))
-
-    for word in words:
-        hearing.feed(line(word))
-
-    assert (hearing.is_over(process_exits=True), hearing.is_over(process_exits=False)) == over
