@@ -135,8 +135,8 @@ def _make_private(directory: str, *, shared: bool) -> None:
     runtime = os.path.dirname(directory)
     try:
         if not os.path.isdir(runtime):
-            usual = 0o711 if shared else 0o700
-            os.makedirs(runtime, mode=0o755 if runtime.startswith("/run/") else usual, exist_ok=True)
+            seen = shared or runtime.startswith("/run/")
+            os.makedirs(runtime, mode=0o755 if seen else 0o700, exist_ok=True)
         if runtime.startswith("/tmp/"):  # noqa: S108 - anybody may make a directory there: whose is it?
             _check_ours(runtime)
             if os.stat(runtime).st_mode & 0o022:

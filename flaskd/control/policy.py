@@ -60,7 +60,9 @@ class Rules:
 
     def name_others(self) -> bool:
         """Tell whether other users of this host have a role."""
-        return any(grant.kind != KEY for grants in self.grants.values() for grant in grants)
+        return any(grant.ident not in {self.owner, 0} for grant in self.granted(USER)) or any(
+            self.granted(GROUP)
+        )
 
     def who_has(self, needed: Role) -> str:
         """Name those who have the role `needed` or a higher one."""

@@ -1,5 +1,6 @@
 """Claiming a place: live ones are not stolen, foreign files not touched, stale ones cleaned without being asked."""
 
+import errno
 import fcntl
 import json
 import os
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from flaskd.control.claim import Claim
-from flaskd.control.policy import Rules
+from flaskd.control.policy import GROUP, KEY, USER, Grant, Rules
 from flaskd.errors import ClaimError, NameTaken
+from flaskd_ctl.commands import Role
 from flaskd_ctl.endpoint import MAX_PATH, Place, place_for
 from flaskd_ctl.errors import BadPlace
 from tests.flaskd.conftest import WAIT
@@ -210,6 +212,61 @@ def test_a_forked_child_keeps_neither_lock_nor_sockets(place: Place) -> None:
     os.close(write_end)
     os.close(read_end)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+OTHERS = Rules(os.geteuid(), {Role.VIEWER: (Grant(USER, "x", 12345), Grant(GROUP, "y", 23456))})
+
+
+def test_without_lists_everybody_is_let_near_and_it_is_said(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the file system has none (ENOTSUP) it is the policy alone that refuses."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "not supported")
+
+    monkeypatch.setattr(os, "setxattr", refuse, raising=False)
+    with Claim(place, OTHERS) as claim:
+        claim.publish({})
+        found = [
+            os.stat(path).st_mode & 0o777
+            for path in (place.directory, place.sock, place.zmq, place.instance_file)
+        ]
+        assert found == [0o711, 0o666, 0o666, 0o644]
+    assert "has no access control lists: every user may connect, and is refused" in caplog.text
+
+
+def test_a_closed_directory_on_the_way_is_said(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """Roles for others are of no use there."""
+    with Claim(place, OTHERS):
+        pass
+    runtime = os.path.dirname(place.directory)
+    assert f"only the owner of {runtime} may go through it" in caplog.text
+
+
+def test_taking_roles_away_closes_what_was_open(place: Place) -> None:
+    """Lists and groups included: as if there had never been any."""
+    with Claim(place, OTHERS) as claim:
+        claim.publish({})
+        opened = [
+            os.stat(path).st_mode & 0o070 for path in (place.directory, place.sock, place.instance_file)
+        ]
+        assert opened == [0o010, 0o060, 0o040]
+        claim.admit(OURS)
+        paths = (place.directory, place.sock, place.zmq, place.instance_file)
+        assert [os.stat(path).st_mode & 0o777 for path in paths] == [0o700, 0o600, 0o600, 0o600]
+        if hasattr(os, "listxattr"):
+            assert {name for path in paths for name in os.listxattr(path) if "acl" in name} == set()
+
+
+def test_the_owner_and_root_need_no_opening(place: Place) -> None:
+    """Whom the rules name beside them, or only keys, opens nothing."""
+    rules = Rules(
+        os.geteuid(), {Role.ADMIN: (Grant(USER, "me", os.geteuid()), Grant(USER, "root", 0), Grant(KEY, "k"))}
+    )
+    with Claim(place, rules):
+        assert os.stat(place.directory).st_mode & 0o777 == 0o700
+        assert os.stat(place.sock).st_mode & 0o777 == 0o600
 
 
 def test_instance_json_is_whole_or_absent(place: Place) -> None:

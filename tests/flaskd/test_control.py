@@ -339,6 +339,18 @@ def test_another_uid_that_gets_through_is_refused_by_the_kernels_word(
     assert "result" not in reply
 
 
+@requires("root")
+@pytest.mark.parametrize("kind", ["unix", "ipc"])
+def test_who_was_given_a_role_has_it_in_a_program_too(kind: str, serve: Serve, runtime_dir: str) -> None:
+    """`Server` takes the settings that `flaskd run` takes."""
+    server = serve(viewers=(f"user:{NOBODY}",))
+    for directory in (os.path.dirname(runtime_dir), runtime_dir):
+        os.chmod(directory, 0o711)
+    path = next(url for url in server.endpoints if url.startswith(kind)).partition("://")[2]
+
+    assert json.loads(as_nobody(kind, path).stdout)["result"]["state"] == "running"
+
+
 def test_an_oversized_line_costs_its_connection_and_nothing_else(serve: Serve, connect: Connect) -> None:
     """It is told why, and the others go on."""
     server = serve()

@@ -52,7 +52,7 @@ def event(**event: object) -> bytes:
     return json.dumps(note).encode() + b"\n"
 
 
-def on_and_on(attack: Callable[[], None]) -> None:
+def on_and_on(attack: Callable[[], object]) -> None:
     def go_on() -> None:
         with contextlib.suppress(OSError):  # the supervisor has had enough
             while not calm.is_set():
@@ -137,8 +137,8 @@ def half() -> None:
 
 def pour() -> None:
     """Write to stdout and stderr without a pause: lines of nothing, and one without an end."""
-    on_and_on(lambda: os.write(1, b"\n" * 65536) and None)
-    on_and_on(lambda: os.write(2, b"x" * 65536) and None)
+    on_and_on(lambda: os.write(1, b"\n" * 65536))
+    on_and_on(lambda: os.write(2, b"x" * 65536))
 
 
 def shut() -> None:

@@ -102,7 +102,7 @@ def test_one_that_serves_on_without_a_line_is_ended(world: World) -> None:
     worker = world.workers[1]
     worker._on_lost(worker)
     world.play(14)
-    assert worker.state is WorkerState.SERVING
+    assert [member.state for member in world.fleet.members.values()] == [WorkerState.SERVING]
     world.play(3)
-    assert worker.state is WorkerState.GONE
+    assert worker not in world.fleet.members.values()
     assert "its line had ended" in world.fleet.incidents.told(1).incidents[0].reason
