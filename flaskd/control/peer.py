@@ -17,6 +17,7 @@ SOL_LOCAL: Final = 0
 LOCAL_PEERCRED: Final = 1
 XUCRED_SIZE: Final = 76  # u_int version, uid_t uid, short ngroups, gid_t groups[16]
 SO_PEERGROUPS: Final = 59  # asm-generic/socket.h, Linux 4.13
+NOBODY_TOLD: Final = 0xFFFFFFFF  # (uid_t)-1, of a socket without a peer
 LONGEST_OPTION: Final = 1024  # bytes that Python's getsockopt reads: 256 groups
 
 
@@ -26,8 +27,8 @@ def of_socket(sock: socket.socket) -> Actor:
         if sys.platform == "darwin":
             credentials = sock.getsockopt(SOL_LOCAL, LOCAL_PEERCRED, XUCRED_SIZE)
             return Actor(via="control", uid=struct.unpack_from("=I", credentials, 4)[0])
-        pid, uid, gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        return Actor(via="control", uid=uid, gid=gid, pid=pid)
+        pid, uid, gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return _named(uid, gid, pid)
     except (OSError, struct.error):
         return Actor(via="control")
 
@@ -50,6 +51,9 @@ def of_address(peer_address: str) -> Actor:
     """Return who sent a ZeroMQ message, given its "Peer-Address"; without uid where that does not tell."""
     parts = peer_address.rsplit(":", 3)
     if len(parts) == 4 and all(part.isascii() and part.isdigit() for part in parts[1:]):
-        uid, gid, pid = map(int, parts[1:])
-        return Actor(via="control", uid=uid, gid=gid, pid=pid)
+        return _named(*map(int, parts[1:]))
     return Actor(via="control")
+
+
+def _named(uid: int, gid: int, pid: int) -> Actor:
+    return Actor(via="control") if uid == NOBODY_TOLD else Actor(via="control", uid=uid, gid=gid, pid=pid)

@@ -154,6 +154,8 @@ def test_an_environment_variable_holds_several() -> None:
         ("", None),
         ("a:b:c:d", None),
         (":-1:0:7", None),
+        (":4294967295:4294967295:0", None),
+        (":4294967294:100:7", 4294967294),
         ("tcp://127.0.0.1:8000", None),
     ],
 )
