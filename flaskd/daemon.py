@@ -191,7 +191,7 @@ class Daemon:
                 control = self._control = ControlServer(claim, self, self._rules, remote=self._remote)
             if control is not None:
                 await control.open()
-            self._watchdog = Watchdog(self._manager, lambda: control is None or control.serving)
+            self._watchdog = Watchdog(self._manager, lambda: control is None or control.serving, self._loop)
             stack.callback(self._watchdog.end)
             for probes in self._probes.values():
                 await probes.open()
@@ -283,6 +283,7 @@ class Daemon:
         )
         self._news = News(
             self._manager,
+            loop=self._loop,
             rotation=self._report.rotation,
             left=lambda: (
                 max(0.0, self._deadline() - time.monotonic()) if self._owner.retreat is not None else 0.0

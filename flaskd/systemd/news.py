@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from flaskd.lifecycle import State
 from flaskd.rotation import Rotation
-from flaskd.systemd.notify import Manager, microseconds
+from flaskd.systemd.notify import Manager, Timers, microseconds
 from flaskd_ctl.protocol import Event, ProgressEvent, StateEvent, WorkerEvent
 
 PAUSE: Final = 1.0
@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 
 class News:
-    """Tells `manager`, on the running loop, from `begin` to `end`; without a manager it does nothing.
+    """Tells `manager`, on `loop`, from `begin` to `end`; without a manager it does nothing.
 
     `rotation` says how it stands, `left` how many seconds a stop under way has until its deadline, `step` how many a worker
     may take to start. `arm` has every worker ring at the next request: then `rung` is to be called. `counted` tells whether
@@ -39,6 +39,7 @@ class News:
         self,
         manager: Manager,
         *,
+        loop: Timers,
         rotation: Callable[[], Rotation],
         left: Callable[[], float],
         step: Callable[[], float],
@@ -46,6 +47,7 @@ class News:
         counted: Callable[[], bool],
     ) -> None:
         self._manager = manager
+        self._loop = loop
         self._rotation = rotation
         self._left = left
         self._step = step
@@ -60,7 +62,6 @@ class News:
 
     def begin(self) -> None:
         """Ask for the time that the first workers may take, and tell from now on."""
-        self._loop = asyncio.get_running_loop()
         self._tell("starting", self._extension(self._step()))
 
     def end(self) -> None:

@@ -1,11 +1,24 @@
 """The line to the service manager: sd_notify(3) datagrams, sent where NOTIFY_SOCKET says, nothing elsewhere."""
 
+import asyncio
 import contextlib
 import socket
-from collections.abc import MutableMapping
-from typing import Final
+from collections.abc import Callable, MutableMapping
+from typing import Final, Protocol
 
 MICROSECONDS: Final = 1_000_000
+
+
+class Timers(Protocol):
+    """What is used of a loop."""
+
+    def time(self) -> float:
+        """Return its clock, in seconds."""
+        ...
+
+    def call_later(self, delay: float, callback: Callable[[], object], /) -> asyncio.TimerHandle:
+        """Call after so many seconds, unless cancelled."""
+        ...
 
 
 class Manager:

@@ -8,18 +8,19 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from flaskd.systemd.notify import Manager
+from flaskd.systemd.notify import Manager, Timers
 
 SHARE: Final = 0.5
 """Of the manager's time, between two signs (sd_watchdog_enabled(3) recommends half)."""
 
 
 class Watchdog:
-    """Gives signs to `manager` from `begin` to `end`, on the running loop, while `serving` says that commands are taken."""
+    """Gives signs to `manager` from `begin` to `end`, on `loop`, while `serving` says that commands are taken."""
 
-    def __init__(self, manager: Manager, serving: Callable[[], bool]) -> None:
+    def __init__(self, manager: Manager, serving: Callable[[], bool], loop: Timers) -> None:
         self._manager = manager
         self._serving = serving
+        self._loop = loop
         self._next: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
@@ -35,4 +36,4 @@ class Watchdog:
     def _sign(self) -> None:
         if self._serving():
             self._manager.tell("WATCHDOG=1")
-        self._next = asyncio.get_running_loop().call_later(self._manager.watchdog * SHARE, self._sign)
+        self._next = self._loop.call_later(self._manager.watchdog * SHARE, self._sign)
