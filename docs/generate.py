@@ -20,7 +20,7 @@ from flaskd.lifecycle import TRANSITIONS, Event, State
 from flaskd.supervisor.plan import MOVES, Move, WorkerState
 from flaskd_ctl.commands import COMMANDS, PROTOCOL_VERSION, Command
 from flaskd_ctl.errors import BY_NAME
-from flaskd_ctl.protocol import MAX_MESSAGE, PARAMS, RESULTS, EventNote
+from flaskd_ctl.protocol import MAX_ID, MAX_MESSAGE, PARAMS, RESULTS, EventNote
 
 DOCS: Final = Path(__file__).parent
 GOLDEN: Final = DOCS.parent / "tests" / "golden"
@@ -49,8 +49,8 @@ below.
 Who asks is told by the kernel (SO_PEERCRED), never by the message. [Other languages](other-languages.md) has
 working examples.
 
-Parameters that are unknown are refused. Results may gain fields in a later minor version; ignore those that
-you do not know.
+An `id` that is a text has at most {MAX_ID:,} characters. Parameters that are unknown are refused. Results may gain
+fields in a later minor version; ignore those that you do not know.
 """
 
 STATES: Final = f"""{NOTICE}
@@ -141,7 +141,9 @@ def command_section(command: Command, params: Schema) -> list[str]:
     is_struct = isinstance(result, type) and issubclass(result, msgspec.Struct)
     lines = [f"### {command.name}", command.summary, f"{command.waits} Role: *{command.role.value}*."]
     if command.params:
-        rows = ((f"`{name}`", spell(params["properties"][name]), text) for name, _, text, *_ in command.params)
+        rows = (
+            (f"`{name}`", spell(params["properties"][name]), text) for name, _, text, *_ in command.params
+        )
         lines.append(table(("parameter", "type", ""), rows))
     lines.append(f"Returns {link(result.__name__) if is_struct else 'an OpenRPC document'}.")
     exchange = json.loads((GOLDEN / f"{command.name}.json").read_text())

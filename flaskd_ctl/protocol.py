@@ -12,6 +12,9 @@ import msgspec
 MAX_MESSAGE: Final = 1024 * 1024
 """Longest message in bytes, either way."""
 
+MAX_ID: Final = 1000
+"""Characters of an id that is a text: each reply repeats it."""
+
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400, description="seconds, at most a day")]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Path = Annotated[str, msgspec.Meta(pattern="^/", description="a path, with or without a query")]
@@ -23,7 +26,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jsonrpc: Literal["2.0"]
     method: str
     params: msgspec.Raw = msgspec.Raw(b"{}")
-    id: int | str | msgspec.UnsetType | None = msgspec.UNSET
+    id: int | Annotated[str, msgspec.Meta(max_length=MAX_ID)] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -84,6 +84,8 @@ Handler = Callable[[Call], Any]
 
 ENCODER: Final = msgspec.json.Encoder()
 REQUESTS: Final = msgspec.json.Decoder(Request)
+LONGEST_QUOTE: Final = 1000
+"""Characters of a sentence that would be longer than a message may be."""
 
 
 class Registry:
@@ -259,13 +261,21 @@ def _params(command: Command, raw: msgspec.Raw) -> Params:
         sentence = f"{command.name}: {where}: {_lowered(what)}"
         known = ", ".join(param.name for param in command.params) or "none"
         raise errors.InvalidParams(sentence, hint=f"its parameters: {known}", data={"path": where}) from None
+    except (
+        msgspec.DecodeError,
+        UnicodeDecodeError,
+    ) as error:  # `_decode` passes over what is inside of params
+        raise errors.ParseError(f"not JSON: {error}") from None
 
 
 def failure(request_id: int | str | None, error: errors.ControlError) -> bytes:
     """Encode the reply that says why."""
     data = {"name": error.name, **({"hint": error.hint} if error.hint else {}), **error.data}
     body = {"code": error.code, "message": str(error), "data": data}
-    return ENCODER.encode({"jsonrpc": "2.0", "id": request_id, "error": body})
+    reply = ENCODER.encode({"jsonrpc": "2.0", "id": request_id, "error": body})
+    if len(reply) > MAX_MESSAGE:  # it quotes a message that is nearly as long as one may be
+        return failure(request_id, type(error)(f"{str(error)[:LONGEST_QUOTE]}…"))
+    return reply
 
 
 def _lowered(error: object) -> str:

@@ -1,0 +1,170 @@
+"""The decoders of the control plane, each as a function of bytes that holds them to their laws."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from flaskd import health
+from flaskd.control.plain import PlainPeer
+from flaskd.control.policy import Rules
+from flaskd.control.registry import Call, Registry
+from flaskd.lifecycle import State
+from flaskd.rotation import Rotation
+from flaskd_ctl.commands import COMMANDS
+from flaskd_ctl.conversation import Conversation, Lines
+from flaskd_ctl.errors import BY_NAME, ControlError
+from flaskd_ctl.protocol import MAX_MESSAGE, Actor
+
+Check = Callable[[bytes], None]
+
+
+class Asker:
+    """A peer that may do everything, and to which nothing is sent."""
+
+    caller = Actor(via="control", uid=os.geteuid(), gid=os.getegid(), pid=os.getpid())
+    groups: frozenset[int] | None = frozenset()
+
+    def takes_notifications(self) -> bool:
+        return True
+
+    async def send(self, message: bytes) -> bool:
+        return True
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        work.close()
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written; `ours` is a socket whose other end is this process."""
+
+    def __init__(self, ours: socket.socket) -> None:
+        super().__init__({"socket": ours})
+        self.written = bytearray()
+        self.closing = False
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+    abort = close
+
+    def pause_reading(self) -> None:
+        pass
+
+    resume_reading = pause_reading
+
+
+def registry() -> Registry:
+    """Serve every command: some at once, some later, with a result that says nothing."""
+    made = Registry(Rules(owner=os.geteuid()))
+
+    async def later(call: Call) -> dict[str, Any]:
+        return {}
+
+    for number, name in enumerate(COMMANDS):
+        made.add(name, later if number % 3 == 0 else lambda call: {})
+    return made
+
+
+REGISTRY: Final = registry()
+
+
+HEALTHY: Final = Rotation(State.RUNNING, serving=1, wanted=1, threads=1, in_flight=0)
+
+
+def check_reply(reply: bytes) -> None:
+    """Hold one reply to JSON-RPC 2.0, to the protocol's size, and to errors that somebody foresaw."""
+    assert len(reply) <= MAX_MESSAGE
+    read = json.loads(reply)
+    assert read["jsonrpc"] == "2.0"
+    assert "id" in read
+    assert ("result" in read) != ("error" in read)
+    if "error" in read:
+        name = read["error"]["data"]["name"]
+        assert name in BY_NAME
+        assert name != "internal", read["error"]
+        assert read["error"]["message"]
+
+
+def request(data: bytes) -> None:
+    """One message, as both transports pass it on: a reply that is right, or none for a notification."""
+    answer = REGISTRY.answer(data, Asker())
+    if isinstance(answer, Coroutine):
+        answer = _at_once(answer)
+    if answer is None:
+        assert "id" not in json.loads(data)
+    else:
+        check_reply(answer)
+
+
+def _at_once(work: Coroutine[Any, Any, bytes | None]) -> bytes | None:
+    try:
+        work.send(None)
+    except StopIteration as ended:
+        value: bytes | None = ended.value
+        return value
+    raise AssertionError("no handler here has to wait")
+
+
+async def _stream(data: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        peer, wire = PlainPeer(REGISTRY, set()), Wire(ours)
+        peer.connection_made(wire)
+        peer.data_received(data[: len(data) // 2])
+        peer.data_received(data[len(data) // 2 :])
+        peer.eof_received()
+        for _ in range(4 + data.count(b"\n")):  # it takes a few lines at each turn of the loop
+            await asyncio.sleep(0)
+        assert not peer.tasks
+        replies = bytes(wire.written).splitlines()
+        for reply in replies:
+            check_reply(reply)
+        assert len(replies) <= 1 + data.count(b"\n")
+        peer.connection_lost(None)
+
+
+def reply(data: bytes) -> None:
+    """What a client hears: a meaning, nothing, or an error of the client's own family."""
+    talk = Conversation()
+    talk.call("ping")
+    with contextlib.suppress(ControlError):
+        for message in Lines().feed(data + b"\n"):
+            talk.hear(message)
+    with contextlib.suppress(ControlError):
+        talk.hear(data)
+
+
+def probe(data: bytes) -> None:
+    """What the health listener is asked: a whole HTTP response, or nothing before the head is whole."""
+    answer = health.answer(data, lambda: HEALTHY)
+    assert (answer is None) == (b"\r\n\r\n" not in data)
+    if answer is not None:
+        head, blank, _ = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 ")
+        assert blank
+
+
+class Decoders:
+    """All of them by name, with a loop for the one that lives on one."""
+
+    def __enter__(self) -> dict[str, Check]:
+        self._runner = asyncio.Runner()
+        return {
+            "request": request,
+            "line": lambda data: self._runner.run(_stream(data)),
+            "reply": reply,
+            "probe": probe,
+        }
+
+    def __exit__(self, *exc: object) -> None:
+        self._runner.close()
