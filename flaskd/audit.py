@@ -15,7 +15,6 @@ forge a line or steer the terminal of whoever looks into the log.
 import contextlib
 import json
 import os
-import re
 import shlex
 import time
 import uuid
@@ -39,8 +38,6 @@ LONGEST: Final = 512
 """Characters of a text from outside that are kept."""
 
 LONGEST_ERROR: Final = 1024
-HIDDEN: Final = "***"
-QUERY: Final = re.compile(r"\?[^\s'\"]+")
 
 ENDING: Final = {"shutdown", "kill"}
 MOST_STOPPERS: Final = 64
@@ -130,7 +127,7 @@ class Audit:
         if missed := self._refusals.missed():
             error = f"{error} (and {missed} refusals before it, which are not written down)"
         entry = _entry(command, params, by, role=role, outcome="refused")
-        self.tell(msgspec.structs.replace(entry, error=bounded(error, LONGEST_ERROR)))
+        self.tell(msgspec.structs.replace(entry, error=_sentence(error)))
 
     def tell(self, entry: AuditEntry) -> None:
         """Write down an outcome, and say it."""
@@ -225,7 +222,7 @@ class Deed:
             msgspec.structs.replace(
                 self._entry,
                 outcome="done" if error is None else "failed",
-                error="" if error is None else bounded(str(error) or type(error).__name__, LONGEST_ERROR),
+                error="" if error is None else _sentence(str(error) or type(error).__name__),
                 took=round(time.monotonic() - self._began, 3),
             )
         )
@@ -241,9 +238,9 @@ def told(command: str, params: msgspec.Struct) -> dict[str, Any]:
             continue
         param = kinds.get(field.name)
         if param is not None and param.secret:
-            value = HIDDEN
+            value = trail.HIDDEN
         elif isinstance(value, str):
-            value = bounded(without_query(value))
+            value = bounded(trail.without_query(value))
         found[field.name] = value
     return found
 
@@ -252,9 +249,8 @@ def quiet(entry: AuditEntry, said: str) -> None:
     """Say nothing."""
 
 
-def without_query(text: str) -> str:
-    """Hide the query strings in `text`: tokens stand there."""
-    return QUERY.sub(f"?{HIDDEN}", text)
+def _sentence(error: str) -> str:
+    return bounded(trail.without_query(error), LONGEST_ERROR)
 
 
 def bounded(text: str, most: int = LONGEST) -> str:
@@ -274,7 +270,7 @@ def who_is(by: Actor) -> str:
     except OSError:
         return ""
     return bounded(
-        without_query(shlex.join(word.decode("utf-8", "backslashreplace") for word in words if word))
+        trail.without_query(shlex.join(word.decode("utf-8", "backslashreplace") for word in words if word))
     )
 
 

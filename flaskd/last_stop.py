@@ -18,6 +18,7 @@ from flaskd.files import write_atomically
 from flaskd_ctl.endpoint import state_dirs
 from flaskd_ctl.errors import BadPlace
 from flaskd_ctl.protocol import Actor, LastStop, ShutdownResult
+from flaskd_ctl.trail import without_query
 
 NO_NOTE: Final = "ended without a note"
 LONGEST: Final = 500  # characters of a sentence that says why
@@ -58,7 +59,9 @@ class Note:
         if error is not None:
             how = "could not start" if isinstance(error, FlaskdError | BadPlace) else "failed"
             said = str(error) or type(error).__name__
-            self.stop = LastStop(time.time(), clean=False, why=f"{how}: {said[:LONGEST]}", pid=os.getpid())
+            self.stop = LastStop(
+                time.time(), clean=False, why=f"{how}: {without_query(said)[:LONGEST]}", pid=os.getpid()
+            )
         self._leave(self.stop)
 
     def ended(self, by: Actor | None, *, result: ShutdownResult, killed: bool, who: str) -> None:

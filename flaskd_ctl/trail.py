@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,6 +16,9 @@ SUFFIX: Final = ".audit.jsonl"
 
 ENDS: Final = (65_536, 524_288)
 """Bytes of the file's end that are read: the second where the first has too few entries. All of it fits into one message."""
+
+HIDDEN: Final = "***"
+QUERY: Final = re.compile(r"\?[^\s'\"]+")
 
 TEXTS: Final = ("id", "command", "who", "role", "outcome", "error", "user")
 
@@ -49,6 +53,11 @@ def merged(data: bytes) -> list[dict[str, Any]]:
         if _is_entry(entry):
             entries[entry["id"]] = entry
     return list(entries.values())
+
+
+def without_query(text: str) -> str:
+    """Hide the query strings in `text`: tokens stand there."""
+    return QUERY.sub(f"?{HIDDEN}", text)
 
 
 def described(by: Mapping[str, Any], *, who: str = "", user: str = "") -> str:

@@ -251,7 +251,7 @@ def test_a_command_line_is_told_without_queries_and_with_its_end_cut_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert (
-        audit.without_query("flaskd_ctl reload --check '/h?token=x' y")
+        trail.without_query("flaskd_ctl reload --check '/h?token=x' y")
         == "flaskd_ctl reload --check '/h?***' y"
     )
     assert audit.who_is(ME)
@@ -264,7 +264,7 @@ def test_a_command_line_is_told_without_queries_and_with_its_end_cut_off(
 def test_a_flood_of_refusals_is_counted(log: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever may only ask must not fill the disk."""
     now = [1000.0]
-    monkeypatch.setattr(audit.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("flaskd.audit.time.monotonic", lambda: now[0])
     for _ in range(audit.MOST + 50):
         log.refuse("kill", {}, STRANGER, "no", role="viewer")
     assert len(written(log)) == audit.MOST

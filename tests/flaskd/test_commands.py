@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from flaskd.audit import Audit
 from flaskd.control.commands import Commands
 from flaskd.control.policy import Rules
 from flaskd.control.registry import Registry
@@ -85,6 +86,7 @@ class ScriptedDaemon:
 
     def __init__(self, fleet: ScriptedFleet | None) -> None:
         self.bus = Bus()
+        self.audit = Audit("")
         self.fleet = fleet
 
     def status(self) -> StatusResult:
