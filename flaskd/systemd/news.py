@@ -140,9 +140,11 @@ class News:
         if stopping:
             lines = (*lines, self._extension(self._left()))  # also where a deadline came nearer
         self._tell(self._describe(now), *lines)
+        if now.state is State.STOPPED:
+            return
         if stopping or now.in_flight:
             self._next = self._loop.call_later(PAUSE, self._look)
-        elif now.state is not State.STOPPED:
+        else:
             self._arm()
             if self._rotation().in_flight:  # begun before the bell was armed
                 self._look_soon()
