@@ -5,12 +5,13 @@ to every session. Nothing of it is in this machine's own network, so two tests a
 """
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from flaskd_ctl.endpoint import Place
 from tests.daemons import PATIENCE, Daemon, flaskd_run, spawn
@@ -20,6 +21,7 @@ PRIVILEGE_SEPARATION: Final = "/run/sshd"
 """sshd(8) wants it to exist, empty; where sshd runs as a service, it does."""
 
 BIN: Final = os.path.dirname(sys.executable)
+PROJECT: Final = Path(__file__).parents[2]
 PORT: Final = 8000
 
 
@@ -65,6 +67,29 @@ class Host:
             print(f"--- {self.name}/{daemon.name}, exit {daemon.process.returncode}:\n{daemon.output()}")
 
 
+class Load:
+    """A load client of the controller's."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def line(self) -> dict[str, Any]:
+        """Return the next thing it says."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "the load client ended"
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+    def report(self) -> dict[str, Any]:
+        """End it and return what became of all requests."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        report = self.line()
+        self._process.wait(PATIENCE)
+        return report
+
+
 class Network:
     """The controller's side: its namespace, and the ssh command that knows the hosts."""
 
@@ -77,6 +102,21 @@ class Network:
     def ssh(self) -> list[str]:
         """The ssh command of these tests."""
         return [*self.prefix, "ssh", "-F", str(self.ssh_config)]
+
+    @contextlib.contextmanager
+    def load(self, host: Host, *args: str) -> Iterator["Load"]:
+        """Ask this host's application from the controller until the report is wanted; begin when some is answered."""
+        command = [*self.prefix, sys.executable, "-m", "tests.live.load", host.url]
+        command += ["--seconds", "100", "--until-eof", "--warm", "10", *args]
+        with subprocess.Popen(
+            command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                load = Load(process)
+                assert load.line() == {"warm": 10}
+                yield load
+            finally:
+                process.kill()
 
     def write_ssh_config(self, base: Path) -> None:
         """Write down the hosts by their names, with the keys for them."""

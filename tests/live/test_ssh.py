@@ -1,6 +1,7 @@
 """Instances on other hosts through a real ssh: what is done there is what is told here."""
 
 import asyncio
+import contextlib
 import json
 import os
 import select
@@ -23,6 +24,7 @@ pytestmark = [
     pytest.mark.timeout(120),
 ]
 
+ROUNDS = 3
 APP = """
 import flask
 app = flask.Flask(__name__)
@@ -207,3 +209,21 @@ def test_two_hosts_side_by_side(net: Network) -> None:
     some = ctl("-t", "web", "--json", "ping")
     assert some.returncode == 7
     assert [json.loads(some.stdout)[name]["exit"] for name in ("web1", "web2")] == [0, 3]
+
+
+def test_a_rolling_reload_of_all_hosts_under_load_loses_nothing(net: Network) -> None:
+    """One after the other, again and again, with a load on each: none lost, none refused, no kept connection closed."""
+    with contextlib.ExitStack() as stack:
+        for host in net.hosts:
+            host.start("httpbin:app", "--threads", "8")
+        loads = [stack.enter_context(net.load(host, "--clients", "3")) for host in net.hosts]
+        for number in range(ROUNDS):
+            told = ctl("-t", "web", "--json", "reload")
+            assert told.returncode == 0, told.stdout + told.stderr
+            outcomes = json.loads(told.stdout)
+            assert {one["result"]["generation"] for one in outcomes.values()} == {number + 2}
+        reports = [load.report() for load in loads]
+
+    for report in reports:
+        assert (report["lost"], report["refused"], report["races"]) == (0, 0, 0), report
+        assert report["ok"] > 10 * ROUNDS
