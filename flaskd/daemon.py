@@ -437,7 +437,8 @@ class Daemon:
         except msgspec.ValidationError as error:
             self.audit.refuse("shutdown", {}, by, f"that cannot be: {error}", role="")
         else:
-            self._ordered(by, asked)
+            with contextlib.suppress(WrongState):  # the audit has said so
+                self._ordered(by, asked)
 
     def _ordered(self, by: Actor, asked: ShutdownParams) -> None:
         """Stop, as somebody wants it who did not come by the control socket."""

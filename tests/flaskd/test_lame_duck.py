@@ -1,13 +1,18 @@
 """Serving on with readiness off: as long as it was set, or until nobody sends anything."""
 
+import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from flaskd import Server
 from flaskd.errors import ConfigError
 from flaskd_ctl.errors import WrongState
+from tests.daemons import StartDaemon
 from tests.flaskd.conftest import WAIT, App, Http, Wire
+from tests.live.caller import call
+from tests.live.operating import Watch
 
 Serve = Callable[..., Server]
 
@@ -56,3 +61,46 @@ def test_without_a_ledger_nobody_can_see_requests_cease(
     assert refused["error"]["data"]["name"] == "wrong_state"
     assert "--lame-duck" in refused["error"]["data"]["hint"]
     assert server.status().state == "running"
+
+
+APP = """
+from flask import Flask, current_app, request
+app = Flask("shop")
+@app.get("/leave")
+def leave():
+    current_app.extensions["flaskd"].shutdown(**{name: float(value) for name, value in request.args.items()})
+    return "asked"
+"""
+
+
+@pytest.mark.live
+def test_an_application_may_ask_for_it_and_is_refused_in_the_log(
+    start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """What cannot be done for an application is said, and the instance serves on."""
+    (tmp_path / "shop.py").write_text(APP)
+    daemon = start_daemon("shop:app", "--no-ledger")
+
+    assert call(daemon.url, "/leave?wait_unrouted=1") == "asked"
+    assert call(daemon.url, "/leave") == "asked"
+
+    assert daemon.wait() == 0
+    assert "ledger of requests is off" in daemon.output()
+    assert "Traceback" not in daemon.output()
+
+
+@pytest.mark.live
+def test_a_signal_waits_as_it_is_set_and_a_second_one_does_not(
+    start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """SIGTERM says nothing of seconds, so the settings do; who sends it again is in a hurry."""
+    (tmp_path / "shop.py").write_text("from flask import Flask\napp = Flask('shop')\n")
+    daemon = start_daemon("shop:app", "--lame-duck", "600", "--wait-unrouted", "300")
+    with Watch(daemon) as watch:
+        daemon.process.send_signal(signal.SIGTERM)
+        watch.until(lambda event: event.get("phase") == "lame duck")
+
+        assert b"404" in Http(daemon.url, b"GET / HTTP/1.0\r\n\r\n").answer()
+
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.wait() == 0

@@ -8,6 +8,7 @@ import pytest
 
 from flaskd.drain import Order, Phase, Retreat
 from flaskd.listeners import Listener
+from flaskd.slot import Slot
 from flaskd.supervisor.plan import WorkerState
 from flaskd.supervisor.retreat import REPORT_TIME, FleetCharge
 from flaskd_ctl.protocol import InFlight
@@ -42,10 +43,25 @@ class ScriptedListener:
 class Stop:
     """A stop under way, as the owner drives it: a step whenever something may have changed."""
 
-    def __init__(self, world: World, listener: ScriptedListener, *, grace: float = 30.0) -> None:
+    def __init__(
+        self,
+        world: World,
+        listener: ScriptedListener,
+        *,
+        grace: float = 30.0,
+        lame_duck: float = 0.0,
+        unrouted: float = 0.0,
+    ) -> None:
         self.world = world
-        now = world.clock.now
-        self.retreat = Retreat(now=now, lame_duck=0, grace=grace, linger=0.5, told=False, spare=REPORT_TIME)
+        self.retreat = Retreat(
+            now=world.clock.now,
+            lame_duck=lame_duck,
+            unrouted=unrouted,
+            grace=grace,
+            linger=0.5,
+            told=False,
+            spare=REPORT_TIME,
+        )
         self.charge = FleetCharge(
             world.fleet,
             cast(Sequence[Listener], [listener]),
@@ -81,10 +97,10 @@ def same_clock(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flaskd.supervisor.retreat.time", world.clock)
 
 
-def ask(worker: ScriptedWorker, path: str, number: int = 1) -> None:
-    """A request comes into the worker's application, and stays."""
+def ask(worker: ScriptedWorker, path: str, number: int = 1) -> Slot:
+    """A request comes into the worker's application, and stays until its slot is ended."""
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": "", "REMOTE_ADDR": "127.0.0.1"}
-    worker.slate.begin(number, f"id-{number}", environ)
+    return worker.slate.begin(number, f"id-{number}", environ)
 
 
 def cut_by(worker: ScriptedWorker) -> dict[str, Any]:
@@ -119,6 +135,26 @@ def test_an_idle_fleet_leaves_in_order(world: World, listener: ScriptedListener)
     assert not world.fleet.members
     assert stop.charge.losses() == ([], 0, 0, 0)
     assert not world.incidents
+
+
+def test_a_lame_duck_stays_while_any_worker_gets_requests(world: World, listener: ScriptedListener) -> None:
+    """What has begun counts, in whichever worker, also if it is over by the next look; so does what waits in the queue."""
+    world.up(2)
+    workers = [world.workers[number] for number in world.serving]
+    stop = Stop(world, listener, lame_duck=60, unrouted=2)
+
+    for number in range(1, 5):
+        stop.play(1.5)
+        ask(workers[number % 2], "/", number).end(1)
+    stop.play(1.5)
+    listener.queue = 1
+    stop.play(4)
+    assert stop.retreat.phase is Phase.LAME_DUCK
+    assert listener.done == []
+    listener.queue = 0
+    stop.play(3)
+
+    assert "turn away" in listener.done
 
 
 def test_the_queue_is_emptied_before_anybody_goes_deaf(world: World, listener: ScriptedListener) -> None:
