@@ -34,7 +34,7 @@ def make(
     The settings are those of the service: options that were named, and the TOML file in its directory; not our environment.
     """
     where = os.path.abspath(directory or os.getcwd())
-    found = resolve({"app": app, **options}, environ={}, directory=where, file=config or None)
+    found = resolve({"app": app or None, **options}, environ={}, directory=where, file=config or None)
     if not template and not found["app"].value.strip():
         raise LoadError("no application was named", hint="name it: flaskd systemd unit shop:app")
     settings = settings_from(found)
