@@ -2,16 +2,17 @@
 
 Most of them are given to the decoders themselves, in this process, where 10,000 take a second or two: those that a seeded
 mutator makes of good messages (`test_decoders`), those that hypothesis makes up, and those that lead a coverage-guided
-fuzzer to new lines (`guided`, in a process of its own). The rest goes to the sockets of a real `flaskd run` (`test_sockets`), that
-has HTTP traffic and answers `status` meanwhile. Floods and peers that take their time are in `test_floods`.
+fuzzer to new lines (`guided`, in a process of its own). The rest goes to the sockets of a real `flaskd run`
+(`test_sockets`), that has HTTP traffic and answers `status` meanwhile. Floods, and peers that take their time, are in
+`test_floods`.
 """
 
 from typing import Final
 
-SEEDED: Final = 15_000
+SEEDED: Final = 17_500
 """For each of the four decoders in `targets`."""
 
-GUIDED: Final = 30_000
+GUIDED: Final = 20_000
 """Runs of the coverage-guided fuzzer, over all decoders."""
 
 PROPERTY: Final = 500
@@ -21,3 +22,5 @@ LINES: Final = 4_000
 MESSAGES: Final = 4_000
 STREAMS: Final = 3_000
 """Sent to a real daemon: lines, ZeroMQ messages, and connections whose bytes are no ZMTP or begin as such."""
+
+TOTAL: Final = 4 * (SEEDED + PROPERTY) + GUIDED + LINES + MESSAGES + STREAMS

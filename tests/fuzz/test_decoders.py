@@ -77,3 +77,8 @@ def encoded(value: object) -> bytes:
 def test_whatever_hypothesis_makes_up(name: str, decoders: dict[str, Check], data: bytes) -> None:
     """JSON that is nearly a call, bytes that are nothing, and replies that could grow beyond what is asked."""
     decoders[name](data)
+
+
+def test_there_are_so_many_as_is_said() -> None:
+    """100,000, of which the most by far are for the decoders themselves."""
+    assert fuzz.TOTAL > 100_000
