@@ -18,6 +18,7 @@ from flaskd.control.grants import rules_of
 from flaskd.control.server import remote_of
 from flaskd.engines import check_engine, choose
 from flaskd.errors import ConfigError, FlaskdError, LoadError
+from flaskd.supervisor.identity import identity_of
 from flaskd.systemd import activation, priority
 from flaskd.systemd.notify import Manager
 from flaskd.target import default_name
@@ -89,6 +90,7 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
     def read() -> Settings:
         settings = settings_from(_resolved(app, file, options, directory=directory))
         rules_of(settings, owner=os.geteuid())
+        identity_of(settings.worker_user)
         process.check_descriptors(settings.threads, process.raise_descriptor_limit())
         return settings
 
@@ -137,6 +139,7 @@ def check(app: str | None, file: str | None, show_traceback: bool, **options: An
             settings.name, runtime_dir=settings.runtime_dir or None, environ=os.environ, uid=os.geteuid()
         )
         rules_of(settings, owner=os.geteuid())
+        identity_of(settings.worker_user)
         process.check_descriptors(settings.threads, process.raise_descriptor_limit())
         for address in settings.bind:
             listeners.parse(address)

@@ -49,6 +49,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             pattern="^(auto|[1-9][0-9]{0,2})$",
         ),
     ] = "1"
+    worker_user: Annotated[
+        str,
+        Meta(
+            description="User that workers run as, where the supervisor is root: a name, a uid or UID:GID.",
+            pattern="^([^:]+|[0-9]+:[0-9]+)?$",
+        ),
+    ] = ""
     threads: Annotated[
         int,
         Meta(
@@ -246,6 +253,7 @@ WANTED: Final = {
     "workers": "a number from 1 to 999, or auto",
     "check": "a path that begins with /",
     "control_endpoints": "tcp://HOST:PORT; ipc and unix endpoints are always there",
+    "worker_user": "the name of a user, a uid, or UID:GID",
     "viewers": GRANTEES,
     "operators": GRANTEES,
     "admins": GRANTEES,
@@ -316,6 +324,7 @@ NEED_LEDGER: Final = ("max_requests", "request_timeout", "wait_unrouted")
 
 FOR_WORKERS: Final = (
     "workers",
+    "worker_user",
     "check",
     "max_requests",
     "max_worker_age",

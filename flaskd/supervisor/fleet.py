@@ -12,11 +12,12 @@ from typing import Any, Final
 import msgspec
 
 from flaskd.config import Settings
-from flaskd.errors import FlaskdError
+from flaskd.errors import ConfigError, FlaskdError
 from flaskd.events import Bus
 from flaskd.process import STACKS_SIGNAL
 from flaskd.slot import KINDS
 from flaskd.supervisor.changes import Change, Reload, Restart, Scale
+from flaskd.supervisor.identity import identity_of
 from flaskd.supervisor.incidents import Incidents, bare
 from flaskd.supervisor.looks import is_stopped
 from flaskd.supervisor.member import Member
@@ -252,8 +253,9 @@ class Fleet:
                 inherited=self._inherited,
                 relay=self._relay,
                 directory=self._directory,
+                identity=identity_of(settings.worker_user),
             )
-        except OSError as error:
+        except (OSError, ConfigError) as error:
             failure = Failed(f"worker {member.id} could not be started: {error}")
             self._failed(failure, member, str(error))
             self._fail_changes(failure)

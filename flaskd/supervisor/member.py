@@ -23,6 +23,7 @@ from flaskd.slate import Slate
 from flaskd.slot import printable
 from flaskd.supervisor import process
 from flaskd.supervisor.channel import Answer, Channel
+from flaskd.supervisor.identity import Identity
 from flaskd.supervisor.plan import MOVES, Move, Worker, WorkerState
 from flaskd.supervisor.relay import Relay
 from flaskd_ctl.errors import ControlError, Failed
@@ -94,7 +95,14 @@ class Member:
         self._on_lost = on_lost
 
     def start(
-        self, params: dict[str, Any], *, slots: int, inherited: list[int], relay: Relay, directory: str | None
+        self,
+        params: dict[str, Any],
+        *,
+        slots: int,
+        inherited: list[int],
+        relay: Relay,
+        directory: str | None,
+        identity: Identity | None = None,
     ) -> None:
         """Start the process and send it `params`, with the descriptors it needs added. Raises OSError, with nothing left."""
         with contextlib.ExitStack() as undo:
@@ -115,6 +123,7 @@ class Member:
                     stdout=streams[0],
                     stderr=streams[1],
                     directory=directory,
+                    identity=identity,
                     on_end=self._ended,
                 )
             undo.pop_all()

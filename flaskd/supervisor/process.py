@@ -11,6 +11,9 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from flaskd.supervisor.identity import Identity
 
 
 class Process:
@@ -63,9 +66,21 @@ def start(
     stdout: int,
     stderr: int,
     directory: str | None,
+    identity: Identity | None = None,
     on_end: Callable[[], None],
 ) -> Process:
-    """Run `command` in `directory` (None: ours) with `descriptors` open under the same numbers; raises OSError."""
+    """Run `command` in `directory` (None: ours) as `identity` (None: us), with `descriptors` open under the same numbers.
+
+    Raises OSError.
+    """
+    become: dict[str, Any] = {}
+    if identity is not None:
+        become = {
+            "user": identity.uid,
+            "group": identity.gid,
+            "extra_groups": identity.groups,
+            "env": {**os.environ, **identity.environ},
+        }
     popen = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -74,6 +89,7 @@ def start(
         pass_fds=tuple(descriptors),
         cwd=directory,
         start_new_session=True,
+        **become,
     )
     try:
         return Process(popen, on_end)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 
 LINE: Final = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else -1
 """The descriptor of the private line to the supervisor, as its command line tells."""
@@ -181,6 +181,24 @@ def be_calm() -> str:
     """End all attacks that go on."""
     calm.set()
     return "calm\n"
+
+
+@app.get("/power")
+def power() -> Response:
+    """Tell who this process is, and what it can do to its supervisor: signal it, look into its memory, ask it as itself."""
+    found: dict[str, object] = {"uid": os.getuid(), "groups": os.getgroups()}
+    supervisor = os.getppid()
+    tries: dict[str, Callable[[], object]] = {
+        "signal": lambda: os.kill(supervisor, 0),
+        "look into": lambda: os.close(os.open(f"/proc/{supervisor}/mem", os.O_RDONLY)),
+        "ask": lambda: socket.socket(socket.AF_UNIX).connect(request.args["sock"]),
+    }
+    may = []
+    for name, attempt in tries.items():
+        with contextlib.suppress(PermissionError):
+            attempt()
+            may.append(name)
+    return Response(json.dumps({**found, "may": may}), mimetype="application/json")
 
 
 @app.get("/holds")

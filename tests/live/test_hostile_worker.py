@@ -7,16 +7,19 @@ where the kernel keeps the two apart.
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.daemons import PATIENCE, Daemon, StartDaemon
+from tests.daemons import PATIENCE, Daemon, NotServingError, StartDaemon
 from tests.live.caller import Caller
 from tests.live.hostile import ATTACKS, MIB
 from tests.live.operating import Watch, all_gone, client, ctl
+from tests.needs import requires
 
 pytestmark = pytest.mark.live
 
@@ -35,6 +38,18 @@ def start(start_daemon: StartDaemon, *args: str) -> Daemon:
 def post(daemon: Daemon, path: str) -> str:
     with Caller(daemon.url) as caller:
         return caller.post(path).text()
+
+
+def can_run(uid: int, gid: int) -> bool:
+    """Tell whether another user can read our Python and the application."""
+    imports = [sys.executable, "-c", "import flaskd.worker, tests.live.hostile"]
+    try:
+        ran = subprocess.run(
+            imports, user=uid, group=gid, extra_groups=[], capture_output=True, cwd=ROOT, check=False
+        )
+    except PermissionError:
+        return False
+    return ran.returncode == 0
 
 
 def most_memory(pid: int) -> int:
@@ -82,6 +97,39 @@ def test_an_incident_of_a_worker_that_lied_can_be_shown(start_daemon: StartDaemo
     shown = ctl("shop", "incidents", str(ident))
     assert shown.returncode == 0
     assert "\1" not in shown.stdout
+
+
+def test_a_worker_of_the_same_user_is_as_mighty_as_its_supervisor(start_daemon: StartDaemon) -> None:
+    """No user is protected from itself: the kernel knows users only, and the threat model says so."""
+    daemon = start(start_daemon)
+    with Caller(daemon.url) as caller:
+        told = json.loads(caller.get(f"/power?sock={daemon.place.sock}").text())
+    assert set(told["may"]) == {"signal", "look into", "ask"}
+
+
+@requires("root")
+def test_a_worker_of_another_user_has_no_power_over_its_supervisor(start_daemon: StartDaemon) -> None:
+    """--worker-user: it serves, is reloaded, is seen and ended, and can neither signal, read nor ask its supervisor."""
+    arguments = ("--worker-user", "54321:54322", "--start-timeout", "20")
+    if not can_run(
+        54321, 54322
+    ):  # a checkout, or a Python, that is root's alone: then so it is for the worker
+        with pytest.raises(NotServingError):
+            start(start_daemon, *arguments)
+        return
+
+    daemon = start(start_daemon, *arguments)
+    for _ in range(2):
+        with Caller(daemon.url) as caller:
+            told = json.loads(caller.get(f"/power?sock={daemon.place.sock}").text())
+        assert told == {"uid": 54321, "groups": [], "may": []}
+        assert ctl("shop", "reload").returncode == 0
+    with client(daemon) as shop:
+        [worker] = [each for each in shop.status().workers if each.state == "serving"]
+        assert worker.rss
+        assert worker.connections == 0
+    with all_gone(daemon.pid, worker.pid):
+        assert ctl("shop", "shutdown").returncode == 0
 
 
 def test_a_worker_is_given_nothing_of_the_control_socket(start_daemon: StartDaemon) -> None:

@@ -1,0 +1,48 @@
+"""As whom workers run: another user than the supervisor, where the kernel is to keep the two apart (docs/threat-model.md)."""
+
+import os
+import pwd
+from typing import NamedTuple
+
+from flaskd.errors import ConfigError
+
+
+class Identity(NamedTuple):
+    """What a worker's process becomes, and what its environment says of it."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    environ: dict[str, str]
+
+
+def identity_of(user: str) -> Identity | None:
+    """Return whom `user` names: a user's name, its uid, or UID:GID for one that this host need not know; None for "".
+
+    Raises ConfigError for a name that nobody bears, and where we cannot become another user.
+    """
+    if not user:
+        return None
+    found = _found(user)
+    if os.geteuid() != 0 and found.uid != os.geteuid():
+        raise ConfigError(
+            f"only root can run workers as {user}, and this is uid {os.geteuid()}",
+            hint="start flaskd as root, or leave out --worker-user",
+        )
+    return found
+
+
+def _found(user: str) -> Identity:
+    uid, _, gid = user.partition(":")
+    if gid:
+        return Identity(int(uid), int(gid), (), {})
+    try:
+        known = pwd.getpwuid(int(uid)) if uid.isdigit() else pwd.getpwnam(uid)
+    except KeyError:
+        raise ConfigError(
+            f"worker_user: there is no user {user!r} on this host",
+            hint="`getent passwd` lists them; UID:GID needs no name",
+        ) from None
+    groups = tuple(os.getgrouplist(known.pw_name, known.pw_gid))
+    environ = {"HOME": known.pw_dir, "USER": known.pw_name, "LOGNAME": known.pw_name}
+    return Identity(known.pw_uid, known.pw_gid, groups, environ)
