@@ -49,13 +49,19 @@ class Host:
 
     def start(self, target: str, *args: str, name: str = "shop", cwd: Path | None = None) -> Daemon:
         """Start a daemon here that serves the host's address; return when it serves."""
+        where = cwd or self.base
         command = flaskd_run(target, self.place(name), *args, "--bind", f"{self.address}:{PORT}")
         daemon = spawn(
             [*self.prefix, *command],
             self.place(name),
             log=self.base / f"{name}-{len(self._daemons)}.log",
-            cwd=cwd or self.base,
-            environ={**os.environ, "XDG_STATE_HOME": str(self.base / "s"), "PYTHONDONTWRITEBYTECODE": "1"},
+            cwd=where,
+            environ={
+                **os.environ,
+                "PWD": str(where),  # as a shell says it, for those who follow a symbolic link
+                "XDG_STATE_HOME": str(self.base / "s"),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
         )
         self._daemons.append(daemon)
         return daemon
