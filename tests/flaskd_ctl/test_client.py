@@ -223,11 +223,13 @@ def test_progress_is_told_as_it_comes_and_the_deadline_is_the_daemons(either: Fa
 
     either.on("shutdown", stop)
 
-    result = use(either.url, "shutdown", grace=20.0, on_progress=told.append, patience=HOLD)
+    result = use(
+        either.url, "shutdown", grace=20.0, wait_unrouted=2.0, on_progress=told.append, patience=HOLD
+    )
 
     assert result.clean
     assert [event.in_flight for event in told] == [2, 1]
-    assert either.calls[0].params == {"progress": True, "grace": 20.0}
+    assert either.calls[0].params == {"progress": True, "grace": 20.0, "wait_unrouted": 2.0}
 
 
 def test_without_wait_the_first_word_is_enough(either: Fake, use: Use) -> None:
