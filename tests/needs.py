@@ -10,7 +10,7 @@ _SYSTEMD = "/lib/systemd/systemd"
 
 
 def requires(*needs: str) -> pytest.MarkDecorator:
-    """Mark a test that needs "root", "systemd" (to boot one in namespaces), or programs by their names."""
+    """Mark a test that needs "root", "systemd" or "docker" (to boot one in namespaces), or programs by their names."""
     missing = [need for need in needs if not _present(need)]
     return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
 
@@ -21,6 +21,9 @@ def _present(need: str) -> bool:
     if need == "systemd":
         programs = ("systemctl", "unshare", "nsenter", "setpriv")
         return os.path.exists(_SYSTEMD) and all(map(shutil.which, programs)) and _namespaces()
+    if need == "docker":
+        parts = ("dockerd", "docker", "iptables", "ip", "ldd", "unshare", "nsenter", "setpriv")
+        return all(map(shutil.which, parts))
     return shutil.which(need) is not None
 
 

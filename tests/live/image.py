@@ -23,6 +23,13 @@ SITE: Final = f"{PREFIX}/lib/python{sys.version_info.major}.{sys.version_info.mi
 PACKAGES: Final = ("pip", "flaskd", "granian", "httpbin")
 """What the image has, with all that these need."""
 
+ENVIRONMENT: Final = (
+    f"PATH=/{PREFIX}/sbin:/{PREFIX}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PIP_NO_INDEX=1",
+    "PIP_ROOT_USER_ACTION=ignore",
+)
+"""With what its programs run: what pip does not find in it is not looked for anywhere else."""
+
 UNUSED: Final = {
     "__pycache__",
     "test",
@@ -106,6 +113,7 @@ def write_base(file: Path) -> None:
     for name in ("sh", "mkdir", "chmod", "sleep", "cat"):
         root.file(_program(name), f"bin/{name}")
     root.file(_program("haproxy"), f"{PREFIX}/sbin/haproxy")
+    root.directory("run")
     root.directory("tmp", mode=0o1777)
     root.text("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n")
     root.text("etc/group", "root:x:0:\nnobody:x:65534:\n")
