@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from tests.needs import requires
 pytestmark = [
     pytest.mark.live,
     requires("root", "ip", "ssh", "/usr/sbin/sshd", "ssh-keygen", f"{BIN}/ansible-playbook"),
-    pytest.mark.timeout(150),
+    pytest.mark.timeout(300),
 ]
 
 PLAYS = PROJECT / "docs" / "deploy" / "ansible"
@@ -31,15 +33,25 @@ def version():
     return VERSION
 @app.get("/health")
 def health():
-    return VERSION, 503 if VERSION == "ill" else 200
+    return VERSION
 """
-VERSIONS = ("one", "two", "broken", "ill")
+VERSIONS = ("one", "two", "broken")
 
 
 @pytest.fixture
 def net(tmp_path: Path) -> Iterator[Network]:
     with network(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def masters(net: Network) -> Iterator[Path]:
+    """Where Ansible's ssh keeps its connections from task to task, in a short path (unix(7)); they end with the test."""
+    directory = Path(tempfile.mkdtemp(prefix="fa-", dir="/tmp"))
+    yield directory
+    for path in directory.iterdir():
+        subprocess.run(["ssh", "-o", f"ControlPath={path}", "-O", "exit", "any"], capture_output=True)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture
@@ -58,7 +70,7 @@ def start(host: Host) -> Daemon:
     return host.start("shop:app", "--threads", "8", "--workers", "2", cwd=current)
 
 
-def play(net: Network, base: Path, release: str) -> subprocess.CompletedProcess[str]:
+def play(net: Network, base: Path, masters: Path, release: str) -> subprocess.CompletedProcess[str]:
     """Run the playbook of the docs with its inventory, from the controller's network."""
     given = {
         "release": release,
@@ -80,7 +92,7 @@ def play(net: Network, base: Path, release: str) -> subprocess.CompletedProcess[
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=2 * PATIENCE,
+        timeout=5 * PATIENCE,
         cwd=base,
         env={
             **os.environ,
@@ -88,8 +100,9 @@ def play(net: Network, base: Path, release: str) -> subprocess.CompletedProcess[
             "ANSIBLE_HOME": str(base / "ansible"),
             "ANSIBLE_LOCAL_TEMP": str(base / "ansible" / "local"),
             "ANSIBLE_REMOTE_TEMP": str(base / "ansible" / "remote"),
-            "ANSIBLE_SSH_ARGS": f"-F {net.ssh_config}",  # and no master that stays for a minute
-            "ANSIBLE_PIPELINING": "1", "ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.timer",
+            "ANSIBLE_SSH_ARGS": f"-F {net.ssh_config} -o ControlMaster=auto -o ControlPersist=60",
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(masters),
+            "ANSIBLE_PIPELINING": "1",
         },
     )
 
@@ -111,12 +124,12 @@ def generations(daemons: list[Daemon]) -> list[int]:
 
 
 def test_the_playbook_rolls_a_release_out_and_loses_nothing(
-    net: Network, daemons: list[Daemon], tmp_path: Path
+    net: Network, daemons: list[Daemon], masters: Path, tmp_path: Path
 ) -> None:
     """Host by host, under load on both."""
     with contextlib.ExitStack() as stack:
-        loads = [stack.enter_context(net.load(host, "--clients", "3")) for host in net.hosts]
-        played = play(net, tmp_path, "two")
+        loads = [stack.enter_context(net.load(host, "--mode", "open", "--rate", "10")) for host in net.hosts]
+        played = play(net, tmp_path, masters, "two")
         reports = [load.report() for load in loads]
 
     assert played.returncode == 0, played.stdout + played.stderr
@@ -129,33 +142,27 @@ def test_the_playbook_rolls_a_release_out_and_loses_nothing(
         assert (report["lost"], report["refused"], report["races"]) == (0, 0, 0), report
 
 
-@pytest.mark.parametrize(
-    ("release", "why"),
-    [
-        ("broken", "the database has another schema"),
-        ("ill", "the check /health was answered 503"),
-    ],
-)
 def test_a_release_that_does_not_work_goes_no_further_than_the_first_host(
-    net: Network, daemons: list[Daemon], tmp_path: Path, release: str, why: str
+    net: Network, daemons: list[Daemon], masters: Path, tmp_path: Path
 ) -> None:
-    """Both serve the old one, the link is back, the second host was not touched, and the reason is shown."""
-    played = play(net, tmp_path, release)
+    """Both serve the old one, the link is back, the second host was not touched, and the reason is shown.
+
+    One that is not there is not even begun with.
+    """
+    played = play(net, tmp_path, masters, "broken")
 
     assert played.returncode == 2, played.stdout + played.stderr
-    assert why in played.stdout
+    assert "RuntimeError: the database has another schema" in played.stdout
     assert "[web2]" not in played.stdout.partition("PLAY RECAP")[0]
     assert [version(net, host) for host in net.hosts] == ["one", "one"]
     assert [os.path.realpath(host.base / "current") for host in net.hosts] == [
         str(host.base / "releases" / "one") for host in net.hosts
     ]
-    assert generations(daemons)[1] == 1
+    before = generations(daemons)
+    assert before[1] == 1
 
-
-def test_a_release_that_is_not_there_changes_nothing(
-    net: Network, daemons: list[Daemon], tmp_path: Path
-) -> None:
-    played = play(net, tmp_path, "three")
+    played = play(net, tmp_path, masters, "three")
 
     assert played.returncode == 2
-    assert generations(daemons) == [1, 1]
+    assert "Look for the release" in played.stdout
+    assert generations(daemons) == before
