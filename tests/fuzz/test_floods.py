@@ -1,0 +1,127 @@
+"""Floods, and peers that take their time: those who mean well are answered meanwhile, and nothing is left when it is over."""
+
+import contextlib
+import socket
+from collections.abc import Sequence
+
+import pytest
+import zmq
+
+from flaskd.control.plain import MOST_PEERS
+from tests.fuzz.bystanders import Bystanders, descriptors
+from tests.fuzz.conftest import Target
+from tests.fuzz.material import GREETING
+from tests.fuzz.talk import dealer, raw
+
+pytestmark = pytest.mark.live
+
+PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+ANSWERS = 15
+"""How often each bystander has to be answered while the attack lasts."""
+
+
+def connections(stack: contextlib.ExitStack, path: str, count: int) -> list[socket.socket]:
+    """Open so many connections, and keep them."""
+    return [stack.enter_context(raw(path)) for _ in range(count)]
+
+
+def test_a_flood_of_connections_to_the_plain_stream(target: Target) -> None:
+    """Of three times as many as there is room for, those that say nothing make room."""
+    with contextlib.ExitStack() as held, Bystanders(target.daemon) as bystanders:
+        connections(held, target.daemon.place.sock, 3 * MOST_PEERS)
+        bystanders.see(ANSWERS)
+        assert descriptors(target.daemon) < target.descriptors + MOST_PEERS + 40
+    target.check_unharmed()
+
+
+def test_a_flood_of_connections_over_zeromq(target: Target) -> None:
+    """Each that does not greet is hung up on, after its greeting time."""
+    with contextlib.ExitStack() as held, Bystanders(target.daemon) as bystanders:
+        silent = connections(held, target.daemon.place.zmq, 500)
+        bystanders.see(ANSWERS)
+        for sock in silent:
+            drain(sock)
+        bystanders.see(1)
+    target.check_unharmed()
+
+
+def drain(sock: socket.socket) -> None:
+    """Read what comes, its greeting, until the daemon hangs up; TimeoutError if it does not."""
+    with contextlib.suppress(ConnectionResetError):
+        while sock.recv(4096):
+            pass
+
+
+def test_a_flood_of_messages_on_the_plain_stream(target: Target) -> None:
+    """A peer that does not read its replies is not read from: what it sends waits on its own side."""
+    with contextlib.ExitStack() as held, Bystanders(target.daemon) as bystanders:
+        for sock in connections(held, target.daemon.place.sock, 20):
+            sock.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                for _ in range(200):
+                    sock.sendall((PING + b"\n") * 100)
+        bystanders.see(ANSWERS)
+    target.check_unharmed()
+
+
+def test_a_flood_of_messages_over_zeromq(target: Target) -> None:
+    """Replies that are not read are dropped, when there are too many."""
+    with contextlib.ExitStack() as held, Bystanders(target.daemon) as bystanders:
+        for _ in range(10):
+            sock = held.enter_context(dealer(target.daemon.place.zmq, RCVHWM=1, SNDHWM=1, RCVBUF=4096))
+            with contextlib.suppress(zmq.Again):
+                for _ in range(2_000):
+                    sock.send(PING, zmq.NOBLOCK)
+        bystanders.see(ANSWERS)
+    target.check_unharmed()
+
+
+def test_a_flood_of_huge_messages(target: Target) -> None:
+    """Messages of nearly the full size, one after the other, cost what one costs."""
+    huge = PING[:-1] + b',"params":{"' + b"x" * 1_000_000 + b'":1}}'
+    with contextlib.ExitStack() as held, Bystanders(target.daemon) as bystanders:
+        for sock in connections(held, target.daemon.place.sock, 8):
+            for _ in range(6):
+                sock.sendall(huge + b"\n")
+                answered(sock)
+        with dealer(target.daemon.place.zmq) as peer:
+            for _ in range(48):
+                peer.send(huge)
+                peer.recv()
+        bystanders.see(1)
+    target.check_unharmed()
+
+
+def answered(sock: socket.socket) -> None:
+    """Read until the end of a line."""
+    while not sock.recv(65536).endswith(b"\n"):
+        pass
+
+
+def test_lines_that_come_a_byte_at_a_time(target: Target) -> None:
+    """Half of all the room that there is, held by peers who are always about to say something."""
+    with contextlib.ExitStack() as held, Bystanders(target.daemon) as bystanders:
+        slow = connections(held, target.daemon.place.sock, MOST_PEERS // 2)
+        trickle(slow, PING + b"\n", bystanders)
+        for sock in slow:
+            answered(sock)
+    target.check_unharmed()
+
+
+def test_greetings_that_come_a_byte_at_a_time(target: Target) -> None:
+    """They are hung up on when the time for a greeting is over, however busy they are."""
+    with contextlib.ExitStack() as held, Bystanders(target.daemon) as bystanders:
+        slow = connections(held, target.daemon.place.zmq, 200)
+        trickle(slow, GREETING[:20], bystanders)
+        for sock in slow:
+            drain(sock)
+    target.check_unharmed()
+
+
+def trickle(slow: Sequence[socket.socket], data: bytes, bystanders: Bystanders) -> None:
+    """Send `data` byte by byte on all of them, and go on only when each bystander was answered in between."""
+    for byte in data:
+        for sock in slow:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                sock.sendall(bytes([byte]))
+        bystanders.see(1)
