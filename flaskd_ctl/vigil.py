@@ -13,11 +13,15 @@ from typing import Any, Final
 from flaskd_ctl.conversation import Patience
 from flaskd_ctl.errors import ConnectionLost, NotRunning, TimedOut, WrongState
 from flaskd_ctl.instances import Target
-from flaskd_ctl.session import FIRST_WORD, Session, ask
+from flaskd_ctl.session import FIRST_WORD, Session
 from flaskd_ctl.stopping import exits, see_gone
 
 RECHECK: Final = 0.1
 """Seconds between two looks for an instance that is not there yet."""
+
+FAR: Final = ("ssh", "tcp")
+FAR_RECHECK: Final = 1.0
+"""The same for one on another host, where a look is a login."""
 
 IDLE_RECHECK: Final = 0.2
 """Seconds between two questions whether requests are in flight."""
@@ -39,6 +43,7 @@ class Vigil:
         self._timeout = timeout
         self._deadline = float("inf") if timeout is None else time.monotonic() + timeout
         self._seen = "not running"
+        self._far = False
 
     def keep(self) -> dict[str, Any]:
         """Wait; return the last status seen ({} when there is nothing to ask). Raises TimedOut with what was seen last."""
@@ -49,15 +54,18 @@ class Vigil:
                 return self._until_idle() if self._goal == "idle" else self._until_told()
             except (NotRunning, ConnectionLost):
                 self._seen = "not running"
-                self._pause(RECHECK)
+                self._pause(FAR_RECHECK if self._far else RECHECK)
 
     def _until_told(self) -> dict[str, Any]:
-        target = self._find()
+        target = self._choose()
         patience = self._patience()
-        with Session(target, deadline=patience.deadline) as session:
+        with (
+            Session(target, deadline=patience.deadline) as session,
+            Session(target, deadline=patience.deadline) as asking,
+        ):
             self._seen = "no answer"
             for _ in self._events(session, patience):
-                status = self._status(target)
+                status = self._status(asking)
                 if GOALS[self._goal](status):
                     return status
         raise NotRunning(f"{target.name} has stopped")
@@ -71,19 +79,20 @@ class Vigil:
             raise self._too_late() from None
 
     def _until_idle(self) -> dict[str, Any]:
-        target = self._find()
-        while not GOALS["idle"](status := self._status(target)):
-            if status.get("in_flight", 0) is None:
-                raise WrongState(
-                    f"{target.name} cannot tell when it is idle: its ledger of requests is off (--no-ledger)"
-                )
-            self._seen = f"{status.get('in_flight')} in flight"
-            self._pause(IDLE_RECHECK)
-        return status
+        target = self._choose()
+        with Session(target, deadline=self._patience().deadline) as session:
+            while not GOALS["idle"](status := self._status(session)):
+                if status.get("in_flight", 0) is None:
+                    raise WrongState(
+                        f"{target.name} cannot tell when it is idle: its ledger of requests is off (--no-ledger)"
+                    )
+                self._seen = f"{status.get('in_flight')} in flight"
+                self._pause(IDLE_RECHECK)
+            return status
 
     def _until_gone(self) -> dict[str, Any]:
         try:
-            target = self._find()
+            target = self._choose()
             patience = self._patience()
             with (
                 Session(target, deadline=patience.deadline) as session,
@@ -98,8 +107,14 @@ class Vigil:
             return {}
         raise self._too_late()
 
-    def _status(self, target: Target) -> dict[str, Any]:
-        status = ask(target, "status", whole=min(FIRST_WORD, self._left()))
+    def _choose(self) -> Target:
+        target = self._find()
+        self._far = target.endpoint.scheme in FAR
+        return target
+
+    def _status(self, session: Session) -> dict[str, Any]:
+        patience = Patience(time.monotonic(), first=min(FIRST_WORD, self._left()))
+        status = session.call("status", patience=patience)
         self._seen = str(status.get("state"))
         return status
 
