@@ -225,6 +225,7 @@ sights = st.builds(
     half_open=st.booleans(),
     queued=st.booleans(),
     flushed=st.booleans(),
+    begun=st.integers(0, 3),
 )
 
 
@@ -234,12 +235,18 @@ sights = st.builds(
     seconds,
     st.floats(0, 5),
     st.booleans(),
+    st.floats(0, 20),
 )
 def test_whatever_is_seen_a_stop_ends_by_its_deadline_and_in_order(
-    seen: list[tuple[float, Sight]], lame_duck: float, grace: float, linger: float, told: bool
+    seen: list[tuple[float, Sight]],
+    lame_duck: float,
+    grace: float,
+    linger: float,
+    told: bool,
+    unrouted: float,
 ) -> None:
     """TURN_AWAY, DEAFEN, CLOSE, then FLUSH or CUT: each at most once; nothing is cut before the deadline; it is done at it."""
-    retreat = Retreat(now=0, lame_duck=lame_duck, grace=grace, linger=linger, told=told)
+    retreat = Retreat(now=0, lame_duck=lame_duck, unrouted=unrouted, grace=grace, linger=linger, told=told)
     now, orders = 0.0, []
     for pause, sight in seen:
         now += pause

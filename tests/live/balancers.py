@@ -55,16 +55,21 @@ def free_ports(host: str, count: int) -> list[int]:
 class Balancer:
     """A balancer's process, as a context manager; it is ended by its own pid.
 
-    It inherits `listener`, so that clients may connect at once. What it writes is read where it is waited for, and kept.
+    It inherits `listener`, so that clients may connect at once.
     """
 
     def __init__(
-        self, command: Sequence[str], listener: socket.socket, *, environ: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        directory: Path,
+        listener: socket.socket,
+        *,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self._command = command
+        self._log = directory / "balancer.log"
         self._listener = listener
         self._environ = {**os.environ, **(environ or {})}
-        self._output = ""
 
     @property
     def url(self) -> str:
@@ -73,21 +78,15 @@ class Balancer:
         return f"http://{host}:{port}"
 
     def __enter__(self) -> Self:
-        self._reader, writer = os.pipe()
-        try:
+        with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
-                stdout=writer,
-                stderr=writer,
+                stdout=log,
+                stderr=log,
                 pass_fds=[self._listener.fileno()],
                 env=self._environ,
             )
-        except BaseException:
-            os.close(self._reader)
-            raise
-        finally:
-            os.close(writer)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,21 +96,7 @@ class Balancer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(PATIENCE)
-        while data := os.read(self._reader, 65536):
-            self._output += data.decode(errors="replace")
-        os.close(self._reader)
-        print(f"--- {self._command[0]}:\n{self._output}")
-
-    def wait_says(self, *words: str) -> None:
-        """Return when it has written a line with all of these words since the last call; fail if it does not."""
-        deadline = time.monotonic() + PATIENCE
-        unread = ""
-        while not any(all(word in line for word in words) for line in unread.splitlines()):
-            ready, _, _ = select.select([self._reader], [], [], max(0.0, deadline - time.monotonic()))
-            data = os.read(self._reader, 65536) if ready else b""
-            assert data, f"{self._command[0]} did not say {words}, but: {unread}"
-            unread += data.decode(errors="replace")
-            self._output += data.decode(errors="replace")
+        print(f"--- {self._command[0]}:\n{self._log.read_text(errors='replace')}")
 
 
 def haproxy(directory: Path, listener: socket.socket, addresses: Mapping[str, str]) -> Balancer:
@@ -119,7 +104,7 @@ def haproxy(directory: Path, listener: socket.socket, addresses: Mapping[str, st
     others = {":80\n": f" fd@{listener.fileno()}\n", "/run/haproxy/": f"{directory}/", **addresses}
     config = directory / "haproxy.cfg"
     config.write_text(replaced(shown("haproxy"), others))
-    return Balancer(["haproxy", "-db", "-f", str(config)], listener)
+    return Balancer(["haproxy", "-db", "-f", str(config)], directory, listener)
 
 
 def nginx(directory: Path, listener: socket.socket, addresses: Mapping[str, str]) -> Balancer:
@@ -132,17 +117,17 @@ def nginx(directory: Path, listener: socket.socket, addresses: Mapping[str, str]
     )
     config = directory / "nginx.conf"
     config.write_text(
-        f"daemon off;\npid {directory}/nginx.pid;\nerror_log {directory}/error.log;\nevents {{}}\n"
+        f"daemon off;\npid {directory}/nginx.pid;\nerror_log stderr;\nevents {{}}\n"
         f"http {{\naccess_log off;\n{places}{server}}}\n"
     )
     # As in an upgrade of its binary: nginx takes over the listeners whose numbers are in NGINX.
     environ = {"NGINX": f"{listener.fileno()};"}
-    command = ["nginx", "-p", str(directory), "-c", str(config), "-e", f"{directory}/error.log"]
-    return Balancer(command, listener, environ=environ)
+    command = ["nginx", "-p", str(directory), "-c", str(config), "-e", "stderr"]
+    return Balancer(command, directory, listener, environ=environ)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Look again and again: HAProxy tells nobody of a weight. Fail if it does not come true."""
+def wait_until(condition: Callable[[], object]) -> None:
+    """Look again and again: a balancer tells nobody what it has learned. Fail if it does not come true."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
