@@ -1,9 +1,10 @@
 """One command for several targets: who is asked when, what is shown, and the exit code of the whole."""
 
 import json
-import queue
+import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
 
 import pytest
 
@@ -292,43 +293,38 @@ def test_a_bug_at_one_target_is_not_the_others(
     assert "reloaded two" in out
 
 
-def test_ctrl_c_in_the_middle_tells_what_was_done(
-    fakes: list[Fake], ctl: Ctl, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("as_json", [False, True])
+def test_ctrl_c_in_the_middle_tells_what_was_done(fakes: list[Fake], as_json: bool) -> None:
     """What is under way goes on; what has not begun does not begin."""
-    under_way = threading.Event()
-    let_go = threading.Event()
+    under_way, let_go = threading.Event(), threading.Event()
 
     def hold(call: Call) -> None:
         under_way.set()
         assert let_go.wait(PATIENCE)
 
     fakes[1].on("reload", hold)
-    interrupt_when(monkeypatch, lambda: under_way.wait(PATIENCE), after=1)
+    command = [sys.executable, "-m", "flaskd_ctl", *THREE, "reload", *(["--json"] if as_json else [])]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            assert under_way.wait(PATIENCE)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+            let_go.set()
 
-    code, out, err = ctl(*THREE, "reload")
-    let_go.set()
-
-    assert code == 130
-    assert "reloaded one" in out
-    assert err.endswith("done: one; not waited for, goes on: two; not tried: three\n")
+    assert process.returncode == 130
     assert asked(fakes[2]) == []
-
-
-def interrupt_when(monkeypatch: pytest.MonkeyPatch, happened: Callable[[], object], *, after: int) -> None:
-    """Let what the main thread waits for be interrupted, as Ctrl-C does, when so many have been heard of."""
-
-    class Interrupted(queue.SimpleQueue[object]):
-        heard = 0
-
-        def get(self, *args: object, **kwargs: object) -> object:
-            if self.heard == after:
-                happened()
-                raise KeyboardInterrupt
-            self.heard += 1
-            return super().get()
-
-    monkeypatch.setattr(queue, "SimpleQueue", Interrupted)
+    summary = "done: one; not waited for, goes on: two; not tried: three\n"
+    if as_json:
+        told = json.loads(out)
+        assert [told[name]["exit"] for name in ("one", "two", "three")] == [0, None, None]
+        assert [told[name]["error"]["name"] for name in ("two", "three")] == ["unfinished", "not_tried"]
+    else:
+        assert "reloaded one" in out
+        assert err == summary
 
 
 # --- the exit code of the whole ---
