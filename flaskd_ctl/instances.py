@@ -4,9 +4,9 @@ An instance is alive when something listens at its socket; files prove nothing. 
 `endpoint.search_dirs`, nearest first. With exactly one instance running, no name is needed.
 
 In a shared directory such as /tmp anybody could put up a socket that looks like ours, so a runtime directory
-counts only if it is ours or root's. Within one that only its owner can write to, the instances are trusted
-whoever owns them (systemd gives `/run/flaskd/shop` to the unit's User=); otherwise each must be ours or
-root's itself. An endpoint given by URL is taken at its word.
+counts only if it is ours or root's, or was given (--runtime-dir) and only its owner can write to it. Within one
+that only its owner can write to, the instances are trusted whoever owns them (systemd gives `/run/flaskd/shop`
+to the unit's User=); otherwise each must be ours or root's itself. An endpoint given by URL is taken at its word.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class Instances:
     ) -> None:
         self._environ = os.environ if environ is None else environ
         self._uid = os.geteuid() if uid is None else uid
+        self._given = os.path.abspath(runtime_dir) if runtime_dir else None
         self.directories = places.search_dirs(runtime_dir=runtime_dir, environ=self._environ, uid=self._uid)
 
     def names(self) -> list[str]:
@@ -130,7 +131,7 @@ class Instances:
             if found and found.condition == "hidden":
                 raise NotPermitted(
                     f"cannot reach {name}: the operating system does not let you near {place.sock}",
-                    hint="be the user that it runs as, or root",
+                    hint="be the user that it runs as, or root, or have a role there",
                 )
             stale = stale or found
         where = " or ".join(
@@ -160,7 +161,7 @@ class Instances:
         if hidden:
             raise NotPermitted(
                 f"no instance of yours runs, and you may not look into {', '.join(hidden)}",
-                hint="be the user that it runs as, or root",
+                hint="be the user that it runs as, or root, or have a role there",
             )
         self._trusted_or_complain()
         notes = self.notes()
@@ -205,7 +206,7 @@ class Instances:
                     yield Place(path)
 
     def _trusted(self, *, strict: bool = False) -> Iterator[str]:
-        """Yield the search directories that are ours or root's; `strict` complains when none is left."""
+        """Yield the search directories that count; `strict` complains when none is left."""
         trusted = [directory for directory in self.directories if self._owner_counts(directory)]
         if strict and not trusted:
             self._trusted_or_complain()
@@ -217,12 +218,15 @@ class Instances:
         if existing and not any(self._owner_counts(directory) for directory in existing):
             raise BadPlace(
                 f"{existing[0]} belongs to uid {os.stat(existing[0]).st_uid}: what is in it is not trusted",
-                hint="if you trust it, name the socket: --endpoint unix://…/sock",
+                hint=f"if you trust its owner, say so: --runtime-dir {existing[0]}, which nobody else may write to",
             )
 
     def _owner_counts(self, directory: str) -> bool:
         try:
-            return os.stat(directory).st_uid in {self._uid, 0}
+            there = os.stat(directory)
+            if there.st_uid in {self._uid, 0}:
+                return True
+            return directory == self._given and not there.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         except PermissionError:
             return True  # connect(2) will say the same, as NotPermitted
         except OSError:

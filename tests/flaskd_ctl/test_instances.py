@@ -92,6 +92,26 @@ def test_a_directory_of_somebody_else_is_not_trusted(fake: Fake, runtime_dir: st
 
 
 @gives_away
+@pytest.mark.parametrize("mode", [0o755, 0o775, 0o757])
+def test_a_directory_of_somebody_else_that_was_given_is_trusted_if_only_its_owner_can_write_to_it(
+    fake: Fake, runtime_dir: str, mode: int
+) -> None:
+    """Who has a role in another user's instance names its directory; a variable may be left over from another user."""
+    os.chown(runtime_dir, STRANGER, -1)
+    os.chmod(runtime_dir, mode)
+    try:
+        if mode == 0o755:
+            assert Instances(runtime_dir).target("shop").endpoint.url == fake.url
+            return
+        with pytest.raises(BadPlace, match="not trusted") as refused:
+            Instances(runtime_dir).target("shop")
+        assert f"--runtime-dir {runtime_dir}, which nobody else may write to" in refused.value.hint
+    finally:
+        os.chown(runtime_dir, os.geteuid(), -1)
+        os.chmod(runtime_dir, 0o700)
+
+
+@gives_away
 def test_a_strangers_instance_in_a_shared_directory_is_not_trusted(fake: Fake, runtime_dir: str) -> None:
     os.chmod(runtime_dir, 0o1777)
     assert Instances().target().name == "shop"
