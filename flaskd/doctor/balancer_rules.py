@@ -25,7 +25,8 @@ def notices_too_late(balancer: Balancer, service: Service) -> Said | None:
     """It sends requests to an instance that has begun to refuse them, and does not try another."""
     if _waits_in_line(service) or balancer.product != "HAProxy" or balancer.retried:
         return None
-    if service.stop.lead >= balancer.notices:
+    lead = service.stop.lead if balancer.sees_drain else 0.0
+    if lead >= balancer.notices:
         return None
     if balancer.notices == NEVER:
         return Said(
@@ -34,19 +35,20 @@ def notices_too_late(balancer: Balancer, service: Service) -> Said | None:
             "add `option redispatch`, and `check` with `option httpchk GET /readyz`, or `agent-check`",
         )
     return Said(
-        f"HAProxy notices after up to {balancer.notices:g} s that a server is leaving ({balancer.notices_from}), and it "
-        f"refuses connections after {service.stop.lead:g} s; HAProxy does not try another one (option redispatch)",
+        f"HAProxy notices after up to {balancer.notices:g} s that a server is leaving ({balancer.notices_from}), which "
+        f"refuses connections {lead:g} s after it said so, and HAProxy does not try another one (option redispatch)",
         f"give a lame duck of {math.ceil(balancer.notices) + 1} s or more, or add `option redispatch`",
     )
 
 
 def check_sees_no_drain(balancer: Balancer, service: Service) -> Said | None:
-    """It checks connections only, which a draining instance takes."""
-    if balancer.checked != "tcp" or not service.stop.lead or _waits_in_line(service):
+    """It only asks whether the instance lives, which a draining one does."""
+    if balancer.checked not in {"tcp", "livez"} or not service.stop.lead or _waits_in_line(service):
         return None
+    asks = "asks /livez" if balancer.checked == "livez" else "checks that a connection is taken"
     return Said(
-        f"HAProxy only checks that a connection is taken, which it is in the {service.stop.lead:g} s in which the instance "
-        "wants to be left alone: they are waited for in vain",
+        f"HAProxy only {asks}, and all is well there in the {service.stop.lead:g} s in which the instance wants to be left "
+        "alone: they are waited for in vain",
         "set `option httpchk GET /readyz` with `check port` of --health, or `agent-check` with --agent",
     )
 

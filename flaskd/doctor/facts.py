@@ -157,7 +157,7 @@ class Balancer(msgspec.Struct, frozen=True, kw_only=True):
     """How long it waits for a response."""
     patience_from: str = ""
     checked: str = ""
-    """What it asks the servers by itself: "", "tcp", "http" or "agent"."""
+    """By what it learns that a server wants to be left alone: "agent", "http"; "tcp" and "livez" do not tell, nor does ""."""
     notices: float = NEVER
     """How long it goes on sending requests to a server that has said it leaves."""
     notices_from: str = ""
@@ -166,3 +166,8 @@ class Balancer(msgspec.Struct, frozen=True, kw_only=True):
     retried: bool = True
     """A request whose connection was refused goes to another server."""
     retried_from: str = ""
+
+    @property
+    def sees_drain(self) -> bool:
+        """Tell whether it learns of a lame duck or a drain."""
+        return self.checked in {"agent", "http"}

@@ -87,7 +87,7 @@ def _balancer(where: str, lines: Sequence[Line]) -> Balancer:
     template = [word for words in lines if words[0] == "default-server" for word in words[1:]]
     options = [template + words[3 + (words[0] == "server-template") :] for words in servers]
     http = (said("mode") or ["tcp"])[0] == "http"
-    checked, notices, notices_from = _notice(where, options, http_check=said("option", "httpchk") is not None)
+    checked, notices, notices_from = _notice(where, options, kind=_kind(said))
     retries = said("retries")
     patience = timeout("server")
     idle, idle_from = _idle(
@@ -111,6 +111,14 @@ def _balancer(where: str, lines: Sequence[Line]) -> Balancer:
         and (retries is None or number(retries[0], f"{where}: retries") > 0),
         retried_from="option redispatch",
     )
+
+
+def _kind(said: Callable[..., Line | None]) -> str:
+    """Tell what a health check asks for: a connection, whether it lives, or something that may tell more."""
+    if said("option", "httpchk") is None:
+        return "tcp"
+    asked = [*(said("option", "httpchk") or []), *(said("http-check", "send") or [])]
+    return "livez" if any(word.startswith("/livez") for word in asked) else "http"
 
 
 def _count(words: Line) -> int:
@@ -137,7 +145,7 @@ def _interval(where: str, options: Line, name: str, default: float) -> float:
     return default if text is None else _span(text, f"{where}: {name}")
 
 
-def _notice(where: str, options: Sequence[Line], *, http_check: bool) -> tuple[str, float, str]:
+def _notice(where: str, options: Sequence[Line], *, kind: str) -> tuple[str, float, str]:
     """Tell by what, and after how long at the most, the slowest of the servers is seen to leave."""
     slowest = ("agent", 0.0, "")
     for each in options:
@@ -148,7 +156,6 @@ def _notice(where: str, options: Sequence[Line], *, http_check: bool) -> tuple[s
         elif "check" in each:
             fall = number(_option(each, "fall") or 3, f"{where}: fall")
             fast = _interval(where, each, "fastinter", inter)
-            kind = "http" if http_check else "tcp"
             found = (kind, inter + fast * (fall - 1), f"inter {inter:g} s, fall {fall}")
         else:
             return "", NEVER, ""

@@ -92,7 +92,8 @@ def _balancer(
 
     where = f"{path}: upstream {host}" if group is not None else f"{path}: proxy_pass {host}"
     inside = list(group or [])
-    kept = said("keepalive", inside) is not None
+    closed = any(each.words[:3] == ["proxy_set_header", "Connection", "close"] for each in scope)
+    kept = said("keepalive", inside) is not None and not closed
     idle = (said("keepalive_timeout", inside) or [KEEPALIVE_TIMEOUT])[0]
     read_timeout = (said("proxy_read_timeout", scope) or [READ_TIMEOUT])[0]
     retried = said("proxy_next_upstream", scope) or ["error", "timeout"]

@@ -226,6 +226,14 @@ BAD: Final = (
         ("shop.yaml",),
     ),
     Bad(
+        "balancer-tcp",
+        "haproxy.cfg",
+        "/readyz",
+        "/livez",
+        "only asks /livez",
+        ("shop.yaml",),
+    ),
+    Bad(
         "balancer-alone",
         "nginx.conf",
         "    server 127.0.0.1:8002;\n",

@@ -1,6 +1,8 @@
 """`flaskd doctor` as a command: what it prints, and with which exit code it ends."""
 
 import json
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -133,6 +135,26 @@ def test_without_pyyaml_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     assert doctor("shop.service", "haproxy.cfg", "nginx.conf").exit_code == 0
 
 
+def test_a_unit_that_is_loaded_is_asked_for(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all that was added to it; what systemctl says when it fails is passed on."""
+    systemctl = files / "bin" / "systemctl"
+    systemctl.parent.mkdir()
+    systemctl.write_text(
+        "#!/bin/sh\n[ $2 = shop ] || { echo System is not running >&2; exit 1; }\ncat <<END\n"
+        "LoadState=loaded\nType=exec\nKillMode=mixed\nTimeoutStopUSec=20s\nTriggeredBy=shop.socket\n"
+        "ExecStart={ path=/srv/flaskd ; argv[]=/srv/flaskd run shop:app --grace 25 ; ignore_errors=no }\nEND\n"
+    )
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{systemctl.parent}:{os.environ['PATH']}")
+
+    loaded, broken = doctor("--unit", "shop"), doctor("--unit", "other")
+
+    assert loaded.exit_code == 1
+    assert "20 s after a stop began (TimeoutStopSec), and a stop may take 30 s" in loaded.stdout
+    assert broken.exit_code == 2
+    assert "systemctl show other failed: System is not running" in broken.stderr
+
+
 YAML = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 99) | st.text("ab$-{}1s", max_size=5),
     lambda inner: st.lists(inner, max_size=2),
@@ -168,9 +190,23 @@ def test_our_own_files_for_container_engines_find_nothing() -> None:
             continue
         text = path.read_text(encoding="utf-8")
         if "kind: Deployment" in text or "\nservices:" in text:
-            done = doctor(str(path))
+            beside = [str(found) for found in path.parent.glob("haproxy.cfg")]
+            done = doctor(str(path), *beside)
             assert done.exit_code == 0, done.output
             assert "Nothing found" in done.stdout, done.output
+
+
+@pytest.mark.parametrize(("language", "name"), [("haproxy", "haproxy.cfg"), ("nginx", "nginx.conf")])
+def test_the_balancers_of_the_docs_find_nothing(language: str, name: str, files: Path) -> None:
+    """With an instance that leaves as the page says."""
+    page = (PROJECT / "docs" / "load-balancers.md").read_text(encoding="utf-8")
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (files / name).write_text(text)
+
+    done = doctor(name, "--wait-unrouted", "1")
+
+    assert done.exit_code == 0, done.output
+    assert "Nothing found" in done.stdout, done.output
 
 
 def test_the_unit_of_the_docs_finds_nothing() -> None:

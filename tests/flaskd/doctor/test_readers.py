@@ -213,6 +213,7 @@ def test_haproxys_defaults_hold_until_they_are_named_anew() -> None:
     assert not read_haproxy(HAPROXY + "    no option redispatch\n").retried
     assert read_haproxy(HAPROXY + "    http-reuse never\n    timeout http-keep-alive 4s\n").idle == 4
     assert read_haproxy(HAPROXY + "    option http-server-close\n").idle == 0
+    assert read_haproxy(HAPROXY.replace("/readyz", "/livez")).checked == "livez"
     assert read_haproxy(HAPROXY + "    server three 127.0.0.1:8003\n").notices == NEVER
 
 
@@ -225,6 +226,7 @@ def test_nginx_keeps_connections_only_where_it_is_told_to() -> None:
     alone = read_nginx("location / { proxy_pass 'http://127.0.0.1:8000/x'; proxy_read_timeout 5s; }")
 
     assert (found.idle, found.patience, found.servers, found.retried) == (20, 60, 2, True)
+    assert read_nginx(NGINX.replace("proxy_pass", "proxy_set_header Connection close; proxy_pass")).idle == 0
     assert (without.idle, without.patience) == (0, 120)
     assert (alone.where, alone.servers, alone.patience) == ("nginx.conf: proxy_pass 127.0.0.1:8000", 1, 5)
 
