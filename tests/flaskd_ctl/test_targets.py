@@ -173,3 +173,15 @@ def test_targets_and_groups_are_completed(config: Path, fake: Fake) -> None:
     assert known_names(Instances()) == ["far", "here", "mixed", "shop", "web", "web1", "web2"]
     config.write_text("[")
     assert known_names(Instances()) == ["shop"]
+
+
+def test_the_file_on_the_page_is_one(config: Path) -> None:
+    """What people copy works."""
+    page = (Path(__file__).parents[2] / "docs" / "other-hosts.md").read_text()
+    config.write_text(page.split("```toml\n")[1].split("```")[0])
+
+    book = read_book()
+
+    assert book.groups == {"web": ("web1", "web2", "web3")}
+    assert book.targets["web2"].endpoint == "ssh://web2/shop"
+    assert book.targets["web3"].key == str(config.parent / "keys/ops.key_secret")
