@@ -19,6 +19,8 @@ from flaskd.server import Server
 from flaskd_ctl import Client
 from tests.daemons import StartDaemon
 from tests.flaskd.conftest import WAIT, App
+from tests.live.balancers import free_ports, own_address
+from tests.live.caller import call
 
 SERVING = Rotation(State.RUNNING, serving=2, wanted=2, threads=4, in_flight=1)
 
@@ -244,3 +246,33 @@ def test_a_daemon_tells_whether_it_is_in_rotation(start_daemon: StartDaemon, tmp
     assert daemon.wait() == 0
     with pytest.raises(ConnectionRefusedError):
         get(address, "/livez")
+
+
+STARTS = """
+import http.client, os
+from flask import Flask
+
+def ask(path):
+    connection = http.client.HTTPConnection(os.environ["FLASKD_HEALTH"], timeout=20)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    return f"{response.status} {response.read().decode()}"
+
+seen = ask("/livez") + ask("/readyz")
+app = Flask("shop")
+app.add_url_rule("/", view_func=lambda: seen)
+"""
+
+
+@pytest.mark.live
+def test_while_the_application_loads_the_daemon_lives_and_is_not_ready(
+    start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """A container engine must not take a slow start for a death; the application that loads here looks itself."""
+    (tmp_path / "shop.py").write_text(STARTS)
+    host = own_address(1)
+    health = f"{host}:{free_ports(host, 1)[0]}"
+    daemon = start_daemon("shop:app", environ={"FLASKD_HEALTH": health})
+
+    assert call(daemon.url, "/") == "200 starting\n503 starting\n"
+    assert get(health, "/readyz") == (200, "running\n")
