@@ -227,15 +227,17 @@ def _in_flight(status: dict[str, Any]) -> str:
 
 def _describe(result: dict[str, Any], _colour: bool) -> str:
     info = result.get("info") or {}
+    caller = result.get("x-caller") or {}
     rows = []
     for method in result.get("methods") or []:
         params = [str(param.get("name")) for param in method.get("params") or []]
-        rows.append(
-            (method.get("name"), method.get("x-role", ""), ", ".join(params), method.get("summary", ""))
-        )
+        needed = str(method.get("x-role", ""))
+        may = "" if method.get("x-permitted", True) else " (not you)"
+        rows.append((method.get("name"), needed + may, ", ".join(params), method.get("summary", "")))
     head = f"{printable(info.get('title', 'flaskd'))} {printable(info.get('version', ''))}".rstrip()
     listed = table(rows, head=("METHOD", "ROLE", "PARAMS", "SUMMARY"))
-    return f"{head}\n{listed}\n(the schemas: --json)"
+    you = f"you are {printable(caller['role'])} here; " if caller.get("role") else ""
+    return f"{head}\n{listed}\n({you}the schemas: --json)"
 
 
 def _state(result: dict[str, Any], colour: bool) -> str:

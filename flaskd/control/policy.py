@@ -17,8 +17,7 @@ RANKED: Final = tuple(reversed(Role))
 """The roles, highest first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Who asks, and the groups that the kernel or the user database says it is in; None where that is not known yet."""
 
     actor: Actor
@@ -80,7 +79,7 @@ def role_of(caller: Caller, rules: Rules) -> Role | None:
 
 def hinges_on_groups(caller: Caller, rules: Rules) -> bool:
     """Tell whether the groups of `caller`, which are not known yet, could give it a role that it has not without them."""
-    if caller.groups is not None or caller.actor.uid is None:
+    if caller.groups is not None or caller.actor.uid is None or not rules.grants:
         return False
     have = role_of(caller, rules)
     higher = [role for role in Role if have is None or (role.includes(have) and role is not have)]

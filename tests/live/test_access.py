@@ -80,6 +80,9 @@ def test_each_role_may_what_it_includes_and_no_more(start_daemon: StartDaemon) -
     viewer = VIEWER.asks(daemon, "describe", over="unix")
     assert viewer["x-caller"]["role"] == "viewer"
     assert "shutdown" not in viewer["x-caller"]["may"]
+    shown = VIEWER.ctl("--name", "shop", "describe").stdout
+    assert "operator (not you)" in shown
+    assert "you are viewer here" in shown
     permitted = {method["name"] for method in viewer["methods"] if method["x-permitted"]}
     assert permitted == set(viewer["x-caller"]["may"])
 
