@@ -82,7 +82,7 @@ def run_status(run: Run, command: Command, *, serving: bool) -> Exit:
     Of one that has stopped it shows how, and fails all the same.
     """
     try:
-        result = ask(run.target(), command.name, whole=run.timeout)
+        target = run.target()
     except NotRunning as error:
         if stop := error.data.get("last_stop"):
             from flaskd_ctl import past
@@ -90,6 +90,7 @@ def run_status(run: Run, command: Command, *, serving: bool) -> Exit:
             stopped = {"name": error.data["name"], "state": "stopped", "last_stop": stop}
             run.screen.result(stopped, past.stopped(stopped["name"], stop))
         raise
+    result = ask(target, command.name, whole=run.timeout)
     run.screen.result(result, render.as_text(command.name, result, colour=run.screen.colour))
     return Exit.FAILED if serving and result.get("state") in BEFORE_AND_AFTER else Exit.DONE
 
@@ -106,8 +107,8 @@ def run_history(run: Run, command: Command, *, limit: int | None) -> Exit:
     """Show who asked for what; of an instance that has stopped, from its audit log, where we may read that."""
     params = {} if limit is None else {"limit": limit}
     try:
-        result = ask(run.target(), command.name, params, whole=run.timeout)
-    except NotRunning as error:
+        target = run.target()
+    except NotRunning as error:  # of this host: what a peer says of files is not gone by
         path = error.data.get("audit_log")
         if not path:
             raise
@@ -115,6 +116,8 @@ def run_history(run: Run, command: Command, *, limit: int | None) -> Exit:
 
         result = past.log_of(error.data["name"], path, **params)
         run.screen.remark(f"{error.data['name']} is not running; this is from {path}")
+    else:
+        result = ask(target, command.name, params, whole=run.timeout)
     run.screen.result(result, render.as_text(command.name, result, colour=run.screen.colour))
     return Exit.DONE
 

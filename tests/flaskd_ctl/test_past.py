@@ -14,7 +14,7 @@ from flaskd_ctl.endpoint import Place
 from flaskd_ctl.errors import NotFound, NotRunning
 from flaskd_ctl.instances import Instances
 from tests.flaskd_ctl.conftest import Ctl
-from tests.flaskd_ctl.fake import golden
+from tests.flaskd_ctl.fake import Fake, golden
 
 BY = {"via": "control", "uid": 1000, "gid": 1000, "pid": 5, "detail": "", "key": ""}
 STOP: dict[str, Any] = {
@@ -243,3 +243,13 @@ def test_without_a_log_it_is_just_not_running(place: Place, ctl: Ctl) -> None:
 def test_a_limit_is_a_number_from_1_to_1000(ctl: Ctl) -> None:
     for limit in ("0", "1001", "-1", "all"):
         assert ctl("history", "--limit", limit).code == 2
+
+
+def test_a_peer_cannot_have_a_file_read(fake: Fake, ctl: Ctl, tmp_path: Path) -> None:
+    """What names the log is the note on this host, not an error that came over the wire."""
+    (tmp_path / "log").write_bytes(lines(order("a")))
+    fake.on("history", lambda call: call.refuse("not_running", audit_log=str(tmp_path / "log")))
+
+    code, out, _ = ctl("history")
+
+    assert (code, out) == (3, "")
