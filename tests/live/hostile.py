@@ -120,6 +120,18 @@ def answer() -> None:
     on_and_on(lambda: say(b"".join(replies)))
 
 
+def hand_over() -> None:
+    """Send as many descriptors as a message takes, with each message; and make the standard output one that does not block."""
+    several = [os.dup(0) for _ in range(200)]
+    os.set_blocking(1, False)
+
+    def send() -> None:
+        with socket.socket(fileno=os.dup(LINE)) as line:
+            socket.send_fds(line, [event(event="progress")], several)
+
+    on_and_on(send)
+
+
 def babble() -> None:
     """Speak no protocol at all."""
     on_and_on(lambda: say(os.urandom(MIB)))
@@ -157,7 +169,7 @@ def close() -> None:
 ATTACKS: Final = {
     attack.__name__: attack
     for attack in (
-        scribble, fill, shrink, order, answer, babble, never_end, half, pour, shut, close
+        scribble, fill, shrink, order, answer, hand_over, babble, never_end, half, pour, shut, close
     )
 }  # fmt: skip
 
