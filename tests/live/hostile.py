@@ -211,9 +211,3 @@ def power() -> Response:
             attempt()
             may.append(name)
     return Response(json.dumps({**found, "may": may}), mimetype="application/json")
-
-
-@app.get("/holds")
-def holds() -> Response:
-    """List what descriptors this process holds."""
-    return Response(json.dumps(dict(descriptors())), mimetype="application/json")

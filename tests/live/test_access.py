@@ -9,7 +9,9 @@ from typing import Final
 
 import pytest
 
+from flaskd_ctl.commands import COMMANDS
 from tests.daemons import PATIENCE, Daemon, StartDaemon, flaskd_run
+from tests.live.caller import Caller
 from tests.live.operating import client, ctl
 from tests.live.someone import Someone
 from tests.needs import requires
@@ -46,6 +48,19 @@ def modes(daemon: Daemon) -> list[int]:
 def state_of(daemon: Daemon) -> str:
     with client(daemon) as shop:
         return shop.status().state
+
+
+def test_no_http_request_is_a_command(start_daemon: StartDaemon) -> None:
+    """Law 4: whatever the path and the method, it is the application's; and the control socket does not speak HTTP."""
+    daemon = start(start_daemon)
+    for command in COMMANDS:
+        for path in (f"/{command}", f"/{command.replace('_', '-')}", f"/flaskd/{command}"):
+            with Caller(daemon.url) as caller:
+                assert caller.post(path).read().status == 404
+    with Caller(f"unix://{daemon.place.sock}") as caller:
+        caller.send(b"POST /shutdown HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        assert b'"parse_error"' in caller.socket.recv(65536)
+    assert state_of(daemon) == "running"
 
 
 def test_without_rules_nobody_else_gets_near(start_daemon: StartDaemon) -> None:

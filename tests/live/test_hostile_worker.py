@@ -4,6 +4,7 @@ It is the same user, and so may kill it: what is tested is what it can do by wha
 where the kernel keeps the two apart.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -141,13 +142,24 @@ def test_a_worker_of_another_user_has_no_power_over_its_supervisor(start_daemon:
 
 
 def test_a_worker_is_given_nothing_of_the_control_socket(start_daemon: StartDaemon) -> None:
-    """Its descriptors: the line, the slate, the stacks, the listener, standard streams and what its engine opened itself."""
-    daemon = start(start_daemon)
-    with Caller(daemon.url) as caller:
-        held = set(json.loads(caller.get("/holds").text()).values())
-    ours = {os.readlink(f"/proc/{daemon.pid}/fd/{number}") for number in os.listdir(f"/proc/{daemon.pid}/fd")}
-    shared = held & ours
-    assert not any(target.startswith(os.path.dirname(daemon.place.directory)) for target in held), held
-    assert len([target for target in shared if target.startswith("socket:")]) == 1, (
-        shared
-    )  # where HTTP is served
+    """Nor of other workers': it has its line, its slate, its stacks, the listener, standard streams and what its engine opened."""
+    daemon = start(start_daemon, "--workers", "2")
+    with client(daemon) as shop:
+        workers = [held_by(worker.pid) for worker in shop.status().workers]
+    supervisor = held_by(daemon.pid)
+    for held in workers:
+        assert len([target for target, _ in held if "memfd:flaskd" in target]) == 2, held
+        assert len([target for target, _ in held & supervisor if target.startswith("socket:")]) == 1  # HTTP
+        assert not any(target.startswith(os.path.dirname(daemon.place.directory)) for target, _ in held)
+    one, other = workers
+    assert not any("memfd:flaskd" in target for target, _ in one & other)
+
+
+def held_by(pid: int) -> set[tuple[str, int]]:
+    """Return what a process holds, each with its inode: memories of one name are told apart by that."""
+    found = set()
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            path = f"/proc/{pid}/fd/{name}"
+            found.add((os.readlink(path), os.stat(path).st_ino))
+    return found
