@@ -4,7 +4,9 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -157,6 +159,44 @@ class Service:
                 assert "result" in next(messages)
                 yield (message["params"]["event"] for message in messages)
 
+    @contextlib.contextmanager
+    def journal_follows(self) -> Iterator[Iterator[str]]:
+        """What the journal gets about the unit from now on, the manager's own words included."""
+        shown = self.machine.run("journalctl", "--no-pager", "--lines", "0", "--show-cursor")
+        cursor = shown.partition("cursor: ")[2].strip()
+        follow = self.machine.popen(
+            *("journalctl", "--follow", "--no-pager", "--output", "cat"),
+            *("--after-cursor", cursor, "--unit", self.name),
+        )
+        try:
+            assert follow.stdout is not None
+            yield iter(follow.stdout)
+        finally:
+            os.killpg(follow.pid, signal.SIGKILL)
+            follow.communicate()
+
+    @contextlib.contextmanager
+    def told(self, what: str) -> Iterator[Iterator[str]]:
+        """The values of `what` (STATUS, WATCHDOG) in the daemon's messages from now on: the manager logs them when asked to."""
+        self.systemctl("log-level", "debug")
+        pattern = re.compile(rf"Got notification message .*[(\s]{what}=(.*?)(?:, [A-Z_]+=.*)?\)")
+        try:
+            with self.journal_follows() as lines:
+                yield (found[1] for found in map(pattern.search, lines) if found)
+        finally:
+            self.systemctl("log-level", "info")
+
+    @contextlib.contextmanager
+    def broken(self) -> Iterator[None]:
+        """Have the application not import any more, for a while."""
+        source = self.site / "shop.py"
+        good = source.read_text()
+        source.write_text(good + "\nraise RuntimeError('the database is down')\n")
+        try:
+            yield
+        finally:
+            source.write_text(good)
+
     def drop_in(self, text: str) -> None:
         """Add `text` to the unit, as an administrator does."""
         directory = self.machine.root / UNITS[1:] / f"{self.name}.service.d"
@@ -169,12 +209,14 @@ class Load:
     """The classifying client in the machine, from `with` to `end`, which returns its report."""
 
     def __init__(self, machine: Machine, target: str, *args: str) -> None:
-        command = [f"{BIN}/python", "-m", "tests.live.load", target, "--until-eof", "--tail", "0.3", *args]
+        command = [f"{BIN}/python", "-m", "tests.live.load", target, "--until-eof", "--seconds", "160"]
+        command += ["--count", "200000", *args]
         self._process = subprocess.Popen(
             ["nsenter", "--target", str(machine.pid), "--all", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,
             env={"PATH": "/usr/bin:/bin"},
         )
 
@@ -184,7 +226,8 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
 
     def end(self) -> dict[str, Any]:
