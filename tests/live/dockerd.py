@@ -33,7 +33,8 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
 dockerd --config-file "$1"
 """
 BASE: Final = "base:1"
-BUILD_PATIENCE: Final = 3 * PATIENCE
+ENGINE_PATIENCE: Final = 3 * PATIENCE
+"""Seconds for what an engine does: each of its steps starts processes, on a machine that others load."""
 DOCS: Final = Path(__file__).parents[2] / "docs" / "deploy"
 
 Told = dict[str, Any]
@@ -85,7 +86,6 @@ class Engine:
         *args: str,
         expect: int = 0,
         environ: Mapping[str, str] | None = None,
-        patience: float = PATIENCE,
     ) -> str:
         """Run `docker` and return what it printed, or on a failure that was expected, what it complained about."""
         done = subprocess.run(
@@ -94,7 +94,7 @@ class Engine:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=patience,
+            timeout=ENGINE_PATIENCE,
             check=False,
         )
         assert done.returncode == expect, f"docker {' '.join(args)} exited {done.returncode}:\n{done.stderr}"
@@ -103,7 +103,7 @@ class Engine:
     def build(self, tag: str, context: Path) -> None:
         """Build the image of the docs from `context`, upon our own base."""
         args = ["--tag", tag, "--build-arg", f"PYTHON={BASE}", "--file", str(DOCS / "Containerfile")]
-        self.docker("build", *args, str(context), patience=BUILD_PATIENCE)
+        self.docker("build", *args, str(context))
 
     def inspect(self, thing: str) -> Told:
         """Return what the engine knows of an image, container or service."""
@@ -196,7 +196,7 @@ class Engine:
         gone = os.pidfd_open(self._process.pid)
         try:
             while True:
-                happened, _, _ = select.select([news.fileno(), gone], [], [], PATIENCE)
+                happened, _, _ = select.select([news.fileno(), gone], [], [], ENGINE_PATIENCE)
                 if news.fileno() not in happened:
                     log = (self.state / "log").read_text(errors="replace")
                     raise TimeoutError(f"dockerd {'ended' if happened else 'is not ready in time'}:\n{log}")
@@ -226,8 +226,8 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[Told]:
             pending = rest
             yield json.loads(line)
         else:
-            readable, _, _ = select.select([descriptor], [], [], PATIENCE)
-            assert readable, f"the engine told nothing for {PATIENCE:.0f} s"
+            readable, _, _ = select.select([descriptor], [], [], ENGINE_PATIENCE)
+            assert readable, f"the engine told nothing for {ENGINE_PATIENCE:.0f} s"
             more = os.read(descriptor, 65536)
             assert more, f"docker events ended with {process.wait(PATIENCE)}"
             pending += more

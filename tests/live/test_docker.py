@@ -4,6 +4,8 @@ import contextlib
 import http.client
 import json
 import os
+import re
+import shlex
 import shutil
 import threading
 import time
@@ -13,19 +15,17 @@ from typing import Final
 
 import pytest
 
-from tests.daemons import PATIENCE
-from tests.live.dockerd import Engine, Told
+from tests.live.dockerd import ENGINE_PATIENCE, Engine, Told
 from tests.needs import requires
 
-pytestmark = [pytest.mark.live, requires("root", "docker", "haproxy")]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300), requires("root", "docker", "haproxy")]
 
-READ_ONLY: Final = (
-    "--read-only",
-    *("--mount", "type=tmpfs,target=/run/flaskd"),
-    *("--mount", "type=tmpfs,target=/tmp"),
-    *("--cap-drop", "ALL"),
-    *("--security-opt", "no-new-privileges"),
-)
+PAGE: Final = Path(__file__).parents[2] / "docs" / "containers.md"
+_SHOWN: Final = PAGE.read_text(encoding="utf-8").replace("\\\n", " ")
+_WORDS: Final = shlex.split(re.findall(r"^docker run .*", _SHOWN, re.MULTILINE)[0])
+OPTIONS: Final = tuple(_WORDS[_WORDS.index("--stop-timeout") : -1])
+"""How the page runs the image, without what would be in the way of a second container: its name and its port."""
+
 KILLED: Final = 137
 STARTING: Final = "1"
 NOT_RUNNING: Final = "3"
@@ -111,9 +111,11 @@ def test_image_says_how_it_is_run_and_stopped(engine: Engine) -> None:
     assert config["Healthcheck"]["Test"] == ["CMD", "flaskd_ctl", "status", "--serving"]
 
 
-def test_it_runs_without_privileges_on_a_read_only_root(engine: Engine) -> None:
+@pytest.mark.parametrize("mode", ["1777", "2777"], ids=["as Docker mounts it", "as Kubernetes mounts it"])
+def test_it_runs_without_privileges_on_a_read_only_root(engine: Engine, mode: str) -> None:
     """All that it writes is in its runtime directory; process 1 is flaskd itself, and not root."""
-    shop = Container(engine, *READ_ONLY, *QUICK)
+    options = [f"{word},tmpfs-mode={mode}" if "/run/flaskd" in word else word for word in OPTIONS]
+    shop = Container(engine, *options, *QUICK)
     shop.until("health_status: healthy")
 
     assert shop.serves()
@@ -142,7 +144,7 @@ def test_it_is_healthy_when_it_serves_and_not_before(engine: Engine, gates: Path
 
 def test_stop_answers_what_is_in_flight(engine: Engine, gates: Path) -> None:
     """`docker stop` is graceful: the engine's signal reaches process 1, which ends with 0 after its last answer."""
-    shop = Container(engine, *READ_ONLY, *gated(gates), *QUICK)
+    shop = Container(engine, *OPTIONS, *gated(gates), *QUICK)
     shop.until("health_status: healthy")
     stop = threading.Thread(target=shop.docker, args=("stop",))
     with shop.asked("/held") as response:
@@ -153,13 +155,13 @@ def test_stop_answers_what_is_in_flight(engine: Engine, gates: Path) -> None:
         release(gates / "gate")
 
         assert response.read() == b"finished\n"
-    stop.join(PATIENCE)
+    stop.join(ENGINE_PATIENCE)
     assert shop.engine.inspect(shop.id)["State"]["ExitCode"] == 0
 
 
 def test_shutdown_from_inside_ends_the_container(engine: Engine) -> None:
     """Who asks in there, as a hook of an orchestrator does, goes with process 1: the engine tells it as killed."""
-    shop = Container(engine, *READ_ONLY, *QUICK)
+    shop = Container(engine, *OPTIONS, *QUICK)
     shop.until("health_status: healthy")
 
     complaint = engine.docker("exec", shop.id, "flaskd_ctl", "shutdown", expect=KILLED)
