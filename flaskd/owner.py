@@ -124,7 +124,7 @@ class Owner:
     """Owns the lifecycle and the stop of one instance or worker.
 
     `lifecycle`, `retreat`, `killed` and `ended_by` (who asked for the end) are written by the owner's thread only and may be
-    read from any. `grace` and `linger` (seconds) are for orders that do not say.
+    read from any. `grace`, `linger` (seconds) and `lame_duck` are for orders that do not say.
     """
 
     def __init__(

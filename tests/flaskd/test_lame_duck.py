@@ -12,7 +12,7 @@ from flaskd_ctl.errors import WrongState
 from tests.daemons import StartDaemon
 from tests.flaskd.conftest import WAIT, App, Http, Wire
 from tests.live.caller import call
-from tests.live.operating import Watch
+from tests.live.operating import Watch, client
 
 Serve = Callable[..., Server]
 
@@ -93,9 +93,12 @@ def test_an_application_may_ask_for_it_and_is_refused_in_the_log(
 def test_a_signal_waits_as_it_is_set_and_a_second_one_does_not(
     start_daemon: StartDaemon, tmp_path: Path
 ) -> None:
-    """SIGTERM says nothing of seconds, so the settings do; who sends it again is in a hurry."""
+    """SIGTERM says nothing of seconds, so the settings do, as they were read last; who sends it again is in a hurry."""
     (tmp_path / "shop.py").write_text("from flask import Flask\napp = Flask('shop')\n")
-    daemon = start_daemon("shop:app", "--lame-duck", "600", "--wait-unrouted", "300")
+    daemon = start_daemon("shop:app")
+    (tmp_path / "flaskd.toml").write_text("lame_duck = 600\nwait_unrouted = 300\n")
+    with client(daemon) as shop:
+        assert shop.reload().changed == ["lame_duck", "wait_unrouted"]
     with Watch(daemon) as watch:
         daemon.process.send_signal(signal.SIGTERM)
         watch.until(lambda event: event.get("phase") == "lame duck")
