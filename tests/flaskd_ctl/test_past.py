@@ -1,5 +1,6 @@
 """What was: how instances ended, told from their notes, and the orders of an audit log, read without the daemon."""
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -9,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flaskd_ctl import past, trail
+from flaskd_ctl import AsyncClient, Client, past, trail
 from flaskd_ctl.endpoint import Place
 from flaskd_ctl.errors import NotFound, NotRunning
 from flaskd_ctl.instances import Instances
+from flaskd_ctl.protocol import AuditEntry
 from tests.flaskd_ctl.conftest import Ctl
 from tests.flaskd_ctl.fake import Fake, golden
 
@@ -253,3 +255,19 @@ def test_a_peer_cannot_have_a_file_read(fake: Fake, ctl: Ctl, tmp_path: Path) ->
     code, out, _ = ctl("history")
 
     assert (code, out) == (3, "")
+
+
+def test_both_clients_return_typed_entries(either: Fake) -> None:
+    async def ask() -> list[AuditEntry]:
+        async with AsyncClient(endpoint=either.url) as client:
+            return await client.history()
+
+    with Client(endpoint=either.url) as client:
+        entries = client.history(2)
+
+    assert [(entry.command, entry.by.uid, entry.outcome) for entry in entries] == [
+        ("reload", 1000, "done"),
+        ("kill", 1000, "refused"),
+    ]
+    assert asyncio.run(ask()) == entries
+    assert [call.params for call in either.calls] == [{"limit": 2}, {"limit": 50}]
