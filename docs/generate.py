@@ -45,9 +45,10 @@ below.
 | plain stream | `unix:///run/flaskd/NAME/sock` | one line each way; calls may overlap, `id` tells |
 | ZeroMQ, Dealer | `ipc:///run/flaskd/NAME/zmq` | one frame, or an empty one before it; so are replies |
 | ZeroMQ, Request | the same | one reply, nothing else: `events` and `progress` are `invalid_params` |
+| ZeroMQ with CURVE | `tcp://HOST:PORT`, where it is set | as above, for either kind ([Other hosts](other-hosts.md)) |
 
-Who asks is told by the kernel (SO_PEERCRED), never by the message. [Other languages](other-languages.md) has
-working examples.
+Who asks is told by the kernel (SO_PEERCRED) or proved by a key, never told by the message.
+[Other languages](other-languages.md) has working examples.
 
 An `id` that is a text has at most {MAX_ID:,} characters. Parameters that are unknown are refused. Results may gain
 fields in a later minor version; ignore those that you do not know.

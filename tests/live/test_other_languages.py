@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemons import PATIENCE, Daemon, StartDaemon
+from tests.keyed import Keyring
 from tests.needs import requires
 
 pytestmark = pytest.mark.live
@@ -145,3 +146,22 @@ def test_node_is_told_why_it_is_refused(shop: Daemon, node: Path) -> None:
 
     assert script.returncode == 1
     assert "invalid_params: " in output
+
+
+@requires("node", "npm")
+def test_node_asks_over_tcp_with_keys(start_daemon: StartDaemon, node: Path, tmp_path: Path) -> None:
+    """Another ZeroMQ binding reads the keys of ours and gets its answer; without a grant it is told what is missing."""
+    (tmp_path / "keys").mkdir()
+    keys = Keyring(tmp_path / "keys")
+    anna, carol = keys.let_in("anna"), keys.let_in("carol")
+    shop = start_daemon(SHOP, *keys.options, "--viewers", "key:anna")
+    url = next(str(each) for each in shop.instance["endpoints"] if each.startswith("tcp://"))
+
+    with run_node(node, "remote.mjs", url, anna, keys.server.public) as script:
+        answered, _ = script.communicate(timeout=PATIENCE)
+    with run_node(node, "remote.mjs", url, carol, keys.server.public) as refused:
+        told, _ = refused.communicate(timeout=PATIENCE)
+
+    assert (script.returncode, answered) == (0, "shop is running, 0 in flight\n")
+    assert refused.returncode == 1
+    assert "not_permitted: key carol has no role here; status needs viewer" in told
