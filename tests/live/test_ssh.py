@@ -7,7 +7,8 @@ import os
 import select
 import shlex
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from flaskd_ctl import AsyncClient, Client
 from flaskd_ctl.errors import ConnectionLost, NotPermitted, NotRunning, Unreachable
 from tests.daemons import PATIENCE
+from tests.live import someone
 from tests.live.hosts import BIN, Host, Network, network
 from tests.needs import requires
 
@@ -43,11 +45,17 @@ def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
         yield made
 
 
-def write_config(net: Network, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def write_config(
+    net: Network,
+    base: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    there: Sequence[str] = (f"{BIN}/flaskd_ctl",),
+) -> None:
     targets = "".join(f'[targets.{host.name}]\nendpoint = "ssh://{host.name}/shop"\n' for host in net.hosts)
     names = json.dumps([host.name for host in net.hosts])
     (base / "ctl.toml").write_text(
-        f"ssh_command = {json.dumps(net.ssh)}\nremote_command = {json.dumps([f'{BIN}/flaskd_ctl'])}\n"
+        f"ssh_command = {json.dumps(net.ssh)}\nremote_command = {json.dumps([*there])}\n"
         f"{targets}[groups]\nweb = {names}\n"
     )
     monkeypatch.setenv("FLASKD_CTL_CONFIG", str(base / "ctl.toml"))
@@ -180,6 +188,33 @@ def test_a_host_key_that_does_not_fit_is_ssh_s_to_refuse(net: Network, tmp_path:
 
     assert done.returncode == 4
     assert "Host key verification failed" in done.stderr
+
+
+def test_who_you_are_there_is_the_user_of_that_host(
+    runtime_dir: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever you are here: the kernel there tells the instance who dials."""
+    base = Path(runtime_dir).parent / "net"
+    base.mkdir()
+    viewer = [
+        sys.executable,
+        "-c",
+        someone._DROP,
+        json.dumps([54_321, 54_300, [], "--name", "shop", "dial-stdio"]),
+    ]
+    with network(base, ["web1"]) as net:
+        (host,) = net.hosts
+        for directory in (base.parent, base, host.base, host.runtime_dir):
+            os.chmod(directory, 0o755)  # as in /run
+        write_config(net, base, monkeypatch, there=viewer)
+        (host.base / "shop.py").write_text(APP)
+        host.start("shop:app", "--viewers", "user:54321")
+
+        assert ctl("-t", "web1", "status").returncode == 0
+        refused = ctl("-t", "web1", "drain")
+
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert "drain needs operator" in refused.stderr
 
 
 def test_a_host_without_flaskd_says_so(net: Network, tmp_path: Path) -> None:
