@@ -1,6 +1,7 @@
 """`ssh://`: what is refused as an option in disguise, what the far end says, and a stand-in for ssh that runs it here."""
 
 import asyncio
+import itertools
 import json
 import select
 import sys
@@ -11,6 +12,8 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flaskd_ctl import AsyncClient, Client
 from flaskd_ctl.errors import BadPlace, ConnectionLost, NotRunning, TimedOut
@@ -92,6 +95,38 @@ def test_what_a_login_shell_prints_before_is_passed_over() -> None:
 
     assert (hearing.pid, hearing.sees_process) == (7, True)
     assert [*hearing.messages] == [b'{"jsonrpc":"2.0","id":1,"result":{}}']
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=40).filter(lambda raw: b"dial" not in raw),
+            st.sampled_from(["connected", "refused", "ended", "silent", "gone", "?"]).map(line),
+            st.sampled_from(
+                [b"null", b"[1]", b'{"event":1}', b'{"event":{"event":[]}}', b'{"event":"gone"']
+            ).map(lambda params: b'{"jsonrpc":"2.0","method":"dial","params":' + params + b"}\n"),
+        )
+    ),
+    st.lists(st.integers(0, 200)),
+)
+def test_what_is_heard_does_not_depend_on_how_it_was_cut(parts: list[bytes], cuts: list[int]) -> None:
+    """Whatever comes, it is no exception; and where the network cut it makes no difference."""
+    said = b"".join(parts)
+    whole, pieces = Hearing(), Hearing()
+
+    whole.feed(said)
+    edges = sorted({0, len(said), *(cut for cut in cuts if cut < len(said))})
+    for begin, end in itertools.pairwise(edges):
+        pieces.feed(said[begin:end])
+
+    assert (whole.messages, whole.connected, whole.ended, whole.silent, whole.gone) == (
+        pieces.messages,
+        pieces.connected,
+        pieces.ended,
+        pieces.silent,
+        pieces.gone,
+    )
+    assert str(whole.refused) == str(pieces.refused)
 
 
 @pytest.mark.parametrize(
