@@ -203,7 +203,7 @@ def shared_options() -> list[click.Option]:
         ),
         option(
             "--endpoint",
-            "unix:///path (plain stream), ipc:///path (ZeroMQ) or tcp://HOST:PORT, in place of a name.",
+            "unix:///path (plain stream), ipc:///path (ZeroMQ), ssh://HOST/NAME or tcp://HOST:PORT, in place of a name.",
             metavar="URL",
         ),
         option("--key", "For tcp://: the file with your own secret key.", type=click.Path(dir_okay=False)),

@@ -5,8 +5,8 @@
             result = shop.shutdown(grace=10)
             print(result.clean, result.took)
 
-The plain stream is the default; `endpoint="ipc:///…/zmq"` goes over ZeroMQ instead. Every failure is a
-`ControlError`.
+The plain stream is the default; `endpoint="ipc:///…/zmq"` goes over ZeroMQ instead, and `"ssh://host/shop"` to
+another host (docs/other-hosts.md). Every failure is a `ControlError`.
 """
 
 import threading
