@@ -38,7 +38,7 @@ PROTOCOL: Final = f"""{NOTICE}
 Version {PROTOCOL_VERSION}. JSON-RPC 2.0, one object a message, UTF-8, at most {MAX_MESSAGE:,} bytes either
 way. Times of day are Unix time in seconds, durations are seconds. A running instance tells the same in
 machine-readable form: `flaskd_ctl describe --json` is an OpenRPC document with a JSON Schema for everything
-below.
+below; `x-caller` and each method's `x-permitted` tell [what whoever asks may do](access.md).
 
 | transport | endpoint | a message is |
 |---|---|---|

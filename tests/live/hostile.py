@@ -103,6 +103,7 @@ def order() -> None:
         event(event="progress", phase=[]),
         event(event="loaded"),
         event(event="worn"),
+        event(event="busy"),
         event(event="\x1b[2J", what=10**300),
         event(),
     )
