@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from flaskd import __version__, agent, banner, health, listeners, owner, signals
+from flaskd import __version__, banner, listeners, owner, probes, signals
 from flaskd.audit import Audit, told
 from flaskd.config import Settings
 from flaskd.control.claim import Claim
@@ -27,7 +27,6 @@ from flaskd.events import Bus
 from flaskd.last_stop import Note
 from flaskd.lifecycle import Event, State
 from flaskd.mailbox import Mailbox
-from flaskd.probes import Probes
 from flaskd.process import STDOUT
 from flaskd.supervisor import orphans
 from flaskd.supervisor.fleet import Fleet
@@ -193,8 +192,8 @@ class Daemon:
                 await control.open()
             self._watchdog = Watchdog(self._manager, lambda: control is None or control.serving, self._loop)
             stack.callback(self._watchdog.end)
-            for probes in self._probes.values():
-                await probes.open()
+            for each in self._probes.values():
+                await each.open()
             try:
                 result = await self._serve(claim)
             finally:
@@ -230,15 +229,7 @@ class Daemon:
             note = Note(self.name, claim.place.directory, audit_log=self.audit.path)
             self._note = stack.enter_context(note)
         self._listen(stack)
-        self._probes: dict[str, Probes] = {}
-        for what, address, answer in (
-            ("health", settings.health, health.answer),
-            ("agent", settings.agent, agent.answer),
-        ):
-            if address:
-                tell = functools.partial(answer, rotation=lambda: self._report.rotation())
-                self._probes[what] = Probes(address, f"--{what}", tell)
-                stack.callback(self._probes[what].close)
+        self._probes = probes.listen(settings, lambda: self._report.rotation(), stack)
         looks = Looks(self._listeners)
         self._log = os.dup(STDOUT)  # for access logs: those lines need no relay
         stack.callback(os.close, self._log)
@@ -480,7 +471,7 @@ class Daemon:
             "version": self.version,
             "endpoints": self.endpoints,
             "listeners": self.listeners,
-            **{what: probes.address for what, probes in self._probes.items()},
+            **{what: each.address for what, each in self._probes.items()},
             "process_exits": True,
             "audit_log": self.audit.path,
             "last_stop": msgspec.to_builtins(self._note.before) if self._note is not None else None,

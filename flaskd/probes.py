@@ -6,11 +6,16 @@ place: who holds all of them keeps no probe out), `PATIENCE` seconds and `LONGES
 """
 
 import asyncio
+import contextlib
+import functools
 from collections.abc import Callable
 from typing import Final
 
+from flaskd import agent, health
+from flaskd.config import Settings
 from flaskd.errors import BindError
 from flaskd.listeners import Listener, bind
+from flaskd.rotation import Rotation
 
 MOST: Final = 64
 """Connections at once."""
@@ -20,6 +25,22 @@ PATIENCE: Final = 5.0
 
 LONGEST: Final = 8192
 """Bytes that a question may have."""
+
+
+ANSWERS: Final = {"health": health.answer, "agent": agent.answer}
+"""By the setting that names the address."""
+
+
+def listen(
+    settings: Settings, rotation: Callable[[], Rotation], stack: contextlib.ExitStack
+) -> "dict[str, Probes]":
+    """Take the ports that are set, until `stack` ends; `rotation` is looked at for each answer."""
+    found = {}
+    for what, answer in ANSWERS.items():
+        if address := getattr(settings, what):
+            found[what] = Probes(address, f"--{what}", functools.partial(answer, rotation=rotation))
+            stack.callback(found[what].close)
+    return found
 
 
 class Probes:
