@@ -1,5 +1,6 @@
 """Whatever bytes come, a decoder does what it promises: a reply, a meaning, or an error of its own family."""
 
+import json
 import random
 from collections.abc import Iterator
 
@@ -60,14 +61,14 @@ CALLS = st.fixed_dictionaries(
 
 def encoded(value: object) -> bytes:
     """Write it as json does, NaN and lone surrogates included: a peer may."""
-    import json
-
     return json.dumps(value).encode()
 
 
 @pytest.mark.parametrize("name", SEEDS)
 @settings(
-    max_examples=fuzz.PROPERTY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=fuzz.PROPERTY,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.binary(max_size=200) | CALLS.map(encoded) | st.lists(CALLS, max_size=3).map(encoded))
 @example(data=b'{"jsonrpc":"2.0","id":1,"method":"' + b"\\u0000" * (MAX_MESSAGE // 7) + b'"}')

@@ -165,7 +165,11 @@ KEYS = st.sampled_from(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(KEYS, YAML, st.sampled_from([POD, STACK]))
 def test_a_manifest_of_another_shape_is_a_sentence(key: str, value: object, text: str) -> None:
     """Whatever stands in the place of a key's value."""
