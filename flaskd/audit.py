@@ -13,11 +13,11 @@ forge a line or steer the terminal of whoever looks into the log.
 """
 
 import contextlib
+import errno
 import json
 import os
-import shlex
+import stat
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
@@ -26,18 +26,12 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 
 from flaskd import banner
+from flaskd.audit_entry import entry_of, sentence, why
 from flaskd.errors import ConfigError
 from flaskd.last_stop import state_directory
 from flaskd_ctl import trail
-from flaskd_ctl.commands import COMMANDS
 from flaskd_ctl.errors import ControlError
 from flaskd_ctl.protocol import Actor, AuditEntry
-from flaskd_ctl.times import span
-
-LONGEST: Final = 512
-"""Characters of a text from outside that are kept."""
-
-LONGEST_ERROR: Final = 1024
 
 ENDING: Final = {"shutdown", "kill"}
 MOST_STOPPERS: Final = 64
@@ -95,7 +89,7 @@ class Audit:
 
     def begin(self, command: str, params: Mapping[str, Any], by: Actor, *, role: str = "") -> "Deed":
         """Write down that `by` asked for `command`, which is allowed and now begins."""
-        entry = _entry(command, params, by, role=role, outcome="begun")
+        entry = entry_of(command, params, by, role=role, outcome="begun")
         self._write(entry)
         if command in ENDING and len(self.stoppers) < MOST_STOPPERS:
             self.stoppers.setdefault(by, entry.who)
@@ -126,8 +120,8 @@ class Audit:
             return
         if missed := self._refusals.missed():
             error = f"{error} (and {missed} refusals before it, which are not written down)"
-        entry = _entry(command, params, by, role=role, outcome="refused")
-        self.tell(msgspec.structs.replace(entry, error=_sentence(error)))
+        entry = entry_of(command, params, by, role=role, outcome="refused")
+        self.tell(msgspec.structs.replace(entry, error=why(error)))
 
     def tell(self, entry: AuditEntry) -> None:
         """Write down an outcome, and say it."""
@@ -153,11 +147,7 @@ class Audit:
             return
         line = json.dumps(msgspec.to_builtins(entry)).encode() + b"\n"
         try:
-            descriptor = _open(self.path)
-            try:
-                os.write(descriptor, line)
-            finally:
-                os.close(descriptor)
+            _append(self.path, line)
         except OSError as error:
             if not self._silent:
                 banner.say(
@@ -222,92 +212,34 @@ class Deed:
             msgspec.structs.replace(
                 self._entry,
                 outcome="done" if error is None else "failed",
-                error="" if error is None else _sentence(str(error) or type(error).__name__),
+                error="" if error is None else why(str(error) or type(error).__name__),
                 took=round(time.monotonic() - self._began, 3),
             )
         )
-
-
-def told(command: str, params: msgspec.Struct) -> dict[str, Any]:
-    """Return the parameters of `command` that say something: those not as they are by default, `progress` left out."""
-    kinds = {param.name: param for param in COMMANDS[command].params}
-    found = {}
-    for field in msgspec.structs.fields(params):
-        value = getattr(params, field.name)
-        if field.name == "progress" or value == field.default:
-            continue
-        param = kinds.get(field.name)
-        if param is not None and param.secret:
-            value = trail.HIDDEN
-        elif isinstance(value, str):
-            value = bounded(trail.without_query(value))
-        found[field.name] = value
-    return found
 
 
 def quiet(entry: AuditEntry, said: str) -> None:
     """Say nothing."""
 
 
-def _sentence(error: str) -> str:
-    return bounded(trail.without_query(error), LONGEST_ERROR)
-
-
-def bounded(text: str, most: int = LONGEST) -> str:
-    """Return `text` with its end cut off where that is too long."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def who_is(by: Actor) -> str:
-    """Return the command line of the process that asked, as that shows itself (proc(5)), or its key's name."""
-    if by.key:
-        return by.key
-    if not by.pid or by.via not in {"control", "signal"}:
-        return ""
+def _append(path: str, line: bytes) -> None:
+    """Write one line; raises OSError. What was left of one that did not fit (the disk was full) does not swallow it."""
+    descriptor = _open(path)
     try:
-        with open(f"/proc/{by.pid}/cmdline", "rb") as file:
-            words = file.read(8 * LONGEST).rstrip(b"\0").split(b"\0")
-    except OSError:
-        return ""
-    return bounded(
-        trail.without_query(shlex.join(word.decode("utf-8", "backslashreplace") for word in words if word))
-    )
-
-
-def sentence(entry: AuditEntry) -> str:
-    """Tell an outcome in one line."""
-    took = "" if entry.took is None else f" in {span(entry.took)}"
-    outcome = f"done{took}" if entry.outcome == "done" else f"{entry.outcome}{took}: {entry.error}"
-    by = trail.described(msgspec.to_builtins(entry.by), who=entry.who, user=entry.user)
-    params = "".join(f" {name}={value}" for name, value in entry.params.items())
-    return banner.escaped(f"flaskd: {entry.command}{params} asked for by {by}: {outcome}")
-
-
-def _entry(command: str, params: Mapping[str, Any], by: Actor, *, role: str, outcome: str) -> AuditEntry:
-    return AuditEntry(
-        id=uuid.uuid4().hex[:12],
-        at=round(time.time(), 3),
-        command=command,
-        params=dict(params),
-        by=by,
-        who=who_is(by),
-        role=role,
-        outcome=outcome,
-        user=_user(by.uid),
-    )
-
-
-def _user(uid: int | None) -> str:
-    """Name a uid, from the local file only: the user database (nsswitch.conf(5)) may be a server that does not answer."""
-    try:
-        with open("/etc/passwd", encoding="utf-8", errors="replace") as file:
-            users = (line.split(":") for line in file)
-            return next((user[0] for user in users if len(user) > 2 and user[2] == str(uid)), "")
-    except OSError:
-        return ""
+        length = os.fstat(descriptor).st_size
+        if length and os.pread(descriptor, 1, length - 1) != b"\n":
+            line = b"\n" + line
+        if os.write(descriptor, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        os.close(descriptor)
 
 
 def _open(path: str) -> int:
-    """Open the log: not through a link that somebody else may have put there, and not waiting for the reader of a pipe."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    return os.open(path, flags, 0o600)
+    """Open the log: not through a link that somebody else may have put there, and nothing but a file, as a pipe would block."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(path, flags, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a file")
+    return descriptor

@@ -15,7 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from flaskd import __version__, banner, listeners, owner, probes, signals
-from flaskd.audit import Audit, told
+from flaskd.audit import Audit
+from flaskd.audit_entry import told
 from flaskd.config import Settings
 from flaskd.control.claim import Claim
 from flaskd.control.grants import rules_of

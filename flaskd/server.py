@@ -19,7 +19,8 @@ import msgspec
 
 from flaskd import __version__, listeners, owner, signals, tls
 from flaskd.access_log import AccessLog, Line
-from flaskd.audit import Audit, quiet, told
+from flaskd.audit import Audit, quiet
+from flaskd.audit_entry import told
 from flaskd.config import Settings, check, check_alone
 from flaskd.control.claim import Claim
 from flaskd.control.grants import rules_of

@@ -14,7 +14,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from flaskd.audit import Audit, Deed, told
+from flaskd.audit import Audit, Deed
+from flaskd.audit_entry import told
 from flaskd.control import policy
 from flaskd.control.groups import Groups
 from flaskd.errors import IllegalMove

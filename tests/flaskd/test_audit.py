@@ -3,8 +3,11 @@
 import asyncio
 import json
 import os
+import resource
+import signal
 import socket
 import stat
+import tempfile
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from pathlib import Path
@@ -14,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flaskd import audit
+from flaskd import audit, audit_entry
 from flaskd.audit import Audit
 from flaskd.control.policy import Rules
 from flaskd.control.registry import Call, Registry
@@ -187,6 +190,36 @@ def test_a_log_is_a_file(log: Audit, tmp_path: Path, kind: str, capsys: pytest.C
     assert not (tmp_path / "elsewhere").exists()
 
 
+def test_the_rest_of_a_line_that_did_not_fit_swallows_no_other(log: Audit) -> None:
+    """The disk was full in the middle of it, or its writer was killed."""
+    log.begin("drain", {}, ME)
+    with open(log.path, "ab") as file:
+        file.write(b'{"id": "half of a li')
+
+    log.begin("resume", {}, ME)
+
+    assert [entry.command for entry in log.newest(10)] == ["drain", "resume"]
+
+
+def test_a_full_disk_is_said(capsys: pytest.CaptureFixture[str], heard: Heard) -> None:
+    """And the order is done."""
+    with tempfile.TemporaryDirectory() as directory:
+        log = Audit(os.path.join(directory, "log"), tell=heard)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+            log.begin("drain", {}, ME).end(None)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, before)
+        log.begin("resume", {}, ME)
+        assert [entry.command for entry in log.newest(10)] == ["resume"]
+
+    assert "No space left on device; orders are carried out" in capsys.readouterr().err
+    assert len(heard.sentences) == 1
+
+
 def test_where_the_log_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the state directory unless told; one that was named and cannot be written to is known before anything is served."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
@@ -226,7 +259,7 @@ def test_nobody_can_forge_a_line(name: str, value: str, error: str) -> None:
 
 def test_a_line_has_an_end(log: Audit) -> None:
     long = "x" * 1_000_000
-    params = audit.told("reload", ReloadParams(check=f"/{long}"))
+    params = audit_entry.told("reload", ReloadParams(check=f"/{long}"))
     log.begin("reload", params, ME).end(NotFound(long))
 
     assert all(len(line) < 8192 for line in Path(log.path).read_bytes().splitlines())
@@ -234,17 +267,17 @@ def test_a_line_has_an_end(log: Audit) -> None:
 
 def test_what_was_given_is_told_and_secrets_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """A path's query is where tokens stand; a parameter can be declared secret."""
-    assert audit.told("shutdown", ShutdownParams(progress=True)) == {}
-    assert audit.told("shutdown", ShutdownParams(grace=0.0)) == {"grace": 0.0}
-    assert audit.told("scale", ScaleParams(by=-2)) == {"by": -2}
-    assert audit.told("reload", ReloadParams(check="/health?token=x&a=b")) == {"check": "/health?***"}
+    assert audit_entry.told("shutdown", ShutdownParams(progress=True)) == {}
+    assert audit_entry.told("shutdown", ShutdownParams(grace=0.0)) == {"grace": 0.0}
+    assert audit_entry.told("scale", ScaleParams(by=-2)) == {"by": -2}
+    assert audit_entry.told("reload", ReloadParams(check="/health?token=x&a=b")) == {"check": "/health?***"}
 
     reload = commands.COMMANDS["reload"]
     declared = tuple(
         param._replace(secret=True) if param.name == "check" else param for param in reload.params
     )
     monkeypatch.setitem(commands.COMMANDS, "reload", reload._replace(params=declared))
-    assert audit.told("reload", ReloadParams(check="/health")) == {"check": "***"}
+    assert audit_entry.told("reload", ReloadParams(check="/health")) == {"check": "***"}
 
 
 def test_a_command_line_is_told_without_queries_and_with_its_end_cut_off(
@@ -254,11 +287,11 @@ def test_a_command_line_is_told_without_queries_and_with_its_end_cut_off(
         trail.without_query("flaskd_ctl reload --check '/h?token=x' y")
         == "flaskd_ctl reload --check '/h?***' y"
     )
-    assert audit.who_is(ME)
-    assert len(audit.who_is(ME)) <= audit.LONGEST
-    assert audit.who_is(Actor(via="control", key="ci")) == "ci"
-    assert audit.who_is(Actor(via="control", uid=0, pid=2**22 + 1)) == ""
-    assert audit.who_is(Actor(via="application", pid=os.getpid())) == ""
+    assert audit_entry.who_is(ME)
+    assert len(audit_entry.who_is(ME)) <= audit_entry.LONGEST
+    assert audit_entry.who_is(Actor(via="control", key="ci")) == "ci"
+    assert audit_entry.who_is(Actor(via="control", uid=0, pid=2**22 + 1)) == ""
+    assert audit_entry.who_is(Actor(via="application", pid=os.getpid())) == ""
 
 
 def test_a_flood_of_refusals_is_counted(log: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,7 +439,7 @@ def test_the_journal_gets_each_order_with_its_fields(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as there:
         there.bind(path)
         there.settimeout(PATIENCE)
-        journal.tell("shop", entry, audit.sentence(entry), path=path)
+        journal.tell("shop", entry, audit_entry.sentence(entry), path=path)
         fields = parsed(there.recv(65_536))
 
     assert fields["PRIORITY"] == "4"
