@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from flaskd.keys import make_pair
 from flaskd_ctl import AsyncClient, Client
 from flaskd_ctl.errors import ConnectionLost, NotPermitted, NotRunning, Unreachable
 from tests.daemons import PATIENCE
@@ -61,9 +62,9 @@ def write_config(
     monkeypatch.setenv("FLASKD_CTL_CONFIG", str(base / "ctl.toml"))
 
 
-def ctl(*args: str) -> subprocess.CompletedProcess[str]:
+def ctl(*args: str, prefix: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [f"{BIN}/flaskd_ctl", *args],
+        [*prefix, f"{BIN}/flaskd_ctl", *args],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -262,3 +263,41 @@ def test_a_rolling_reload_of_all_hosts_under_load_loses_nothing(net: Network) ->
     for report in reports:
         assert (report["lost"], report["refused"], report["races"]) == (0, 0, 0), report
         assert report["ok"] > 10 * ROUNDS
+
+
+def test_hosts_reached_by_ssh_and_by_keys_roll_together(
+    net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group says nothing about the way to each; here the whole client is on the controller."""
+    one, two = net.hosts
+    server, ops = (make_pair(name, str(tmp_path / "keys"), force=False) for name in ("server", "ops"))
+    (tmp_path / "authorized").mkdir(mode=0o755)
+    os.rename(ops.public, tmp_path / "authorized" / "ops.key")
+    url = f"tcp://{two.address}:7400"
+    one.start("shop:app")
+    two.start(
+        "shop:app",
+        "--control-endpoints",
+        url,
+        "--curve-key",
+        str(server.secret),
+        "--authorized-keys",
+        str(tmp_path / "authorized"),
+        "--operators",
+        "key:ops",
+    )
+    config = tmp_path / "ctl.toml"
+    over_tcp = f'endpoint = "{url}"\nkey = "keys/ops.key_secret"\nserver_key = "keys/server.key"\n'
+    config.write_text(config.read_text().replace('endpoint = "ssh://web2/shop"\n', over_tcp))
+    monkeypatch.setenv("FLASKD_CTL_SSH", f"ssh -F {net.ssh_config}")
+
+    reloaded = ctl("-t", "web", "--json", "reload", prefix=net.prefix)
+    stopped = ctl("-t", "web", "shutdown", prefix=net.prefix)
+
+    assert reloaded.returncode == 0, reloaded.stdout
+    assert {name: told["result"]["generation"] for name, told in json.loads(reloaded.stdout).items()} == {
+        "web1": 2,
+        "web2": 2,
+    }
+    assert (stopped.returncode, stopped.stderr) == (0, "")
+    assert ctl("-t", "web", "ping", prefix=net.prefix).returncode == 3
