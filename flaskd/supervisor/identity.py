@@ -17,14 +17,16 @@ class Identity(NamedTuple):
 
 
 def identity_of(user: str) -> Identity | None:
-    """Return whom `user` names: a user's name, its uid, or UID:GID for one that this host need not know; None for "".
+    """Return whom `user` names: a user's name, its uid, or UID:GID for one that this host need not know; None for "" and for us.
 
     Raises ConfigError for a name that nobody bears, and where we cannot become another user.
     """
     if not user:
         return None
     found = _found(user)
-    if os.geteuid() != 0 and found.uid != os.geteuid():
+    if found.uid == os.geteuid():
+        return None
+    if os.geteuid() != 0:
         raise ConfigError(
             f"only root can run workers as {user}, and this is uid {os.geteuid()}",
             hint="start flaskd as root, or leave out --worker-user",
