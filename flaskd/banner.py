@@ -47,7 +47,8 @@ def announce(server: Instance, event: Event) -> None:
             who = (
                 ""
                 if by is None
-                else f", asked by {by.detail or by.via}" + (f" (pid {by.pid})" if by.pid else "")
+                else f", asked by {f'key {by.key}' if by.key else by.detail or by.via}"
+                + (f" (pid {by.pid})" if by.pid else "")
             )
             say(f"flaskd: {server.name} is stopping{who}")
 

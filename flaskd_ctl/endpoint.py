@@ -53,6 +53,11 @@ class Place(NamedTuple):
         return os.path.join(self.directory, "sock")
 
     @property
+    def tcp(self) -> str:
+        """The socket behind tcp:// endpoints, which only the instance itself connects to."""
+        return os.path.join(self.directory, "tcp")
+
+    @property
     def instance_file(self) -> str:
         """Who is there, as JSON."""
         return os.path.join(self.directory, "instance.json")

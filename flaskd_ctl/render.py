@@ -86,7 +86,7 @@ def actor(by: dict[str, Any] | None) -> str:
     """Write who asked."""
     if not by:
         return "nobody known"
-    parts = [f"{key} {by[key]}" for key in ("uid", "pid") if by.get(key) is not None]
+    parts = [f"{what} {by[what]}" for what in ("key", "uid", "pid") if by.get(what) not in (None, "")]
     via = " ".join(part for part in (str(by.get("via", "")), str(by.get("detail") or "")) if part)
     return printable(", ".join([via, *parts]))
 

@@ -52,7 +52,7 @@ class Claim:
                 _make_private(self.place.directory, shared=self._rules.name_others())
                 self._lock = _locked(self.place)
         try:
-            for path in (self.place.sock, self.place.zmq):
+            for path in (self.place.sock, self.place.zmq, self.place.tcp):
                 _clear_stale(path)
             self.stream = self._listen(self.place.sock)
             self.zmq = self._listen(self.place.zmq)

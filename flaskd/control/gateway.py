@@ -11,6 +11,8 @@ flood from one host does not keep another out.
 """
 
 import asyncio
+import contextlib
+import ipaddress
 import socket
 import time
 from collections import Counter
@@ -32,6 +34,7 @@ TURNS: Final = 4  # of the loop, in which asyncio makes an accepted socket a con
 BEFORE_READY: Final = 64 + 170
 """Bytes of a greeting and of a WELCOME command with its frame."""
 READY: Final = b"\x05READY"
+ENOUGH: Final = 16  # bytes of the frame after these, to read the name of its command
 KEEPALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3))
 """A host that vanished is noticed after two minutes (tcp(7))."""
 
@@ -115,7 +118,7 @@ class Visitor(asyncio.Protocol):
         """Go to libzmq."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.pause_reading()
-        self.host = str(transport.get_extra_info("peername")[0])
+        self.host = neighbourhood(str(transport.get_extra_info("peername")[0]))
         _keep_alive(transport.get_extra_info("socket"))
         self._timer = self._gateway.loop.call_later(HANDSHAKE_TIME, self.abort)
         self._gateway.admit(self)
@@ -163,7 +166,10 @@ class Visitor(asyncio.Protocol):
     def said(self, data: bytes) -> None:
         """Carry what libzmq said, and look whether it has let the visitor in."""
         if not self.known:
-            self._look(data)
+            self._seen, self.known = proves(self._seen, data)
+            if self.known:
+                self._timer.cancel()
+                self._gateway.has_proved(self)
         self._transport.write(data)
 
     def hold(self) -> None:
@@ -186,16 +192,6 @@ class Visitor(asyncio.Protocol):
         self._gone = True
         self._transport.abort()
         self._gateway.forget(self)
-
-    def _look(self, data: bytes) -> None:
-        """Look for the name in the frame after WELCOME: a byte of flags, then a length of one byte or, with bit 1, of eight."""
-        self._seen += data[: BEFORE_READY + 16 - len(self._seen)]
-        frame = self._seen[BEFORE_READY:]
-        if frame and frame[9 if frame[0] & 2 else 2 :].startswith(READY):
-            self.known = True
-            self._seen = b""
-            self._timer.cancel()
-            self._gateway.has_proved(self)
 
 
 class Inside(asyncio.Protocol):
@@ -225,8 +221,28 @@ class Inside(asyncio.Protocol):
         self._visitor.ended_inside()
 
 
+def proves(seen: bytes, said: bytes) -> tuple[bytes, bool]:
+    """Look for READY in what libzmq has `said`, after what was `seen` before; return what to remember, and whether it came.
+
+    It is the name in the frame after WELCOME: a byte of flags, then a length of one byte or, with bit 1 set, of eight.
+    """
+    seen += said[: BEFORE_READY + ENOUGH - len(seen)]
+    frame = seen[BEFORE_READY:]
+    return seen, bool(frame) and frame[9 if frame[0] & 2 else 2 :].startswith(READY)
+
+
+def neighbourhood(address: str) -> str:
+    """Return what counts as one host: an IPv4 address, or the /64 of an IPv6 one, of which everybody has a whole (RFC 4291)."""
+    with contextlib.suppress(ValueError):
+        known = ipaddress.ip_address(address.partition("%")[0])
+        if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped is None:
+            return str(ipaddress.ip_network((known, 64), strict=False))
+    return address
+
+
 def _keep_alive(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in KEEPALIVE:
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    with contextlib.suppress(OSError):  # it has left already
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEPALIVE:
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

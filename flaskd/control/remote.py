@@ -41,7 +41,7 @@ class Remote:
         self._endpoints = endpoints
         self._key = key
         self._authorized = Authorized(authorized)
-        self._path = os.path.join(place.directory, "tcp")
+        self._path = check_path(place.tcp)
         self._listeners: list[listeners.Listener] = []
         self._stack = contextlib.ExitStack()
 
@@ -59,7 +59,7 @@ class Remote:
                 listener = listeners.bind(url.removeprefix("tcp://"), backlog=BACKLOG, scheme="tcp")
                 stack.callback(listener.close)
                 self._listeners.append(listener)
-            self._inner = listeners.bind(f"unix:{check_path(self._path)}", backlog=BACKLOG)
+            self._inner = listeners.bind(f"unix:{self._path}", backlog=BACKLOG)
             stack.callback(self._inner.close)
             os.chmod(self._path, 0o600)
             self._stack = stack.pop_all()
