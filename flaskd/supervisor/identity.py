@@ -17,7 +17,7 @@ class Identity(NamedTuple):
 
 
 def identity_of(user: str) -> Identity | None:
-    """Return whom `user` names: a user's name, its uid, or UID:GID for one that this host need not know; None for "" and for us.
+    """Return whom `user` names: a name, a uid, or UID:GID that this host need not know; None for "", and for who we are.
 
     Raises ConfigError for a name that nobody bears, and where we cannot become another user.
     """
