@@ -11,11 +11,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import pytest
 
-from tests.live.dockerd import ENGINE_PATIENCE, Engine, Told
+from tests.live.dockerd import ENGINE_PATIENCE, Engine
 from tests.needs import requires
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300), requires("root", "docker", "haproxy")]
@@ -29,7 +29,7 @@ OPTIONS: Final = tuple(_WORDS[_WORDS.index("--stop-timeout") : -1])
 KILLED: Final = 137
 STARTING: Final = "1"
 NOT_RUNNING: Final = "3"
-QUICK: Final = ("--health-interval", "200ms")
+QUICK: Final = ("--health-interval", "500ms")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ class Container:
         self.id = engine.docker("run", "--detach", *args, "shop:1", *command)
 
     def docker(self, command: str, *args: str) -> str:
-        """Run `docker COMMAND [OPTIONS] ID`, or for exec `docker exec ID …`."""
+        """Run `docker COMMAND ID …`."""
         return self.engine.docker(command, self.id, *args)
 
     @contextlib.contextmanager
@@ -69,15 +69,30 @@ class Container:
         with self.asked("/") as response:
             return int(response.read()) > 1
 
-    def until(self, wanted: str, *, since: float = 0) -> list[Told]:
-        """Return what happened to it, since a Unix time, up to the first event whose name begins with `wanted`."""
-        seen: list[Told] = []
+    def until(self, wanted: str, *, since: float = 0) -> None:
+        """Return when this has happened to it (since a Unix time)."""
         with self.engine.events(f"container={self.id}", since=since) as told:
-            for event in told:
-                seen.append(event)
-                if event["Action"].startswith(wanted):
-                    return seen
-        raise AssertionError("events do not end")
+            next(event for event in told if event["Action"] == wanted)
+
+
+class Start(Protocol):
+    """The `start` fixture: run the image with options of `docker run`; `command` takes the place of the image's."""
+
+    def __call__(self, *args: str, command: tuple[str, ...] = ()) -> Container: ...
+
+
+@pytest.fixture
+def start(engine: Engine) -> Iterator[Start]:
+    """Start containers; they are removed afterwards, with their health checks, which cost something."""
+    started: list[Container] = []
+
+    def run(*args: str, command: tuple[str, ...] = ()) -> Container:
+        started.append(Container(engine, *args, command=command))
+        return started[-1]
+
+    yield run
+    for each in started:
+        engine.docker("rm", "--force", each.id)
 
 
 @pytest.fixture
@@ -112,10 +127,10 @@ def test_image_says_how_it_is_run_and_stopped(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("mode", ["1777", "2777"], ids=["as Docker mounts it", "as Kubernetes mounts it"])
-def test_it_runs_without_privileges_on_a_read_only_root(engine: Engine, mode: str) -> None:
+def test_it_runs_without_privileges_on_a_read_only_root(start: Start, mode: str) -> None:
     """All that it writes is in its runtime directory; process 1 is flaskd itself, and not root."""
     options = [f"{word},tmpfs-mode={mode}" if "/run/flaskd" in word else word for word in OPTIONS]
-    shop = Container(engine, *options, *QUICK)
+    shop = start(*options, *QUICK)
     shop.until("health_status: healthy")
 
     assert shop.serves()
@@ -125,10 +140,10 @@ def test_it_runs_without_privileges_on_a_read_only_root(engine: Engine, mode: st
     assert shop.docker("diff") == ""
 
 
-def test_it_is_healthy_when_it_serves_and_not_before(engine: Engine, gates: Path) -> None:
+def test_it_is_healthy_when_it_serves_and_not_before(engine: Engine, start: Start, gates: Path) -> None:
     """Else an update that starts the new one first would end the old one while the new one still loads."""
     command = ("flaskd", "run", "slow:app")
-    shop = Container(engine, *gated(gates), *QUICK, command=command)
+    shop = start(*gated(gates), *QUICK, command=command)
 
     with engine.events(f"container={shop.id}", "event=exec_die", since=0) as checks:
         for code in (check["Actor"]["Attributes"]["exitCode"] for check in checks):
@@ -142,9 +157,9 @@ def test_it_is_healthy_when_it_serves_and_not_before(engine: Engine, gates: Path
     shop.until("health_status: healthy")
 
 
-def test_stop_answers_what_is_in_flight(engine: Engine, gates: Path) -> None:
+def test_stop_answers_what_is_in_flight(start: Start, gates: Path) -> None:
     """`docker stop` is graceful: the engine's signal reaches process 1, which ends with 0 after its last answer."""
-    shop = Container(engine, *OPTIONS, *gated(gates), *QUICK)
+    shop = start(*OPTIONS, *gated(gates), *QUICK)
     shop.until("health_status: healthy")
     stop = threading.Thread(target=shop.docker, args=("stop",))
     with shop.asked("/held") as response:
@@ -159,9 +174,9 @@ def test_stop_answers_what_is_in_flight(engine: Engine, gates: Path) -> None:
     assert shop.engine.inspect(shop.id)["State"]["ExitCode"] == 0
 
 
-def test_shutdown_from_inside_ends_the_container(engine: Engine) -> None:
+def test_shutdown_from_inside_ends_the_container(engine: Engine, start: Start) -> None:
     """Who asks in there, as a hook of an orchestrator does, goes with process 1: the engine tells it as killed."""
-    shop = Container(engine, *OPTIONS, *QUICK)
+    shop = start(*OPTIONS, *QUICK)
     shop.until("health_status: healthy")
 
     complaint = engine.docker("exec", shop.id, "flaskd_ctl", "shutdown", expect=KILLED)
@@ -171,9 +186,9 @@ def test_shutdown_from_inside_ends_the_container(engine: Engine) -> None:
     assert engine.inspect(shop.id)["State"]["ExitCode"] == 0
 
 
-def test_killed_container_starts_again_over_its_stale_place(engine: Engine) -> None:
+def test_killed_container_starts_again_over_its_stale_place(start: Start) -> None:
     """Its writable layer still has the sockets of the one that was killed, whose pid was 1 as well."""
-    shop = Container(engine, *QUICK)
+    shop = start(*QUICK)
     shop.until("health_status: healthy")
     shop.docker("kill")
     shop.until("die")
