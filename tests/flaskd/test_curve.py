@@ -269,6 +269,19 @@ def test_file_that_others_may_write_to_lets_nobody_in(keys: Keyring, client: Cal
         client().ping()
 
 
+def test_look_at_the_keys_that_fails_is_no_way_in_and_not_the_last_one(
+    client: Callable[..., Client], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """libzmq asks one question at a time: one without an answer would keep everybody out from then on."""
+    with monkeypatch.context() as broken:
+        broken.setattr("flaskd.control.curve.Authorized.name_of", lambda *_: 1 / 0)
+        with pytest.raises(NotPermitted):
+            client().ping()
+
+    assert client().ping().name == "shop"
+    assert "a key could not be looked at" in caplog.text
+
+
 # What is refused at the start
 
 
@@ -389,6 +402,42 @@ def test_shutdown_returns_when_nothing_listens_any_more(
         socket.create_connection(address_of(server), timeout=WAIT).close()
 
 
+def test_shutdown_for_asyncio_returns_then_too(server: Server, keys: Keyring) -> None:
+    """With each event told to another connection before, to the last one."""
+    target = target_of(server, keys)
+
+    def connect() -> AsyncClient:
+        return AsyncClient(
+            endpoint=target.endpoint.url, key=target.key, server_key=target.server_key, timeout=WAIT
+        )
+
+    async def stop() -> tuple[bool, list[str]]:
+        subscribed = asyncio.Event()
+
+        async def listen() -> list[str]:
+            states = []
+            async with connect() as listening:
+                async for event in listening.events():
+                    subscribed.set()
+                    if isinstance(event, StateEvent):
+                        states.append(event.state)
+            return states
+
+        with restless(server):
+            listening = asyncio.create_task(listen())
+            await subscribed.wait()
+        async with connect() as alice:
+            result = await alice.shutdown(timeout=WAIT)
+        return result.clean, await listening
+
+    clean, states = asyncio.run(asyncio.wait_for(stop(), WAIT))
+
+    assert clean
+    assert states[-2:] == ["stopping", "stopped"]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address_of(server), timeout=WAIT).close()
+
+
 def test_successor_at_the_same_address_is_not_taken_for_the_one_that_went(
     serve: Serve, server: Server, keys: Keyring
 ) -> None:
@@ -431,6 +480,17 @@ def test_socket_behind_the_door_is_the_owners_alone(server: Server, runtime_dir:
     assert stat.S_IMODE(os.stat(inner).st_mode) == 0o600
     server.shutdown(grace=0).result(WAIT)
     assert not os.path.exists(inner)
+
+
+def test_dead_socket_behind_the_door_is_cleared_away(serve: Serve, runtime_dir: str) -> None:
+    """Also where the next instance has no tcp:// endpoints: nothing of it is left at the end."""
+    os.mkdir(os.path.join(runtime_dir, "shop"), mode=0o700)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(os.path.join(runtime_dir, "shop", "tcp"))
+
+    serve(name="shop").shutdown(grace=0).result(WAIT)
+
+    assert os.listdir(runtime_dir) == []
 
 
 # What strangers can cost
