@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from flaskd import audit, audit_entry
 from flaskd.audit import Audit
-from flaskd.control.policy import Rules
+from flaskd.control.policy import Grant, Rules
 from flaskd.control.registry import Call, Registry
 from flaskd.errors import ConfigError
 from flaskd.last_stop import Note, why_of
@@ -32,6 +32,7 @@ from tests.wire.test_golden import golden
 
 ME = Actor(via="control", uid=os.getuid(), gid=os.getgid(), pid=os.getpid())
 STRANGER = Actor(via="control", uid=54_321, gid=54_321, pid=os.getpid())
+CI = Actor(via="control", key="ci")
 SIGTERM = Actor(via="signal", detail="SIGTERM")
 
 
@@ -346,8 +347,10 @@ class Asker:
         raise NotImplementedError
 
 
-def ask(log: Audit, handler: Any, method: str, *, asker: Actor = ME, **params: Any) -> dict[str, Any]:
-    registry = Registry(Rules(owner=os.getuid()), audit=log)
+def ask(
+    log: Audit, handler: Any, method: str, *, asker: Actor = ME, rules: Rules | None = None, **params: Any
+) -> dict[str, Any]:
+    registry = Registry(rules or Rules(owner=os.getuid()), audit=log)
     registry.add(method, handler)
     message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     answer = registry.answer(json.dumps(message).encode(), Asker(asker))
@@ -570,3 +573,16 @@ def test_the_daemon_and_the_client_read_the_same_log(log: Audit) -> None:
     (read,) = trail.newest(log.path, 10)
 
     assert AuditEntry(**read | {"by": Actor(**read["by"])}) == log.newest(10)[0]
+
+
+def test_a_key_is_who_asked(log: Audit, heard: Heard) -> None:
+    """Over tcp:// there is neither a uid nor a process."""
+    rules = Rules(owner=os.getuid(), grants={commands.Role.OPERATOR: (Grant("key", "ci"),)})
+
+    assert "result" in ask(log, lambda call: {}, "drain", asker=CI, rules=rules)
+    assert "error" in ask(log, lambda call: {}, "kill", asker=CI, rules=rules)
+
+    _, done, refused = written(log)
+    assert (done["by"]["key"], done["who"], done["role"]) == ("ci", "ci", "operator")
+    assert (refused["outcome"], refused["who"], refused["by"]["uid"]) == ("refused", "ci", None)
+    assert heard.sentences[0].startswith("flaskd: drain asked for by key ci: done in ")
