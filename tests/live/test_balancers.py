@@ -1,5 +1,6 @@
 """Three instances behind a real balancer, restarted one after the other under load: no client notices."""
 
+import contextlib
 import functools
 import json
 import socket
@@ -19,7 +20,7 @@ from tests.live.balancers import (
     seen,
     wait_until,
 )
-from tests.live.caller import call
+from tests.live.caller import Caller, call
 from tests.live.exchange import Plan
 from tests.live.load import Load
 from tests.live.operating import client, ctl
@@ -141,6 +142,18 @@ def test_drain_takes_an_instance_out_before_anything_is_refused(
 
         shop.resume()
         loaded(lambda: shops.served(1) > drained)
+
+
+@requires("haproxy")
+def test_a_busy_instance_weighs_less(shops: Shops, listener: socket.socket, tmp_path: Path) -> None:
+    """Of its 16 threads 4 are busy, so HAProxy gives it three quarters of what it would."""
+    with contextlib.ExitStack() as busy, haproxy(tmp_path, listener, shops.addresses) as balancer:
+        assert call(balancer.url, "/get")
+        for _ in range(4):
+            busy.enter_context(Caller(shops[1].url)).get("/delay/10")
+
+        wait_until(lambda: seen(tmp_path, "shop1")["weight"] == "75")
+        assert seen(tmp_path, "shop2")["weight"] == "100"
 
 
 @requires("haproxy")
