@@ -178,7 +178,8 @@ def test_targets_and_groups_are_completed(config: Path, fake: Fake) -> None:
 def test_the_file_on_the_page_is_one(config: Path) -> None:
     """What people copy works."""
     page = (Path(__file__).parents[2] / "docs" / "other-hosts.md").read_text()
-    config.write_text(page.split("```toml\n")[1].split("```")[0])
+    section = page.split("### The client's configuration file")[1]
+    config.write_text(section.split("```toml\n")[1].split("```")[0])
 
     book = read_book()
 
