@@ -46,7 +46,9 @@ def examine(paths: Sequence[str], *, units: Sequence[str] = (), local: Local) ->
         else:
             subjects += read
     subjects += _from_yaml(manifests, local=local, unseen=unseen)
-    if subjects and not any(isinstance(each, Service) for each in subjects):
+    if not subjects:
+        raise Unreadable(f"there is nothing to look at: {'; '.join(unseen)}")
+    if not any(isinstance(each, Service) for each in subjects):
         here = stop_of(None, local, where="", by="SIGTERM")
         subjects.append(Service(where="the settings found here", settings=local, stop=here))
     return Examination([each.where for each in subjects], list(findings(subjects)), unseen)

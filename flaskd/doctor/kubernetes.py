@@ -37,6 +37,8 @@ def read(
     unseen: list[str],
 ) -> Iterator[Pod]:
     """Read each workload in which flaskd runs."""
+    if not any(document.get("kind") in KINDS for document in documents):
+        unseen.append(f"{path}: no workload is in it")
     for document in documents:
         if document.get("kind") == "Kustomization":
             unseen.append(

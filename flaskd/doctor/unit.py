@@ -27,7 +27,8 @@ SHOWN: Final = {
 
 COMMANDS: Final = ("ExecStart", "ExecStop", "ExecReload")
 ASKED: Final = (
-    *SHOWN, *COMMANDS, "LoadState", "Type", "KillMode", "KillSignal", "Environment", "WorkingDirectory", "TriggeredBy",
+    *SHOWN, *COMMANDS, "LoadState", "ActiveState",
+    "Type", "KillMode", "KillSignal", "Environment", "WorkingDirectory", "TriggeredBy",
 )  # fmt: skip
 
 
@@ -65,6 +66,8 @@ def from_shown(name: str, shown: str, *, local: Local, unseen: list[str]) -> Uni
     if entries.get("LoadState") != ["loaded"]:
         state = "".join(entries.get("LoadState", ["unknown"]))
         raise Unreadable(f"systemd has no unit {name} loaded ({state})", hint="see `systemctl list-units`")
+    if entries.get("ActiveState", [""]) == ["inactive"]:
+        unseen.append(f"{name} does not run, and systemd tells the WatchdogSec only of a unit that does")
     return _unit(entries, where=name, local=local, unseen=unseen)
 
 
@@ -78,9 +81,9 @@ def _unit(entries: Entries, *, where: str, local: Local, unseen: list[str]) -> U
     def last(key: str, default: str) -> str:
         return entries.get(key, [default])[-1]
 
-    def span(key: str, default: str, *, zero: float = NEVER) -> float:
+    def span(key: str, default: str) -> float:
         # systemd.service(5): 0 means no timeout, as infinity does
-        return duration(spans.systemd, last(key, default), f"{where}: {key}") or zero
+        return duration(spans.systemd, last(key, default), f"{where}: {key}") or NEVER
 
     starts, stops = _argv(last("ExecStart", "")), _argv(last("ExecStop", ""))
     found = settings(
@@ -96,6 +99,7 @@ def _unit(entries: Entries, *, where: str, local: Local, unseen: list[str]) -> U
     said = spoken(stops)
     by_command = said is not None and said.program == "flaskd_ctl" and "shutdown" in said.words
     both = last("TimeoutSec", "90")
+    watchdog = span("WatchdogSec", "0")
     return Unit(
         where=where,
         settings=found,
@@ -103,7 +107,7 @@ def _unit(entries: Entries, *, where: str, local: Local, unseen: list[str]) -> U
         kind=last("Type", "simple"),
         timeout_stop=span("TimeoutStopSec", both),
         timeout_start=span("TimeoutStartSec", both),
-        watchdog=span("WatchdogSec", "0", zero=0.0) % NEVER,
+        watchdog=0.0 if watchdog == NEVER else watchdog,
         kill_mode=last("KillMode", "control-group"),
         kill_signal=signal_name,
         stopped_by_command=by_command,

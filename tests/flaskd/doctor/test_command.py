@@ -116,6 +116,24 @@ def test_what_cannot_be_read_is_a_sentence_and_exit_2(
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("defaults\n    mode http\n", "no backend of it has a server"),
+        ("server { listen 80; }\n", "nothing of it is passed on"),
+        ("apiVersion: v1\nkind: Service\n", "no workload"),
+        ("services: {a: {image: a}, b: {image: b}}\n", "no service of it names flaskd"),
+    ],
+)
+def test_a_file_in_which_nothing_is_to_be_seen_is_no_good_one(text: str, said: str) -> None:
+    """A pipeline that gives the wrong file has to notice."""
+    done = doctor("-", stdin=text)
+
+    assert done.exit_code == 2
+    assert "there is nothing to look at: -" in done.stderr
+    assert said in done.stderr
+
+
 def test_nothing_to_look_at_is_a_wrong_command_line() -> None:
     """Not a clean bill."""
     done = doctor()
