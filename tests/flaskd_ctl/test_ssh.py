@@ -214,7 +214,7 @@ def test_an_ssh_that_says_nothing_is_exit_5(ctl: Ctl, monkeypatch: pytest.Monkey
     code, _, err = ctl("-t", "ssh://h/shop", "ping", "--timeout", "0.3")
 
     assert code == 5
-    assert "no connection through ssh in 0.3" in err
+    assert "no connection through ssh in " in err
 
 
 def test_a_client_survives_a_restart_of_the_instance(far: Fake, start_fake: StartFake) -> None:
