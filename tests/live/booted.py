@@ -19,7 +19,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from tests.daemons import PATIENCE
 
@@ -58,6 +58,7 @@ class Machine:
             news.bind(os.path.join(state, "host", "notify"))
             console = stack.enter_context(open(os.path.join(state, "console"), "w+b"))
             process = self._boot(state, console.fileno())
+            stack.callback(_show, console)
             stack.callback(_end, process)
             try:
                 _wait_until_booted(process, news)
@@ -65,6 +66,8 @@ class Machine:
                 console.seek(0)
                 error.add_note(console.read().decode(errors="replace"))
                 raise
+            # It goes on telling, each unit that comes and goes, and would wait for ever for somebody to read that.
+            news.close()
             self.pid = _first_child(process.pid)
             self._cleanup = stack.pop_all()
         return self
@@ -178,6 +181,13 @@ def _wait_until_booted(process: subprocess.Popen[bytes], news: socket.socket) ->
                 return
     finally:
         os.close(gone)
+
+
+def _show(console: IO[bytes]) -> None:
+    """Print what process 1 said: a systemd that has crashed freezes, and says so there only."""
+    console.seek(0)
+    if said := console.read().decode(errors="replace").strip():
+        print(f"--- the machine's console:\n{said}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
