@@ -60,9 +60,10 @@ def read_public(path: str) -> bytes:
 
 def _read(path: str) -> tuple[bytes, bytes | None]:
     try:
-        public, secret = load_certificate(path)
+        with open(path, "rb"):  # load_certificate says of whatever it cannot open that it does not exist
+            public, secret = load_certificate(path)
     except OSError as error:
-        why = (error.strerror or "no such file").lower()
+        why = (error.strerror or str(error)).lower()
         raise BadKey(f"cannot read the key {path}: {why}", hint="`flaskd keygen` makes keys") from None
     except ValueError:
         raise BadKey(f"{path} holds no CURVE key", hint="`flaskd keygen` makes keys") from None
