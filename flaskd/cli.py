@@ -15,6 +15,7 @@ import msgspec
 from flaskd import banner, listeners, process, signals
 from flaskd.config import FIELDS, Provenance, Settings, resolve, settings_from, unknown_variables
 from flaskd.control.grants import rules_of
+from flaskd.control.policy import Caller, role_of
 from flaskd.control.server import remote_of
 from flaskd.engines import check_engine, choose
 from flaskd.errors import ConfigError, FlaskdError, LoadError
@@ -24,6 +25,7 @@ from flaskd.systemd.notify import Manager
 from flaskd.target import default_name
 from flaskd_ctl.endpoint import place_for
 from flaskd_ctl.errors import BadPlace
+from flaskd_ctl.protocol import Actor
 
 Found = dict[str, Provenance]
 
@@ -89,8 +91,7 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
 
     def read() -> Settings:
         settings = settings_from(_resolved(app, file, options, directory=directory))
-        rules_of(settings, owner=os.geteuid())
-        identity_of(settings.worker_user)
+        _check_users(settings)
         process.check_descriptors(settings.threads, process.raise_descriptor_limit())
         return settings
 
@@ -138,8 +139,7 @@ def check(app: str | None, file: str | None, show_traceback: bool, **options: An
         place = place_for(
             settings.name, runtime_dir=settings.runtime_dir or None, environ=os.environ, uid=os.geteuid()
         )
-        rules_of(settings, owner=os.geteuid())
-        identity_of(settings.worker_user)
+        _check_users(settings)
         process.check_descriptors(settings.threads, process.raise_descriptor_limit())
         for address in settings.bind:
             listeners.parse(address)
@@ -313,6 +313,19 @@ def _resolved(
     if target and not found["name"].value:
         found["name"] = Provenance(default_name(target, here), "the application's name")
     return found
+
+
+def _check_users(settings: Settings) -> None:
+    """Raise ConfigError where a user or group is not there, or we cannot become it; say what a worker should not be."""
+    rules = rules_of(settings, owner=os.geteuid())
+    identity = identity_of(settings.worker_user)
+    if identity is None:
+        return
+    actor = Actor(via="control", uid=identity.uid, gid=identity.gid)
+    role = role_of(Caller(actor, frozenset(identity.groups)), rules)
+    if role is not None:
+        who = f"--worker-user {settings.worker_user}"
+        banner.say(f"flaskd: {who} has the role {role.value}: the application can operate its supervisor")
 
 
 def _fail(error: FlaskdError | BadPlace, *, status: int = 1) -> NoReturn:

@@ -4,6 +4,8 @@ import asyncio
 import os
 import pwd
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -14,6 +16,7 @@ from flaskd.control import groups, peer
 from flaskd.control.groups import KEPT, MOST_WAITING, Groups
 from flaskd_ctl.errors import Failed, TimedOut
 from tests.flaskd.conftest import WAIT
+from tests.needs import requires
 
 UID, ANSWER = 54_321, frozenset({7, 8})
 
@@ -37,6 +40,19 @@ def test_a_socket_that_does_not_tell_leaves_the_groups_unknown() -> None:
     with socket.socket() as stranger:
         assert peer.groups_of_socket(stranger) is None
         assert peer.of_socket(stranger).uid is None
+
+
+@requires("root")
+def test_more_groups_than_can_be_asked_for_are_not_known() -> None:
+    """Rather than be cut short: then the user database is asked. A process may have 65,536 (credentials(7))."""
+    program = (
+        "import os, socket; os.setgroups(range(1, 301)); from flaskd.control.peer import groups_of_socket\n"
+        "print(*(groups_of_socket(end) for end in socket.socketpair()))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split() == ["None", "None"]
 
 
 def test_the_user_database_tells_the_groups_of_a_uid() -> None:

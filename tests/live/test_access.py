@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 from flaskd_ctl.commands import COMMANDS
+from flaskd_ctl.endpoint import Place
 from tests.daemons import PATIENCE, Daemon, StartDaemon, flaskd_run
 from tests.live.caller import Caller
 from tests.live.operating import client, ctl
@@ -175,8 +176,6 @@ def test_a_reload_with_a_name_that_nobody_bears_changes_nothing(
 @pytest.mark.parametrize("command", ["run", "check"])
 def test_a_name_that_nobody_bears_is_said_at_the_start(runtime_dir: str, command: str) -> None:
     """Exit 1, and nothing is bound."""
-    from flaskd_ctl.endpoint import Place
-
     place = Place(f"{runtime_dir}/shop")
     words = flaskd_run(TARGET, place, "--operators", "group:none-of-that-name")
     words[words.index("run")] = command
@@ -184,6 +183,17 @@ def test_a_name_that_nobody_bears_is_said_at_the_start(runtime_dir: str, command
     assert said.returncode == 1
     assert "operators: there is no group 'none-of-that-name' on this host" in said.stderr
     assert not os.path.exists(place.directory)
+
+
+def test_a_role_for_the_workers_user_is_said(runtime_dir: str) -> None:
+    """It would undo what the user is for."""
+    words = flaskd_run(
+        TARGET, Place(f"{runtime_dir}/shop"), "--worker-user", "54321:54400", "--operators", OPERATORS
+    )
+    words[words.index("run")] = "check"
+    said = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE, check=False)
+    assert said.returncode == 0, said
+    assert "--worker-user 54321:54400 has the role operator: the application can operate its" in said.stderr
 
 
 @requires("root", "unshare")
