@@ -113,6 +113,23 @@ def test_events_tell_the_whole_story(shop: Daemon, keys: Keyring) -> None:
     assert "stopping -> stopped" in output.splitlines()[-1]
 
 
+def test_end_that_nobody_announces_is_seen_too(start_daemon: StartDaemon, keys: Keyring) -> None:
+    """`kill` returns when nothing listens any more, and so does who waits for that from elsewhere."""
+    shop = start_daemon(SHOP, *keys.options, "--admins", "key:alice")
+    given = alice(keys, url_of(shop))
+    assert flaskd_ctl(given, "wait", "--for", "ready").returncode == 0
+    options = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value)]
+    waiting = [sys.executable, "-m", "flaskd_ctl", *options, "wait", "--for", "stopped"]
+    with subprocess.Popen(waiting, stdout=subprocess.PIPE, text=True) as waits:
+        killed = flaskd_ctl(given, "kill")
+        output, _ = waits.communicate(timeout=COLD)
+
+    assert (killed.returncode, killed.stderr) == (0, "")
+    assert waits.returncode == 0
+    assert output.endswith("is stopped\n")  # of shop, or of "the instance" where it came too late to learn its name
+    assert shop.wait() == 137
+
+
 def test_each_way_of_being_refused_has_its_code(shop: Daemon, keys: Keyring) -> None:
     """4: not let in, by either side's key, or without the role. 2: asked without keys. Nothing has changed."""
     given = alice(keys, url_of(shop))
