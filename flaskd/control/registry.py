@@ -161,7 +161,7 @@ class Registry:
     def _caller(self, peer: Peer) -> policy.Caller:
         """Say who a peer is, with its groups as far as they are known."""
         actor, groups = peer.caller, peer.groups
-        if groups is None and actor.uid is not None:
+        if groups is None and actor.uid is not None and self._rules.grants:
             groups = self._groups.known(actor.uid)
         return policy.Caller(actor, groups)
 
