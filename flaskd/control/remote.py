@@ -22,7 +22,7 @@ from flaskd.control.gateway import BACKLOG, DESCRIPTORS, Gateway
 from flaskd.control.registry import Registry
 from flaskd.control.router import Naming, Router
 from flaskd.descriptors import borrowed, own
-from flaskd.errors import ConfigError
+from flaskd.errors import BindError, ConfigError
 from flaskd.keys import check_curve
 from flaskd_ctl.endpoint import Place, check_path
 from flaskd_ctl.keys import read_pair
@@ -56,7 +56,7 @@ class Remote:
         self.check()
         with contextlib.ExitStack() as stack:
             for url in self._endpoints:
-                listener = listeners.bind(url.removeprefix("tcp://"), backlog=BACKLOG, scheme="tcp")
+                listener = _bind(url)
                 stack.callback(listener.close)
                 self._listeners.append(listener)
             self._inner = listeners.bind(f"unix:{self._path}", backlog=BACKLOG)
@@ -117,6 +117,13 @@ class Remote:
                     address[1] for address in self._addresses
                 }
         return False
+
+
+def _bind(url: str) -> listeners.Listener:
+    try:
+        return listeners.bind(url.removeprefix("tcp://"), backlog=BACKLOG, scheme="tcp")
+    except BindError as error:
+        raise BindError(str(error), hint=error.hint.replace("--bind", "--control-endpoints")) from None
 
 
 def check_descriptors() -> None:
