@@ -26,7 +26,7 @@ def _table(columns: dict[str, Cell]) -> Callable[[Sequence[Row], bool], str]:
         cells = []
         for label, result, error in rows:
             if result is None or error is not None:
-                state = WORDS.get(error.name, "failed") if error else "not tried"
+                state = WORDS.get(error.name, "failed") if error else "-"  # not tried, or not waited for
                 cells.append((label, state, *["-"] * (len(columns) - 1)))
             else:
                 cells.append((label, *(cell(result) for cell in columns.values())))

@@ -7,6 +7,7 @@ to every session. Nothing of it is in this machine's own network, so two tests a
 import contextlib
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -139,13 +140,14 @@ class Network:
 def network(base: Path, names: Sequence[str] = ("web1", "web2")) -> Iterator[Network]:
     """Make a controller and hosts with these names; all is ended and removed afterwards."""
     os.makedirs(PRIVILEGE_SEPARATION, mode=0o755, exist_ok=True)
-    controller = f"fd{os.getpid()}c"
+    mark = secrets.token_hex(4)
+    controller = f"fd{mark}c"
     with contextlib.ExitStack() as stack:
         _namespace(stack, controller)
         made = Network(controller, base)
         _keygen(base / "key")
         for number, name in enumerate(names, 1):
-            namespace = f"fd{os.getpid()}h{number}"
+            namespace = f"fd{mark}h{number}"
             _namespace(stack, namespace)
             _ip(
                 "-n",
@@ -190,10 +192,13 @@ def _sshd(host: Host, *, authorized: Path) -> Iterator[None]:
                 assert line, f"sshd did not start: {said}"
                 said.append(line)
             # What it says later goes nowhere: a full pipe must not hold it up.
-            with subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL):
-                yield
-                process.terminate()
-                process.wait(PATIENCE)
+            with subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL) as reader:
+                try:
+                    yield
+                    process.terminate()
+                    process.wait(PATIENCE)
+                finally:
+                    reader.kill()
         finally:
             process.kill()
 

@@ -252,7 +252,10 @@ def test_a_rolling_reload_of_all_hosts_under_load_loses_nothing(net: Network) ->
     with contextlib.ExitStack() as stack:
         for host in net.hosts:
             host.start("httpbin:app", "--threads", "8")
-        loads = [stack.enter_context(net.load(host, "--clients", "3")) for host in net.hosts]
+        kinds = (["--clients", "2"], ["--mode", "open", "--rate", "10"])
+        loads = [
+            stack.enter_context(net.load(host, *kind)) for host, kind in zip(net.hosts, kinds, strict=True)
+        ]
         for number in range(ROUNDS):
             told = ctl("-t", "web", "--json", "reload")
             assert told.returncode == 0, told.stdout + told.stderr
