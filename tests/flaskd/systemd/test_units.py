@@ -16,6 +16,7 @@ from tests.needs import requires
 
 SITE = ["--directory", "/srv/shop", "--program", "/srv/shop/.venv/bin/flaskd"]
 LARGEST_EXPOSURE = 2.0
+PAGE = Path(__file__).parents[3] / "docs" / "systemd.md"
 
 
 def unit(*args: str) -> Result:
@@ -192,6 +193,15 @@ def test_files_are_written_and_only_ours_are_replaced(tmp_path: Path) -> None:
 def test_directory_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     """Not a traceback."""
     assert "cannot write to" in refused("shop:app", "--output", str(tmp_path / "missing"))
+
+
+def test_unit_on_the_page_is_the_one_that_is_printed() -> None:
+    """docs/systemd.md explains it line by line."""
+    (shown,) = re.findall(r"^```ini\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+    text = printed("shop:app", "--bind", "127.0.0.1:8000", "--grace", "30")
+
+    assert text == f"# /etc/systemd/system/shop.service\n{shown}"
 
 
 @requires("systemd-analyze")
