@@ -1,8 +1,8 @@
 """The door for TCP: connections are accepted here, counted and timed, and passed on to libzmq's own Unix socket.
 
 libzmq does not count its connections, and a process that runs out of descriptors is aborted by it at the next one on a Unix
-socket. So strangers never reach its accept: we take them from the kernel, never more than there is room for, and carry bytes
-between them and libzmq, which keeps the cryptography to itself.
+socket. So we take connections from the kernel, no more than there is room for, and carry bytes between each and libzmq, which
+keeps the cryptography to itself. docs/decisions/0070 has what else was thought of.
 
 A stranger is who has not proved a key. What is seen of the proof is libzmq's READY, the only command that it sends to nobody
 else (ZeroMQ RFC 26: greeting, WELCOME, READY, in this order and of known length; names of commands are not encrypted).
