@@ -244,9 +244,9 @@ class Owner:
         duck = self._lame_duck(order)
         joined = self.retreat is not None
         if self.retreat is None:
+            self._answered_before = self._charge.finished()
             self.move(Event.SHUTDOWN, order.by)
             self.ended_by = order.by
-            self._answered_before = self._charge.finished()
             self.retreat = Retreat(
                 now=now,
                 lame_duck=duck.longest,

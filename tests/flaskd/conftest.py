@@ -4,12 +4,14 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import flask
 import pytest
 
 from flaskd import Server
+from flaskd_ctl.protocol import ShutdownResult
 
 WAIT = 20.0
 """Seconds after which a wait fails; nothing waits that long when all is well."""
@@ -61,6 +63,15 @@ class Wire:
     def close(self) -> None:
         self.lines.close()
         self.socket.close()
+
+
+def begin_shutdown(server: Server, **options: float) -> Future[ShutdownResult]:
+    """Ask for a shutdown; returns when it is under way."""
+    begun = threading.Event()
+    server.bus.subscribe(lambda event: begun.set() if getattr(event, "state", "") == "stopping" else None)
+    stopped = server.shutdown(**options)
+    assert begun.wait(WAIT)
+    return stopped
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from flaskd import Server
 from flaskd.config import Settings
-from tests.flaskd.conftest import WAIT, App, Http
+from tests.flaskd.conftest import WAIT, App, Http, begin_shutdown
 
 Serve = Callable[..., Server]
 
@@ -34,7 +34,7 @@ def test_the_accept_queue_is_emptied_though_longer_than_the_threads(app: App, se
     server = serve(threads=2)
     clients = [Http.get(server.listeners[0], "/held") for _ in range(12)]
     assert app.came.acquire(timeout=WAIT)
-    stopped = server.shutdown()
+    stopped = begin_shutdown(server)
     app.let_go.set()
     assert all(client.answer().endswith(b"let go") for client in clients)
     result = stopped.result(WAIT)

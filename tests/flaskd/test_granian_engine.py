@@ -24,8 +24,7 @@ from flaskd.engines import granian_engine, granian_private, native_threads
 from flaskd.engines.choice import SUPPORTED
 from flaskd.engines.granian_engine import GranianEngine
 from flaskd.errors import ConfigError
-from flaskd_ctl.protocol import ShutdownResult
-from tests.flaskd.conftest import WAIT, App, Http
+from tests.flaskd.conftest import WAIT, App, Http, begin_shutdown
 
 Serve = Callable[..., Server]
 
@@ -61,15 +60,6 @@ def ask(connection: http.client.HTTPConnection, path: str) -> tuple[bytes, str |
     connection.request("GET", path)
     response = connection.getresponse()
     return response.read(), response.getheader("connection")
-
-
-def begin_shutdown(server: Server, **options: float) -> "concurrent.futures.Future[ShutdownResult]":
-    """Ask for a shutdown; returns when it is under way."""
-    begun = threading.Event()
-    server.bus.subscribe(lambda event: begun.set() if getattr(event, "state", "") == "stopping" else None)
-    stopped = server.shutdown(**options)
-    assert begun.wait(WAIT)
-    return stopped
 
 
 def threads_now() -> int:
