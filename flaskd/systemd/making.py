@@ -48,7 +48,7 @@ def make(
             settings=settings,
             directory=where,
             flaskd=os.path.abspath(program) if program else os.path.join(sys.prefix, "bin", "flaskd"),
-            prefixes=[] if program else [sys.prefix, sys.base_prefix],
+            interpreter=_interpreter(program),
             config=config,
             user=user,
             socket=socket,
@@ -57,6 +57,12 @@ def make(
             watchdog=watchdog,
         )
     )
+
+
+def _interpreter(program: str) -> str:
+    """Return what runs `program`, as far as it can be seen: the Python beside it, which may be a link to anywhere."""
+    beside = os.path.join(os.path.dirname(os.path.abspath(program)), "python") if program else sys.executable
+    return os.path.realpath(beside)
 
 
 def write(files: Mapping[str, str], directory: str) -> list[str]:

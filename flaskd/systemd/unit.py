@@ -65,7 +65,7 @@ class Wanted(NamedTuple):
     """What to make units of.
 
     `options` are the settings that the command line of the service names, `settings` all of them as they hold there.
-    `flaskd` is the program, `prefixes` where its Python lives; `user` "" has systemd make one up (DynamicUser=). `watchdog`
+    `flaskd` is the program, `interpreter` its Python; `user` "" has systemd make one up (DynamicUser=). `watchdog`
     is in seconds, 0: none. A `template` serves one application for each instance name, %i.
     """
 
@@ -74,7 +74,7 @@ class Wanted(NamedTuple):
     settings: Settings
     directory: str
     flaskd: str
-    prefixes: Sequence[str] = ()
+    interpreter: str = ""
     config: str = ""
     user: str = ""
     socket: bool = False
@@ -86,7 +86,7 @@ class Wanted(NamedTuple):
 def units(wanted: Wanted) -> dict[str, str]:
     """Return the files, name to text: the service, and the socket unit where one is wanted. Raises ConfigError."""
     stem = "flaskd@" if wanted.template else wanted.settings.name
-    for path in (wanted.directory, wanted.flaskd):
+    for path in (wanted.directory, wanted.flaskd, wanted.interpreter):
         if _below(path, PRIVATE):
             raise ConfigError(
                 f"the service could not see {path}: it has a /tmp of its own",
@@ -105,7 +105,7 @@ def stop_timeout(settings: Settings) -> int:
 
 
 def _service(wanted: Wanted) -> str:
-    settings, sandbox_paths = wanted.settings, [wanted.directory, wanted.flaskd, *wanted.prefixes]
+    settings, sandbox_paths = wanted.settings, [wanted.directory, wanted.flaskd, wanted.interpreter]
     name, file = ("%i", "flaskd@%i") if wanted.template else ("%N", settings.name)
     control = f"{wanted.flaskd}_ctl --name {name}"
     what = "%i" if wanted.template else _quoted(wanted.app, template=False)

@@ -209,7 +209,7 @@ class Load:
     """The classifying client in the machine, from `with` to `end`, which returns its report."""
 
     def __init__(self, machine: Machine, target: str, *args: str) -> None:
-        command = [f"{BIN}/python", "-m", "tests.live.load", target, "--until-eof", "--seconds", "160"]
+        command = [f"{BIN}/python", "-m", "tests.live.load", target, "--until-eof", "--seconds", "280"]
         command += ["--count", "200000", *args]
         self._process = subprocess.Popen(
             ["nsenter", "--target", str(machine.pid), "--all", *command],
