@@ -78,13 +78,14 @@ def test_socket_answers_one_line_of_json(start_daemon: StartDaemon, tmp_path: Pa
     assert '"state":"running"' in done.stdout
 
 
-def test_unit_is_an_excerpt_of_the_one_that_is_tested() -> None:
-    """Every line of the short unit is in docs/systemd.md, whose unit a real systemd runs."""
+def test_service_is_the_one_that_is_tested() -> None:
+    """Every line for systemd is in docs/systemd.md, whose commands and unit a real systemd runs."""
     page = (PROJECT / "docs" / "systemd.md").read_text(encoding="utf-8")
-    (excerpt,) = blocks("ini")
-    (unit,) = blocks("ini", page)
 
-    assert set(excerpt.splitlines()) <= set(unit.splitlines())
+    for language in ("console", "ini"):
+        (excerpt,) = blocks(language)
+        shown = {line for block in blocks(language, page) for line in block.splitlines()}
+        assert set(excerpt.splitlines()) <= shown
 
 
 def test_exit_codes_are_those_of_the_help() -> None:
