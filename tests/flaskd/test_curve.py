@@ -106,6 +106,20 @@ def test_client_for_asyncio_goes_the_same_way(server: Server, keys: Keyring) -> 
     assert asyncio.run(ask()) == "draining"
 
 
+def test_several_endpoints_are_one_instance(serve: Serve, keys: Keyring) -> None:
+    """IPv4 and IPv6 side by side, and the client goes to either."""
+    key = keys.let_in("alice")
+    endpoints = ("tcp://127.0.0.1:0", "tcp://[::1]:0")
+    server = serve(name="shop", operators=("key:alice",), **{**keys.settings, "control_endpoints": endpoints})
+
+    urls = [url for url in server.endpoints if url.startswith("tcp://")]
+
+    assert [url.rpartition(":")[0] for url in urls] == ["tcp://127.0.0.1", "tcp://[::1]"]
+    for url in urls:
+        with Client(endpoint=url, key=key, server_key=keys.server.public, timeout=WAIT) as client:
+            assert client.status().endpoints == server.endpoints
+
+
 def test_key_without_a_grant_may_nothing(client: Callable[..., Client]) -> None:
     """To be let in is no role; the refusal says which one is missing."""
     with pytest.raises(NotPermitted, match="key carol has no role here; ping needs viewer"):
