@@ -20,7 +20,8 @@ PROPERTY: Final = 500
 
 LINES: Final = 4_000
 MESSAGES: Final = 4_000
-STREAMS: Final = 3_000
-"""Sent to a real daemon: lines, ZeroMQ messages, and connections whose bytes are no ZMTP or begin as such."""
+STREAMS: Final = 2_000
+FRAMES: Final = 1_000
+"""Sent to a real daemon: lines, ZeroMQ messages, connections that begin as no ZMTP does, and such as go on so."""
 
-TOTAL: Final = 4 * (SEEDED + PROPERTY) + GUIDED + LINES + MESSAGES + STREAMS
+TOTAL: Final = 4 * (SEEDED + PROPERTY) + GUIDED + LINES + MESSAGES + STREAMS + FRAMES

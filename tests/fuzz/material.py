@@ -90,14 +90,23 @@ READY: Final = frame(b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identit
 PING: Final = frame(b'{"jsonrpc":"2.0","id":1,"method":"ping"}')
 
 STREAMS: Final = (
-    GREETING + READY + PING,
-    GREETING + READY + frame(b"", flags=1) + PING,
-    GREETING + READY + frame(b"x" * 300, flags=1) * 3 + PING,
-    GREETING[:11] + b"\x00" + GREETING[12:] + READY + PING,
+    GREETING + READY,
+    GREETING[:11] + b"\x00" + GREETING[12:] + READY,
     GREETING.replace(b"NULL\0", b"CURVE", 1) + READY,
     GREETING.replace(b"NULL\0", b"PLAIN", 1) + READY,
+    GREETING + READY + PING,  # a client has to wait for the other's READY
     b"\xff\0\0\0\0\0\0\0\x01\x7f\x01\x05" + b"\x00\x00" + PING,  # ZMTP 2
     b"\x01\x00" + PING,  # ZMTP 1
     b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
 )
-"""What begins as a peer's stream: each version of the greeting, mechanisms that are not served, another protocol."""
+"""How a peer's stream begins: each version of the greeting, mechanisms that are not served, another protocol."""
+
+FRAMES: Final = (
+    PING,
+    frame(b"", flags=1) + PING,
+    frame(b"x" * 300, flags=1) * 3 + PING,
+    frame(b"\x04PING\x00\x10context", flags=4) + PING,
+    frame(b"\x09SUBSCRIBEx", flags=4) + frame(b"\x05ERROR\x03bad", flags=4),
+    READY,
+)
+"""What a peer sends after the handshake: messages of one frame and of many, commands."""

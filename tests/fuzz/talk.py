@@ -9,6 +9,7 @@ from typing import Any, Self
 import zmq
 
 from tests.daemons import PATIENCE
+from tests.fuzz.material import GREETING, READY
 
 
 class Plain:
@@ -63,4 +64,18 @@ def raw(path: str) -> socket.socket:
         sock.close()
         raise
     sock.settimeout(PATIENCE)
+    return sock
+
+
+def greeted(path: str) -> socket.socket:
+    """Connect to a ZeroMQ socket and shake hands; messages may follow (the other's READY has to come first)."""
+    sock = raw(path)
+    sock.sendall(GREETING + READY)
+    came = b""
+    while b"READY" not in came:
+        more = sock.recv(4096)
+        if not more:
+            sock.close()
+            raise ConnectionError(f"no handshake: {came!r}")
+        came += more
     return sock

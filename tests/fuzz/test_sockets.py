@@ -10,8 +10,8 @@ from flaskd_ctl.protocol import MAX_MESSAGE
 from tests import fuzz
 from tests.fuzz.bystanders import Bystanders
 from tests.fuzz.conftest import Target
-from tests.fuzz.material import REQUESTS, STREAMS, mutated
-from tests.fuzz.talk import Plain, dealer, raw
+from tests.fuzz.material import FRAMES, PING, REQUESTS, STREAMS, mutated
+from tests.fuzz.talk import Plain, dealer, greeted, raw
 
 pytestmark = pytest.mark.live
 
@@ -50,7 +50,7 @@ def test_malformed_messages_over_zeromq(target: Target) -> None:
 
 
 def test_streams_that_are_no_zmtp(target: Target) -> None:
-    """Greetings, handshakes and frames that were damaged, other mechanisms, other protocols: each connection ends."""
+    """Greetings and handshakes that were damaged, other mechanisms, other protocols, and nothing at all that is known."""
     rng = random.Random("streams")
     with Bystanders(target.daemon):
         for number in range(fuzz.STREAMS):
@@ -66,13 +66,32 @@ def test_streams_that_are_no_zmtp(target: Target) -> None:
     target.check_unharmed()
 
 
+def test_frames_that_are_damaged(target: Target) -> None:
+    """After a good handshake: sizes, flags, commands and messages that are none."""
+    rng = random.Random("frames")
+    with Bystanders(target.daemon):
+        for _ in range(fuzz.FRAMES):
+            with (
+                greeted(target.daemon.place.zmq) as sock,
+                contextlib.suppress(BrokenPipeError, ConnectionResetError),
+            ):
+                sock.sendall(mutated(rng, FRAMES))
+        with greeted(target.daemon.place.zmq) as sock:
+            sock.sendall(PING)
+            assert b'"result"' in sock.recv(4096)
+    target.check_unharmed()
+
+
 def test_frames_that_announce_more_than_they_may(target: Target) -> None:
     """A size beyond the protocol's ends the connection before any memory is taken for it."""
     sizes = [MAX_MESSAGE + 1, 2**31, 2**40, 2**63 - 1, 2**64 - 1]
     with Bystanders(target.daemon):
         for size in sizes * 20:
-            with raw(target.daemon.place.zmq) as sock:
-                sock.sendall(STREAMS[0] + b"\x02" + size.to_bytes(8, "big") + b"x" * 100)
+            with (
+                greeted(target.daemon.place.zmq) as sock,
+                contextlib.suppress(BrokenPipeError, ConnectionResetError),
+            ):
+                sock.sendall(b"\x02" + size.to_bytes(8, "big") + b"x" * 100)
                 while sock.recv(65536):
                     pass
     target.check_unharmed()
