@@ -21,10 +21,10 @@ class Pipe:
     def __init__(self) -> None:
         self.read_end, self.write_end = os.pipe()
 
-    def read(self, enough: bytes) -> bytes:
-        """Read until `enough` has come; fails when it does not."""
+    def read(self, *enough: bytes) -> bytes:
+        """Read until all of `enough` has come; fails when it does not."""
         received = b""
-        while enough not in received:
+        while not all(each in received for each in enough):
             assert select.select([self.read_end], [], [], WAIT)[0], f"only {received[-100:]!r} came"
             received += os.read(self.read_end, 1 << 20)
         return received
@@ -61,14 +61,15 @@ def test_lines_of_several_workers_come_out_whole(output: Pipe) -> None:
             for number, end in ends.items():
                 os.write(end, f"{turn} of {number}\nhalf".encode())
                 os.write(end, b" a line\n")
-        os.write(ends[1], b"the end\n")
+        for number, end in ends.items():
+            os.write(end, f"the end of {number}\n".encode())
 
-        lines = output.read(b"the end").decode().splitlines()
+        lines = output.read(*(f"the end of {number}\n".encode() for number in ends)).decode().splitlines()
 
     for number in ends:
         ours = [line.removeprefix(f"[{number}] ") for line in lines if line.startswith(f"[{number}] ")]
         expected = [text for turn in range(50) for text in (f"{turn} of {number}", "half a line")]
-        assert [line for line in ours if line != "the end"] == expected
+        assert ours == [*expected, f"the end of {number}"]
 
 
 def test_a_last_line_without_an_end_gets_one(output: Pipe) -> None:
