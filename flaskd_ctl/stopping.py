@@ -18,6 +18,9 @@ from flaskd_ctl.times import span
 LAST_BREATH: Final = 0.5
 """Seconds that a process has to end after its connections have."""
 
+FAR_BREATH: Final = 5.0
+"""The same where another host has to tell of it."""
+
 
 def stop(
     target: Target,
@@ -120,8 +123,9 @@ def after_loss(error: ConnectionLost, method: str, target: Target, departure: Wa
 
     A shutdown of which nobody told how it went is no success: raises ConnectionLost, saying what is known.
     """
+    breath = LAST_BREATH if departure.watches(process_exits=True) is not None else FAR_BREATH
     if not departure.sees_process or not departure.wait(
-        process_exits=True, deadline=time.monotonic() + LAST_BREATH
+        process_exits=True, deadline=time.monotonic() + breath
     ):
         raise error
     if method == "kill":

@@ -163,6 +163,16 @@ def test_an_ssh_that_ends_in_a_shutdown_leaves_it_unknown(
     assert daemon.wait() == 0  # it goes on with what it was told
 
 
+def test_a_process_that_dies_in_its_shutdown_is_told_as_such(host: Host) -> None:
+    """The far end has seen it; nobody has seen what became of its requests."""
+    daemon = host.start("shop:app")
+
+    with pytest.raises(ConnectionLost, match=rf"pid {daemon.pid}\) ended before it said how"):
+        Client(endpoint="ssh://web1/shop", timeout=PATIENCE).shutdown(
+            lame_duck=30.0, on_progress=lambda _: daemon.process.kill()
+        )
+
+
 @pytest.mark.parametrize(
     ("url", "kind", "said"),
     [
