@@ -23,7 +23,7 @@ from tests.needs import requires
 pytestmark = pytest.mark.live
 
 APP = """
-import os, flask
+import os, subprocess, flask
 app = flask.Flask(__name__)
 def ask(what, **params):
     getattr(flask.current_app.extensions["flaskd"], what)(**params)
@@ -35,6 +35,9 @@ def ask_twice():
 @app.get("/stop")
 def stop():
     return ask("shutdown")
+@app.get("/blocked")
+def blocked():
+    return subprocess.check_output(["grep", "-h", "SigBlk", "/proc/self/status", f"/proc/{os.getpid()}/status"])
 @app.get("/held")
 def held():
     with open("gate", "rb") as gate:
@@ -191,6 +194,14 @@ def test_a_signal_that_ended_it_tells_who_sent_it(
         last = again.status().last_stop
     assert last
     assert (last.why, last.by and last.by.pid) == ("signal SIGTERM", os.getpid())
+
+
+def test_what_the_supervisor_holds_is_not_held_from_the_application(shop: Daemon) -> None:
+    """Signals that are blocked are inherited: a program that the application starts could not be ended any more."""
+    assert [int(line.split()[1], 16) for line in get(shop, "/blocked").splitlines()] == [0, 0]
+    with open(f"/proc/{shop.pid}/status", encoding="ascii") as status:
+        held = next(int(line.split()[1], 16) for line in status if line.startswith("SigBlk:"))
+    assert held & 1 << signal.SIGTERM - 1
 
 
 @pytest.mark.parametrize(
