@@ -25,7 +25,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from flaskd_ctl.endpoint import parse_endpoint
+from flaskd_ctl.endpoint import check_name, parse_endpoint
 from flaskd_ctl.errors import BadPlace, ControlError, InvalidParams, NotRunning
 from flaskd_ctl.instances import Instances, Target
 
@@ -128,26 +128,21 @@ def known_names(instances: Instances) -> list[str]:
 
 
 def _aim(name: str, book: Book, instances: Instances, keys: Keys) -> Aim:
-    if "://" in name:
-        parse_endpoint(name)  # what cannot be one is said before anything is done elsewhere
-        entry = Entry(endpoint=name)
-    elif name in book.targets:
-        entry = book.targets[name]
-    else:
+    """Make the aim; what cannot be a target is said now, before anything is done elsewhere."""
+    entry = Entry(endpoint=name) if "://" in name else book.targets.get(name)
+    if entry is None:
+        check_name(name)
         return Aim(name, lambda: _here(name, book, instances))
-
-    def find() -> Target:
-        if not entry.endpoint:
-            return instances.target(entry.name)._replace(name=name)
-        target = instances.target(
-            endpoint=entry.endpoint,
-            key=entry.key or keys.key,
-            server_key=entry.server_key or keys.server_key,
-        )
-        label = target.name if "://" in name else name
-        return target._replace(name=label, remote_command=entry.remote_command)
-
-    return Aim(name, find)
+    if not entry.endpoint:
+        return Aim(name, lambda: instances.target(entry.name)._replace(name=name))
+    target = instances.target(
+        endpoint=entry.endpoint,
+        key=entry.key or keys.key,
+        server_key=entry.server_key or keys.server_key,
+    )
+    label = target.name if "://" in name else name
+    target = target._replace(name=label, remote_command=entry.remote_command)
+    return Aim(name, lambda: target)
 
 
 def _here(name: str, book: Book, instances: Instances) -> Target:
@@ -211,7 +206,7 @@ class _Reader:
         )
         entry = Entry(
             self._endpoint(texts["endpoint"], f"{where}.endpoint") if texts["endpoint"] else "",
-            texts["name"],
+            self._name(texts["name"], f"{where}.name") if texts["name"] else "",
             self._file(texts["key"]),
             self._file(texts["server_key"]),
             command,
@@ -242,6 +237,12 @@ class _Reader:
         except BadPlace as error:
             raise self._bad(where, f"will not do: {error}", hint=error.hint) from None
         return url
+
+    def _name(self, name: str, where: str) -> str:
+        try:
+            return check_name(name)
+        except BadPlace as error:
+            raise self._bad(where, f"will not do: {error}", hint=error.hint) from None
 
     def _file(self, path: str) -> str:
         """Look for a key beside the configuration file, unless its path says where."""

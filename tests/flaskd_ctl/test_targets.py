@@ -81,6 +81,7 @@ def test_the_place_is_the_users_configuration_directory(monkeypatch: pytest.Monk
         ("targets = 1", "targets", "is not a table"),
         ("[targets.a]", "targets.a", "has neither an endpoint nor the name"),
         ("[targets.a]\nname = 1", "targets.a.name", "is not a text"),
+        ("[targets.a]\nname = 'b c'", "targets.a.name", "'b c' cannot name an instance"),
         ("[targets.a]\nendpoint = 'http://a'", "targets.a.endpoint", "'http://a' is not an endpoint"),
         ("[targets.a]\nendpoint = 'ssh://-a/b'", "targets.a.endpoint", "no name or address of a host"),
         ("[targets.a]\nendpoint = 'ssh://a/b'\nname = 'c'", "targets.a.name", "the endpoint says 'b'"),
@@ -152,6 +153,15 @@ def test_a_name_that_is_nobodys_says_where_it_was_looked_for(config: Path) -> No
         aim.find()
 
     assert "ctl.toml has no target or group web9" in error.value.hint
+
+
+@pytest.mark.parametrize("wrong", ["a b", "http://x/y", "tcp://10.0.0.1:7400", "ssh://-x/y"])
+def test_what_cannot_be_a_target_is_said_before_anything_is_done(fake: Fake, ctl: Ctl, wrong: str) -> None:
+    """A key that is missing, too: half of a rolling change is no place to find out."""
+    code, out, _ = ctl("-t", "shop", "-t", wrong, "reload")
+
+    assert (code, out) == (2, "")
+    assert fake.calls == []
 
 
 @pytest.mark.parametrize(
