@@ -12,10 +12,11 @@ import pytest
 
 from flaskd.audit import Audit
 from flaskd.control.commands import Commands
-from flaskd.control.policy import Rules
+from flaskd.control.policy import USER, Grant, Rules
 from flaskd.control.registry import Registry
 from flaskd.events import Bus
 from flaskd_ctl import errors
+from flaskd_ctl.commands import Role
 from flaskd_ctl.protocol import (
     RESULTS,
     Actor,
@@ -123,6 +124,7 @@ class ScriptedPeer:
         self.caller = ME
         self.groups: frozenset[int] | None = frozenset()
         self.heard: list[dict[str, Any]] = []
+        self.works: list[asyncio.Future[None]] = []
         self._streams = streams
         self._gone = gone
 
@@ -136,7 +138,7 @@ class ScriptedPeer:
         return True
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        raise NotImplementedError
+        self.works.append(asyncio.ensure_future(work))
 
 
 class Stage:
@@ -313,3 +315,27 @@ def test_one_process_has_no_workers_and_says_what_to_do(method: str, params: dic
         assert error["message"].startswith("shop serves in one process, which ")
 
     on_stage(play, workers=False)
+
+
+def test_a_stream_ends_with_its_callers_role() -> None:
+    """A reload may take it: what comes next is not told, but why; and no more."""
+
+    async def play(stage: Stage) -> None:
+        granted = Rules(os.getuid(), {Role.VIEWER: (Grant(USER, "eve", 54321),)})
+        stage.registry.take(granted)
+        stage.peer.caller = Actor(via="control", uid=54321)
+        assert "result" in await stage.ask("events")
+        stage.tell(STEP)
+        while not stage.peer.heard:
+            await asyncio.sleep(0)
+
+        stage.registry.take(Rules(os.getuid()))
+        stage.tell(STEP, STEP)
+        await asyncio.gather(*stage.peer.works)
+
+        told, refused = stage.peer.heard
+        assert told["params"]["event"]["event"] == "worker"
+        assert refused["id"] is None  # its call was answered long ago
+        assert refused["error"]["data"] == {"name": "not_permitted", "needed": "viewer"}
+
+    on_stage(play)
