@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from flaskd.config import FIELDS, Settings
+from flaskd.drain import LameDuck
 from flaskd.errors import ConfigError
 from flaskd.listeners import parse
 from flaskd.systemd.news import SPARE
@@ -100,8 +101,9 @@ def units(wanted: Wanted) -> dict[str, str]:
 
 def stop_timeout(settings: Settings) -> int:
     """Return TimeoutStopSec=: what a stop may take, to the end of the process, and some spare."""
+    duck = LameDuck(settings.lame_duck, settings.wait_unrouted).ordered(None, None)
     hooks = settings.hook_timeout if settings.pre_stop else 0.0
-    return math.ceil(settings.grace + settings.linger + hooks + SPARE)
+    return math.ceil(duck.longest + settings.grace + settings.linger + hooks + SPARE)
 
 
 def _service(wanted: Wanted) -> str:

@@ -245,7 +245,9 @@ def test_the_unit_of_the_docs_finds_nothing() -> None:
 @pytest.mark.parametrize(
     "more", [{}, {"socket": True}, {"template": True}, {"reload_type": True, "watchdog": 10.0}]
 )
-@pytest.mark.parametrize("options", [{}, {"grace": 90.0, "pre_stop": "shop:bye"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"grace": 90.0, "pre_stop": "shop:bye"}, {"lame_duck": 60.0}, {"wait_unrouted": 5.0}]
+)
 def test_the_unit_that_flaskd_prints_finds_nothing(more: dict[str, Any], options: dict[str, Any]) -> None:
     """It is made from the same settings."""
     wanted = Wanted(
