@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from flaskd.config import resolve, settings_from
 from flaskd.errors import ConfigError, FlaskdError, LoadError
+from flaskd.supervisor.process import logical_directory
 from flaskd.systemd.unit import HEADER, Wanted, units
 from flaskd.target import default_name
 from flaskd_ctl.endpoint import check_name
@@ -33,7 +34,7 @@ def make(
 
     The settings are those of the service: options that were named, and the TOML file in its directory; not our environment.
     """
-    where = os.path.abspath(directory or os.getcwd())
+    where = os.path.abspath(directory or logical_directory() or os.getcwd())
     found = resolve({"app": app or None, **options}, environ={}, directory=where, file=config or None)
     if not template and not found["app"].value.strip():
         raise LoadError("no application was named", hint="name it: flaskd systemd unit shop:app")

@@ -124,6 +124,12 @@ def _service(wanted: Wanted) -> str:
         service += [f"SupplementaryGroups={' '.join(groups)}"]
     service += [
         f"WorkingDirectory={wanted.directory}",
+        # Where it is a link to a release, a reload follows it anew, by this name (docs/workers.md).
+        *(
+            [f"Environment=PWD={wanted.directory}"]
+            if wanted.template or os.path.islink(wanted.directory)
+            else []
+        ),
         f"RuntimeDirectory=flaskd/{name}",
         "RuntimeDirectoryMode=0700",
         f"StateDirectory=flaskd/{name}",

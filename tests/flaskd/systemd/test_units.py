@@ -162,6 +162,21 @@ def test_homes_are_hidden_unless_the_service_lives_in_one() -> None:
     assert values(printed("shop:app", "--directory", "/home/ann/shop"), "ProtectHome") == ["read-only"]
 
 
+def test_directory_that_is_a_link_to_a_release_is_followed_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the name it has here, which systemd does not tell a service: a reload goes to where it points then."""
+    monkeypatch.setattr("flaskd.systemd.unit.PRIVATE", ())  # where this test may write
+    (tmp_path / "1").mkdir()
+    (tmp_path / "current").symlink_to("1")
+
+    followed, plain = printed("shop:app", "--directory", f"{tmp_path}/current"), printed("shop:app")
+
+    assert values(followed, "WorkingDirectory") == [f"{tmp_path}/current"]
+    assert values(followed, "Environment") == [f"PWD={tmp_path}/current"]
+    assert values(plain, "Environment") == []
+
+
 def test_template_serves_each_application_under_its_own_name() -> None:
     """%i is what stands after the @: the instance's name, and here its directory."""
     result = CliRunner().invoke(
