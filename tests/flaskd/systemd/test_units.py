@@ -219,6 +219,18 @@ def test_unit_on_the_page_is_the_one_that_is_printed() -> None:
     assert text == f"# /etc/systemd/system/shop.service\n{shown}"
 
 
+@pytest.mark.parametrize(
+    "args", [(), ("--grace", "300"), ("--pre-stop", "shop:bye", "--hook-timeout", "60")], ids=" ".join
+)
+def test_doctor_has_nothing_to_say_of_it(tmp_path: Path, args: tuple[str, ...]) -> None:
+    """`flaskd doctor` compares the time limits of a unit with the service's own."""
+    printed("shop:app", *args, "--socket", "--output", str(tmp_path))
+
+    result = CliRunner().invoke(main, ["doctor", str(tmp_path / "shop.service")])
+
+    assert result.exit_code == 0, result.output
+
+
 @requires("systemd-analyze")
 @pytest.mark.parametrize(
     "args",
