@@ -146,6 +146,15 @@ def test_signal_stops_process_one_without_losing_a_request(
     assert daemon.wait() == 0
 
 
+def test_signal_in_its_first_moments_ends_it() -> None:
+    """Before there is a loop, too; without a handler the signal to process 1 would be as if it had never been sent."""
+    script = "import os; from flaskd.supervisor import orphans; orphans.end_when_told(); os.kill(1, 15)"
+
+    ended = subprocess.run(["unshare", "--pid", "--fork", sys.executable, "-c", script], timeout=PATIENCE)
+
+    assert ended.returncode == 128 + signal.SIGTERM
+
+
 def test_signal_before_it_serves_ends_it(tmp_path: Path) -> None:
     """SIGTERM is heeded also while the application still loads: nobody has to wait for the engine's own patience."""
     (tmp_path / "shop.py").write_text("open('loading', 'wb').close()\nopen('gate', 'rb').read()\n")
