@@ -16,7 +16,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from flaskd.config import FIELDS, Settings
+from flaskd.config import Settings
 from flaskd.drain import LameDuck
 from flaskd.errors import ConfigError
 from flaskd.listeners import parse
@@ -58,7 +58,6 @@ HOMES: Final = ("/home", "/root", "/run/user")
 """What ProtectHome= hides."""
 
 PRIVATE: Final = ("/tmp", "/var/tmp")  # noqa: S108 - what PrivateTmp= hides
-ROLES: Final = ("viewers", "operators", "admins")
 PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./:@=,+[]")
 
 
@@ -119,9 +118,6 @@ def _service(wanted: Wanted) -> str:
     unit += ["StartLimitIntervalSec=0"]  # a service that is given up takes its socket with it: refused
     service = ["Type=notify-reload", "ReloadSignal=SIGCONT"] if wanted.reload_type else ["Type=notify"]
     service += [f"User={wanted.user}"] if wanted.user else ["DynamicUser=yes"]
-    groups = _groups(settings)
-    if groups:
-        service += [f"SupplementaryGroups={' '.join(groups)}"]
     service += [
         f"WorkingDirectory={wanted.directory}",
         # Where it is a link to a release, a reload follows it anew, by this name (docs/workers.md).
@@ -152,10 +148,6 @@ def _service(wanted: Wanted) -> str:
         capabilities=f"{bound}\nAmbientCapabilities=CAP_NET_BIND_SERVICE" if low else bound,
         home="read-only" if any(_below(path, HOMES) for path in sandbox_paths) else "yes",
     )
-    if groups:
-        sandbox = sandbox.replace(
-            "prlimit64 setrlimit sched_setscheduler", "prlimit64 setrlimit sched_setscheduler @chown"
-        )
     also = [f"Also={file.replace('%i', '')}.socket"] if wanted.socket else []
     install = ["WantedBy=multi-user.target", *also]
     return _text(f"{file}.service", Unit=unit, Service=[*service, "", sandbox], Install=install)
@@ -246,12 +238,6 @@ def _needs_address(address: str) -> bool:
 def _port(address: str) -> int:
     parsed = parse(address)
     return 0 if isinstance(parsed, str) else parsed[1]
-
-
-def _groups(settings: Settings) -> list[str]:
-    """List the groups that have a role: only who is in a group may give it the control socket (chown(2))."""
-    roles = [entry for role in ROLES if role in FIELDS for entry in getattr(settings, role)]
-    return list(dict.fromkeys(entry.removeprefix("group:") for entry in roles if entry.startswith("group:")))
 
 
 def _below(path: str, directories: Sequence[str]) -> bool:

@@ -260,6 +260,19 @@ def test_each_engine_lives_in_the_sandbox(shop: Service, engine: str) -> None:
     assert shop.property("Result") == "success"
 
 
+def test_roles_hold_in_the_sandbox(shop: Service) -> None:
+    """A group that may operate reaches the socket of a user that systemd made up; whoever is not in it does not."""
+    shop.make(*OPTIONS, "--operators", "group:web")
+    shop.systemctl("start", "shop.socket", "shop")
+
+    def drain(group: str, expect: int) -> None:
+        user = ["setpriv", "--reuid", "nobody", "--regid", group, "--clear-groups"]
+        shop.machine.run(*user, f"{BIN}/flaskd_ctl", "--name", "shop", "drain", expect=expect)
+
+    drain("web", 0)
+    drain("nogroup", 4)
+
+
 def test_start_returns_when_the_first_request_is_answered(shop: Service) -> None:
     """READY=1 means that it serves, not that a process exists."""
     shop.systemctl("start", "shop")

@@ -59,6 +59,7 @@ def test_service_is_run_with_the_options_that_were_named_and_no_others() -> None
         ((), 30.5),
         (("--grace", "120"), 120.5),
         (("--grace", "1", "--linger", "20"), 21.0),
+        (("--lame-duck", "60"), 90.5),
         (("--grace", "30", "--pre-stop", "shop:bye", "--hook-timeout", "40"), 70.5),
     ],
 )
@@ -147,15 +148,6 @@ def test_words_reach_the_service_as_they_were() -> None:
     assert '"shop:make(\'a b\', \\"$$HOME\\", 100%%)"' in command
 
 
-def test_groups_that_have_a_role_are_the_services_too() -> None:
-    """Who gives a socket to a group has to be in it, and to be let (chown(2))."""
-    text = printed("shop:app", "--operators", "group:ops", "--viewers", "group:ops", "--viewers", "user:ann")
-
-    assert values(text, "SupplementaryGroups") == ["ops"]
-    assert "@chown" in values(text, "SystemCallFilter")[-1]
-    assert "@chown" not in printed("shop:app")
-
-
 def test_homes_are_hidden_unless_the_service_lives_in_one() -> None:
     """ProtectHome=yes would hide its own program."""
     assert values(printed("shop:app"), "ProtectHome") == ["yes"]
@@ -239,7 +231,6 @@ def test_doctor_has_nothing_to_say_of_it(tmp_path: Path, args: tuple[str, ...]) 
         ("--user", "shop"),
         ("--socket", "--watchdog", "30", "--notify-reload"),
         ("--bind", ":80"),
-        ("--operators", "group:ops"),
         ("--directory", "/home/shop"),
     ],
     ids=" ".join,
