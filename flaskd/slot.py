@@ -165,9 +165,16 @@ def printable(text: str, *, keep: str = "") -> str:
     """Return `text` with what cannot be printed spelled as in a URL, but for the characters in `keep`."""
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() or char in keep else _quoted(char) for char in text)
+    kept = {ord(char): char for char in keep}
+    return text.translate(_Spelling(kept))
 
 
-def _quoted(char: str) -> str:
-    """Spell a character as in a URL (RFC 3986, section 2.1)."""
-    return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "replace"))
+class _Spelling(dict[int, str]):
+    """How a character is shown, worked out once for each: a text full of what cannot be printed takes little longer."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        # As in a URL (RFC 3986, section 2.1).
+        quoted = "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "replace"))
+        self[code] = char if char.isprintable() else quoted
+        return self[code]
