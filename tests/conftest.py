@@ -26,6 +26,7 @@ def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("FLASKD_RUNTIME_DIR", os.path.join(base, "r"))
     monkeypatch.setenv("XDG_STATE_HOME", os.path.join(base, "s"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", os.path.join(base, "c"))
     os.mkdir(os.path.join(base, "r"), mode=0o700)
     yield os.path.join(base, "r")
     shutil.rmtree(base)
