@@ -19,7 +19,7 @@ def _rule(name: str, severity: Severity, *about: type, check: Callable[..., Said
 RULES: Final = (
     _rule("unit-stop", WILL, Unit, check=unit_rules.killed_while_stopping),
     _rule("unit-stop-asked", MAY, Unit, check=unit_rules.lives_by_asking),
-    _rule("unit-start", MAY, Unit, check=unit_rules.killed_while_starting),
+    _rule("unit-start-asked", MAY, Unit, check=unit_rules.starts_by_asking),
     _rule("unit-type", WILL, Unit, check=unit_rules.waits_for_an_exit),
     _rule("unit-ready", MAY, Unit, check=unit_rules.started_too_early),
     _rule("unit-kill-mode", MAY, Unit, check=unit_rules.killed_beside_the_stop),

@@ -31,13 +31,13 @@ def lives_by_asking(unit: Unit) -> Said | None:
     )
 
 
-def killed_while_starting(unit: Unit) -> Said | None:
-    """TimeoutStartSec is shorter than a worker may take to load."""
+def starts_by_asking(unit: Unit) -> Said | None:
+    """TimeoutStartSec is shorter than a worker may take to load, and is extended as long as systemd hears us."""
     if not unit.asks_for_time or unit.timeout_start >= unit.start:
         return None
     return Said(
-        f"systemd kills a start after {unit.timeout_start:g} s (TimeoutStartSec), while {unit.said('start_timeout')} and "
-        f"loading may take {unit.start:g} s",
+        f"TimeoutStartSec gives a start {unit.timeout_start:g} s, while {unit.said('start_timeout')} and loading may take "
+        f"{unit.start:g} s; it rests on flaskd's asking for more (EXTEND_TIMEOUT_USEC), and all is killed where that is not heard",
         f"set TimeoutStartSec={math.ceil(unit.start)} or more, or a shorter --start-timeout, which says what it waited for",
     )
 

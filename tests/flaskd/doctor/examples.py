@@ -142,7 +142,7 @@ BAD: Final = (
         "--lame-duck 15",
         "15 s lame duck + 30 s grace + 5 s",
     ),
-    Bad("unit-start", "shop.service", "--grace", "--start-timeout 120 --grace", "after 90 s"),
+    Bad("unit-start-asked", "shop.service", "--grace", "--start-timeout 120 --grace", "gives a start 90 s"),
     Bad("unit-type", "shop.service", "Type=notify", "Type=forking", "Type=forking never counts"),
     Bad("unit-ready", "shop.service", "Type=notify", "Type=simple", "before anything is served"),
     Bad("unit-kill-mode", "signalled.service", "=mixed", "=process", "KillMode=process"),
