@@ -37,7 +37,7 @@ def starts_by_asking(unit: Unit) -> Said | None:
         return None
     return Said(
         f"TimeoutStartSec gives a start {unit.timeout_start:g} s, while {unit.said('start_timeout')} and loading may take "
-        f"{unit.start:g} s; it rests on flaskd's asking for more (EXTEND_TIMEOUT_USEC), and all is killed where that is not heard",
+        f"{unit.start:g} s; it rests on flaskd's asking for more (EXTEND_TIMEOUT_USEC), and is killed where that is not heard",
         f"set TimeoutStartSec={math.ceil(unit.start)} or more, or a shorter --start-timeout, which says what it waited for",
     )
 
