@@ -117,6 +117,7 @@ class Service:
 
     def journal(self, *args: str) -> str:
         """Return what the journal has of the unit."""
+        self.machine.run("journalctl", "--sync")
         return self.machine.run("journalctl", "--no-pager", "--unit", self.name, "--output", "cat", *args)
 
     def processes(self) -> list[str]:
