@@ -10,7 +10,7 @@ _SYSTEMD = "/lib/systemd/systemd"
 
 
 def requires(*needs: str) -> pytest.MarkDecorator:
-    """Mark a test that needs "root", "systemd" or "docker" (to boot one in namespaces), or programs by their names."""
+    """Mark a test that needs "root", "systemd" or "docker" (to boot one in namespaces), "vxlan", or programs by their names."""
     missing = [need for need in needs if not _present(need)]
     return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
 
@@ -23,12 +23,17 @@ def _present(need: str) -> bool:
         return os.path.exists(_SYSTEMD) and all(map(shutil.which, programs)) and _namespaces()
     if need == "docker":
         parts = ("dockerd", "docker", "iptables", "ip", "ldd", "unshare", "nsenter", "setpriv")
-        return all(map(shutil.which, parts))
+        return all(map(shutil.which, parts)) and _namespaces()
+    if need == "vxlan":  # what an overlay network is made of
+        made = ("unshare", "--net", "ip", "link", "add", "type", "vxlan", "id", "1", "dstport", "4789")
+        return (
+            shutil.which("unshare") is not None and subprocess.run(made, capture_output=True).returncode == 0
+        )
     return shutil.which(need) is not None
 
 
 def _namespaces() -> bool:
-    """Tell whether we may make the namespaces that a systemd needs (not so in most containers)."""
+    """Tell whether we may make the namespaces that a systemd or a dockerd needs (not so in most containers)."""
     with open("/proc/mounts", encoding="utf-8") as mounts:
         if not any(line.split()[2] == "cgroup2" for line in mounts):
             return False

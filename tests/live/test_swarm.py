@@ -18,7 +18,7 @@ import pytest
 from tests.live.dockerd import BASE, DOCS, ENGINE_PATIENCE, Engine, Told
 from tests.needs import requires
 
-pytestmark = [pytest.mark.live, requires("root", "docker", "haproxy")]
+pytestmark = [pytest.mark.live, requires("root", "docker", "haproxy", "vxlan")]
 
 UPDATES: Final = 10
 SERVICE: Final = "web_shop"
