@@ -8,6 +8,10 @@ from typing import Final, Protocol
 
 MICROSECONDS: Final = 1_000_000
 
+AWAITED: Final = {"READY=1", "RELOADING=1", "STOPPING=1"}
+WAIT: Final = 1.0
+"""Seconds for a manager that has too much to read."""
+
 
 class Timers(Protocol):
     """What is used of a loop."""
@@ -42,11 +46,15 @@ class Manager:
         return bool(self._address)
 
     def tell(self, *lines: str) -> None:
-        """Send `lines` (READY=1, STATUS=…) as one message. A manager that does not listen is no error."""
+        """Send `lines` (READY=1, STATUS=…) as one message. A manager that does not listen is no error.
+
+        One that does not read is waited for a little, where it waits for this message itself; else the message is dropped.
+        """
         if not self._address:
             return
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            sock.setblocking(False)  # the loop that would wait here serves the control plane
+            # The loop that would wait here serves the control plane.
+            sock.settimeout(WAIT if any(line in AWAITED for line in lines) else 0.0)
             sock.sendto("\n".join(lines).encode(), self._address)
 
 

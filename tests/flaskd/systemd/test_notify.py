@@ -1,6 +1,7 @@
 """The line to the service manager, and its watchdog: whom it is for, and that no child inherits it."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import threading
@@ -41,6 +42,30 @@ def test_manager_that_does_not_read_is_not_waited_for(tmp_path: Path) -> None:
 
         for _ in range(5_000):  # net.unix.max_dgram_qlen is 10 to 512
             manager.tell("STATUS=x")
+
+
+def test_message_that_a_manager_waits_for_waits_for_the_manager(tmp_path: Path) -> None:
+    """READY=1 that is dropped would have a service that serves be killed for not starting."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as news:
+        news.bind(f"{tmp_path}/full")
+        manager = Manager.of({"NOTIFY_SOCKET": f"{tmp_path}/full"}, ME)
+        for _ in range(5_000):
+            manager.tell("STATUS=x")
+        news.setblocking(False)
+        heard = []
+
+        def read() -> None:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    heard.append(news.recv(4096))
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        manager.tell("READY=1")
+        thread.join()
+        read()
+
+    assert heard[-1] == b"READY=1"
 
 
 def test_variables_are_taken_out_of_the_environment() -> None:
