@@ -7,12 +7,19 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from flaskd_ctl.endpoint import Place
 from tests.daemons import Daemon, StartDaemon, flaskd_run, spawn
 
 CI = bool(os.environ.get("FLASKD_CI"))
 """Set by .ci/run: there a skipped test is a failed one."""
+
+# How long an example takes tells how busy the machine is. The rest of hypothesis' own profile stays (in CI, derandomize).
+settings.register_profile(
+    "flaskd", settings(), deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("flaskd")
 
 _PLACES = ("RUNTIME_DIRECTORY", "STATE_DIRECTORY", "XDG_RUNTIME_DIR", "NOTIFY_SOCKET")
 

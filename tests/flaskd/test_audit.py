@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flaskd import audit, audit_entry
@@ -238,7 +238,6 @@ def test_where_the_log_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 # --- what comes from outside ---
 
 
-@settings(deadline=None)
 @given(st.text(), st.text(), st.text())
 def test_nobody_can_forge_a_line(name: str, value: str, error: str) -> None:
     """One line an entry, in printable ASCII, whatever a parameter or an error says."""

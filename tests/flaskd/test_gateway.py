@@ -1,7 +1,7 @@
 """What the gateway takes for a proof, and for one host."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flaskd.control.gateway import BEFORE_READY, neighbourhood, proves
@@ -24,14 +24,12 @@ def told(said: bytes, cuts: list[int]) -> bool:
 
 
 @given(cuts=st.lists(st.integers(0, 2000), max_size=8), ready=st.sampled_from([READY, LONG_READY]))
-@settings(deadline=None)
 def test_ready_is_seen_however_it_is_cut(cuts: list[int], ready: bytes) -> None:
     """TCP keeps no boundaries."""
     assert told(ready, cuts)
 
 
 @given(cuts=st.lists(st.integers(0, 2000), max_size=8), rest=st.binary(max_size=400))
-@settings(deadline=None)
 def test_nothing_else_is_taken_for_it(cuts: list[int], rest: bytes) -> None:
     """An ERROR, or whatever else follows WELCOME, lets nobody count as known."""
     for said in (

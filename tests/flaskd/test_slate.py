@@ -123,7 +123,7 @@ def test_a_private_slate_has_nothing_to_give_away() -> None:
 
 
 @given(st.binary(min_size=1, max_size=64), st.integers(0, 7 * ROW), st.integers(1, 7 * ROW), st.booleans())
-@settings(max_examples=300, deadline=2000)
+@settings(max_examples=300)
 def test_whatever_a_worker_writes_can_be_read(pattern: bytes, start: int, length: int, used: bool) -> None:
     """It runs the application, and may have been taken over: any bytes give a bounded answer that JSON can carry."""
     with contextlib.closing(Slate.create(4)) as slate:

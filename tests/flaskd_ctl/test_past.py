@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flaskd_ctl import AsyncClient, Client, past, trail
@@ -187,7 +187,6 @@ def test_one_that_was_cut_short_has_left_who_asked() -> None:
     assert [entry["outcome"] for entry in trail.merged(lines(order("a")))] == ["begun"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.binary(), st.text().map(str.encode), st.just(b'{"id": "x", "at": {}}'))))
 def test_what_is_no_entry_is_passed_over(rubbish: list[bytes]) -> None:
     """The rest of a line whose writer was killed, somebody's remark, a deep nest of brackets."""

@@ -68,7 +68,6 @@ def encoded(value: object) -> bytes:
 @pytest.mark.parametrize("name", SEEDS)
 @settings(
     max_examples=fuzz.PROPERTY,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.binary(max_size=200) | CALLS.map(encoded) | st.lists(CALLS, max_size=3).map(encoded))

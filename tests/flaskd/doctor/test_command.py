@@ -185,7 +185,6 @@ KEYS = st.sampled_from(
 
 @settings(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(KEYS, YAML, st.sampled_from([POD, STACK]))

@@ -3,8 +3,7 @@
 import contextlib
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as runs
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flaskd.config import resolve
@@ -249,7 +248,6 @@ def test_durations_as_each_program_writes_them(text: str, units: dict[str, float
     assert spans.seconds(text, units) == pytest.approx(seconds)
 
 
-@runs(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(max_size=12) | st.from_regex(r"[0-9. ]{0,4}[a-z]{0,3}[0-9]{0,3}", fullmatch=True))
 def test_what_is_no_duration_is_refused(text: str) -> None:
     """Nothing is guessed: seconds that are not negative, or ValueError."""
@@ -263,7 +261,6 @@ CUTS = st.lists(
 )
 
 
-@runs(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from([name for name in GOOD if not name.endswith((".yaml", ".yml"))]), CUTS)
 def test_a_damaged_file_is_a_sentence(name: str, cuts: list[tuple[int, int, str]]) -> None:
     """Whatever is cut out or put in: findings, or one of our errors; never a traceback."""

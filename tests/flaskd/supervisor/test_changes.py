@@ -82,7 +82,7 @@ happenings = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.integers(1, 4),
     st.lists(st.booleans(), max_size=12),
@@ -123,7 +123,7 @@ def test_everybody_is_answered_and_the_fleet_is_whole_in_the_end(
         assert world.fleet.wanted >= 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 4), happenings, st.floats(0, 3))
 def test_a_stop_answers_everybody(
     workers: int, happenings: list[tuple[str, int, float]], pause: float

@@ -178,7 +178,7 @@ happenings = st.lists(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(st.integers(1, 5), outcomes, happenings)
 def test_a_fleet_lives_by_its_laws_and_is_whole_in_the_end(
     wanted: int, starts: list[tuple[float, bool]], happenings: list[tuple[str, int, float]]
@@ -201,7 +201,7 @@ def test_a_fleet_lives_by_its_laws_and_is_whole_in_the_end(
     assert fleet.next_event() == math.inf, "an idle fleet has no timer"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(1, 12), st.floats(0, 2), st.floats(1, 600))
 def test_starts_that_fail_are_tried_as_seldom_as_the_pauses_say(
     wanted: int, took: float, time: float
