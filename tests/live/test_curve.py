@@ -126,7 +126,8 @@ def test_end_that_nobody_announces_is_seen_too(start_daemon: StartDaemon, keys: 
 
     assert (killed.returncode, killed.stderr) == (0, "")
     assert waits.returncode == 0
-    assert output.endswith("is stopped\n")  # of shop, or of "the instance" where it came too late to learn its name
+    # Of shop, or of "the instance" where it came too late to learn its name.
+    assert output.endswith("is stopped\n")
     assert shop.wait() == 137
 
 
