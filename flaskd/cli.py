@@ -1,12 +1,12 @@
 """The command line of the daemon: `flaskd run`, `check`, `config`. Options are derived from `config.Settings`."""
 
 import contextlib
+import functools
 import logging
 import os
 import sys
 import traceback
 import typing
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 import click
@@ -24,7 +24,7 @@ from flaskd.systemd import activation, priority
 from flaskd.systemd.notify import Manager
 from flaskd.target import default_name
 from flaskd_ctl.endpoint import place_for
-from flaskd_ctl.errors import BadPlace
+from flaskd_ctl.errors import BadPlace, Failed
 from flaskd_ctl.protocol import Actor
 
 Found = dict[str, Provenance]
@@ -37,27 +37,31 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command one option for each setting, and `--config`."""
+class SettingsCommand(click.Command):
+    """A command with one option for each setting, and `--config`."""
+
+    def __init__(self, name: str | None, *, params: list[click.Parameter], **attributes: Any) -> None:
+        super().__init__(name, params=[*params, *_settings_options()], **attributes)
+
+
+@functools.cache
+def _settings_options() -> list[click.Option]:
+    """Make the options once: all commands can have the same ones, and each costs a supervisor a KiB."""
+    settings = [_option(name, field.type, field.default) for name, field in FIELDS.items() if name != "app"]
     file_help = "TOML file to read in place of flaskd.toml and pyproject.toml."
-    command = click.option("--config", "file", metavar="FILE", help=file_help)(command)
-    for name, field in reversed(list(FIELDS.items())):
-        if name == "app":
-            continue
-        command = _option(name, field.type, field.default)(command)
-    return command
+    return [*settings, click.Option(["--config", "file"], metavar="FILE", help=file_help)]
 
 
-def _option(name: str, declared: Any, default: Any) -> Callable[..., Any]:
+def _option(name: str, declared: Any, default: Any) -> click.Option:
     kind, meta = typing.get_args(declared)[0], declared.__metadata__[-1]
     flag = name.replace("_", "-")
     shown = _shown(default)
     text = f"{meta.description}  [{f'default: {shown}; ' if shown != '' else ''}FLASKD_{name.upper()}]"
     if kind is bool:
-        return click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
+        return click.Option([f"--{flag}/--no-{flag}", name], default=None, help=text)
     multiple = isinstance(default, tuple)
     metavar = "NUMBER" if isinstance(default, int) else "SECONDS" if isinstance(default, float) else "TEXT"
-    return click.option(f"--{flag}", name, multiple=multiple, metavar=metavar, help=text)
+    return click.Option([f"--{flag}", name], multiple=multiple, metavar=metavar, help=text)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,9 +73,8 @@ def main() -> None:
     """
 
 
-@main.command()
+@main.command(cls=SettingsCommand)
 @click.argument("app", required=False)
-@settings_options
 def run(app: str | None, file: str | None, **options: Any) -> None:
     """Serve APP until it is told to stop.
 
@@ -116,7 +119,7 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
     process.end_now(process.KILLED if daemon.killed else 0)
 
 
-@main.command(short_help="Load APP and say what is wrong; bind nothing.")
+@main.command(cls=SettingsCommand, short_help="Load APP and say what is wrong; bind nothing.")
 @click.argument("app", required=False)
 @click.option(
     "--traceback",
@@ -124,7 +127,6 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
     is_flag=True,
     help="Show the whole traceback of an application that fails.",
 )
-@settings_options
 def check(app: str | None, file: str | None, show_traceback: bool, **options: Any) -> None:
     """Load APP and check the settings, without binding anything; say what is wrong.
 
@@ -161,15 +163,14 @@ def check(app: str | None, file: str | None, show_traceback: bool, **options: An
         if rules is None
         else f"a Flask application with {len(rules)} URL rule{'s' if len(rules) != 1 else ''}"
     )
-    click.echo(
+    _tell(
         f"{settings.app} is {what}; it would serve {', '.join(settings.bind)} as {settings.name!r} in {place.directory}"
     )
 
 
-@main.command()
+@main.command(cls=SettingsCommand)
 @click.argument("app", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@settings_options
 def config(app: str | None, file: str | None, as_json: bool, **options: Any) -> None:
     """Show each setting's value and where it came from.
 
@@ -183,21 +184,21 @@ def config(app: str | None, file: str | None, as_json: bool, **options: Any) -> 
         click.echo(f"flaskd: {variable} is set, and there is no setting of that name", err=True)
     if as_json:
         table = {name: {"value": each.value, "source": each.source} for name, each in found.items()}
-        click.echo(msgspec.json.format(msgspec.json.encode(table), indent=2).decode())
+        _tell(msgspec.json.format(msgspec.json.encode(table), indent=2).decode())
         return
     values = {name: _shown(each.value) or "-" for name, each in found.items()}
     names, widest = max(map(len, values)), max(map(len, values.values()))
-    for name, value in values.items():
-        click.echo(f"{name:{names}}  {value:{widest}}  {found[name].source}")
+    _tell(
+        "\n".join(f"{name:{names}}  {value:{widest}}  {found[name].source}" for name, value in values.items())
+    )
 
 
-@main.command(short_help="Find deadlines around an instance that would lose requests.")
+@main.command(cls=SettingsCommand, short_help="Find deadlines around an instance that would lose requests.")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option(
     "--unit", "units", multiple=True, metavar="NAME", help="Ask systemd for a unit that it has loaded."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@settings_options
 def doctor(
     files: tuple[str, ...], units: tuple[str, ...], as_json: bool, file: str | None, **options: Any
 ) -> None:
@@ -217,7 +218,7 @@ def doctor(
         found = examination.examine(files, units=units, local=local)
     except (FlaskdError, BadPlace) as error:
         _fail(error, status=2)
-    click.echo(examination.as_json(found) if as_json else examination.as_text(found))
+    _tell(examination.as_json(found) if as_json else examination.as_text(found), status=2)
     sys.exit(1 if found.loses else 0)
 
 
@@ -243,7 +244,7 @@ def keygen(name: str, directory: str, force: bool) -> None:
         made = make_pair(name, directory, force=force)
     except FlaskdError as error:
         _fail(error)
-    click.echo(f"{made.public}: give this one to the other side\n{made.secret}: keep this one secret")
+    _tell(f"{made.public}: give this one to the other side\n{made.secret}: keep this one secret")
 
 
 @main.group(name="systemd")
@@ -251,7 +252,7 @@ def under_systemd() -> None:
     """Run under systemd: see docs/systemd.md."""
 
 
-@under_systemd.command(short_help="Print a hardened unit that serves APP.")
+@under_systemd.command(cls=SettingsCommand, short_help="Print a hardened unit that serves APP.")
 @click.argument("app", required=False)
 @click.option(
     "--socket", is_flag=True, help="Let systemd open the listeners: a restart refuses no connection."
@@ -271,7 +272,6 @@ def under_systemd() -> None:
 @click.option("--notify-reload", is_flag=True, help="Use Type=notify-reload; needs systemd 253.")
 @click.option("--program", metavar="PATH", default="", help="The flaskd to run; default: this one.")
 @click.option("--output", metavar="DIR", default="", help="Write the files there; default: print them.")
-@settings_options
 def unit(app: str | None, file: str | None, output: str, **options: Any) -> None:
     """Print a complete, hardened unit that serves APP. Options of `flaskd run` are those of the service.
 
@@ -283,12 +283,14 @@ def unit(app: str | None, file: str | None, output: str, **options: Any) -> None
     try:
         made = making.make(app or "", options, config=file or "", **own)
         if output:
-            for path in making.write(made, output):
-                click.echo(f"wrote {path}")
+            said = "\n".join(f"wrote {path}" for path in making.write(made, output))
         else:
-            click.echo("\n".join(f"# {making.PLACE}/{name}\n{text}" for name, text in made.items()), nl=False)
+            said = "\n".join(f"# {making.PLACE}/{name}\n{text}" for name, text in made.items()).removesuffix(
+                "\n"
+            )
     except (FlaskdError, BadPlace) as error:
         _fail(error)
+    _tell(said)
 
 
 def _resolved(
@@ -326,6 +328,19 @@ def _check_users(settings: Settings) -> None:
     if role is not None:
         who = f"--worker-user {settings.worker_user}"
         banner.say(f"flaskd: {who} has the role {role.value}: the application can operate its supervisor")
+
+
+def _tell(text: str, *, status: int = 1) -> None:
+    """Write what the command has to say to stdout; end with `status` where that is full. A reader that has left is no failure."""
+    from flaskd_ctl.screen import Screen
+
+    try:
+        Screen().result(None, text)
+    except Failed as error:
+        _fail(
+            FlaskdError(str(error), hint="choose another place; files that were asked for are written"),
+            status=status,
+        )
 
 
 def _fail(error: FlaskdError | BadPlace, *, status: int = 1) -> NoReturn:

@@ -8,14 +8,16 @@ import pytest
 
 LOAD = """
 import json, sys
-import flaskd.daemon
+import flaskd.cli, flaskd.daemon
+from flaskd import listeners
+listeners.bind("127.0.0.1:0", backlog=1).close()
 print(json.dumps(sorted(sys.modules)))
 """
 
 
 @pytest.fixture(scope="module")
 def loaded() -> set[str]:
-    """The modules that are loaded when `flaskd run` begins to supervise."""
+    """The modules that are loaded when `flaskd run` has begun to supervise."""
     shown = subprocess.run([sys.executable, "-c", LOAD], capture_output=True, check=True, timeout=60)
     return set(json.loads(shown.stdout))
 
@@ -32,3 +34,9 @@ def test_the_supervisor_loads_nothing_that_serves(loaded: set[str]) -> None:
     engines = {name for name in loaded if name.startswith("flaskd.engines.")} - {"flaskd.engines.choice"}
 
     assert not (serving & loaded) | engines
+
+
+@pytest.mark.parametrize("module", ["flaskd.control.remote", "zmq.auth", "encodings.idna", "flaskd.doctor"])
+def test_the_supervisor_loads_nothing_that_few_need(loaded: set[str], module: str) -> None:
+    """Keys for tcp:// and names of hosts beyond ASCII cost who uses them, and nobody else."""
+    assert module not in loaded
