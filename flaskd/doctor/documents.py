@@ -19,7 +19,7 @@ def load(path: str, text: str) -> list[Node]:
         ) from None
     try:
         found = list(yaml.safe_load_all(text))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # no 13th month, no nest without end
         raise Unreadable(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     return [document for document in found if isinstance(document, dict)]
 

@@ -105,7 +105,7 @@ def _shaped(path: str) -> Iterator[None]:
     """Say of YAML with a list where a mapping belongs, or the like, that it is not what it looked like."""
     try:
         yield
-    except (AttributeError, TypeError, ValueError, KeyError) as error:
+    except (AttributeError, TypeError, ValueError, KeyError, RecursionError) as error:
         raise Unreadable(
             f"{path} has not the shape that it should have: {error}", hint="check it against its schema"
         ) from None

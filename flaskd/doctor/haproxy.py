@@ -108,7 +108,7 @@ def _balancer(where: str, lines: Sequence[Line]) -> Balancer:
         notices_from=notices_from,
         counts_in=max(_counts_in(where, each) for each in options),
         retried=said("option", "redispatch") is not None
-        and (retries is None or number(retries[0], f"{where}: retries") > 0),
+        and (not retries or number(retries[0], f"{where}: retries") > 0),
         retried_from="option redispatch",
     )
 
@@ -125,14 +125,10 @@ def _count(words: Line) -> int:
     """Return how many servers a line makes: `server-template web 3 …` or `1-3`."""
     if words[0] == "server":
         return 1
-    low, _, high = words[2].partition("-")
-    return (
-        int(high) - int(low) + 1
-        if high.isdecimal() and low.isdecimal()
-        else int(low)
-        if low.isdecimal()
-        else 1
-    )
+    low, _, high = "".join(words[2:3]).partition("-")
+    if not low.isdecimal():
+        return 1
+    return int(high) - int(low) + 1 if high.isdecimal() else int(low)
 
 
 def _option(options: Line, name: str) -> str | None:

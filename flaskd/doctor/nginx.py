@@ -11,6 +11,9 @@ from flaskd.doctor.reading import Unreadable, duration
 KEEPALIVE_TIMEOUT: Final = "60s"
 READ_TIMEOUT: Final = "60s"
 
+DEEPEST: Final = 100
+"""Blocks in blocks; nginx itself knows five levels or so."""
+
 TOKEN: Final = re.compile(
     r"""\s+|\#[^\n]*|(?P<mark>[;{}])|(?P<quoted>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|(?P<word>[^\s;{}]+)"""
 )
@@ -42,7 +45,7 @@ def read(path: str, text: str, *, unseen: list[str]) -> Iterator[Balancer]:
 
 
 def parse(path: str, text: str) -> list[Directive]:
-    """Take a configuration apart; raise Unreadable where braces do not match."""
+    """Take a configuration apart; raise Unreadable where braces do not match, or nest without end."""
     stack: list[list[Directive]] = [[]]
     words: list[str] = []
     for match in TOKEN.finditer(text):
@@ -60,8 +63,10 @@ def parse(path: str, text: str) -> list[Directive]:
             words = []
             if mark == "{":
                 stack.append(directive.block)
+                if len(stack) > DEEPEST:
+                    break
     if len(stack) != 1:
-        raise Unreadable(f"{path}: its braces do not match", hint="see `nginx -t`")
+        raise Unreadable(f"{path}: its braces do not match, or are nested too deep", hint="see `nginx -t`")
     return stack[0]
 
 

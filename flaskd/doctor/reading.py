@@ -1,5 +1,6 @@
 """What the readers of files have in common: the sentence for a file that cannot be read, and what was not seen."""
 
+import signal
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -28,3 +29,12 @@ def number(text: object, where: str) -> int:
         return int(str(text))
     except ValueError:
         raise Unreadable(f"{where}: {text!r} is no whole number", hint="mend it") from None
+
+
+def signal_name(text: str) -> str:
+    """Write a signal, which systemctl shows by its number and people as TERM, 15 or SIGTERM, as SIGTERM."""
+    word = text.strip().upper()
+    try:
+        return signal.Signals(int(word)).name if word.isdecimal() else f"SIG{word.removeprefix('SIG')}"
+    except ValueError:
+        return word

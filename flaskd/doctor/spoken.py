@@ -126,7 +126,8 @@ def _parsed(command: click.Command, words: list[str], where: str) -> dict[str, A
         given, _, _ = command.make_parser(context).parse_args(list(words))
     except click.UsageError as error:
         raise ConfigError(f"{where}: flaskd run would refuse its options: {error.format_message()}") from None
-    return {name: value for name, value in given.items() if value is not None}
+    # What is not there is None, or since click 8.3 a mark of its own: a template's `flaskd run` names no application.
+    return {name: value for name, value in given.items() if isinstance(value, (str, bool, list))}
 
 
 def _words(script: str) -> list[str]:

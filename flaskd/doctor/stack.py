@@ -8,7 +8,7 @@ from typing import Any, Final
 from flaskd.doctor import spans
 from flaskd.doctor.documents import Node, at, interpolated, words
 from flaskd.doctor.facts import Health, Task
-from flaskd.doctor.reading import duration, number
+from flaskd.doctor.reading import duration, number, signal_name
 from flaskd.doctor.spoken import Local, run_options, settings, spoken, stop_of
 
 INTERVAL: Final = "30s"
@@ -53,14 +53,14 @@ def _task(where: str, service: Node, *, local: Local, unseen: list[str]) -> Task
     said = spoken(argv)
     deploy = service.get("deploy")
     update = at(deploy, "update_config", default={})
-    signal = str(service.get("stop_signal", "SIGTERM"))
+    stop_signal = signal_name(str(service.get("stop_signal", "SIGTERM")))
     return Task(
         where=where,
         settings=found,
-        stop=stop_of(None, found, where=where, by=signal),
+        stop=stop_of(None, found, where=where, by=stop_signal),
         shell=said is not None and said.shell,
         stop_grace=_span(service.get("stop_grace_period", "10s"), f"{where}: stop_grace_period"),
-        stop_signal=signal if signal.startswith("SIG") else f"SIG{signal}",
+        stop_signal=stop_signal,
         swarm=isinstance(deploy, Mapping),
         replicas=number(at(deploy, "replicas", default=1), f"{where}: replicas"),
         parallelism=number(update.get("parallelism", 1), f"{where}: parallelism"),

@@ -4,14 +4,13 @@ import glob
 import os
 import re
 import shlex
-import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from flaskd.doctor import spans
 from flaskd.doctor.facts import NEVER, Unit
-from flaskd.doctor.reading import Unreadable, duration
+from flaskd.doctor.reading import Unreadable, duration, signal_name
 from flaskd.doctor.spoken import Local, settings, spoken, stop_of
 
 Entries = dict[str, list[str]]
@@ -95,7 +94,7 @@ def _unit(entries: Entries, *, where: str, local: Local, unseen: list[str]) -> U
     )
     if spoken(starts) is None:
         unseen.append(f"{where}: ExecStart does not name flaskd, so the settings are those found here")
-    signal_name = _signal(last("KillSignal", "SIGTERM"))
+    kill_signal = signal_name(last("KillSignal", "SIGTERM"))
     said = spoken(stops)
     by_command = said is not None and said.program == "flaskd_ctl" and "shutdown" in said.words
     both = last("TimeoutSec", "90")
@@ -103,13 +102,13 @@ def _unit(entries: Entries, *, where: str, local: Local, unseen: list[str]) -> U
     return Unit(
         where=where,
         settings=found,
-        stop=stop_of(stops, found, where=where, by=signal_name),
+        stop=stop_of(stops, found, where=where, by=kill_signal),
         kind=last("Type", "simple"),
         timeout_stop=span("TimeoutStopSec", both),
         timeout_start=span("TimeoutStartSec", both),
         watchdog=0.0 if watchdog == NEVER else watchdog,
         kill_mode=last("KillMode", "control-group"),
-        kill_signal=signal_name,
+        kill_signal=kill_signal,
         stopped_by_command=by_command,
         reload=last("ExecReload", ""),
         from_socket=any(
@@ -180,11 +179,3 @@ def _directory(path: str, where: str, unseen: list[str]) -> str | None:
         )
         return None
     return path
-
-
-def _signal(text: str) -> str:
-    """Name a signal, which systemctl shows by its number."""
-    try:
-        return signal.Signals(int(text)).name if text.isdecimal() else text
-    except ValueError:
-        return text

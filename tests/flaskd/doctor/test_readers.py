@@ -195,6 +195,8 @@ def test_a_stack_is_interpolated(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.value("grace") == 12
     assert found.health is not None
     assert found.health.budget == 105
+    for said in ("15", "TERM", "SIGTERM"):
+        assert read_task(f"services: {{shop: {{stop_signal: {said}}}}}").stop_signal == "SIGTERM"
     assert documents.interpolated({"a": ["$TAG ${TAG}s $$TAG"]}, {"TAG": "2"}) == {"a": ["2 2s $TAG"]}
 
 
@@ -215,6 +217,8 @@ def test_haproxys_defaults_hold_until_they_are_named_anew() -> None:
     assert read_haproxy(HAPROXY + "    option http-server-close\n").idle == 0
     assert read_haproxy(HAPROXY.replace("/readyz", "/livez")).checked == "livez"
     assert read_haproxy(HAPROXY + "    server three 127.0.0.1:8003\n").notices == NEVER
+    assert read_haproxy(HAPROXY + "    server-template web 3 shop:80 check\n").servers == 5
+    assert read_haproxy(HAPROXY + "    server-template\n    retries\n").servers == 3
 
 
 def test_nginx_keeps_connections_only_where_it_is_told_to() -> None:
