@@ -11,7 +11,7 @@ import time
 from types import TracebackType
 from typing import Final, Self
 
-from flaskd_ctl.errors import ConnectionLost, ControlError, NotRunning, Unreachable
+from flaskd_ctl.errors import ControlError, NotRunning
 from flaskd_ctl.instances import Target
 from flaskd_ctl.session import ask
 
@@ -66,9 +66,7 @@ class Absence:
             status = ask(self._target, "status", whole=max(patience, 0.001))
         except NotRunning:
             return True
-        except (ConnectionLost, Unreachable):
-            return False  # it ends just now, or nobody can tell
-        except ControlError:
+        except ControlError:  # it ends just now, or nobody can tell
             return False
         uptime = status.get("uptime")
         return isinstance(uptime, int | float) and uptime < time.monotonic() - self._since
