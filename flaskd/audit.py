@@ -30,7 +30,6 @@ from flaskd.audit_entry import entry_of, sentence, why
 from flaskd.errors import ConfigError
 from flaskd.last_stop import state_directory
 from flaskd_ctl import trail
-from flaskd_ctl.errors import ControlError
 from flaskd_ctl.protocol import Actor, AuditEntry
 
 ENDING: Final = {"shutdown", "kill"}
@@ -104,7 +103,7 @@ class Audit:
         deed = self.begin(command, params, by)
         try:
             future = order()
-        except ControlError as error:
+        except Exception as error:
             deed.end(error)
             raise
         deed.follow(future)

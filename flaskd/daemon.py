@@ -395,7 +395,7 @@ class Daemon:
         self._take_rules(settings)
 
     def _take_rules(self, settings: Settings) -> None:
-        """Let those near, and do what they may, whom the settings name now."""
+        """Let those near, and do what they may, whom the settings name now; a reload does not fail for it."""
         if self._control is None or self._claim is None:
             return
         try:
@@ -403,8 +403,11 @@ class Daemon:
         except ConfigError as error:  # it was there when the settings were read
             banner.say(f"flaskd: {error}; who may do what is as it was")
             return
-        self._claim.admit(rules)
-        self._control.take(rules)
+        self._control.take(rules)  # first: whatever becomes of the files, who has lost a role has lost it
+        try:
+            self._claim.admit(rules)
+        except OSError as error:  # somebody has removed them
+            banner.say(f"flaskd: cannot change who may reach {error.filename}: {error.strerror}")
 
     def _told(self, member: Member, event: dict[str, Any]) -> None:
         """Do what the application asked for through its extension, and what the worker needs."""

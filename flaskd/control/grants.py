@@ -6,6 +6,7 @@ import pwd
 from flaskd.config import Settings
 from flaskd.control.policy import GROUP, KEY, USER, Grant, Rules
 from flaskd.errors import ConfigError
+from flaskd.ids import id_of
 from flaskd_ctl.commands import Role
 
 
@@ -25,8 +26,8 @@ def _grant(entry: str, role: Role) -> Grant:
     kind, _, name = entry.partition(":")
     if kind == KEY:
         return Grant(KEY, name)
-    if name.isascii() and name.isdigit():
-        return Grant(kind, name, int(name))
+    if (ident := id_of(name)) is not None:
+        return Grant(kind, name, ident)
     try:
         return Grant(kind, name, pwd.getpwnam(name).pw_uid if kind == USER else grp.getgrnam(name).gr_gid)
     except KeyError:

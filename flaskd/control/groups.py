@@ -64,8 +64,8 @@ class Groups:
     def _ask(self, uid: int) -> "asyncio.Future[frozenset[int]]":
         if uid not in self._asked:
             self._loop = asyncio.get_running_loop()
-            self._asked[uid] = self._loop.create_future()
             threading.Thread(target=self._answer, args=(uid,), name="flaskd-groups", daemon=True).start()
+            self._asked[uid] = self._loop.create_future()  # once somebody looks: there may be no thread left
         return self._asked[uid]
 
     def _answer(self, uid: int) -> None:

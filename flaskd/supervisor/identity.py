@@ -5,6 +5,7 @@ import pwd
 from typing import NamedTuple
 
 from flaskd.errors import ConfigError
+from flaskd.ids import id_of
 
 
 class Identity(NamedTuple):
@@ -35,11 +36,12 @@ def identity_of(user: str) -> Identity | None:
 
 
 def _found(user: str) -> Identity:
-    uid, _, gid = user.partition(":")
-    if gid:
-        return Identity(int(uid), int(gid), (), {})
+    name, _, group = user.partition(":")
+    uid, gid = id_of(name), id_of(group)
+    if uid is not None and gid is not None:
+        return Identity(uid, gid, (), {})
     try:
-        known = pwd.getpwuid(int(uid)) if uid.isdigit() else pwd.getpwnam(uid)
+        known = pwd.getpwnam(name) if uid is None else pwd.getpwuid(uid)
     except KeyError:
         raise ConfigError(
             f"worker_user: there is no user {user!r} on this host",

@@ -127,6 +127,17 @@ def test_an_order_that_is_refused_where_it_is_given_has_failed(log: Audit) -> No
     ]
 
 
+def test_an_order_that_breaks_where_it_is_given_has_failed(log: Audit) -> None:
+    """Whatever the error: one that was only begun would be a daemon that was killed in the middle."""
+
+    def order() -> Future[None]:
+        raise FileNotFoundError(2, "No such file")
+
+    with pytest.raises(FileNotFoundError):
+        log.ordered("reload", {}, SIGTERM, order)
+    assert [line["outcome"] for line in written(log)] == ["begun", "failed"]
+
+
 def test_the_newest_are_read_back(log: Audit) -> None:
     for number in range(5):
         log.begin("scale", {"to": number}, ME).end(None)

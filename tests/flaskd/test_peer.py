@@ -126,3 +126,22 @@ def test_a_database_that_does_not_answer_keeps_the_loop_going_and_nobody_for_eve
         assert await known.look_up(UID) == ANSWER
 
     within(play)
+
+
+def test_a_question_that_nobody_could_be_sent_for_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a thread to spare fails that call, not every later one of the same user."""
+
+    def no_thread(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(groups, "groups_of", lambda uid: ANSWER)
+
+    async def play() -> None:
+        known = Groups()
+        with monkeypatch.context() as full:
+            full.setattr(threading.Thread, "start", no_thread)
+            with pytest.raises(RuntimeError):
+                await known.look_up(UID)
+        assert await known.look_up(UID) == ANSWER
+
+    within(play)

@@ -133,6 +133,17 @@ def test_a_name_that_nobody_bears_is_said(entry: str, said: str) -> None:
     assert "NUMBER" in caught.value.hint
 
 
+@pytest.mark.parametrize("kind", ["user", "group"])
+def test_a_number_that_no_uid_or_gid_can_be_is_said(kind: str) -> None:
+    """The largest is left: what comes after it tells the kernel to change nothing."""
+    assert [
+        grant.ident for grant in rules_of(Settings(viewers=(f"{kind}:4294967294",)), owner=5).granted(kind)
+    ] == [4294967294]
+    for number in ("4294967295", "99999999999"):
+        with pytest.raises(ConfigError, match=f"{number} is no uid or gid: the largest is 4294967294"):
+            rules_of(Settings(viewers=(f"{kind}:{number}",)), owner=5)
+
+
 @pytest.mark.parametrize("entry", ["anna", "users:anna", "user:", "user:a b", "user:a:b", "", "key:a,b"])
 def test_what_is_no_entry_is_refused_with_what_is_one(entry: str) -> None:
     """Wherever it was written."""

@@ -173,6 +173,26 @@ def test_a_reload_with_a_name_that_nobody_bears_changes_nothing(
     assert state_of(daemon) == "running"
 
 
+def test_a_reload_does_without_a_socket_that_somebody_removed(
+    start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """Who has lost a role has lost it, and what could not be done is said."""
+    config = tmp_path / "access.toml"
+    config.write_text(f'viewers = ["{VIEWERS}"]\n')
+    daemon = start(start_daemon, "--config", str(config))
+    endpoint = f"ipc://{daemon.place.zmq}"
+    assert VIEWER.ctl("--endpoint", endpoint, "status").returncode == 0
+    os.unlink(daemon.place.sock)
+    config.write_text(f'viewers = ["{OPERATORS}"]\n')
+
+    assert ctl("shop", "reload").returncode == 0
+
+    refused = VIEWER.ctl("--endpoint", endpoint, "status")
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert "uid 54321 has no role here" in refused.stderr
+    assert f"cannot change who may reach {daemon.place.sock}: No such file" in daemon.output()
+
+
 @pytest.mark.parametrize("command", ["run", "check"])
 def test_a_name_that_nobody_bears_is_said_at_the_start(runtime_dir: str, command: str) -> None:
     """Exit 1, and nothing is bound."""

@@ -28,9 +28,18 @@ def test_a_user_is_its_name_its_uid_or_two_numbers() -> None:
 
 def test_a_user_that_nobody_is_is_said() -> None:
     """Before anything is started."""
-    for user in ("nobody-of-that-name", "2000000011"):
+    for user in ("nobody-of-that-name", "2000000011", "²"):
         with pytest.raises(ConfigError, match=f"worker_user: there is no user '{user}'"):
             identity_of(user)
+
+
+@pytest.mark.parametrize(
+    "user", ["4294967295:4294967295", "54321:4294967295", "99999999999:1", "99999999999"]
+)
+def test_a_number_that_no_uid_can_be_is_said(user: str) -> None:
+    """Of -1, which is the largest there is, the kernel makes "as before": the worker would stay root."""
+    with pytest.raises(ConfigError, match="is no uid or gid"):
+        identity_of(user)
 
 
 def test_who_is_not_root_cannot_become_another(monkeypatch: pytest.MonkeyPatch) -> None:
