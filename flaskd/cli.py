@@ -24,7 +24,7 @@ from flaskd.systemd import activation, priority
 from flaskd.systemd.notify import Manager
 from flaskd.target import default_name
 from flaskd_ctl.endpoint import place_for
-from flaskd_ctl.errors import BadPlace, Failed
+from flaskd_ctl.errors import BadPlace
 from flaskd_ctl.protocol import Actor
 
 Found = dict[str, Provenance]
@@ -331,16 +331,16 @@ def _check_users(settings: Settings) -> None:
 
 
 def _tell(text: str, *, status: int = 1) -> None:
-    """Write what the command has to say to stdout; end with `status` where that is full. A reader that has left is no failure."""
-    from flaskd_ctl.screen import Screen
-
+    """Write a result to stdout, or end with `status` where it cannot be written. A reader that has left is no failure."""
     try:
-        Screen().result(None, text)
-    except Failed as error:
-        _fail(
-            FlaskdError(str(error), hint="choose another place; files that were asked for are written"),
-            status=status,
-        )
+        click.echo(text)
+    except OSError as error:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())  # for what the interpreter flushes once more at its exit
+        os.close(null)
+        if not isinstance(error, BrokenPipeError):
+            said = f"the result cannot be written to stdout: {error.strerror}"
+            _fail(FlaskdError(said, hint="choose another place for it"), status=status)
 
 
 def _fail(error: FlaskdError | BadPlace, *, status: int = 1) -> NoReturn:

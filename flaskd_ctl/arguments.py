@@ -27,17 +27,26 @@ class UrlPath(_Str):
 
 
 class Ident(_Int):
-    """The number of a worker or an incident, or of how many to show: `most` at most."""
+    """The number of a worker or an incident."""
 
     name = "number"
 
-    def __init__(self, *, most: int = 999_999_999) -> None:
-        self._most = most
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the number."""
+        if not _is_number(str(value)) or not 1 <= int(value) <= 999_999_999:
+            self.fail(f"{value!r} is not an id: these are 1, 2, 3, ...", param, ctx)
+        return int(value)
+
+
+class Limit(_Int):
+    """How many entries to show."""
+
+    name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read the number."""
-        if not _is_number(str(value)) or not 1 <= int(value) <= self._most:
-            self.fail(f"{value!r} is not an id: these are 1, 2, 3, ...", param, ctx)
+        if not _is_number(str(value)) or not 1 <= int(value) <= 1000:
+            self.fail(f"{value!r} is not a number of entries: 1 to 1000", param, ctx)
         return int(value)
 
 

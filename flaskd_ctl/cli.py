@@ -274,7 +274,7 @@ def _parameter(param: Param) -> click.Parameter | None:
         case "worker" | "incident":
             return click.Argument([param.name], type=arguments.Ident(), required=param.kind == "worker")
         case "limit":
-            return click.Option([flag], type=arguments.Ident(most=1000), help=param.help)
+            return click.Option([flag], type=arguments.Limit(), help=param.help)
         case "count":
             return arguments.count()
     return None

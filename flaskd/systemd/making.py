@@ -1,5 +1,6 @@
 """What `flaskd systemd unit` does: find the settings as the service will, make the units, write them."""
 
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -34,6 +35,8 @@ def make(
 
     The settings are those of the service: options that were named, and the TOML file in its directory; not our environment.
     """
+    if not math.isfinite(watchdog):
+        raise ConfigError(f"--watchdog cannot be {watchdog}: it is a number of seconds, 0 for none")
     where = os.path.abspath(directory or logical_directory() or os.getcwd())
     found = resolve({"app": app or None, **options}, environ={}, directory=where, file=config or None)
     if not template and not found["app"].value.strip():

@@ -146,6 +146,30 @@ def test_no_permission_for_the_runtime_directory_is_said(project: Path) -> None:
     assert "cannot make the instance directory" in ended.stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux only")
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [("config", 1), ("check cliapp:app", 1), ("keygen anna", 1), ("doctor --grace 1 haproxy.cfg", 2)],
+)
+def test_a_result_that_cannot_be_written_is_an_error_in_a_sentence(
+    project: Path, command: str, code: int
+) -> None:
+    """`flaskd config > file` on a full disk; 1 of `flaskd doctor` would say that something was found."""
+    (project / "haproxy.cfg").write_text(
+        "defaults\n  timeout connect 5s\nbackend shop\n  server a 10.0.0.1:80\n"
+    )
+
+    with open("/dev/full", "wb") as full:
+        argv = [sys.executable, "-m", "flaskd", *command.split()]
+        ended = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
+
+    assert ended.returncode == code
+    assert ended.stderr.startswith(
+        "flaskd: the result cannot be written to stdout: No space left on device. Next: "
+    )
+    assert ended.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", [[], ["run"], ["check"], ["config"]])
 def test_help_says_what_it_does_with_an_example(command: list[str]) -> None:
     """Every setting is an option, with its default and environment name."""

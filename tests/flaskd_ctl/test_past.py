@@ -244,7 +244,9 @@ def test_without_a_log_it_is_just_not_running(place: Place, ctl: Ctl) -> None:
 
 def test_a_limit_is_a_number_from_1_to_1000(ctl: Ctl) -> None:
     for limit in ("0", "1001", "-1", "all"):
-        assert ctl("history", "--limit", limit).code == 2
+        code, _, err = ctl("history", "--limit", limit)
+        assert code == 2
+        assert f"'{limit}' is not a number of entries: 1 to 1000" in err
 
 
 def test_a_peer_cannot_have_a_file_read(fake: Fake, ctl: Ctl, tmp_path: Path) -> None:

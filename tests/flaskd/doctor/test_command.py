@@ -268,6 +268,24 @@ def test_the_unit_that_flaskd_prints_finds_nothing(more: dict[str, Any], options
             assert "Nothing found" in done.stdout
 
 
+def test_a_template_whose_command_line_names_no_application_is_read() -> None:
+    """`flaskd systemd unit --template` makes such a one: the application stands in each directory's flaskd.toml."""
+    options: dict[str, Any] = {"name": "%i"}
+    wanted = Wanted(
+        app="",
+        options=options,
+        settings=Settings(**options),
+        directory="/srv/%i",
+        flaskd="/srv/%i/.venv/bin/flaskd",
+        template=True,
+    )
+    (text,) = units(wanted).values()
+
+    done = doctor("-", stdin=text)
+
+    assert (done.exit_code, done.stderr) == (0, "")
+
+
 def test_the_example_on_the_page_is_what_is_printed(files: Path) -> None:
     """The first block: a stack file without stop_grace_period, beside the balancer's."""
     page = (PROJECT / "docs" / "doctor.md").read_text(encoding="utf-8")

@@ -223,6 +223,12 @@ def test_doctor_has_nothing_to_say_of_it(tmp_path: Path, args: tuple[str, ...]) 
     assert result.exit_code == 0, result.output
 
 
+@pytest.mark.parametrize("seconds", ["nan", "inf"])
+def test_watchdog_is_a_number_of_seconds(seconds: str) -> None:
+    """Systemd would ignore the line, with a warning in its log."""
+    assert f"--watchdog cannot be {seconds}" in refused("shop:app", "--watchdog", seconds)
+
+
 @requires("systemd-analyze")
 @pytest.mark.parametrize(
     "args",
