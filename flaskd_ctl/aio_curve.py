@@ -38,7 +38,7 @@ class AsyncCurveConnection(AsyncZeroMQConnection):
                 if event & HANDSHAKE:
                     return
                 if event & ENDS:
-                    raise refused(self._target, event)
+                    raise await asyncio.to_thread(refused, self._target, event, deadline=deadline)
         raise unfinished(self._target)
 
     def departure(self) -> Absence:

@@ -50,7 +50,7 @@ class CurveConnection(ZeroMQConnection):
                 if event & HANDSHAKE:
                     return
                 if event & ENDS:
-                    raise refused(self._target, event)
+                    raise refused(self._target, event, deadline=deadline)
         raise unfinished(self._target)
 
     def departure(self) -> Absence:
@@ -108,14 +108,18 @@ def explain(error: OSError, target: Target) -> ControlError:
     return BadPlace(f"cannot connect to {where}: {error.strerror or error}", hint="check the endpoint")
 
 
-def refused(target: Target, event: int) -> NotPermitted:
-    """Say why the handshake ended."""
+def refused(target: Target, event: int, *, deadline: float) -> ControlError:
+    """Say why the handshake ended; where nothing listens any more, it was the instance that ended."""
     where = target.endpoint.url
     if event & zmq.EVENT_HANDSHAKE_FAILED_AUTH:
         return NotPermitted(
             f"{where} does not let the key in {target.key} in",
             hint="its public part, NAME.key, has to lie in the instance's directory of authorized keys",
         )
+    try:
+        knock(target, deadline=deadline)
+    except ControlError as gone:
+        return gone
     return NotPermitted(
         f"the key in {target.server_key} does not fit {where}: it ended the handshake",
         hint="get the instance's public key anew; or what listens there is no flaskd, or has too many visitors",
