@@ -27,7 +27,7 @@ ASSAULTS: Final = 4_000
 ATTACKERS: Final = 4
 LINGERING: Final = 60
 
-SLOWEST: Final = 2.0
+SLOWEST: Final = 5.0
 """Seconds that a `status` on the local socket may take at worst, on a machine that is busy with the siege itself."""
 
 GROWTH: Final = 32 << 20

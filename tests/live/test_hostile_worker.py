@@ -25,7 +25,7 @@ from tests.needs import requires
 pytestmark = pytest.mark.live
 
 ROOT: Final = Path(__file__).parents[2]
-ANSWERS_WITHIN: Final = 2.0
+ANSWERS_WITHIN: Final = 5.0
 """Seconds in which `status` answers while the attack goes on, on a machine that has other things to do."""
 
 MOST_GROWTH: Final = 64 * MIB

@@ -153,18 +153,18 @@ def test_a_worker_that_has_grown_too_large_is_replaced(start_daemon: StartDaemon
 
 def test_a_slow_request_is_told_and_answered(start_daemon: StartDaemon, tmp_path: Path) -> None:
     """When it has become slow, once, with its worker; a quick one is not told."""
-    daemon = start(start_daemon, tmp_path, "--request-timeout", "0.3")
+    daemon = start(start_daemon, tmp_path, "--request-timeout", "1")
     with Watch(daemon) as watch, Caller(daemon.url) as caller:
         call(daemon.url, "/")
-        caller.get("/sleep/1.0")
+        caller.get("/sleep/3.0")
         told = watch.until(lambda event: event["event"] == "slow")
         assert caller.text() == "slept"
         with client(daemon) as shop:
             shop.shutdown()
         assert not [event for event in watch.events() if event["event"] == "slow"]
     request = told["request"]
-    assert (request["path"], request["worker"], told["limit"]) == ("/sleep/1.0", 1, 0.3)
-    assert 0.3 <= request["age"] < 1.0
+    assert (request["path"], request["worker"], told["limit"]) == ("/sleep/3.0", 1, 1.0)
+    assert 1.0 <= request["age"] < 3.0
 
 
 def test_a_slow_request_may_be_answered_in_the_place_of_the_application(
