@@ -7,7 +7,6 @@ Needs root, util-linux, overlayfs and a cgroup2 mount somewhere (beside cgroup v
 """
 
 import contextlib
-import ctypes
 import os
 import select
 import shutil
@@ -15,15 +14,14 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from tests.daemons import PATIENCE
+from tests.live.namespace import connect_within
 
-_CLONE_NEWNET = 0x40000000
 _SCRIPT = Path(__file__).with_name("boot.sh")
 
 
@@ -106,21 +104,7 @@ class Machine:
 
     def connect(self, host: str, port: int) -> socket.socket:
         """Connect to an address of the machine's own network; a socket stays where it was made."""
-        made: list[socket.socket] = []
-
-        def make() -> None:
-            libc = ctypes.CDLL(None, use_errno=True)
-            with open(f"/proc/{self.pid}/ns/net", "rb") as namespace:
-                if libc.setns(namespace.fileno(), _CLONE_NEWNET) == 0:  # of this thread only
-                    made.append(socket.socket())
-
-        thread = threading.Thread(target=make)
-        thread.start()
-        thread.join()
-        assert made, "setns(2) failed"
-        made[0].settimeout(PATIENCE)
-        made[0].connect((host, port))
-        return made[0]
+        return connect_within(self.pid, host, port)
 
     def _boot(self, state: str, console: int) -> subprocess.Popen[bytes]:
         """Start unshare(1), the parent of the machine's process 1, which takes it along when it ends."""

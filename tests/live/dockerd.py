@@ -5,7 +5,6 @@ them. The dockerd says READY=1 when it can be asked. Needs root, and the package
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import select
@@ -14,7 +13,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any, Final, Self
 
 from tests.daemons import PATIENCE
 from tests.live.image import ENVIRONMENT, write_base
+from tests.live.namespace import connect_within
 
 _CLONE_NEWNET: Final = 0x40000000
 _BOOT: Final = """
@@ -135,21 +134,7 @@ class Engine:
 
     def connect(self, host: str, port: int) -> socket.socket:
         """Connect to an address of the engine's network; a socket stays where it was made."""
-        made: list[socket.socket] = []
-
-        def make() -> None:
-            libc = ctypes.CDLL(None, use_errno=True)
-            with open(f"/proc/{self.pid}/ns/net", "rb") as namespace:
-                if libc.setns(namespace.fileno(), _CLONE_NEWNET) == 0:  # of this thread only
-                    made.append(socket.socket())
-
-        thread = threading.Thread(target=make)
-        thread.start()
-        thread.join()
-        assert made, "setns(2) failed"
-        made[0].settimeout(PATIENCE)
-        made[0].connect((host, port))
-        return made[0]
+        return connect_within(self.pid, host, port)
 
     @property
     def _host(self) -> str:
