@@ -1,14 +1,20 @@
 """Writing a small file so that no reader ever sees half of it."""
 
+import contextlib
 import json
 import os
 from typing import Any
 
 
 def write_atomically(path: str, facts: dict[str, Any]) -> None:
-    """Put `facts` at `path` as JSON, 0600; a reader sees the old file or the new one, never a part."""
+    """Put `facts` at `path` as JSON, 0600; a reader sees the old file or the new one, never a part. Raises OSError."""
     temporary = f"{path}.{os.getpid()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(facts, file)
-    os.replace(temporary, path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(facts, file)
+        os.replace(temporary, path)
+    except OSError:  # the disk is full
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

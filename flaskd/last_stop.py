@@ -4,7 +4,6 @@ It is written when the instance begins, without an end, and again when it has en
 an end, which says so. There is one for each name; a note of an instance in another runtime directory is not ours to tell.
 """
 
-import contextlib
 import json
 import os
 import time
@@ -13,6 +12,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from flaskd import banner
 from flaskd.errors import FlaskdError
 from flaskd.files import write_atomically
 from flaskd_ctl.endpoint import state_dirs
@@ -40,6 +40,7 @@ class Note:
     def __init__(self, name: str, directory: str, *, audit_log: str = "") -> None:
         self.before: LastStop | None = None
         self.stop: LastStop | None = None
+        self._begun = False
         state = state_directory(os.environ)
         self._path = os.path.join(state, f"{name}.json")
         self._facts: dict[str, Any] = {
@@ -77,9 +78,13 @@ class Note:
         )
 
     def _leave(self, stop: LastStop | None) -> None:
-        with contextlib.suppress(OSError):
+        try:
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
             write_atomically(self._path, self._facts | {"stop": msgspec.to_builtins(stop)})
+            self._begun = True
+        except OSError as error:
+            if self._begun:  # the one that is there tells of no end
+                banner.say(f"flaskd: how it ended cannot be written to {self._path}: {error.strerror}")
 
 
 def why_of(by: Actor | None, *, killed: bool) -> str:

@@ -58,7 +58,9 @@ def told(stop: Mapping[str, Any]) -> str:
     """Tell how an instance ended, in one line."""
     why = str(stop.get("why") or "")
     if stop.get("at") is None:
-        return printable(f"pid {stop.get('pid')} {why}: killed, or the machine went down")
+        return printable(
+            f"pid {stop.get('pid')} {why}: killed, or the machine went down, or its disk was full"
+        )
     took = f", took {span(float(stop['took']))}" if isinstance(stop.get("took"), int | float) else ""
     how = "clean" if stop.get("clean") else "not clean"
     return printable(f"{clock(float(stop['at']))}, {how}{took}: {why}{_by(stop)}")

@@ -555,11 +555,31 @@ def test_a_stop_of_one_in_another_place_is_not_ours() -> None:
         assert note.before is None
 
 
-def test_a_note_that_cannot_be_left_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_note_that_cannot_be_left_keeps_nobody(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", "/proc/nowhere")
 
     with Note("shop", PLACE) as note:
         assert note.before is None
+    assert capsys.readouterr().err == ""
+
+
+def test_an_end_that_the_disk_does_not_take_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The note that is there tells of no end, as if it had been killed; and no half of a new one stays behind."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with Note("shop", PLACE):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+
+    said = capsys.readouterr().err
+    assert said == f"flaskd: how it ended cannot be written to {tmp_path}/shop.json: File too large\n"
+    assert os.listdir(tmp_path) == ["shop.json"]
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_note_without_an_end_says_so(place: Place, ctl: Ctl) -> None:
     told = json.loads(out)
     assert (told["state"], told["last_stop"]["why"]) == ("stopped", "ended without a note")
     assert (told["last_stop"]["clean"], told["last_stop"]["at"]) == (False, None)
-    assert "killed, or the machine went down" in ctl("status", "--name", "shop").out
+    assert "killed, or the machine went down, or its disk was full" in ctl("status", "--name", "shop").out
 
 
 def test_a_crash_after_the_last_stop_is_what_is_told(place: Place) -> None:
