@@ -16,7 +16,6 @@ import msgspec
 
 from flaskd import __version__, banner, listeners, owner, probes, signals
 from flaskd.audit import Audit
-from flaskd.audit_entry import told
 from flaskd.config import Settings
 from flaskd.control.claim import Claim
 from flaskd.control.grants import rules_of
@@ -28,6 +27,7 @@ from flaskd.events import Bus
 from flaskd.last_stop import Note
 from flaskd.lifecycle import Event, State
 from flaskd.mailbox import Mailbox
+from flaskd.orders import Orders
 from flaskd.process import STDOUT
 from flaskd.supervisor import orphans
 from flaskd.supervisor.fleet import Fleet
@@ -292,7 +292,7 @@ class Daemon:
         stack.callback(self._loop.remove_reader, mailbox.read_descriptor())
         signals.supervise(
             self._loop,
-            stop=lambda by, again: self._ordered(by, ShutdownParams(grace=0.0 if again else None)),
+            stop=lambda by, again: Orders(self).shutdown(by, ShutdownParams(grace=0.0 if again else None)),
             reload=lambda by: self.audit.ordered("reload", {}, by, lambda: self.order_reload(by, check=None)),
             scale=lambda by, count: self.audit.ordered(
                 "scale", {"by": count}, by, lambda: self.order_scale(by, to=None, by_count=count)
@@ -411,40 +411,13 @@ class Daemon:
 
     def _told(self, member: Member, event: dict[str, Any]) -> None:
         """Do what the application asked for through its extension, and what the worker needs."""
-        by = Actor(via="application", pid=member.pid)
         match event:
             case {"event": "busy"}:
                 self._news.rung()
             case {"event": "worn"}:
                 self._fleet.replace(member, "max requests")
-            case {"event": "asked", "what": "shutdown"}:
-                said = ("grace", "lame_duck", "wait_unrouted")
-                self._asked_to_stop(by, {name: event[name] for name in said if name in event})
-            case {"event": "asked", "what": "drain"}:
-                self.audit.ordered("drain", {}, by, lambda: self.order_drain(by))
-            case {"event": "asked", "what": "resume"}:
-                self.audit.ordered("resume", {}, by, lambda: self.order_resume(by))
-
-    def _asked_to_stop(self, by: Actor, params: dict[str, Any]) -> None:
-        """Stop as the application wants it; what a worker says is whatever its application lets it say."""
-        try:
-            asked = msgspec.convert(params, ShutdownParams)
-        except msgspec.ValidationError as error:
-            self.audit.refuse("shutdown", {}, by, f"that cannot be: {error}", role="")
-        else:
-            with contextlib.suppress(WrongState):  # the audit has said so
-                self._ordered(by, asked)
-
-    def _ordered(self, by: Actor, asked: ShutdownParams) -> None:
-        """Stop, as somebody wants it who did not come by the control socket."""
-        self.audit.ordered(
-            "shutdown",
-            told("shutdown", asked),
-            by,
-            lambda: self.order_shutdown(
-                by, grace=asked.grace, lame_duck=asked.lame_duck, wait_unrouted=asked.wait_unrouted
-            ),
-        )
+            case {"event": "asked"}:
+                Orders(self).of_application(Actor(via="application", pid=member.pid), event)
 
     def _arm_bells(self) -> None:
         for member in self._fleet.members.values():

@@ -20,7 +20,6 @@ import msgspec
 from flaskd import __version__, listeners, owner, signals, tls
 from flaskd.access_log import AccessLog, Line
 from flaskd.audit import Audit, quiet
-from flaskd.audit_entry import told
 from flaskd.config import Settings, check, check_alone
 from flaskd.control.claim import Claim
 from flaskd.control.grants import rules_of
@@ -34,6 +33,7 @@ from flaskd.last_stop import Note
 from flaskd.lifecycle import Event, State
 from flaskd.loader import name_of
 from flaskd.mailbox import Mailbox
+from flaskd.orders import Orders
 from flaskd_ctl.commands import PROTOCOL_VERSION
 from flaskd_ctl.endpoint import place_for
 from flaskd_ctl.errors import WrongState
@@ -155,21 +155,19 @@ class Server:
         """
         said = {"grace": grace, "lame_duck": lame_duck, "wait_unrouted": wait_unrouted}
         try:
-            msgspec.convert(said, ShutdownParams)
+            asked = msgspec.convert(said, ShutdownParams)
         except msgspec.ValidationError as error:
             shown = ", ".join(f"{name}={seconds!r}" for name, seconds in said.items() if seconds is not None)
             raise ConfigError(f"shutdown({shown}): {error}") from None
-        return self._shutdown(Actor(via="code", pid=os.getpid()), **said)
+        return self._shutdown(Actor(via="code", pid=os.getpid()), asked)
 
     def drain(self) -> "Future[StateResult]":
         """Take this instance out of rotation; it serves on. `resume` undoes it."""
-        by = Actor(via="code", pid=os.getpid())
-        return self.audit.ordered("drain", {}, by, lambda: self.order_drain(by))
+        return Orders(self).drain(Actor(via="code", pid=os.getpid()))
 
     def resume(self) -> "Future[StateResult]":
         """Put a draining instance back into rotation."""
-        by = Actor(via="code", pid=os.getpid())
-        return self.audit.ordered("resume", {}, by, lambda: self.order_resume(by))
+        return Orders(self).resume(Actor(via="code", pid=os.getpid()))
 
     def status(self) -> StatusResult:
         """Tell what an operator wants to know at a glance; from any thread."""
@@ -254,24 +252,9 @@ class Server:
             raise IllegalMove("another process's, which forked this one", "operate")
         return self._owner
 
-    def _shutdown(
-        self,
-        by: Actor,
-        *,
-        grace: float | None,
-        lame_duck: float | None = None,
-        wait_unrouted: float | None = None,
-    ) -> "Future[ShutdownResult]":
+    def _shutdown(self, by: Actor, asked: ShutdownParams | None = None) -> "Future[ShutdownResult]":
         if not self._stopped.done():
-            asked = ShutdownParams(grace=grace, lame_duck=lame_duck, wait_unrouted=wait_unrouted)
-            self.audit.ordered(
-                "shutdown",
-                told("shutdown", asked),
-                by,
-                lambda: self.order_shutdown(
-                    by, grace=grace, lame_duck=lame_duck, wait_unrouted=wait_unrouted
-                ),
-            )
+            Orders(self).shutdown(by, asked or ShutdownParams())
         return self._stopped
 
     def _signalled(self, name: str, again: bool) -> None:
@@ -279,7 +262,7 @@ class Server:
         if self._owner is None:
             self._stop_early = by
         else:
-            self._shutdown(by, grace=0.0 if again else None)
+            self._shutdown(by, ShutdownParams(grace=0.0 if again else None))
 
     def _at_exit(self) -> None:
         if os.getpid() == self._pid:
@@ -386,13 +369,13 @@ class Server:
         self._core.serve(self._owner.changed)
 
     def _hooked(self) -> None:
-        self._shutdown(Actor(via="http", detail="werkzeug.server.shutdown"), grace=None)
+        self._shutdown(Actor(via="http", detail="werkzeug.server.shutdown"))
 
     def _own(self) -> None:
         """Be the owner until the instance has stopped, then let go of everything."""
         running = self._running()
         if self._stop_early is not None:
-            self._shutdown(self._stop_early, grace=None)
+            self._shutdown(self._stop_early)
         try:
             try:
                 with signals.waking(self._mailbox.wake_descriptor()):
