@@ -401,7 +401,8 @@ def check(name: str, value: Any, source: str) -> Any:
     try:
         return msgspec.convert(value, FIELDS[name].type, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {name} cannot be {value!r}: {_wanted(name, str(error))}") from None
+        said = ", ".join(map(repr, value)) if isinstance(value, tuple) else repr(value)
+        raise ConfigError(f"{source}: {name} cannot be {said}: {_wanted(name, str(error))}") from None
 
 
 def size(text: str) -> int:

@@ -87,9 +87,9 @@ def check_name(name: str) -> str:
     """Return `name` if it can name an instance, else raise BadPlace saying what a name is."""
     if NAME.fullmatch(name):
         return name
+    shown = repr(name[:80]) + "..." * (len(name) > 80)
     raise BadPlace(
-        f"{name!r} cannot name an instance: a name is 1 to 64 letters, digits, '.', '_' or '-', and begins with a letter "
-        "or digit",
+        f"{shown} cannot name an instance: a name is 1 to 64 letters, digits, '.', '_' or '-', and begins with a letter or digit",
         hint="choose another with --name",
     )
 

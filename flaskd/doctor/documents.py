@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from flaskd.doctor.reading import Unreadable
+from flaskd.doctor.reading import Unreadable, unknown
 
 Node = Mapping[str, Any]
+
+STDIN: Final = "-"
+ENDINGS: Final = (".yaml", ".yml", ".json")
 
 
 def load(path: str, text: str) -> list[Node]:
@@ -20,6 +23,8 @@ def load(path: str, text: str) -> list[Node]:
     try:
         found = list(yaml.safe_load_all(text))
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # no 13th month, no nest without end
+        if path != STDIN and not path.endswith(ENDINGS):  # a Containerfile, shop.socket
+            raise unknown(path) from None
         raise Unreadable(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     return [document for document in found if isinstance(document, dict)]
 

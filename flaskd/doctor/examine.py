@@ -10,11 +10,9 @@ import msgspec
 from flaskd.doctor import documents, haproxy, kubernetes, nginx, stack, unit
 from flaskd.doctor.facts import Service
 from flaskd.doctor.findings import Finding, Severity
-from flaskd.doctor.reading import Unreadable
+from flaskd.doctor.reading import Unreadable, unknown
 from flaskd.doctor.rules import findings
 from flaskd.doctor.spoken import Local, stop_of
-
-STDIN = "-"
 
 
 class Examination(msgspec.Struct, frozen=True):
@@ -56,7 +54,7 @@ def examine(paths: Sequence[str], *, units: Sequence[str] = (), local: Local) ->
 
 def _text(path: str) -> str:
     try:
-        if path == STDIN:
+        if path == documents.STDIN:
             return sys.stdin.read()
         with open(path, encoding="utf-8") as file:
             return file.read()
@@ -93,10 +91,7 @@ def _from_yaml(
             with _shaped(path):
                 read += stack.read(path, found, local=local, unseen=unseen)
         else:
-            raise Unreadable(
-                f"{path} is nothing that flaskd doctor knows",
-                hint="give a systemd unit, a Kubernetes manifest, a stack or compose file, haproxy.cfg or nginx.conf",
-            )
+            raise unknown(path)
     return read
 
 

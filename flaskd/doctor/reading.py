@@ -13,6 +13,14 @@ class Unreadable(FlaskdError):
     """A file could not be read, or is not what it looked like; the sentence names it and the line or key."""
 
 
+def unknown(path: str) -> Unreadable:
+    """Make the error for a file that is none of those that can be read."""
+    return Unreadable(
+        f"{path} is nothing that flaskd doctor knows",
+        hint="give a systemd service, a Kubernetes manifest, a stack or compose file, haproxy.cfg or nginx.conf",
+    )
+
+
 def duration(read: Callable[[str], float], text: object, where: str) -> float:
     """Read a duration with `read`; raise Unreadable with `where` it stands."""
     try:

@@ -94,6 +94,8 @@ def test_what_cannot_be_seen_is_told(files: Path) -> None:
     [
         ("absent.service", None, "cannot read absent.service: No such file"),
         ("README.md", "# Shop\n", "README.md is nothing that flaskd doctor knows"),
+        ("Containerfile", "FROM x\nENV A: b\n", "Containerfile is nothing that flaskd doctor knows"),
+        ("shop.socket", "[Socket]\nListenStream=80\n", "shop.socket is nothing that flaskd doctor knows"),
         ("x.yaml", "a: [", "x.yaml is no YAML"),
         ("x.yaml", "a: " + "[" * 5000, "x.yaml is no YAML"),
         ("x.yaml", "a: 2020-13-45", "x.yaml is no YAML: month must be in 1..12"),
