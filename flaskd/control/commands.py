@@ -237,7 +237,11 @@ class Commands:
 
         def ordered() -> asyncio.Future[T]:
             # Shielded: a caller that leaves takes nothing back.
-            return asyncio.shield(asyncio.wrap_future(call.ordered(order(call.peer.caller))))
+            doing = asyncio.wrap_future(call.ordered(order(call.peer.caller)))
+            waited = asyncio.shield(doing)
+            for each in (doing, waited):
+                each.add_done_callback(_look_at)
+            return waited
 
         if progress is None:
             return await ordered()
@@ -256,8 +260,7 @@ class Commands:
                 return doing.result()
             finally:
                 telling.cancel()
-                if not doing.cancel():
-                    doing.exception()  # looked at: asyncio logs one that nobody was left to be told
+                doing.cancel()
 
     def _fleet(self, lacks: str) -> Fleet:
         """Return the workers; raises WrongState, saying what one process `lacks`, where there are none."""
@@ -332,3 +335,9 @@ class Commands:
         call.peer.spawn(stream())
         status = self._daemon.status()
         return EventsResult(state=status.state, since=status.since)
+
+
+def _look_at(done: asyncio.Future[Any]) -> None:
+    """Look at its exception: asyncio logs one that nobody was left to be told, and the audit has it."""
+    if not done.cancelled():
+        done.exception()
