@@ -89,7 +89,8 @@ def check_name(name: str) -> str:
         return name
     shown = repr(name[:80]) + "..." * (len(name) > 80)
     raise BadPlace(
-        f"{shown} cannot name an instance: a name is 1 to 64 letters, digits, '.', '_' or '-', and begins with a letter or digit",
+        f"{shown} cannot name an instance: a name is 1 to 64 letters, digits, '.', '_' or '-', and begins with a letter or "
+        "digit",
         hint="choose another with --name",
     )
 
