@@ -221,7 +221,7 @@ def test_kill_9_is_told_afterwards(daemon: Daemon) -> None:
     ran = flaskd_ctl("status", "--name", "shop")
 
     assert ran.returncode == 3
-    assert f"pid {daemon.pid} ended without cleaning up" in ran.stderr
+    assert f"pid {daemon.pid} ended without a note" in ran.stderr
 
 
 def test_a_stopped_process_is_exit_5_at_the_timeout(daemon: Daemon, url: str) -> None:
