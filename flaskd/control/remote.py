@@ -12,7 +12,7 @@ import os
 import resource
 import socket
 from collections.abc import Iterable, Sequence
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import zmq
 
@@ -43,6 +43,7 @@ class Remote:
         self._authorized = Authorized(authorized)
         self._path = check_path(place.tcp)
         self._listeners: list[listeners.Listener] = []
+        self._addresses: set[tuple[Any, ...]] = set()  # that are ours now
         self._stack = contextlib.ExitStack()
 
     def check(self) -> None:
@@ -68,6 +69,7 @@ class Remote:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._addresses = set()  # others' from now on
         self._stack.close()
 
     @property
@@ -104,7 +106,7 @@ class Remote:
 
     def descriptors(self) -> Iterable[int]:
         """Name, for `forks`, the listeners and both sides of every connection."""
-        return [number for number in own() if self._is_ours(number)]
+        return [number for number in own() if self._is_ours(number)] if self._addresses else []
 
     def _is_ours(self, descriptor: int) -> bool:
         for sock in borrowed([descriptor]):

@@ -15,10 +15,11 @@ import zmq
 
 from flaskd import Server
 from flaskd.control import gateway, router
+from flaskd.control.remote import Remote
 from flaskd.errors import BindError, ConfigError
 from flaskd_ctl import AsyncClient, Client
 from flaskd_ctl.absence import Absence
-from flaskd_ctl.endpoint import parse_endpoint
+from flaskd_ctl.endpoint import Place, parse_endpoint
 from flaskd_ctl.errors import BadKey, BadPlace, ConnectionLost, NotPermitted, NotRunning, TimedOut
 from flaskd_ctl.instances import Target
 from flaskd_ctl.protocol import StateEvent
@@ -377,6 +378,16 @@ def test_too_few_descriptors_are_said(serve: Serve, keys: Keyring, monkeypatch: 
     monkeypatch.setattr("resource.getrlimit", lambda _: (256, 256))
 
     assert "need" in refused(serve, keys)
+
+
+def test_forked_child_keeps_no_endpoint_but_what_is_others_later(keys: Keyring, runtime_dir: str) -> None:
+    """A port that was given back is anybody's, in the same program too: no child loses a socket for having it."""
+    at_home = {"key": keys.server.secret, "authorized": str(keys.authorized)}
+    with Remote(["tcp://127.0.0.9:0"], place=Place(runtime_dir), **at_home) as remote:
+        port = int(remote.urls[0].rpartition(":")[2])
+        assert len(list(remote.descriptors())) == 2
+    with socket.create_server(("127.0.0.9", port)):
+        assert list(remote.descriptors()) == []
 
 
 # What the client says before it asks
