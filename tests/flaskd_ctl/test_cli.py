@@ -22,6 +22,9 @@ from tests.flaskd_ctl.test_past import STOP, write_note
 HOLD = 0.2
 """A --timeout for daemons that will not answer."""
 
+BOUND = 1.0
+"""A --timeout for those that will, but not with the last word; a busy machine answers late."""
+
 ASKING = ["ping", "status", "describe", "drain", "resume", "workers", "requests", "incidents", "history"]
 WORDS = {method: (method.replace("_", "-"),) for method in COMMANDS} | {
     "scale": ("scale", "2"),
@@ -262,7 +265,7 @@ def test_a_daemon_that_says_nothing_is_exit_5(either: Fake, ctl: Ctl, method: st
     code, out, err = ctl("--endpoint", either.url, *WORDS[method], "--timeout", str(HOLD))
 
     assert (code, out) == (5, "")
-    assert f"did not answer `{method}` for 0.2" in err
+    assert f"did not answer `{method}` for " in err
 
 
 def test_a_daemon_that_accepts_nothing_is_exit_5(ctl: Ctl, place: Place) -> None:
@@ -292,10 +295,10 @@ def test_a_daemon_whose_queue_is_full_is_exit_5(ctl: Ctl, place: Place) -> None:
 def test_timeout_bounds_a_shutdown_that_goes_on(fake: Fake, ctl: Ctl) -> None:
     fake.on("shutdown", lambda call: call.progress(deadline_left=3600.0))
 
-    code, _, err = ctl("shutdown", "--timeout", str(HOLD))
+    code, _, err = ctl("shutdown", "--timeout", str(BOUND))
 
     assert code == 5
-    assert "shop is still stopping after 0.2 s" in err
+    assert "shop is still stopping after 1 s" in err
     assert "did not answer" not in err
 
 
@@ -303,7 +306,7 @@ def test_an_instance_that_stays_is_exit_5(fake: Fake, ctl: Ctl) -> None:
     """It said that nothing is left, and yet listens."""
     fake.on("shutdown", lambda call: call.reply(CLEAN))
 
-    code, _, err = ctl("shutdown", "--timeout", str(HOLD))
+    code, _, err = ctl("shutdown", "--timeout", str(BOUND))
 
     assert code == 5
     assert "is still there" in err
@@ -496,7 +499,7 @@ def test_list_is_honest_about_each(start_fake: StartFake, ctl: Ctl, runtime_dir:
     )
     write_note(Place(os.path.join(runtime_dir, "live")), stop=None)
 
-    code, out, err = ctl("list", "--json", "--timeout", str(HOLD))
+    code, out, err = ctl("list", "--json", "--timeout", str(BOUND))
 
     assert (code, err) == (0, "")
     assert {row["name"]: row["state"] for row in json.loads(out)} == {
@@ -506,7 +509,7 @@ def test_list_is_honest_about_each(start_fake: StartFake, ctl: Ctl, runtime_dir:
         "stale": "stale",
         "old": "stopped",
     }
-    text = ctl("list", "--timeout", str(HOLD)).out
+    text = ctl("list", "--timeout", str(BOUND)).out
     assert text.startswith("NAME ")
     assert "signal TERM" in text
 
@@ -642,10 +645,10 @@ def test_events_that_are_bounded_end_without_a_reproach(fake: Fake, ctl: Ctl) ->
     """The daemon has answered; that nothing more happened is no fault of its."""
     fake.on("events", lambda call: call.reply({"state": "running", "since": 1}))
 
-    code, _, err = ctl("events", "--timeout", str(HOLD))
+    code, _, err = ctl("events", "--timeout", str(BOUND))
 
     assert code == 5
-    assert "the events of shop were followed for 0.2" in err
+    assert "the events of shop were followed for 1" in err
 
 
 def test_events_that_break_off_are_exit_4(fake: Fake, ctl: Ctl) -> None:

@@ -38,7 +38,7 @@ from flaskd_ctl.protocol import (
 from tests.flaskd_ctl.conftest import StartFake
 from tests.flaskd_ctl.fake import CLEAN, PATIENCE, Call, Fake, golden, notifications, state_event
 
-HOLD = 0.2
+HOLD = 0.5
 
 Use = Callable[..., Any]
 
@@ -207,7 +207,7 @@ def test_nothing_there_is_told_at_once(start_fake: StartFake, use: Use) -> None:
 
 
 def test_progress_is_told_as_it_comes_and_the_deadline_is_the_daemons(either: Fake, use: Use) -> None:
-    """A patience of 0.2 s is for the first word only."""
+    """Patience is for the first word only."""
     told: list[ProgressEvent] = []
     second = threading.Event()
 

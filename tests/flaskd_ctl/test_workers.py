@@ -8,7 +8,7 @@ import pytest
 
 from tests.flaskd_ctl.conftest import Ctl
 from tests.flaskd_ctl.fake import Call, Fake, golden
-from tests.flaskd_ctl.test_cli import HOLD, Terminal
+from tests.flaskd_ctl.test_cli import BOUND, Terminal
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "shop.py", line 1\nImportError: no \x1b[31mprices\n'
 
@@ -119,10 +119,10 @@ def test_a_bound_on_the_whole_says_how_far_it_came(fake: Fake, ctl: Ctl) -> None
     """What takes longer goes on, and is not taken for a silence."""
     fake.on("scale", lambda call: call.steps())
 
-    code, out, err = ctl("scale", "2", "--timeout", str(HOLD))
+    code, out, err = ctl("scale", "2", "--timeout", str(BOUND))
 
     assert (code, out) == (5, "")
-    assert "shop has not finished `scale` after 0.2 s (seen last: worker 4 serving); it goes on" in err
+    assert "shop has not finished `scale` after 1 s (seen last: worker 4 serving); it goes on" in err
     assert "did not answer" not in err
 
 
@@ -170,7 +170,7 @@ def test_degraded_is_running_and_ready_only_where_it_says_so(
 ) -> None:
     fake.on("status", lambda call: call.reply(degraded(ready=ready)))
 
-    assert ctl("wait", "--for", goal, "--timeout", str(HOLD)).code == expected
+    assert ctl("wait", "--for", goal, "--timeout", str(BOUND)).code == expected
 
 
 def test_nobody_waits_for_idle_where_it_cannot_be_known(fake: Fake, ctl: Ctl) -> None:
