@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import logging
 import os
 import sys
@@ -10,7 +11,6 @@ import typing
 from typing import Any, NoReturn
 
 import click
-import msgspec
 
 from flaskd import banner, listeners, process, signals
 from flaskd.config import FIELDS, Provenance, Settings, resolve, settings_from, unknown_variables
@@ -184,7 +184,7 @@ def config(app: str | None, file: str | None, as_json: bool, **options: Any) -> 
         click.echo(f"flaskd: {variable} is set, and there is no setting of that name", err=True)
     if as_json:
         table = {name: {"value": each.value, "source": each.source} for name, each in found.items()}
-        _tell(msgspec.json.format(msgspec.json.encode(table), indent=2).decode())
+        _tell(json.dumps(table, indent=2))  # not msgspec's: an argument may hold bytes that are no UTF-8
         return
     values = {name: _shown(each.value) or "-" for name, each in found.items()}
     names, widest = max(map(len, values)), max(map(len, values.values()))

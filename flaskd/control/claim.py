@@ -83,8 +83,11 @@ class Claim:
         self._lock = -1
 
     def publish(self, facts: dict[str, Any]) -> None:
-        """Write `instance.json`, whole or not at all; its appearance says that the instance serves."""
-        write_atomically(self.place.instance_file, facts)
+        """Write `instance.json`, whole or not at all; its appearance says that the instance serves. Raises ClaimError."""
+        try:
+            write_atomically(self.place.instance_file, facts)
+        except OSError as error:
+            raise ClaimError(f"cannot write {self.place.instance_file}: {error.strerror}") from None
         admit({self.place.instance_file: READ}, self._rules)
 
     def admit(self, rules: Rules) -> None:
@@ -188,8 +191,15 @@ def _locked(place: Place) -> int:
                 hint=f"choose another --name, or end it with `flaskd_ctl --name {place.name} shutdown`",
             ) from None
         if os.fstat(lock).st_ino == inode_at(place.lock):
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, str(os.getpid()).encode(), 0)
+            try:
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, str(os.getpid()).encode(), 0)
+            except OSError as error:  # the disk is full
+                with contextlib.suppress(OSError):
+                    os.unlink(place.lock)
+                    os.rmdir(place.directory)
+                os.close(lock)
+                raise ClaimError(f"cannot write the lock {place.lock}: {error.strerror}") from None
             return lock
         os.close(
             lock

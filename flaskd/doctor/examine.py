@@ -55,6 +55,8 @@ def examine(paths: Sequence[str], *, units: Sequence[str] = (), local: Local) ->
 def _text(path: str) -> str:
     try:
         if path == documents.STDIN:
+            if sys.stdin is None:  # closed by whoever started us (`<&-`)
+                raise Unreadable("cannot read -: standard input is closed")
             return sys.stdin.read()
         with open(path, encoding="utf-8") as file:
             return file.read()

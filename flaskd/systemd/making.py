@@ -37,7 +37,12 @@ def make(
     """
     if not math.isfinite(watchdog):
         raise ConfigError(f"--watchdog cannot be {watchdog}: it is a number of seconds, 0 for none")
-    where = os.path.abspath(directory or logical_directory() or os.getcwd())
+    try:
+        where = os.path.abspath(directory or logical_directory() or os.getcwd())
+    except FileNotFoundError:
+        raise ConfigError(
+            "the current directory has been removed", hint="change to one that exists"
+        ) from None
     found = resolve({"app": app or None, **options}, environ={}, directory=where, file=config or None)
     if not template and not found["app"].value.strip():
         raise LoadError("no application was named", hint="name it: flaskd systemd unit shop:app")

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -175,6 +176,26 @@ def test_a_path_too_long_is_said_before_anything_is_created(tmp_path: Path) -> N
     with pytest.raises(BadPlace, match=f"ends at {MAX_PATH}"):
         place_for("shop", runtime_dir=str(deep), environ={}, uid=0)
     assert not deep.exists()
+
+
+def test_a_full_disk_is_a_sentence_and_nothing_is_left(place: Place) -> None:
+    """Both at the start and where `instance.json` would say that the instance serves."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    full = (0, limit[1])
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, full)
+        with pytest.raises(ClaimError, match=f"cannot write the lock {place.lock}: File too large"):
+            Claim(place, OURS).__enter__()
+        assert not os.path.exists(place.directory)
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        with Claim(place, OURS) as claim:
+            resource.setrlimit(resource.RLIMIT_FSIZE, full)
+            with pytest.raises(ClaimError, match=f"cannot write {place.instance_file}: File too large"):
+                claim.publish({"pid": 1})
+            assert names(place) == {"lock", "sock", "zmq"}
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "-x", "a b", "x" * 65])

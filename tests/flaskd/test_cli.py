@@ -65,6 +65,25 @@ def test_config_shows_each_value_and_where_it_came_from(
     assert [line.split()[0] for line in lines] == list(FIELDS)
 
 
+def test_config_shows_bytes_that_are_no_text(project: Path) -> None:
+    """As they came on the command line (PEP 383)."""
+    shown = flaskd("config", "--check", "/\udcff", "--json")
+    assert shown.exit_code == 0
+    assert json.loads(shown.stdout)["check"]["value"] == "/\udcff"
+
+
+def test_a_directory_that_has_been_removed_is_said(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By each command that looks around where it was started."""
+    gone = project / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for command in (["config"], ["check", "cliapp"], ["systemd", "unit", "cliapp:app"]):
+        ended = flaskd(*command)
+        assert (ended.exit_code, ended.stdout) == (1, "")
+        assert "flaskd: the current directory has been removed. Next: " in ended.stderr
+
+
 def test_config_tells_of_a_variable_that_is_no_setting(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

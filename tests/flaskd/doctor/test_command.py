@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from flaskd.cli import main
 from flaskd.config import Settings
+from flaskd.doctor.examine import examine
+from flaskd.doctor.reading import Unreadable
 from flaskd.doctor.rules import RULES
 from flaskd.systemd.unit import Wanted, units
 from tests.flaskd.doctor.examples import GOOD, HAPROXY, NGINX, POD, STACK, UNIT
@@ -286,6 +288,13 @@ def test_a_template_whose_command_line_names_no_application_is_read() -> None:
     done = doctor("-", stdin=text)
 
     assert (done.exit_code, done.stderr) == (0, "")
+
+
+def test_a_closed_standard_input_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`flaskd doctor - <&-`: Python has None there."""
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(Unreadable, match="cannot read -: standard input is closed"):
+        examine(["-"], local={})
 
 
 def test_the_example_on_the_page_is_what_is_printed(files: Path) -> None:
