@@ -109,6 +109,10 @@ def log_of(name: str, path: str, *, limit: int = 50) -> dict[str, Any]:
     """Read the audit log of an instance that is not there, as `history` would tell it; raises NotPermitted or NotFound."""
     try:
         return {"entries": trail.newest(path, limit)}
+    except FileNotFoundError:  # the first order makes it
+        raise NotFound(
+            f"{name} is not running, and there is no audit log {path}: no order was given, or it was moved away"
+        ) from None
     except PermissionError:
         raise NotPermitted(
             f"{name} is not running, and you may not read its audit log {path}",

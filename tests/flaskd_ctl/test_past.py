@@ -231,7 +231,7 @@ def test_history_of_one_that_has_stopped_is_read_by_the_client(
 def test_a_log_that_is_gone_is_said(place: Place, ctl: Ctl) -> None:
     write_note(place, stop=STOP, audit_log="/nowhere/log")
 
-    with pytest.raises(NotFound, match="its audit log /nowhere/log cannot be read: No such file"):
+    with pytest.raises(NotFound, match="there is no audit log /nowhere/log: no order was given"):
         past.log_of("shop", "/nowhere/log")
     assert ctl("history").code == 1
 
