@@ -9,7 +9,7 @@ import environment
 def main() -> None:
     """Make the environment, then become pytest."""
     python = environment.ready(environment.group("test"))
-    command = [str(python), "-m", "pytest", *(sys.argv[1:] or ["-n", "2", "--dist", "loadfile"])]
+    command = [str(python), "-m", "pytest", *(sys.argv[1:] or ["-n", "3", "--dist", "loadfile"])]
     environment.show(command)
     os.chdir(environment.ROOT)
     os.execv(python, command)  # noqa: S606 - the tests' exit status and signals are ours
