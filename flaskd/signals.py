@@ -75,6 +75,10 @@ SENT: Final = {0, -1, -6}
 """SI_USER, SI_QUEUE and SI_TKILL (sigaction(2)): a process sent it. Others, as Ctrl-C, are the kernel's own."""
 
 
+ONE_ORDER: Final = 0.5
+"""Seconds in which a process sends a signal only once, whatever comes of it."""
+
+
 def hold() -> None:
     """Block the signals of a supervisor, here and in every thread that is started later, until `supervise` takes them."""
     if hasattr(signal, "sigwaitinfo"):
@@ -99,15 +103,17 @@ def supervise(
 ) -> None:
     """Take signals as orders on `loop`, until it is closed: SIGTERM and SIGINT stop, SIGHUP reloads, SIGTTIN and SIGTTOU scale.
 
-    `stop` gets whether it is asked again. Where they are held (`hold`), the orders say who sent them.
+    `stop` gets whether it is asked again; `Echoes` do not count. Where they are held (`hold`), the orders say who sent them.
     """
     had_terminal = _has_terminal()
     stops = 0
+    echoes = Echoes()
 
     def stopping(by: Actor) -> None:
         nonlocal stops
-        stops += 1
-        stop(by, stops > 1)
+        if not echoes.is_one(by, loop.time()):
+            stops += 1
+            stop(by, stops > 1)
 
     def hung_up(by: Actor) -> None:
         """Reload; but a terminal that was closed, which sends the same signal, ends what runs in it."""
@@ -139,6 +145,25 @@ def supervise(
         return
     for number in orders:  # not held: from whom they come stays unknown
         loop.add_signal_handler(number, handlers[number], Actor(via="signal", detail=number.name))
+
+
+class Echoes:
+    """Knows which orders to stop are the one before once more: the same signal of the same process, within ONE_ORDER.
+
+    timeout(1) and others signal their child, and then the process group that it is in. That is no hurry: taken for it, it
+    would cut what is in flight.
+    """
+
+    def __init__(self) -> None:
+        self._by: Actor | None = None
+        self._at = 0.0
+
+    def is_one(self, by: Actor, now: float) -> bool:
+        """Tell it of an order `by` somebody, at `now` (seconds of any clock); of the kernel's own, as Ctrl-C, each counts."""
+        echo = by.pid is not None and by == self._by and now < self._at + ONE_ORDER
+        if not echo:
+            self._by, self._at = by, now
+        return echo
 
 
 class _Taking:
