@@ -1,5 +1,6 @@
 """Making CURVE keys, for `flaskd keygen`: a pair of files that pyzmq's zmq.auth and czmq read too."""
 
+import contextlib
 import os
 import time
 from typing import Final, NamedTuple
@@ -43,18 +44,28 @@ def make_pair(name: str, directory: str, *, force: bool) -> KeyFiles:
     made = f"made by flaskd keygen, {time.strftime('%Y-%m-%d')}"
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        for path in filter(os.path.lexists, files):
-            os.unlink(path)
-        _write(
-            files.secret, 0o600, f"# {name}: CURVE secret key, {made}. Keep it where it is.", public, secret
-        )
-        _write(files.public, 0o644, f"# {name}: CURVE public key, {made}. Give it to the other side.", public)
+        with contextlib.ExitStack() as new:
+            written = KeyFiles(*(f"{path}.{os.getpid()}" for path in files))
+            for path in written:
+                new.callback(_remove, path)
+            keep, give = "Keep it where it is.", "Give it to the other side."
+            _write(written.secret, 0o600, f"# {name}: CURVE secret key, {made}. {keep}", public, secret)
+            _write(written.public, 0o644, f"# {name}: CURVE public key, {made}. {give}", public)
+            # Both are there in full before an old one goes; a pair that somebody else makes at the same time stays.
+            put = os.replace if force else os.link
+            put(written.secret, files.secret)
+            put(written.public, files.public)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ConfigError(
             f"cannot write {error.filename or directory}: {reason}", hint="choose another --directory"
         ) from None
     return files
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def check_curve() -> None:
@@ -66,7 +77,7 @@ def check_curve() -> None:
 
 
 def _write(path: str, mode: int, comment: str, public: bytes, secret: bytes | None = None) -> None:
-    """Write a file that is new, with its mode from the first byte on; raises FileExistsError where one stands there."""
+    """Write a file that is new, with its mode from the first byte on."""
     lines = [comment, "metadata", "curve", f'    public-key = "{public.decode()}"']
     if secret is not None:
         lines.append(f'    secret-key = "{secret.decode()}"')

@@ -1,15 +1,18 @@
 """Key files: who may read them, what stands in them, and that none is lost."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
 import zmq.auth
 from click.testing import CliRunner
 
+from flaskd import keys
 from flaskd.cli import main
 from flaskd.errors import ConfigError
 from flaskd.keys import make_pair
@@ -60,6 +63,27 @@ def test_key_that_is_there_is_not_overwritten_unless_forced(tmp_path: Path, left
     assert (tmp_path / left).read_bytes() == before
     assert not os.path.exists(other)
     assert read_pair(make_pair("shop", str(tmp_path), force=True).secret).public not in before
+
+
+def test_pair_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --force, too: a full disk loses no key, and no part of a new one stays."""
+    old = make_pair("shop", str(tmp_path), force=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    write = keys._write
+
+    def write_until_full(path: str, *args: Any) -> None:
+        if path.startswith(old.public + "."):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        write(path, *args)
+
+    monkeypatch.setattr(keys, "_write", write_until_full)
+
+    with pytest.raises(ConfigError, match="no space left on device"):
+        make_pair("shop", str(tmp_path), force=True)
+
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("name", ["", "../shop", "a b", ".shop", "x" * 65])
