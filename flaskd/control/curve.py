@@ -41,6 +41,9 @@ class Authorized:
         self._directory = os.path.abspath(directory)
         self._names: dict[bytes, str] = {}  # where a key was found last
         self._complained = ""
+        self._distrusted: set[str] = (
+            set()
+        )  # keys of which it was said that their files can be changed by others
 
     def check(self) -> None:
         """Raise ConfigError for a directory that cannot be used, or a file in it that does not belong there."""
@@ -71,9 +74,8 @@ class Authorized:
         complaint = self._complaint()
         if complaint != self._complained:  # said once: strangers can make us ask
             self._complained = complaint
-            log.error(
-                "%s", f"no key is authorized: {complaint}" if complaint else "keys are authorized again"
-            )
+            what = f"no key is authorized: {complaint}" if complaint else "keys are authorized again"
+            log.error("flaskd: %s", what)
         if complaint:
             return None
         known = self._names.get(public)
@@ -118,7 +120,13 @@ class Authorized:
 
     def _holds(self, name: str, public: bytes) -> bool:
         try:
-            return not _others_write(os.stat(self._path(name))) and read_public(self._path(name)) == public
+            if _others_write(os.stat(self._path(name))):
+                if name not in self._distrusted:
+                    self._distrusted.add(name)
+                    log.error("flaskd: the key %s is not authorized: others can change its file", name)
+                return False
+            self._distrusted.discard(name)
+            return read_public(self._path(name)) == public
         except (OSError, BadKey):  # gone, or being written
             return False
 
