@@ -1,6 +1,7 @@
 """Keys for tests of tcp:// endpoints: the instance's own, those of callers, and the directory of those who are let in."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,14 @@ class Keyring:
             for name, value in self.settings.items()
             for part in (f"--{name.replace('_', '-')}", value if isinstance(value, str) else value[0])
         ]
+
+
+def url_among(endpoints: Iterable[str]) -> str:
+    """Return the tcp:// URL among the endpoints of an instance."""
+    return next(url for url in endpoints if url.startswith("tcp://"))
+
+
+def address_in(url: str) -> tuple[str, int]:
+    """Return host and port of a tcp:// URL."""
+    host, _, port = url.removeprefix("tcp://").rpartition(":")
+    return host, int(port)

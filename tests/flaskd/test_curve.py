@@ -24,7 +24,7 @@ from flaskd_ctl.errors import BadKey, BadPlace, ConnectionLost, NotPermitted, No
 from flaskd_ctl.instances import Target
 from flaskd_ctl.protocol import StateEvent
 from tests.flaskd.conftest import WAIT, App
-from tests.keyed import Keyring
+from tests.keyed import Keyring, address_in, url_among
 
 Serve = Callable[..., Server]
 
@@ -43,12 +43,11 @@ def server(serve: Serve, keys: Keyring) -> Server:
 
 
 def url_of(server: Server) -> str:
-    return next(url for url in server.endpoints if url.startswith("tcp://"))
+    return url_among(server.endpoints)
 
 
 def address_of(server: Server) -> tuple[str, int]:
-    host, _, port = url_of(server).removeprefix("tcp://").rpartition(":")
-    return host, int(port)
+    return address_in(url_of(server))
 
 
 def target_of(server: Server, keys: Keyring, name: str = "alice") -> Target:

@@ -14,7 +14,7 @@ import pytest
 from flaskd_ctl import Client
 from flaskd_ctl.errors import ConnectionLost
 from tests.daemons import PATIENCE, Daemon, StartDaemon
-from tests.keyed import Keyring
+from tests.keyed import Keyring, address_in, url_among
 from tests.live.eavesdropper import GREETING, Eavesdropper, frames_end
 from tests.live.hosts import Host, Network, network
 from tests.needs import requires
@@ -42,12 +42,11 @@ def shop(start_daemon: StartDaemon, keys: Keyring) -> Daemon:
 
 
 def url_of(daemon: Daemon) -> str:
-    return next(str(url) for url in daemon.instance["endpoints"] if url.startswith("tcp://"))
+    return url_among(daemon.instance["endpoints"])
 
 
 def address_of(daemon: Daemon) -> tuple[str, int]:
-    host, _, port = url_of(daemon).removeprefix("tcp://").rpartition(":")
-    return host, int(port)
+    return address_in(url_of(daemon))
 
 
 def alice(keys: Keyring, url: str) -> dict[str, Any]:

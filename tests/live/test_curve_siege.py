@@ -15,7 +15,7 @@ from flaskd.control import gateway
 from flaskd_ctl import Client
 from flaskd_ctl.keys import read_pair, read_public
 from tests.daemons import PATIENCE, Daemon, StartDaemon
-from tests.keyed import Keyring
+from tests.keyed import Keyring, address_in, url_among
 from tests.live.eavesdropper import Eavesdropper
 from tests.live.siege import Silent, attack
 
@@ -47,12 +47,11 @@ def shop(start_daemon: StartDaemon, keys: Keyring) -> Daemon:
 
 
 def url_of(daemon: Daemon) -> str:
-    return next(str(url) for url in daemon.instance["endpoints"] if url.startswith("tcp://"))
+    return url_among(daemon.instance["endpoints"])
 
 
 def address_of(daemon: Daemon) -> tuple[str, int]:
-    host, _, port = url_of(daemon).removeprefix("tcp://").rpartition(":")
-    return host, int(port)
+    return address_in(url_of(daemon))
 
 
 def alice(keys: Keyring, url: str) -> dict[str, Any]:
