@@ -7,62 +7,37 @@ outcome, as those that come by the socket are.
 import contextlib
 from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
-from flaskd.audit import Audit
 from flaskd.audit_entry import told
+from flaskd.control.commands import Daemon
 from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import Actor, ShutdownParams, ShutdownResult, StateResult
 
 
-class Instance(Protocol):
-    """What is ordered to drain, resume and stop: the same as by the control socket (`control.commands.Daemon`)."""
-
-    audit: Audit
-
-    def order_drain(self, by: Actor) -> "Future[StateResult]":
-        """Go out of rotation."""
-        ...
-
-    def order_resume(self, by: Actor) -> "Future[StateResult]":
-        """Go back into rotation."""
-        ...
-
-    def order_shutdown(
-        self,
-        by: Actor,
-        *,
-        grace: float | None,
-        lame_duck: float | None = None,
-        wait_unrouted: float | None = None,
-    ) -> "Future[ShutdownResult]":
-        """Stop."""
-        ...
-
-
 class Orders:
-    """Give orders to `instance`, each with an entry in its audit; what they raise is the instance's."""
+    """Give orders to `daemon`, each with an entry in its audit; what they raise is the daemon's."""
 
-    def __init__(self, instance: Instance) -> None:
-        self._instance = instance
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
 
     def drain(self, by: Actor) -> "Future[StateResult]":
         """Go out of rotation."""
-        return self._instance.audit.ordered("drain", {}, by, lambda: self._instance.order_drain(by))
+        return self._daemon.audit.ordered("drain", {}, by, lambda: self._daemon.order_drain(by))
 
     def resume(self, by: Actor) -> "Future[StateResult]":
         """Go back into rotation."""
-        return self._instance.audit.ordered("resume", {}, by, lambda: self._instance.order_resume(by))
+        return self._daemon.audit.ordered("resume", {}, by, lambda: self._daemon.order_resume(by))
 
     def shutdown(self, by: Actor, asked: ShutdownParams) -> "Future[ShutdownResult]":
         """Stop as it was `asked`."""
-        return self._instance.audit.ordered(
+        return self._daemon.audit.ordered(
             "shutdown",
             told("shutdown", asked),
             by,
-            lambda: self._instance.order_shutdown(
+            lambda: self._daemon.order_shutdown(
                 by, grace=asked.grace, lame_duck=asked.lame_duck, wait_unrouted=asked.wait_unrouted
             ),
         )
@@ -81,7 +56,7 @@ class Orders:
                 try:
                     asked = msgspec.convert(said, ShutdownParams)
                 except msgspec.ValidationError as error:
-                    self._instance.audit.refuse("shutdown", {}, by, f"that cannot be: {error}", role="")
+                    self._daemon.audit.refuse("shutdown", {}, by, f"that cannot be: {error}", role="")
                 else:
                     with contextlib.suppress(WrongState):  # the audit has said so
                         self.shutdown(by, asked)

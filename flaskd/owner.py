@@ -160,12 +160,13 @@ class Owner:
         self._shown = 0.0
         self._shown_counts: tuple[int, int] | None = None
 
-    def ask(self, order: Ask) -> None:
-        """Put an order into the mailbox; from any thread, a request handler or a signal handler."""
+    def ask(self, order: Ask) -> Future[Any]:
+        """Put an order into the mailbox and return its reply; from any thread, a request handler or a signal handler."""
         order.reply.set_running_or_notify_cancel()  # from here on nobody can cancel it
         self._mailbox.put(order)
         if self._ended:  # asked after the put: the last look into the mailbox saw the order, or we do
             self.answer_rest()
+        return order.reply
 
     def changed(self) -> None:
         """Note, from any thread, that something in flight or in a queue moved; costs nothing unless a stop is under way."""

@@ -214,15 +214,11 @@ class Server:
 
     def order_drain(self, by: Actor) -> "Future[StateResult]":
         """Go out of rotation, asked for by `by`."""
-        order = owner.Drain(by)
-        self._running().ask(order)
-        return order.reply
+        return self._running().ask(owner.Drain(by))
 
     def order_resume(self, by: Actor) -> "Future[StateResult]":
         """Go back into rotation, asked for by `by`."""
-        order = owner.Resume(by)
-        self._running().ask(order)
-        return order.reply
+        return self._running().ask(owner.Resume(by))
 
     def order_shutdown(
         self,
@@ -237,9 +233,9 @@ class Server:
         Raises WrongState where requests are to be counted and no ledger does.
         """
         owner.check_countable(wait_unrouted, ledger=self.settings.ledger)
-        order = owner.Shutdown(by, grace=grace, lame_duck=lame_duck, wait_unrouted=wait_unrouted)
-        self._running().ask(order)
-        return order.reply
+        return self._running().ask(
+            owner.Shutdown(by, grace=grace, lame_duck=lame_duck, wait_unrouted=wait_unrouted)
+        )
 
     def order_kill(self, by: Actor) -> None:
         """End without waiting for any request."""

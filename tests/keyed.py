@@ -27,6 +27,14 @@ class Keyring:
         os.replace(made.public, self.authorized / f"{name}.key")
         return made.secret
 
+    def given(self, name: str, url: str) -> dict[str, Any]:
+        """Return what the caller `name` gives to a client of the instance at `url`."""
+        return {
+            "endpoint": url,
+            "key": str(self.home / "callers" / f"{name}.key_secret"),
+            "server_key": self.server.public,
+        }
+
     @property
     def settings(self) -> dict[str, Any]:
         """The settings of an instance that is reached on a port that the kernel chooses."""

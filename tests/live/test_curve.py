@@ -51,11 +51,7 @@ def address_of(daemon: Daemon) -> tuple[str, int]:
 
 def alice(keys: Keyring, url: str) -> dict[str, Any]:
     """What alice gives to a client."""
-    return {
-        "endpoint": url,
-        "key": str(keys.home / "callers" / "alice.key_secret"),
-        "server_key": keys.server.public,
-    }
+    return keys.given("alice", url)
 
 
 def flaskd_ctl(

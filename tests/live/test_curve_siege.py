@@ -55,12 +55,7 @@ def address_of(daemon: Daemon) -> tuple[str, int]:
 
 
 def alice(keys: Keyring, url: str) -> dict[str, Any]:
-    return {
-        "endpoint": url,
-        "key": str(keys.home / "callers" / "alice.key_secret"),
-        "server_key": keys.server.public,
-        "timeout": PATIENCE,
-    }
+    return {**keys.given("alice", url), "timeout": PATIENCE}
 
 
 def descriptors(daemon: Daemon) -> int:
