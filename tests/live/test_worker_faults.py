@@ -75,6 +75,17 @@ def slowest_status(daemon: Daemon, until: threading.Event | None = None, *, time
     return longest
 
 
+def until_stopped(pid: int) -> None:
+    """Wait until every thread of a process has stopped (proc_pid_stat(5)): kill(2) returns before that."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        assert time.monotonic() < deadline, f"process {pid} does not stop"
+        with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
+            tasks = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+            if all(task.rpartition(")")[2].split()[0] == "T" for task in tasks):
+                return
+
+
 # A worker ends
 
 
@@ -87,10 +98,17 @@ def test_a_killed_worker_loses_what_it_had_and_nothing_else(
     with contextlib.ExitStack() as stack:
         watch = stack.enter_context(Watch(daemon))
         asked: dict[str, tuple[Caller, Held]] = {}
-        while len({held.pid for _, held in asked.values()}) < 2:
-            label = f"number-{len(asked)}"
+        for label in (
+            "number-0",
+            "number-1",
+        ):  # while the first's worker is stopped, the other one takes the second
+            for _, held in asked.values():
+                os.kill(held.pid, signal.SIGSTOP)
+                until_stopped(held.pid)
             caller = stack.enter_context(Caller(daemon.url)).get(f"/held/{label}")
             asked[f"/held/{label}"] = caller, gate.wait_for(label)
+        assert len({held.pid for _, held in asked.values()}) == 2
+        os.kill(asked["/held/number-0"][1].pid, signal.SIGCONT)
         killed = asked["/held/number-0"][1].pid
         lost = {path for path, (_, held) in asked.items() if held.pid == killed}
 
