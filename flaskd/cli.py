@@ -146,7 +146,7 @@ def check(app: str | None, file: str | None, show_traceback: bool, **options: An
         for address in settings.bind:
             listeners.parse(address)
         secured = tls.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
-        check_engine(choose(settings.engine).name, tls=secured)
+        check_engine(choose(settings.engine, tls=secured is not None).name, tls=secured)
         loaded = load(settings.app)
         Hooks(settings)
         if (remote := remote_of(settings, place)) is not None:

@@ -38,7 +38,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     engine: Annotated[
         str,
         Meta(
-            description="HTTP engine: werkzeug, granian, or auto: granian where it is installed.",
+            description="HTTP engine: waitress, granian, werkzeug, or auto: granian where installed, else waitress.",
             pattern=f"^({'|'.join(ENGINES)})$",
         ),
     ] = "auto"
@@ -162,6 +162,22 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Seconds of silence after which a connection without a complete request is closed.",
         ),
     ] = 30.0
+    body_timeout: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=86_400,
+            description="Seconds that a client may take to send a body, and one more for each 500 bytes.",
+        ),
+    ] = 30.0
+    write_timeout: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=86_400,
+            description="Seconds that a client may leave a response unread before its connection is closed.",
+        ),
+    ] = 60.0
     max_request_header_size: Annotated[
         int,
         Meta(
@@ -173,6 +189,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_request_body_size: Annotated[
         int, Meta(ge=0, description="Bytes that a request's body may have, 0: any; more is answered 413.")
     ] = 0
+    max_spool_size: Annotated[
+        str,
+        Meta(
+            description="Space for request bodies that are still arriving, for all workers: bytes, or 512M, 1G; waitress only.",
+            pattern="^[1-9][0-9]{0,15}[KMGT]?$",
+        ),
+    ] = "1G"
     health: Annotated[
         str,
         Meta(
@@ -244,7 +267,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Settings)}
 PREFIX: Final = "FLASKD_"
-NUMBERS_AS_TEXT: Final = {"workers", "max_worker_memory"}
+NUMBERS_AS_TEXT: Final = {"workers", "max_worker_memory", "max_spool_size"}
 """Texts that TOML and Python may give as numbers."""
 
 GRANTEES: Final = "user:NAME, group:NAME or key:NAME"
@@ -262,6 +285,7 @@ WANTED: Final = {
     "health": "host and port: 127.0.0.1:8081",
     "agent": "host and port: 127.0.0.1:8082",
     "max_worker_memory": "a number of bytes, or of KiB, MiB, GiB or TiB: 512M, 1G",
+    "max_spool_size": "a number of bytes, or of KiB, MiB, GiB or TiB: 512M, 1G",
 }
 """What a setting's pattern means."""
 
@@ -367,7 +391,7 @@ def check_together(settings: Settings) -> Settings:
             raise ConfigError(
                 "--request-timeout-answer needs a time after which to answer", hint="give --request-timeout"
             )
-        engine = choose(settings.engine)
+        engine = choose(settings.engine, tls=bool(settings.tls_cert))
         if engine.name != "granian":
             raise ConfigError(
                 f"only the granian engine can answer in the application's place, and this is {engine.name}: {engine.why}",
@@ -408,6 +432,13 @@ def check(name: str, value: Any, source: str) -> Any:
 def size(text: str) -> int:
     """Return the bytes that a setting such as 512M or 1G stands for: powers of 1024."""
     return int(text.rstrip("KMGT")) << 10 * (1 + "KMGT".find(text[-1]))
+
+
+def worker_count(settings: Settings) -> int:
+    """Return how many workers are wanted; "auto" is one for each core that we may use (sched_getaffinity(2))."""
+    if settings.workers != "auto":
+        return int(settings.workers)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _wanted(name: str, said: str) -> str:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from flaskd.access_log import Line
 from flaskd.body_limit import BodyLimit
-from flaskd.config import Settings
+from flaskd.config import Settings, size, worker_count
 from flaskd.drain import Order, Phase, Sight
-from flaskd.engines import Engine
+from flaskd.engines import Engine, Options
 from flaskd.hooks import behind_proxies, install_extension, watch_flask, with_shutdown_hook
 from flaskd.ledger import Ledger
 from flaskd.listeners import Listener, close_all
@@ -24,7 +24,26 @@ from flaskd_ctl.protocol import InFlight
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+    from flaskd.engines.late_answers import LateAnswers
+    from flaskd.tls import Tls
+
 VERSIONS_OF: Final = ("flaskd", "flask", "werkzeug")
+
+
+def engine_options(settings: Settings, *, tls: "Tls | None", late: "LateAnswers | None" = None) -> Options:
+    """Return what `settings` mean for the engine of one process."""
+    return Options(
+        threads=settings.threads,
+        backlog=settings.backlog,
+        head_timeout=settings.head_timeout,
+        body_timeout=settings.body_timeout,
+        write_timeout=settings.write_timeout,
+        max_head=settings.max_request_header_size,
+        max_body=settings.max_request_body_size,
+        spool=size(settings.max_spool_size) // worker_count(settings),
+        tls=tls,
+        late=late,
+    )
 
 
 class Core:

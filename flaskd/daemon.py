@@ -16,7 +16,7 @@ import msgspec
 
 from flaskd import __version__, banner, listeners, owner, probes, signals
 from flaskd.audit import Audit
-from flaskd.config import Settings
+from flaskd.config import Settings, worker_count
 from flaskd.control.claim import Claim
 from flaskd.control.grants import rules_of
 from flaskd.control.server import ControlServer, remote_of
@@ -35,7 +35,6 @@ from flaskd.supervisor.looks import Looks
 from flaskd.supervisor.member import Member, requests_of
 from flaskd.supervisor.relay import Relay
 from flaskd.supervisor.report import Report
-from flaskd.supervisor.rereading import worker_count
 from flaskd.supervisor.retreat import FleetCharge
 from flaskd.supervisor.rounds import Rounds
 from flaskd.systemd import journal, priority
@@ -90,7 +89,7 @@ class Daemon:
         self._relay = relay
         self._manager = manager
         self._handed = handed
-        self._choice = choose(settings.engine)
+        self._choice = choose(settings.engine, tls=bool(settings.tls_cert))
         self._listeners: list[listeners.Listener] = []
         self._all_gone: asyncio.Event | None = None
         self._fleet: Fleet
@@ -385,7 +384,7 @@ class Daemon:
 
     def _take_settings(self, settings: Settings) -> None:
         """Use what a reload has read anew, as far as it is the supervisor's."""
-        self._choice = choose(settings.engine)
+        self._choice = choose(settings.engine, tls=bool(settings.tls_cert))
         self._owner.grace, self._owner.linger = settings.grace, settings.linger
         self._owner.lame_duck = LameDuck(settings.lame_duck, settings.wait_unrouted)
         self._take_rules(settings)

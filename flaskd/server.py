@@ -24,7 +24,7 @@ from flaskd.config import Settings, check, check_alone
 from flaskd.control.claim import Claim
 from flaskd.control.grants import rules_of
 from flaskd.control.server import ControlThread, remote_of
-from flaskd.core import Core
+from flaskd.core import Core, engine_options
 from flaskd.drain import LameDuck
 from flaskd.engines import choose, make_engine
 from flaskd.errors import ConfigError, IllegalMove
@@ -334,14 +334,7 @@ class Server:
         settings = self.settings
         choice = choose(settings.engine, embedded=True)
         self._engine_why = choice.why
-        engine = make_engine(
-            choice.name,
-            threads=settings.threads,
-            head_timeout=settings.head_timeout,
-            max_head=settings.max_request_header_size,
-            backlog=settings.backlog,
-            tls=self._tls,
-        )
+        engine = make_engine(choice.name, engine_options(settings, tls=self._tls))
         self._core = Core(
             self.app,
             settings,

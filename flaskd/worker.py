@@ -24,7 +24,7 @@ from flaskd import owner, process, tls
 from flaskd.access_log import AccessLog
 from flaskd.app_hooks import Hooks
 from flaskd.config import Settings
-from flaskd.core import Core
+from flaskd.core import Core, engine_options
 from flaskd.drain import Order
 from flaskd.engines import make_engine
 from flaskd.engines.late_answers import LateAnswers
@@ -151,15 +151,7 @@ class Worker:
         secured = tls.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
         scheme = "https" if secured else "http"
         listeners = [Inherited(descriptor, scheme=scheme) for descriptor in start.listeners]
-        engine = make_engine(
-            start.engine,
-            threads=settings.threads,
-            head_timeout=settings.head_timeout,
-            max_head=settings.max_request_header_size,
-            backlog=settings.backlog,
-            tls=secured,
-            late=self._late,
-        )
+        engine = make_engine(start.engine, engine_options(settings, tls=secured, late=self._late))
         instance = Instance(self._line, name=start.name, worker=start.worker, generation=start.generation)
         slate = Slate.adopt(start.slate)
         slate.on_ring = lambda: self._line.tell({"event": "busy"})

@@ -5,6 +5,7 @@ in front of it (`flaskd.drain`), so every engine gets it.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from flaskd.engines.choice import Choice, choose
@@ -24,12 +25,13 @@ __all__ = [
     "Activity",
     "Choice",
     "Engine",
+    "Options",
     "check_engine",
     "choose",
     "make_engine",
 ]
 
-ENGINES: Final = ("auto", "werkzeug", "granian")
+ENGINES: Final = ("auto", "waitress", "granian", "werkzeug")
 """The names that `--engine` takes; `choose` turns the first into one of the others."""
 
 RESERVE: Final = 64
@@ -85,41 +87,51 @@ class Engine(Protocol):
         ...
 
 
-def make_engine(
-    name: str,
-    *,
-    threads: int,
-    head_timeout: float,
-    backlog: int,
-    tls: "Tls | None",
-    max_head: int = MAX_HEAD,
-    late: "LateAnswers | None" = None,
-) -> Engine:
-    """Make the engine called `name`, not yet serving; raises ConfigError where it is not installed, or not as needed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What an engine is told; times are seconds, sizes bytes.
 
-    `max_head` is the bytes that a request line and its headers may have; more is answered with 431. `late` may answer requests
-    in the application's place, with granian only.
+    `threads` is how many requests may be in the application at a time. A client has `head_timeout` for a request's head, and
+    `body_timeout` and `write_timeout` for its body and for taking a response, as `bodies.Pace` counts. A larger head than
+    `max_head` is answered 431, a larger body than `max_body` 413 (0: any). `spool` bounds what an engine stores of
+    bodies that have not come whole, in all. `late` may answer requests in the application's place, with granian only.
     """
+
+    threads: int
+    backlog: int = 2048
+    head_timeout: float = 30.0
+    body_timeout: float = 30.0
+    write_timeout: float = 60.0
+    max_head: int = MAX_HEAD
+    max_body: int = 0
+    spool: int = 1 << 30
+    tls: "Tls | None" = None
+    late: "LateAnswers | None" = None
+
+
+def make_engine(name: str, options: Options) -> Engine:
+    """Make the engine called `name`, not yet serving; raises ConfigError where it is not installed, or not as needed."""
+    if name == "waitress":
+        from flaskd.engines.waitress_engine import WaitressEngine
+
+        return WaitressEngine(options)
     if name == "werkzeug":
         from flaskd.engines.werkzeug_engine import WerkzeugEngine
 
-        return WerkzeugEngine(threads=threads, head_timeout=head_timeout, max_head=max_head, tls=tls)
+        return WerkzeugEngine(options)
     if name == "granian":
         from flaskd.engines.granian_engine import GranianEngine
 
-        return GranianEngine(
-            threads=threads,
-            head_timeout=head_timeout,
-            backlog=backlog,
-            max_head=max_head,
-            tls=tls,
-            late=late,
-        )
+        return GranianEngine(options)
     raise ValueError(f"no engine is called {name!r}")
 
 
 def check_engine(name: str, *, tls: "Tls | None") -> None:
     """Raise ConfigError where the engine called `name` could not be made; starts nothing."""
+    if name == "waitress":
+        from flaskd.engines import waitress_private
+
+        waitress_private.probe(tls=tls)
     if name == "granian":
         from flaskd.engines import certificate, granian_private
 

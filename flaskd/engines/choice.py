@@ -22,21 +22,28 @@ class Choice(NamedTuple):
     why: str
 
 
-def choose(name: str, *, embedded: bool = False, path: Sequence[str] | None = None) -> Choice:
+def choose(
+    name: str, *, embedded: bool = False, tls: bool = False, path: Sequence[str] | None = None
+) -> Choice:
     """Turn what `--engine` says into an engine's name. `auto`: granian where the supported version is on `path`.
 
-    `embedded` is for a server inside somebody's program, where `auto` is werkzeug. `path` is `sys.path` where None.
+    Where it is not, werkzeug for what only that can do: HTTPS (`tls`), and WebSockets where simple-websocket is installed, with
+    which flask-sock and Flask-SocketIO serve them; else waitress. `embedded` is for a server inside somebody's program, where
+    `auto` is werkzeug. `path` is `sys.path` where None.
     """
     if name != "auto":
         return Choice(name, "asked for")
     if embedded:
         return Choice("werkzeug", "the default inside a program")
     version = installed("granian", path)
-    if version is None:
-        return Choice("werkzeug", "granian is not installed")
-    if not version.startswith(f"{SUPPORTED}."):
-        return Choice("werkzeug", f"granian {version} is not {SUPPORTED}")
-    return Choice("granian", f"granian {version} is installed")
+    if version is not None and version.startswith(f"{SUPPORTED}."):
+        return Choice("granian", f"granian {version} is installed")
+    why = "granian is not installed" if version is None else f"granian {version} is not {SUPPORTED}"
+    if tls:
+        return Choice("werkzeug", f"{why}, and waitress has no HTTPS")
+    if installed("simple_websocket", path) is not None:
+        return Choice("werkzeug", f"{why}, and waitress has no WebSockets (simple-websocket is installed)")
+    return Choice("waitress", why)
 
 
 def installed(distribution: str, path: Sequence[str] | None = None) -> str | None:

@@ -21,14 +21,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from flaskd import forks
-from flaskd.engines import MAX_HEAD, RESERVE, Activity, granian_private, native_threads
+from flaskd.engines import RESERVE, Activity, Options, granian_private, native_threads
 from flaskd.engines.certificate import check_certificate
 from flaskd.engines.ears import Ears
 from flaskd.engines.granian_input import Lingering
 from flaskd.engines.granian_wsgi import Traffic, gateway
-from flaskd.engines.late_answers import LateAnswers
 from flaskd.engines.sightings import Sightings
-from flaskd.tls import Tls
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -61,29 +59,16 @@ class GranianEngine:
     name = "granian"
     tells = False
 
-    def __init__(
-        self,
-        *,
-        threads: int,
-        head_timeout: float,
-        backlog: int,
-        max_head: int = MAX_HEAD,
-        tls: Tls | None = None,
-        late: LateAnswers | None = None,
-    ) -> None:
+    def __init__(self, options: Options) -> None:
         self.version = granian_private.probe()
-        if tls is not None:
-            check_certificate(tls.certificate)
-        self._threads = threads
-        self._head_timeout = head_timeout
-        self._backlog = backlog
-        self._max_head = max_head
-        self._tls = tls
-        self._late = late
+        if options.tls is not None:
+            check_certificate(options.tls.certificate)
+        self._options = options
+        self._threads = options.threads
         self._ears: Ears | None = None
         self._ends: list[Callable[[], None]] = []
         self._sightings = Sightings([])
-        self._traffic = Traffic(Lingering(threads // 2))
+        self._traffic = Traffic(Lingering(options.threads // 2))
         self._turns: threading.Semaphore | None = None
         self._lock = threading.Lock()  # protects _left
         self._not_ours: set[int] = set()  # threads that were there before granian's
@@ -167,14 +152,14 @@ class GranianEngine:
             call = gateway(app, UNIX_NAME if unix else {}, self._traffic, turns=self._turns)
             end = granian_private.begin(
                 ears.lend(),
-                call if self._late is None else self._late.around(call),
+                call if self._options.late is None else self._options.late.around(call),
                 unix=unix,
-                backlog=self._backlog,
+                backlog=self._options.backlog,
                 threads=self._threads,
                 connections=_bound(self._threads) // len(listeners),
-                head_timeout=self._head_timeout,
-                max_head=self._max_head,
-                tls=self._tls,
+                head_timeout=self._options.head_timeout,
+                max_head=self._options.max_head,
+                tls=self._options.tls,
                 on_exhausted=ears.rest,
                 on_end=self._ended,
             )

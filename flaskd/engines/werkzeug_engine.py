@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING, Final
 from werkzeug.serving import ThreadedWSGIServer
 
 from flaskd import forks
-from flaskd.engines import MAX_HEAD, Activity, goodbye
+from flaskd.engines import Activity, Options, goodbye
 from flaskd.engines.werkzeug_handler import Connection, Handler
 from flaskd.listeners import welcome
-from flaskd.tls import Tls
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -46,14 +45,10 @@ class WerkzeugEngine:
     name = "werkzeug"
     tells = True
 
-    def __init__(
-        self, *, threads: int, head_timeout: float, max_head: int = MAX_HEAD, tls: Tls | None = None
-    ) -> None:
+    def __init__(self, options: Options) -> None:
         self.version = importlib.metadata.version("werkzeug")
-        self.head_timeout = head_timeout
-        self.max_head = max_head
-        self.tls = tls
-        self._threads = threads
+        self.options = options
+        self._threads = options.threads
         self._lock = threading.Lock()  # protects _open, _idle, _started, _paused and _ended
         self._open: set[Connection] = set()
         self._idle = 0  # handlers without a connection; below 0, connections without a handler
@@ -128,7 +123,7 @@ class WerkzeugEngine:
 
     def secure(self, connection: Connection, context: ssl.SSLContext) -> None:
         """Shake hands, on the handler's thread and in its time: in the accept loop one silent client would stop everybody."""
-        connection.socket.settimeout(self.head_timeout)
+        connection.socket.settimeout(self.options.head_timeout)
         with self._lock:  # the descriptor moves to another object, which `reap` and `cut` have to find
             connection.socket = context.wrap_socket(
                 connection.socket, server_side=True, do_handshake_on_connect=False
@@ -248,7 +243,9 @@ class Front(ThreadedWSGIServer):
                 80,
             )  # for SERVER_NAME and SERVER_PORT; clients send their own Host
         self.engine = engine
-        self.ssl_context = engine.tls.context if engine.tls else None  # what Werkzeug tells the scheme from
+        self.ssl_context = (
+            engine.options.tls.context if engine.options.tls else None
+        )  # what Werkzeug tells the scheme from
 
     def answer(self, connection: Connection) -> None:
         """Handle one connection from its first byte to its close."""

@@ -46,7 +46,7 @@ class Handler(WSGIRequestHandler):
         super().setup()
         self._raw = _Counted(self.connection)
         self.rfile = io.BufferedReader(self._raw)
-        self.connection.settimeout(self.server.engine.head_timeout)
+        self.connection.settimeout(self.server.engine.options.head_timeout)
 
     def parse_request(self) -> bool:
         # http.client reads a head up to a blank line *or the end of the stream*: a client that went away, or was reaped, in
@@ -55,7 +55,7 @@ class Handler(WSGIRequestHandler):
             self.close_connection = True
             return False
         body = self.rfile
-        head = _Head(body, len(self.raw_requestline), self.server.engine.max_head)
+        head = _Head(body, len(self.raw_requestline), self.server.engine.options.max_head)
         self.rfile = head  # type: ignore[assignment]  # only readline is asked of it
         try:
             parsed = super().parse_request()

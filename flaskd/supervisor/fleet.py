@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from flaskd.config import Settings
+from flaskd.config import Settings, worker_count
 from flaskd.errors import ConfigError, FlaskdError
 from flaskd.events import Bus
 from flaskd.process import STACKS_SIGNAL
@@ -24,7 +24,7 @@ from flaskd.supervisor.member import Member
 from flaskd.supervisor.plan import Action, End, Failures, Start, StepBack, WorkerState, plan
 from flaskd.supervisor.process import logical_directory
 from flaskd.supervisor.relay import Relay
-from flaskd.supervisor.rereading import take_over, worker_count
+from flaskd.supervisor.rereading import take_over
 from flaskd_ctl.errors import ControlError, Failed, NotFound, WrongState
 from flaskd_ctl.protocol import (
     Actor,

@@ -1,6 +1,5 @@
 """Settings read anew while the instance runs: what holds from the next worker on, and what only after a restart. Pure."""
 
-import os
 from typing import Final, NamedTuple
 
 import msgspec
@@ -32,10 +31,3 @@ def take_over(before: Settings, now: Settings) -> Rereading:
     waiting = [name for name in changed if name in fixed]
     settings = msgspec.structs.replace(now, **{name: values[name] for name in waiting})
     return Rereading(settings, changed, waiting)
-
-
-def worker_count(settings: Settings) -> int:
-    """Return how many workers are wanted; "auto" is one for each core that we may use (sched_getaffinity(2))."""
-    if settings.workers != "auto":
-        return int(settings.workers)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

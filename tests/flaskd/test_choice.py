@@ -9,7 +9,7 @@ import pytest
 
 import flaskd
 from flaskd import Server
-from flaskd.engines import choose, make_engine
+from flaskd.engines import Options, choose, make_engine
 from flaskd.engines.choice import installed
 
 Serve = Callable[..., Server]
@@ -18,13 +18,13 @@ Serve = Callable[..., Server]
 @pytest.mark.parametrize(
     ("directories", "chosen"),
     [
-        ([], ("werkzeug", "granian is not installed")),
+        ([], ("waitress", "granian is not installed")),
         (["granian-2.8.7.dist-info"], ("granian", "granian 2.8.7 is installed")),
-        (["granian-2.9.0.dist-info"], ("werkzeug", "granian 2.9.0 is not 2.8")),
-        (["granian-2.80.0.dist-info"], ("werkzeug", "granian 2.80.0 is not 2.8")),
+        (["granian-2.9.0.dist-info"], ("waitress", "granian 2.9.0 is not 2.8")),
+        (["granian-2.80.0.dist-info"], ("waitress", "granian 2.80.0 is not 2.8")),
         (
             ["granian", "granian_more-2.8.7.dist-info", "granian-2.8.7"],
-            ("werkzeug", "granian is not installed"),
+            ("waitress", "granian is not installed"),
         ),
     ],
 )
@@ -69,7 +69,7 @@ def test_choosing_imports_no_engine() -> None:
 def test_only_a_chosen_engine_is_made() -> None:
     """`auto` is a question, and has been answered by then."""
     with pytest.raises(ValueError, match="no engine is called 'auto'"):
-        make_engine("auto", threads=1, head_timeout=1, backlog=1, tls=None)
+        make_engine("auto", Options(threads=1))
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_keys_may_be_written_with_hyphens(tmp_path: Path) -> None:
             {"engine": "apache"},
             {},
             "",
-            "--engine: engine cannot be 'apache': expected auto or werkzeug or granian",
+            "--engine: engine cannot be 'apache': expected auto or waitress or granian or werkzeug",
         ),
         (
             {},

@@ -20,7 +20,7 @@ import pytest
 import trustme
 
 from flaskd import Server
-from flaskd.engines import granian_engine, granian_private, native_threads
+from flaskd.engines import Options, granian_engine, granian_private, native_threads
 from flaskd.engines.choice import SUPPORTED
 from flaskd.engines.granian_engine import GranianEngine
 from flaskd.errors import ConfigError
@@ -490,7 +490,7 @@ def hello(environ: Any, start_response: Any) -> list[bytes]:
 
 
 def make() -> GranianEngine:
-    return GranianEngine(threads=2, head_timeout=WAIT, backlog=16)
+    return GranianEngine(Options(threads=2, head_timeout=WAIT, backlog=16))
 
 
 def stop(engine: GranianEngine, ended: threading.Event) -> None:
@@ -637,7 +637,7 @@ def test_an_engine_that_cannot_begin_leaves_nothing_running(
 OUT_OF_DESCRIPTORS = """
 import resource, socket, sys
 from flaskd import tls
-from flaskd.engines import granian_engine
+from flaskd.engines import Options, granian_engine
 
 def hello(environ, start_response):
     start_response("200 OK", [("Content-Length", "5")])
@@ -648,7 +648,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))
 listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
 listener.setblocking(False)
 secured = tls.load(*sys.argv[1:]) if sys.argv[1:] else None
-engine = granian_engine.GranianEngine(threads=2, head_timeout=60, backlog=1000, tls=secured)
+engine = granian_engine.GranianEngine(Options(threads=2, head_timeout=60, backlog=1000, tls=secured))
 engine.serve(hello, [listener], on_change=lambda: None)
 print(listener.getsockname()[1], flush=True)
 sys.stdin.read()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flaskd.doctor import haproxy
+from flaskd.engines import Options
 from flaskd.engines.granian_engine import GranianEngine
 from tests.daemons import PATIENCE
 from tests.flaskd.conftest import App
@@ -74,7 +75,7 @@ def test_granian_lets_go_of_an_idle_connection_after_the_head_timeout(
     app: App, listener: socket.socket
 ) -> None:
     """So a balancer has to do so before."""
-    engine = GranianEngine(threads=2, head_timeout=1.0, backlog=8)
+    engine = GranianEngine(Options(threads=2, head_timeout=1.0, backlog=8))
     engine.serve(app, [listener], on_change=lambda: None)
     try:
         with socket.create_connection(listener.getsockname(), timeout=PATIENCE) as client:
