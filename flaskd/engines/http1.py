@@ -20,13 +20,13 @@ MAX_TRAILERS: Final = 65_536
 """Bytes of the fields after a chunked body."""
 
 MAX_EXCESS: Final = 16_384
-"""Bytes of chunk extensions in all, beyond what the chunks carry themselves: else a body of one-byte chunks costs a line each."""
+"""Bytes of chunk extensions in all, beyond what the chunks carry: else each byte of a body may cost a line."""
 
 MAX_LENGTH_DIGITS: Final = 18
 MAX_CHUNK_DIGITS: Final = 15
 
-TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, section 5.6.2
-_TOKEN: Final = TOKEN.encode()
+NAME: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, section 5.6.2
+_TOKEN: Final = NAME.encode()
 _TARGET: Final = rb"[\x21-\x7e\x80-\xff]+"
 _VALUE: Final = (
     rb"[\t\x20-\x7e\x80-\xff]*"  # RFC 9110, section 5.5: no CR, LF, NUL or other control character
@@ -57,8 +57,8 @@ class Refused(Exception):
 class Head(NamedTuple):
     """A request's head. Texts are latin-1, one character a byte, as WSGI has them (PEP 3333).
 
-    `target` is as it was sent; `path` has its percent encoding undone, `query` not. `length` is None without Content-Length, and
-    for a chunked body. `close`: this is the connection's last request. `continues`: the client waits for 100 Continue.
+    `target` is as it was sent; `path` has its percent encoding undone, `query` not. `length` is None without Content-Length,
+    and for a chunked body. `close`: this is the connection's last request. `continues`: the client waits for 100 Continue.
     """
 
     method: str

@@ -9,7 +9,7 @@ import functools
 import re
 from typing import Any, Final, NamedTuple
 
-from flaskd.engines.http1 import TOKEN
+from flaskd.engines.http1 import NAME
 
 HOP_BY_HOP: Final = frozenset(
     {
@@ -27,7 +27,7 @@ HOP_BY_HOP: Final = frozenset(
 )
 
 _STATUS: Final = re.compile(r"[1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?")
-_NAME: Final = re.compile(TOKEN)
+_NAME: Final = re.compile(NAME)
 _NO_VALUE: Final = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 
@@ -39,8 +39,8 @@ class BadResponse(ValueError):
 class Start(NamedTuple):
     """A response's head. `status` has a number and a reason, `headers` no hop-by-hop fields.
 
-    `length` is what the application says in Content-Length, None where it says nothing. `bodiless`: its status allows no body
-    (RFC 9112, section 6.3). `close`: the application wants the connection closed after it.
+    `length` is what the application says in Content-Length, None where it says nothing. `bodiless`: its status allows no
+    body (RFC 9112, section 6.3). `close`: the application wants the connection closed after it.
     """
 
     code: int
