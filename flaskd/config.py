@@ -152,7 +152,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0.0
     request_timeout_answer: Annotated[
         bool,
-        Meta(description="Answer 503 then, where the application has not begun to answer; granian only."),
+        Meta(description="Answer 503 then, where the application has not begun to answer; not with werkzeug."),
     ] = False
     head_timeout: Annotated[
         float,
@@ -386,17 +386,22 @@ def check_together(settings: Settings) -> Settings:
         raise ConfigError(
             "--max-worker-memory needs Linux's /proc, where memory is looked at", hint="leave it out"
         )
+    engine = choose(settings.engine, tls=bool(settings.tls_cert))
     if settings.request_timeout_answer:
         if not settings.request_timeout:
             raise ConfigError(
                 "--request-timeout-answer needs a time after which to answer", hint="give --request-timeout"
             )
-        engine = choose(settings.engine, tls=bool(settings.tls_cert))
-        if engine.name != "granian":
+        if engine.name == "werkzeug":
             raise ConfigError(
-                f"only the granian engine can answer in the application's place, and this is {engine.name}: {engine.why}",
-                hint="pip install 'flaskd[granian]', or leave out --request-timeout-answer",
+                f"the werkzeug engine cannot answer in the application's place, and this is it: {engine.why}",
+                hint="choose --engine waitress or granian, or leave out --request-timeout-answer",
             )
+    if settings.tls_cert and engine.name == "waitress":
+        raise ConfigError(
+            "the waitress engine has no HTTPS",
+            hint="choose --engine granian or werkzeug, or let a proxy in front speak HTTPS",
+        )
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise ConfigError("TLS needs both a certificate and its key", hint="give --tls-cert and --tls-key")
     return settings

@@ -32,6 +32,7 @@ LINUX: Final = sys.platform == "linux"
 SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h
 IP_MINTTL: Final = 21  # linux/in.h
 IPV6_MINHOPCOUNT: Final = 73  # linux/in6.h
+TCP_USER_TIMEOUT: Final = 18  # linux/tcp.h
 QUEUE_OFFSET: Final = 24  # tcpi_unacked in struct tcp_info, linux/tcp.h
 
 # ldb [13]; and #0x12; jeq #0x02 ? drop : accept   (flags are byte 13 of a TCP header, SYN 0x02, ACK 0x10: RFC 9293)
@@ -177,6 +178,12 @@ def welcome(sock: socket.socket) -> None:
     """Take off an accepted connection what it may have inherited from a listener that turns new ones away."""
     if LINUX and sock.family != socket.AF_UNIX and sock.getsockopt(socket.IPPROTO_IP, IP_MINTTL):
         _admit_from(sock, 0)
+
+
+def bound_writes(sock: socket.socket, seconds: float) -> None:
+    """Let the kernel give up on a client that takes nothing for `seconds`; a connection inherits it from its listener."""
+    if LINUX and sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, max(1, int(seconds * 1000)))
 
 
 def _admit_from(sock: socket.socket, hops: int) -> None:

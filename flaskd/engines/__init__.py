@@ -131,7 +131,7 @@ def check_engine(name: str, *, tls: "Tls | None") -> None:
     if name == "waitress":
         from flaskd.engines import waitress_private
 
-        waitress_private.probe(tls=tls)
+        waitress_private.probe()
     if name == "granian":
         from flaskd.engines import certificate, granian_private
 

@@ -78,6 +78,12 @@ def may_begin(data: bytes) -> bool:
     return not data or data[0] in _FIRST
 
 
+def check_line(line: bytes) -> None:
+    """Check a request line, with what ends it; raises Refused. For who wants to know before the whole head has come."""
+    if not _REQUEST_LINE.fullmatch(line.removesuffix(b"\n").removesuffix(b"\r")):
+        raise _why(line)
+
+
 def parse_head(head: bytes) -> Head:
     """Parse a request's head, from its request line through the empty line; raises Refused."""
     match = _HEAD.fullmatch(head)

@@ -1,18 +1,20 @@
 """An answer in the application's place, where it has not begun one when its time is over.
 
 The application's thread cannot be stopped: it goes on, and what it answers is dropped. Who answers is decided once for each
-request, by who takes it out of a dictionary. That is for granian only: its protocol object takes one response, from any thread
-(a channel behind a mutex; granian 2.8, src/wsgi/io.rs). Werkzeug writes on the connection from its handler's thread, and under
-TLS nobody else may write while that one reads.
+request, by who takes it out of a dictionary. granian's protocol object takes one response, from any thread (a channel behind a
+mutex; granian 2.8, src/wsgi/io.rs); waitress writes from any thread, under a lock. Werkzeug writes on the connection from its
+handler's thread, and under TLS nobody else may write while that one reads.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 Call = Callable[[Any, dict[str, Any]], int]
+Respond = Callable[[int, list[tuple[str, str]], bytes], object]
 
 STATUS: Final = 503
 ANSWERED: Final = "flaskd.answered"
@@ -34,32 +36,50 @@ class LateAnswers:
 
     def __init__(self, number_of: "Callable[[WSGIEnvironment], int]") -> None:
         self._number_of = number_of
-        self._waiting: dict[int, tuple[Any, dict[str, Any]]] = {}
+        self._waiting: dict[int, tuple[Respond, dict[str, Any]]] = {}
+
+    @contextlib.contextmanager
+    def within(self, environ: dict[str, Any], respond: Respond) -> Iterator[Callable[[], bool]]:
+        """Let the request of `environ` be answered by calling `respond`, until the block ends or the application answers.
+
+        What it yields has to be asked before each part of the application's answer: whether that may be sent.
+        """
+        key = id(environ)
+        self._waiting[key] = respond, environ
+        ours = False
+
+        def claim() -> bool:
+            nonlocal ours
+            ours = ours or self._waiting.pop(key, None) is not None  # one call: no other thread in between
+            return ours
+
+        try:
+            yield claim
+        finally:
+            self._waiting.pop(key, None)
 
     def around(self, call: Call) -> Call:
-        """Let what is called with a protocol and an environ be answered late."""
+        """Let what granian calls, with a protocol object and an environ, be answered late."""
 
         def run(proto: Any, environ: dict[str, Any]) -> int:
-            self._waiting[id(proto)] = proto, environ
-            try:
-                return call(_Guarded(proto, self._waiting), environ)
-            except Exception:
-                if ANSWERED in environ:
-                    return STATUS
-                raise
-            finally:
-                self._waiting.pop(id(proto), None)
+            with self.within(environ, proto.response_bytes) as claim:
+                try:
+                    return call(_Guarded(proto, claim), environ)
+                except Exception:
+                    if ANSWERED in environ:
+                        return STATUS
+                    raise
 
         return run
 
     def answer(self, number: int) -> bool:
         """Answer this request; False where the application was quicker."""
-        for key, (proto, environ) in self._waiting.copy().items():
+        for key, (respond, environ) in self._waiting.copy().items():
             if self._number_of(environ) == number and self._waiting.pop(key, None) is not None:
                 environ[ANSWERED] = STATUS
                 request_id = environ.get("HTTP_X_REQUEST_ID")
                 named = [("X-Request-ID", request_id)] if request_id else []
-                proto.response_bytes(STATUS, [*HEADERS, *named], BODY)
+                respond(STATUS, [*HEADERS, *named], BODY)
                 return True
         return False
 
@@ -67,18 +87,18 @@ class LateAnswers:
 class _Guarded:
     """A protocol object whose response is dropped if the request has one already."""
 
-    __slots__ = ("_proto", "_waiting")
+    __slots__ = ("_claim", "_proto")
 
-    def __init__(self, proto: Any, waiting: dict[int, Any]) -> None:
+    def __init__(self, proto: Any, claim: Callable[[], bool]) -> None:
         self._proto = proto
-        self._waiting = waiting
+        self._claim = claim
 
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        if self._waiting.pop(id(self._proto), None) is not None:  # one call: no other thread in between
+        if self._claim():
             self._proto.response_bytes(status, headers, body)
 
     def response_iter(self, status: int, headers: list[tuple[str, str]], body: Any) -> None:
-        if self._waiting.pop(id(self._proto), None) is not None:
+        if self._claim():
             self._proto.response_iter(status, headers, body)
         else:
             body.close()

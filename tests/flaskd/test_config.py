@@ -149,8 +149,9 @@ def test_memory_may_be_a_number_in_toml(tmp_path: Path) -> None:
         (Settings(request_timeout_answer=True), "needs a time after which to answer"),
         (
             Settings(request_timeout=5, request_timeout_answer=True, engine="werkzeug"),
-            "only the granian engine can answer in the application's place, and this is werkzeug: asked for",
+            "the werkzeug engine cannot answer in the application's place, and this is it: asked for",
         ),
+        (Settings(tls_cert="c", tls_key="k", engine="waitress"), "the waitress engine has no HTTPS"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(settings: Settings, said: str) -> None:

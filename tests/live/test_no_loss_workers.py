@@ -16,7 +16,7 @@ from tests.live.stopping import Shutdown
 pytestmark = pytest.mark.live
 
 TIMES: Final = 20
-Engine = Literal["werkzeug", "granian"]
+Engine = Literal["werkzeug", "granian", "waitress"]
 Mode = Literal["closed", "open"]
 Scheme = Literal["http", "https"]
 
@@ -39,6 +39,10 @@ COVERING: Final = [  # each pair of two columns' values is there, for reloads wi
     Case("scale", "granian", 2, "closed", "http"),
     Case("restart", "werkzeug", 2, "closed", "https"),
     Case("restart", "granian", 1, "open", "http"),
+    Case("reload", "waitress", 1, "closed", "http"),
+    Case("reload", "waitress", 2, "open", "http"),
+    Case("scale", "waitress", 1, "open", "http"),
+    Case("restart", "waitress", 2, "closed", "http"),
 ]
 ALL: Final = [
     Case(what, engine, workers, mode, scheme)
@@ -47,9 +51,10 @@ ALL: Final = [
     for workers in (1, 2)
     for mode in get_args(Mode)
     for scheme in get_args(Scheme)
+    if (engine, scheme) != ("waitress", "https")
 ]
 CASES: Final = ALL if os.environ.get("FLASKD_TEST_ALL") else COVERING
-"""All 48 take ten minutes."""
+"""All 60 take a quarter of an hour."""
 
 
 @pytest.mark.timeout(170)
