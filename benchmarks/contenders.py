@@ -98,9 +98,10 @@ def gunicorn(parser: str, *modules: str, name: str) -> Contender:
     return Contender(name, ("gunicorn", *modules), command)
 
 
-FLASKD: Final = flaskd(name="flaskd on Werkzeug", engine="werkzeug")
+FLASKD: Final = flaskd(name="flaskd on waitress", engine="waitress")  # what `pip install flaskd` gives
+FLASKD_WERKZEUG: Final = flaskd(name="flaskd on Werkzeug", engine="werkzeug")
 FLASKD_GRANIAN: Final = flaskd(name="flaskd on granian", engine="granian")
-OURS: Final = (FLASKD_GRANIAN, FLASKD)
+OURS: Final = (FLASKD_GRANIAN, FLASKD, FLASKD_WERKZEUG)
 GUNICORN: Final = gunicorn("python", name="gunicorn gthread")
 GUNICORN_C: Final = gunicorn("fast", "gunicorn_h1c", name="gunicorn gthread, C parser")
 GRANIAN: Final = Contender(

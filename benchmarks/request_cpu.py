@@ -1,8 +1,7 @@
-"""CPU time for 1,000 requests of a Flask hello: what flaskd adds to either engine, and what the peers take.
+"""CPU time for 1,000 requests of a Flask hello: what flaskd adds to each engine, and what the peers take.
 
-All are saturated by wrk in turns; CPU time is that of all the server's processes, from /proc. The goals are flaskd's
-with control plane, ledger and access log off: against the bare engine (Werkzeug's threaded server, granian's own
-command), and against gunicorn gthread.
+All are saturated by wrk in turns; CPU time is that of all the server's processes, from /proc. The goals are against
+granian's own command, with control plane, ledger and access log off, and against gunicorn gthread.
 """
 
 import contextlib
@@ -13,9 +12,11 @@ from benchmarks import procfs
 from benchmarks.contenders import (
     FLASKD,
     FLASKD_GRANIAN,
+    FLASKD_WERKZEUG,
     GRANIAN,
     GUNICORN,
     PEERS,
+    WAITRESS,
     WERKZEUG,
     Contender,
     flaskd,
@@ -34,9 +35,10 @@ OFF, ON, LOGGED = (
 )
 WITHOUT: Final = ("--no-control", "--no-ledger")
 LOG: Final = ("--access-log", "common")
-BARE: Final = flaskd(*WITHOUT, name="flaskd on Werkzeug, all off", engine="werkzeug")
+BARE: Final = flaskd(*WITHOUT, name="flaskd on waitress, all off", engine="waitress")
+BARE_WERKZEUG: Final = flaskd(*WITHOUT, name="flaskd on Werkzeug, all off", engine="werkzeug")
 BARE_GRANIAN: Final = flaskd(*WITHOUT, name="flaskd on granian, all off", engine="granian")
-ALL_ON: Final = flaskd(*LOG, name="flaskd on Werkzeug, access log on", engine="werkzeug")
+ALL_ON: Final = flaskd(*LOG, name="flaskd on waitress, access log on", engine="waitress")
 ALL_ON_GRANIAN: Final = flaskd(*LOG, name="flaskd on granian, access log on", engine="granian")
 COMPARED: Final[list[tuple[str, Contender, Contender, float | None]]] = [
     (f"granian engine, {OFF}", BARE_GRANIAN, GRANIAN, 1.03),
@@ -45,15 +47,20 @@ COMPARED: Final[list[tuple[str, Contender, Contender, float | None]]] = [
     (f"granian engine, {ON}", FLASKD_GRANIAN, BARE_GRANIAN, None),
     (f"granian engine, {OFF}", BARE_GRANIAN, GUNICORN, 0.45),
     (f"granian engine, {ON}", FLASKD_GRANIAN, GUNICORN, 0.45),
-    (f"Werkzeug engine, {OFF}", BARE, WERKZEUG, 1.03),
-    (f"Werkzeug engine, {ON}", FLASKD, WERKZEUG, None),
-    (f"Werkzeug engine, {LOGGED}", ALL_ON, WERKZEUG, None),
-    (f"Werkzeug engine, {ON}", FLASKD, BARE, None),
-    (f"Werkzeug engine, {ON}", FLASKD, GUNICORN, None),
+    (f"waitress engine, {ON}", FLASKD, GUNICORN, 0.70),
+    (f"waitress engine, {OFF}", BARE, WAITRESS, None),
+    (f"waitress engine, {ON}", FLASKD, BARE, None),
+    (f"waitress engine, {LOGGED}", ALL_ON, BARE, None),
+    (f"Werkzeug engine, {OFF}", BARE_WERKZEUG, WERKZEUG, None),
+    (f"Werkzeug engine, {ON}", FLASKD_WERKZEUG, GUNICORN, None),
 ]
 """What is compared: ours, theirs, the goal."""
-CONTENDERS: Final = (FLASKD_GRANIAN, BARE_GRANIAN, ALL_ON_GRANIAN, FLASKD, BARE, ALL_ON, *PEERS)
-QUICK: Final = (BARE, WERKZEUG, BARE_GRANIAN, GRANIAN)
+CONTENDERS: Final = (
+    *(FLASKD_GRANIAN, BARE_GRANIAN, ALL_ON_GRANIAN),
+    *(FLASKD, BARE, ALL_ON),
+    *(FLASKD_WERKZEUG, BARE_WERKZEUG, *PEERS),
+)
+QUICK: Final = (FLASKD, GUNICORN, BARE_GRANIAN, GRANIAN)
 
 
 def measure(quick: bool) -> Findings:

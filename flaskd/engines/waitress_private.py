@@ -113,8 +113,8 @@ class Front(Protocol):
         ...
 
 
-ADJUSTMENTS: Final = Adjustments(send_bytes=1, log_socket_errors=False)
-"""waitress's settings; what a stream says goes out at once."""
+ADJUSTMENTS: Final = Adjustments(log_socket_errors=False)
+"""waitress's settings; `send_bytes` is 1, so that what a stream says goes out at once."""
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types

@@ -167,13 +167,14 @@ def test_a_slow_request_is_told_and_answered(start_daemon: StartDaemon, tmp_path
     assert 1.0 <= request["age"] < 3.0
 
 
+@pytest.mark.parametrize("engine", ["granian", "waitress"])
 def test_a_slow_request_may_be_answered_in_the_place_of_the_application(
-    start_daemon: StartDaemon, tmp_path: Path
+    start_daemon: StartDaemon, tmp_path: Path, engine: str
 ) -> None:
     """With 503, when it has become slow; what the application says later is dropped, and what has begun goes on."""
     args = [
         "--engine",
-        "granian",
+        engine,
         "--request-timeout",
         "0.4",
         "--request-timeout-answer",
