@@ -152,7 +152,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0.0
     request_timeout_answer: Annotated[
         bool,
-        Meta(description="Answer 503 then, where the application has not begun to answer; not with werkzeug."),
+        Meta(
+            description="Answer 503 then, where the application has not begun to answer; not with werkzeug."
+        ),
     ] = False
     head_timeout: Annotated[
         float,

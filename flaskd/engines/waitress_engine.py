@@ -10,27 +10,26 @@ be free.
 """
 
 import contextlib
-import functools
 import logging
 import resource
 import selectors
 import socket
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from flaskd import forks
 from flaskd.engines import RESERVE, Activity, Options, waitress_private
 from flaskd.engines.pool import Pool
+from flaskd.engines.waitress_front import Front
 from flaskd.engines.waitress_private import READ, Channel
-from flaskd.engines.waitress_request import Request, Spool
+from flaskd.engines.waitress_request import Spool
 from flaskd.listeners import bound_writes, welcome
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIApplication
 
 CONNECTIONS: Final = 1024
 """Connections at most, where the descriptors allow; the rest waits in the kernel's queue. An idle one costs no thread."""
@@ -227,7 +226,7 @@ class WaitressEngine:
         if self._going_deaf:
             self._deaf.set()
 
-    def _accept(self, front: "Front") -> None:
+    def _accept(self, front: Front) -> None:
         if not self._listening or self._going_deaf:
             return
         try:
@@ -312,86 +311,6 @@ class WaitressEngine:
                 if not channel.total_outbufs_len:
                     channel.end_idle()
                 self._settle(channel)
-
-
-class Front:
-    """One listener: its connections, and what their requests say of it."""
-
-    def __init__(self, engine: WaitressEngine, listener: socket.socket) -> None:
-        unix = listener.family == socket.AF_UNIX
-        if not unix:
-            # What is written in pieces need not wait for each other (tcp(7)); connections inherit it.
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        host, port = ("localhost", 80) if unix else listener.getsockname()[:2]
-        self.engine = engine
-        self.listener = listener
-        self.options = engine.options
-        self.app = engine.app
-        self.spool = engine.spool
-        self.channels = engine.channels
-        self.server = "waitress"
-        self.hand_over = engine.hand_over
-        self.touch = engine.touch
-        self.left = engine.left
-        self.answered = engine.answered
-        self._unix = unix
-        self._common = {
-            "SCRIPT_NAME": "",
-            "SERVER_NAME": host,
-            "SERVER_PORT": str(port),
-            "SERVER_SOFTWARE": f"waitress/{engine.version}",
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
-            "wsgi.errors": sys.stderr,
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
-            "wsgi.input_terminated": True,
-        }
-
-    @property
-    def closing(self) -> bool:
-        """Whether each response is to say `Connection: close`."""
-        return self.engine.closing
-
-    def environ(self, request: Request, address: Any) -> "WSGIEnvironment":
-        """Make the environ of a request (PEP 3333; RFC 3875, section 4.1)."""
-        head = request.head
-        assert head is not None
-        environ: WSGIEnvironment = {
-            **self._common,
-            "REQUEST_METHOD": head.method,
-            "PATH_INFO": head.path,
-            "QUERY_STRING": head.query,
-            "RAW_URI": head.target,
-            "REQUEST_URI": head.target,
-            "SERVER_PROTOCOL": head.version,
-            "REMOTE_ADDR": "" if self._unix else address[0],
-            "wsgi.input": request.stream(),
-        }
-        if not self._unix:
-            environ["REMOTE_PORT"] = str(address[1])
-        for name, value in head.fields:
-            key = _key(name)
-            if key in environ:
-                environ[key] += f"; {value}" if key == "HTTP_COOKIE" else f", {value}"
-            elif key:
-                environ[key] = value
-        if head.chunked:  # it has come whole, so the application gets a plain body
-            environ["CONTENT_LENGTH"] = str(request.size)
-            del environ["HTTP_TRANSFER_ENCODING"]
-        elif head.length is not None:
-            environ["CONTENT_LENGTH"] = str(head.length)
-        return environ
-
-
-@functools.lru_cache(maxsize=512)
-def _key(name: str) -> str:
-    """Return a header's key in the environ; none for a name with an underscore, which would be taken for a hyphen's."""
-    if "_" in name:
-        return ""
-    key = name.upper().replace("-", "_")
-    return key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
 
 
 def _bound(threads: int) -> int:

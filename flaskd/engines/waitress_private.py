@@ -27,20 +27,21 @@ import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from waitress.adjustments import Adjustments
 from waitress.channel import ClientDisconnected, HTTPChannel
 
-from flaskd.engines import Options, answering, goodbye
+from flaskd.engines import answering, goodbye
 from flaskd.engines.bodies import Pace
 from flaskd.engines.http1 import Head, Refused
-from flaskd.engines.waitress_request import Request, Spool
+from flaskd.engines.waitress_request import Request
 from flaskd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+    from flaskd.engines.waitress_front import Front
 
+NAME: Final = "waitress"  # what a response says in Server
 SUPPORTED: Final = "3.0"
 READ: Final = selectors.EVENT_READ
 RECEIVE: Final = 65_536  # bytes at a time
@@ -78,41 +79,6 @@ def probe() -> str:
     return version
 
 
-class Front(Protocol):
-    """What a channel needs of the listener that it came from."""
-
-    options: Options
-    app: "WSGIApplication"
-    spool: Spool
-    server: str
-    channels: dict[int, Any]
-
-    @property
-    def closing(self) -> bool:
-        """Whether each response is to say `Connection: close`."""
-        ...
-
-    def environ(self, request: Request, address: Any) -> "WSGIEnvironment":
-        """Make the environ of a request from `address`."""
-        ...
-
-    def hand_over(self, channel: "Channel") -> None:
-        """Let a thread call `service` of a channel."""
-        ...
-
-    def touch(self, channel: "Channel") -> None:
-        """Let the loop look at a channel: something has changed that no event tells."""
-        ...
-
-    def left(self, channel: "Channel") -> None:
-        """Take note that a channel is about to close."""
-        ...
-
-    def answered(self) -> None:
-        """Take note that a request has been answered."""
-        ...
-
-
 ADJUSTMENTS: Final = Adjustments(log_socket_errors=False)
 """waitress's settings; `send_bytes` is 1, so that what a stream says goes out at once."""
 
@@ -132,9 +98,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     outbuf_lock: threading.Condition
     requests_lock: threading.Lock
 
-    def __init__(self, front: Front, sock: "socket.socket", address: Any) -> None:
+    def __init__(self, front: "Front", sock: "socket.socket", address: Any) -> None:
         self.front = front
-        self.active_channels = front.channels
+        self.active_channels = front.engine.channels
         self.since = time.monotonic()  # when it was last waited for the head of a request
         self.interest = 0  # the events that the loop waits for
         self.lost = False  # the client has reset
@@ -158,15 +124,15 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     def parser_class(self, adjustments: object) -> Request:
         """Make the next request."""
-        return Request(self.front.options, self.front.spool)
+        return Request(self.front.engine.options, self.front.engine.spool)
 
     def add_task(self, channel: "Channel") -> None:
         """Let a thread work off the next request."""
-        self.front.hand_over(self)
+        self.front.engine.hand_over(self)
 
     def pull_trigger(self) -> None:
         """Let the loop look: there is more to send."""
-        self.front.touch(self)
+        self.front.engine.touch(self)
 
     def busy(self) -> bool:
         """Tell whether a request is here whose head is complete, and whose response is not finished."""
@@ -209,7 +175,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         except (OSError, AttributeError):  # the client has left; or we have closed
             self.lost = True
             self.connected = False
-            self.front.touch(self)
+            self.front.engine.touch(self)
             return 0
         self._sent += count
         return count
@@ -250,8 +216,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
                         self.send_continue()
         # Where the client only has to send its next request, and the loop hears of that, it need not be woken.
         if close or self.total_outbufs_len or not self.interest & READ:
-            self.front.touch(self)
-        self.front.answered()
+            self.front.engine.touch(self)
+        self.front.engine.answered()
 
     def _answer(self, request: Request) -> bool:
         """Send the response; returns whether the connection ends with it."""
@@ -263,14 +229,16 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
                 self._respond(head).refuse(error.status, error.reason)
             return True
         environ = front.environ(request, self.addr)
-        late = front.options.late
+        late = front.engine.options.late
         if late is None:
-            response = self._respond(head, keep=lambda: not (head.close or front.closing))
-            answering.answer(front.app, environ, response)
+            response = self._respond(head, keep=lambda: not (head.close or front.engine.closing))
+            answering.answer(front.engine.app, environ, response)
         else:
             with late.within(environ, self._answer_late) as mine:
-                response = self._respond(head, keep=lambda: not (head.close or front.closing), mine=mine)
-                answering.answer(front.app, environ, response)
+                response = self._respond(
+                    head, keep=lambda: not (head.close or front.engine.closing), mine=mine
+                )
+                answering.answer(front.engine.app, environ, response)
         self.to_reset = response.reset
         if self.current_outbuf_count:  # so that a buffer does not live, and grow, as long as its connection
             self.current_outbuf_count = ADJUSTMENTS.outbuf_high_watermark
@@ -295,7 +263,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             method=head.method if head else "GET",
             version=head.version if head else "HTTP/1.1",
             keep=keep,
-            server=self.front.server,
+            server=NAME,
         )
 
     def _answer_late(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
@@ -305,7 +273,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             response.start(f"{status} {HTTPStatus(status).phrase}", headers)
             response.write(body, whole=True)
         self.close_when_flushed = True
-        self.front.touch(self)
+        self.front.engine.touch(self)
 
     def readable(self) -> bool:
         """Tell whether the loop is to read: not while a request is answered, which bounds what one client can queue."""
@@ -313,7 +281,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     def expire(self, now: float, pause: float) -> float:
         """End what has had its time, with whatever is right for what it is; returns when to look again, `pause` at most."""
-        options = self.front.options
+        options = self.front.engine.options
         if self.total_outbufs_len:
             return self._write_in_time(now, pause)
         self._writing = None
@@ -372,7 +340,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         with self.outbuf_lock:
             if self.socket is None:
                 return
-            self.front.left(self)
+            self.front.engine.left(self)
             super().handle_close()
         request, self.request = self.request, None
         if request is not None:
@@ -391,7 +359,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         looked, sent = self._looked
         self._looked = now, self._sent
         if self._writing is None:
-            self._writing = Pace(self.front.options.write_timeout)
+            self._writing = Pace(self.front.engine.options.write_timeout)
         else:
             self._writing.moved(self._sent - sent, now - looked)
         if self._writing.left <= 0:

@@ -310,10 +310,10 @@ def test_an_idle_server_does_not_wake_up(kept: int, waitress: Serve) -> None:
         status = Path(f"/proc/self/task/{loop.native_id}/status").read_text()
         return next(line for line in status.splitlines() if line.startswith("voluntary"))
 
+    while server.status().connections > kept:
+        threading.Event().wait(0.01)
+    threading.Event().wait(0.2)  # what has just been answered is still being put away
     before = switches()
-    while switches() != before:  # what has just been answered is still being put away
-        before = switches()
-        threading.Event().wait(0.1)
     threading.Event().wait(1.0)
     assert switches() == before
 
