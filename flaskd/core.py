@@ -14,7 +14,13 @@ from flaskd.body_limit import BodyLimit
 from flaskd.config import Settings, size, worker_count
 from flaskd.drain import Order, Phase, Sight
 from flaskd.engines import Engine, Options
-from flaskd.hooks import behind_proxies, install_extension, watch_flask, with_shutdown_hook
+from flaskd.hooks import (
+    behind_proxies,
+    install_extension,
+    warn_of_websockets,
+    watch_flask,
+    with_shutdown_hook,
+)
 from flaskd.ledger import Ledger
 from flaskd.listeners import Listener, close_all
 from flaskd.owner import Losses
@@ -84,6 +90,7 @@ class Core:
         """Begin to accept; returns when requests are answered. `on_change` is called from any thread."""
         self._changed = on_change
         install_extension(self._app, self._extension)
+        warn_of_websockets(self.engine.name)
         if self._settings.ledger:
             self._unwatch = watch_flask(self.ledger)
         sockets = [listener.socket for listener in self._listeners]

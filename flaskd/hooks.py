@@ -1,5 +1,7 @@
 """What the application sees of the server: its extension, its exceptions noted, and the classic shutdown hook."""
 
+import logging
+import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,8 @@ from flaskd.line import Line
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = logging.getLogger("flaskd")
 
 
 def install_extension(app: Any, server: object) -> None:
@@ -54,6 +58,18 @@ def with_shutdown_hook(app: "WSGIApplication", ask: Callable[[], None]) -> "WSGI
 def behind_proxies(app: "WSGIApplication", count: int) -> "WSGIApplication":
     """Believe the X-Forwarded-For, -Proto, -Host, -Port and -Prefix of `count` proxies in front (Werkzeug's ProxyFix)."""
     return ProxyFix(app, x_for=count, x_proto=count, x_host=count, x_port=count, x_prefix=count)
+
+
+def warn_of_websockets(engine: str) -> None:
+    """Say in the log that an application's WebSockets cannot be opened, where this engine has none.
+
+    flask-sock and Flask-SocketIO open them with simple-websocket, which needs `werkzeug.socket` in a request's environ.
+    """
+    if engine != "werkzeug" and "simple_websocket" in sys.modules:
+        log.warning(
+            "the application has simple-websocket, and the %s engine has no WebSockets: use --engine werkzeug",
+            engine,
+        )
 
 
 class Instance:

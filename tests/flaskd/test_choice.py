@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,46 @@ def test_auto_is_granian_where_it_can_be(
     for name in directories:
         (tmp_path / name).mkdir()
     assert choose("auto", path=[str(tmp_path / "absent"), str(tmp_path)]) == chosen
+
+
+@pytest.mark.parametrize(
+    ("directories", "tls", "chosen"),
+    [
+        ([], True, ("werkzeug", "granian is not installed, and waitress has no HTTPS")),
+        (["granian-2.8.7.dist-info"], True, ("granian", "granian 2.8.7 is installed")),
+        (
+            ["simple_websocket-1.1.0.dist-info"],
+            False,
+            (
+                "werkzeug",
+                "granian is not installed, and waitress has no WebSockets (simple-websocket is installed)",
+            ),
+        ),
+        (
+            ["simple_websocket-1.1.0.dist-info", "granian-2.8.7.dist-info"],
+            False,
+            ("granian", "granian 2.8.7 is installed"),
+        ),
+    ],
+)
+def test_what_settings_and_application_need_goes_before(
+    directories: list[str], chosen: tuple[str, str], tmp_path: Path, *, tls: bool
+) -> None:
+    """HTTPS and WebSockets, which waitress has not; the reason is told."""
+    for name in directories:
+        (tmp_path / name).mkdir()
+    assert choose("auto", tls=tls, path=[str(tmp_path)]) == chosen
+
+
+@pytest.mark.parametrize("engine", ["waitress", "granian", "werkzeug"])
+def test_websockets_that_cannot_be_opened_are_told(
+    engine: str, serve: Serve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody loses them silently."""
+    monkeypatch.setitem(sys.modules, "simple_websocket", types.ModuleType("simple_websocket"))
+    serve(engine=engine)
+    said = f"the {engine} engine has no WebSockets: use --engine werkzeug"
+    assert (said in caplog.text) == (engine != "werkzeug")
 
 
 def test_the_first_on_the_path_counts(tmp_path: Path) -> None:
