@@ -373,6 +373,6 @@ def test_a_channel_that_is_not_as_known_is_refused(monkeypatch: pytest.MonkeyPat
         """Take one parameter more."""
 
     assert waitress_private.probe().startswith(waitress_private.SUPPORTED)
-    monkeypatch.setattr(waitress_private.HTTPChannel, "write_soon", write_soon)
+    monkeypatch.setattr("waitress.channel.HTTPChannel.write_soon", write_soon)
     with pytest.raises(ConfigError, match=r"HTTPChannel\.write_soon takes \(self data more\)"):
         waitress_private.probe()
