@@ -166,7 +166,7 @@ case(
     "RFC 9112, section 8",
     post("/read", b"hello", "Content-Length: 10"),
     HalfClose(),
-    to=INCOMPLETE,
+    to=either(400, NOTHING, ending=CLOSED, complete=False),
     ours=INCOMPLETE.but(status=frozenset({400})),
 )
 case(
@@ -253,8 +253,14 @@ case(
 case(
     "trailers",
     "RFC 9112, section 7.1.2; RFC 9110, section 6.5.1",
-    chunked("/read", b"5\r\nhello\r\n0\r\nX-Trailer: 1\r\nContent-Length: 3\r\n\r\n", "Trailer: X-Trailer"),
+    chunked("/read", b"5\r\nhello\r\n0\r\nX-Trailer: 1\r\n\r\n", "Trailer: X-Trailer"),
     to=READ.but(saw={"body": "hello", "complete": True, "HTTP_X_TRAILER": ABSENT}),
+)
+case(
+    "trailer that would frame",
+    "RFC 9110, section 6.5.1",
+    chunked("/read", b"5\r\nhello\r\n0\r\nContent-Length: 3\r\n\r\n"),
+    to=either(400, saw={"body": "hello", "CONTENT_LENGTH": frozenset({None, "", "5"})}),
 )
 for what, body in {
     "size is no number": b"x\r\nhello\r\n0\r\n\r\n",
@@ -574,7 +580,7 @@ case(
     "absolute target without a path",
     "RFC 9110, section 4.2.3",
     get("http://other.example"),
-    to=OK.but(saw={"PATH_INFO": "/", "HTTP_HOST": "other.example"}),
+    to=OK.but(saw={"PATH_INFO": frozenset({"", "/"}), "HTTP_HOST": "other.example"}),
 )
 case(
     "half a head",
@@ -635,7 +641,7 @@ case(
     "too many headers",
     TOO_LARGE,
     get("/hello", *[f"X-{i}: a" for i in range(300)]),
-    to=refused(400, 431),
+    to=either(400, 431),
     ours=LARGE_HEAD,
 )
 

@@ -24,16 +24,6 @@ ENGINES: Final = ("waitress", "granian", "werkzeug")
 PEERS: Final = ("gunicorn", "waitress-serve")
 THREADS: Final = 8
 
-_BOUNDS: Final = {
-    "waitress-serve": [
-        "--max-request-body-size=100",
-        "--max-request-header-size=8192",
-        "--channel-timeout=2",
-    ],
-    "gunicorn": ["--timeout=3"],
-}
-"""What comes nearest to flaskd's bounds; gunicorn has none on bodies."""
-
 BOUNDED: Final = (
     "--max-request-body-size=100",
     "--max-request-header-size=8192",
@@ -166,18 +156,16 @@ def start(
     if name in ENGINES:
         limits = BOUNDED if bounded else ()
         return Flaskd(target, name, f"--threads={threads}", *limits, *options, cwd=cwd, environ=environ)
-    bounds = tuple(_BOUNDS[name]) if bounded else ()
     if name == "gunicorn":
         command = [
             "gunicorn",
             "--bind=127.0.0.1:0",
             "--worker-class=gthread",
             f"--threads={threads}",
-            *bounds,
             target,
         ]
     else:
-        command = ["waitress", "--listen=127.0.0.1:0", f"--threads={threads}", *bounds, target]
+        command = ["waitress", "--listen=127.0.0.1:0", f"--threads={threads}", target]
     return Peer(command, cwd=cwd, environ={"PYTHONPATH": str(cwd), **(environ or {})})
 
 
