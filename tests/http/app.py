@@ -51,19 +51,47 @@ class Body:
         self._call["done"] = True
 
 
-class File(io.BytesIO):
-    """A file that notes how often it is closed, and has no descriptor."""
+class Counted(io.IOBase):
+    """A file that notes how often it is closed, but for the interpreter's own closing when it is collected."""
 
-    def __init__(self, call: Call, data: bytes) -> None:
-        super().__init__(data)
-        self._call = call
-        call["closable"] = True
+    call: Call
 
     def close(self) -> None:
-        if not self.closed:  # io closes again when an object is collected
-            self._call["closes"] += 1
-            self._call["done"] = True
+        if not self.closed:
+            self.call["closes"] += 1
+            self.call["done"] = True
         super().close()
+
+    def __del__(self) -> None:
+        self.call = Call(closes=0)
+        super().__del__()
+
+
+class Memory(Counted, io.BytesIO):
+    """A file that has no descriptor."""
+
+    def __init__(self, call: Call, data: bytes) -> None:
+        self.call = call
+        super().__init__(data)
+
+
+class Real(Counted, io.FileIO):
+    """A file of the system, deleted already."""
+
+    def __init__(self, call: Call, data: bytes, at: int = 0) -> None:
+        self.call = call
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(data)
+            file.flush()
+            super().__init__(file.name)
+        self.seek(at)
+
+
+class Reader:
+    """An object that has `read` and nothing else."""
+
+    def __init__(self, data: bytes) -> None:
+        self.read = io.BytesIO(data).read
 
 
 def app(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -452,46 +480,32 @@ def header_beyond(call: Call, environ: "WSGIEnvironment", start: "StartResponse"
 # Files.
 
 
+class Pieces:
+    """What an application does where its server has no `wsgi.file_wrapper` (PEP 3333)."""
+
+    def __init__(self, file: Any, size: int) -> None:
+        self._file = file
+        self._size = size
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(lambda: self._file.read(self._size), b"")
+
+    def close(self) -> None:
+        if hasattr(self._file, "close"):
+            self._file.close()
+
+
 def filed(make: Callable[[Call], Any], *, length: int | None = None) -> Behaviour:
     """Answer with a file, by the server's wrapper where it has one."""
 
     def behave(call: Call, environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
         start("200 OK", [PLAIN] if length is None else [PLAIN, ("Content-Length", str(length))])
         file = make(call)
-        wrap = environ.get("wsgi.file_wrapper")
-        call["wrapped"] = wrap is not None
-        if wrap is None:
-            return Body(call, iter(lambda: file.read(8192), b""))
-        wrapped: Iterable[bytes] = wrap(file, 8192)
+        call["closable"] = isinstance(file, Counted)
+        wrapped: Iterable[bytes] = environ.get("wsgi.file_wrapper", Pieces)(file, 8192)
         return wrapped
 
     return behave
-
-
-class Real(io.FileIO):
-    """A file of the system, deleted already, that notes how often it is closed."""
-
-    def __init__(self, call: Call, data: bytes, at: int = 0) -> None:
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(data)
-            file.flush()
-            super().__init__(file.name)
-        self.seek(at)
-        self._call = call
-        call["closable"] = True
-
-    def close(self) -> None:
-        if not self.closed:
-            self._call["closes"] += 1
-            self._call["done"] = True
-        super().close()
-
-
-class Reader:
-    """An object that has `read` and nothing else."""
-
-    def __init__(self, data: bytes) -> None:
-        self.read = io.BytesIO(data).read
 
 
 CONTENT = b"0123456789" * 2000
@@ -500,8 +514,8 @@ PATHS["/file/length"] = filed(lambda call: Real(call, CONTENT), length=len(CONTE
 PATHS["/file/smaller"] = filed(lambda call: Real(call, CONTENT), length=15)
 PATHS["/file/larger"] = filed(lambda call: Real(call, b"0123456789"), length=15)
 PATHS["/file/middle"] = filed(lambda call: Real(call, b"0123456789", 4))
-PATHS["/file/memory"] = filed(lambda call: File(call, CONTENT))
-PATHS["/file/object"] = filed(lambda call: Reader(CONTENT))
+PATHS["/file/memory"] = filed(lambda call: Memory(call, CONTENT))
+PATHS["/file/object"] = filed(lambda _: Reader(CONTENT))
 PATHS["/file/empty"] = filed(lambda call: Real(call, b""))
 
 

@@ -967,7 +967,13 @@ for path in ("/long", "/long/one-piece", "/long/list"):
         get(path),
         to=OK.but(body=b"hello", lacks=b"smuggled", logged=True),
     )
-for path in ("/short", "/short/list", "/short/empty"):
+case(
+    "less than Content-Length: short/empty",
+    TOO_LONG,
+    get("/short/empty"),
+    to=CUT.but(status=frozenset({200, 500})),  # nothing has been sent, so it may still be an error
+)
+for path in ("/short", "/short/list"):
     case(f"less than Content-Length: {path[1:]}", TOO_LONG, get(path), to=CUT)
 NO_BODY = "RFC 9110, section 9.3.2; RFC 9112, section 6.3"
 for path in ("/hello", "/stream", "/file", "/large/pieces"):
