@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PLAIN = ("Content-Type", "text/plain")
 LARGE = 5_000_000
 PIECE = b"x" * 65_536
+HUGE = b"x" * 20_000_000  # more than the kernel holds for a connection
 WAIT = 20.0
 
 calls: list["Call"] = []
@@ -343,6 +344,11 @@ PATHS["/304/length"] = sized(b"body", length=4, status="304 Not Modified")
 PATHS["/101"] = sized(b"body", status="101 Switching Protocols")
 PATHS["/large"] = sized(b"x" * LARGE, length=LARGE)
 PATHS["/large/pieces"] = sized(*[b"x" * 50_000] * (LARGE // 50_000))
+
+
+@path("/huge")
+def huge(call: Call, environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
+    return answer(start, HUGE)
 
 
 @path("/endless")
