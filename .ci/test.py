@@ -8,7 +8,7 @@ import environment
 
 def main() -> None:
     """Make the environment, then become pytest."""
-    python = environment.ready(environment.group("test"))
+    python = environment.ready([*environment.group("test"), *environment.group("apps")])
     command = [str(python), "-m", "pytest", *(sys.argv[1:] or ["-n", "3", "--dist", "loadfile"])]
     environment.show(command)
     os.chdir(environment.ROOT)
