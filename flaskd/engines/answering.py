@@ -104,7 +104,7 @@ class Response:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         if whole and self._chunked:
             data += b"0\r\n\r\n"
-        self.began, self._complete = True, whole
+        self.began, self._complete = True, whole and not (self._has_body and self._left)
         if head or data:
             self._send(head + data)
 
@@ -121,7 +121,9 @@ class Response:
             self.break_off()
 
     def break_off(self) -> None:
-        """Note that it stays incomplete."""
+        """Note that nothing more is sent: it stays incomplete, unless it is whole already."""
+        if self._complete or (self.began and (not self._has_body or self._left == 0)):
+            return
         self.broken = self.close = True
         self.reset = self._has_body and not self._chunked and self._left is None
 

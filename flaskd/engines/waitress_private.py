@@ -147,7 +147,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             return
         except OSError:
             data = b""
-        if not data:
+        if not data and self.request is not None and self.request.headers_finished:
+            self._refuse(self.request, Refused(400, "The request's body is not complete"))
+        elif not data:
             self.handle_close()
         elif self.discarding is not None:
             self._discarded += len(data)
