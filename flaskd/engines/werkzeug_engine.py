@@ -1,20 +1,21 @@
-"""Werkzeug's HTTP server with an accept loop of our own.
+"""Werkzeug's HTTP server with an accept loop and input and output of our own.
 
-Werkzeug parses, calls the application and writes; we accept and own the threads, because its `serve_forever` wakes twice a
-second to look at a flag, starts a thread for each connection without bound, and cannot be told to go deaf. Here one thread
-waits on {listeners, wake descriptor}; a connection goes to a pool of at most `threads` handlers, started when first needed;
-when all are taken, the rest waits in the kernel's accept queue. No keep-alive: Werkzeug answers one request a connection.
-Handler threads are daemons (a hung application must not keep the process), so waiting for them is ours too: `activity`.
+Werkzeug makes the environ; reading and writing are ours (`werkzeug_handler`), and so are accepting and the threads, because
+Werkzeug's `serve_forever` wakes twice a second to look at a flag, starts a thread for each connection without bound, and
+cannot be told to go deaf. Here one thread waits on {listeners, wake descriptor}; a connection goes to a pool of at most
+`threads` handlers, started when first needed; when all are taken, the rest waits in the kernel's accept queue. One request a
+connection: there is no keep-alive. Handler threads are daemons (a hung application must not keep the process), so waiting for
+them is ours too: `activity`.
 """
 
 import contextlib
 import importlib.metadata
 import logging
+import math
 import queue
 import selectors
 import socket
 import ssl
-import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -30,7 +31,6 @@ from flaskd.listeners import welcome
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST (socket(7))
 NO_DESCRIPTOR_PAUSE: Final = 0.1  # seconds; accept(2) said EMFILE, a descriptor may come free at any time
 
 log = logging.getLogger("flaskd.http")
@@ -39,7 +39,7 @@ log = logging.getLogger("flaskd.http")
 class WerkzeugEngine:
     """See `flaskd.engines.Engine`. At most `threads` connections are open at a time.
 
-    A connection that stays silent for `head_timeout` seconds before its request head is complete is closed.
+    A connection whose request head, with the TLS handshake before it, takes more than `head_timeout` seconds is closed.
     """
 
     name = "werkzeug"
@@ -115,20 +115,17 @@ class WerkzeugEngine:
             busy = 0
             for connection in self._open:
                 busy += connection.busy
-                with contextlib.suppress(OSError):  # a Unix socket has no linger, a closed one nothing
-                    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                goodbye.reset_when_closed(connection.socket)
                 goodbye.shut(connection.socket, socket.SHUT_RDWR)
         self._end_pool()
         return busy
 
     def secure(self, connection: Connection, context: ssl.SSLContext) -> None:
-        """Shake hands, on the handler's thread and in its time: in the accept loop one silent client would stop everybody."""
-        connection.socket.settimeout(self.options.head_timeout)
+        """Prepare for TLS. The handshake is the handler's: in the accept loop one silent client would stop everybody."""
         with self._lock:  # the descriptor moves to another object, which `reap` and `cut` have to find
             connection.socket = context.wrap_socket(
                 connection.socket, server_side=True, do_handshake_on_connect=False
             )
-        connection.socket.do_handshake()
 
     def _end_pool(self) -> None:
         with self._lock:
@@ -210,20 +207,15 @@ class WerkzeugEngine:
 
     def _handle_all(self) -> None:
         while (connection := self._waiting.get()) is not None:
-            goes_on = False
-            try:
-                connection.front.answer(connection)
-                goes_on = True
-            finally:  # where the application raises SystemExit, the thread ends: then it is not one that waits
-                with self._lock:
-                    self._open.discard(connection)
-                    self._idle += goes_on
-                    self._started -= not goes_on
-                    paused = self._paused
-                    ended = self._ended
-                if paused:
-                    self._wake()
-                self._on_change()
+            connection.front.answer(connection)
+            with self._lock:
+                self._open.discard(connection)
+                self._idle += 1
+                paused = self._paused
+                ended = self._ended
+            if paused:
+                self._wake()
+            self._on_change()
             if ended:
                 break
 
@@ -237,7 +229,9 @@ class Front(ThreadedWSGIServer):
         super().__init__(host, port, app, handler=Handler, fd=listener.fileno())
         self.socket.close()  # a duplicate that nothing would close in a forked child
         self.socket = listener
-        if unix:
+        if not unix:
+            _prepare(listener, engine.options.write_timeout)
+        else:
             self.server_address = (
                 "localhost",
                 80,
@@ -255,15 +249,31 @@ class Front(ThreadedWSGIServer):
             Handler(connection, connection.address, self)
         except OSError as error:  # no handshake, or a client that left
             log.debug("a connection failed: %s", error)
-        except Exception:  # the thread's outer edge: one connection must not take a handler with it
+        except BaseException:
             log.exception("a connection failed")
         finally:
             connection.busy = False
-            goodbye.close_our_side(connection.socket)
-            if connection.unread:
-                goodbye.discard(connection.socket)
+            if connection.reset:
+                goodbye.reset_when_closed(connection.socket)
+            else:
+                goodbye.close_our_side(connection.socket)
+                if connection.unread:
+                    goodbye.discard(connection.socket)
+            if connection.taken:  # a thread of the application's may still wait for its client
+                goodbye.shut(connection.socket, socket.SHUT_RDWR)
             self.close_request(connection.socket)
 
     def shutdown(self) -> None:
         """Let the accept loop end; Werkzeug's own would wait for a loop that never ran."""
         self.engine.deafen()
+
+
+def _prepare(listener: socket.socket, write_timeout: float) -> None:
+    """Set what connections inherit from their listener (tcp(7)).
+
+    No piece of a response waits for the acknowledgement of the one before; and what the kernel still has of one when its
+    connection is closed is not kept for a client that does not take it.
+    """
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(write_timeout * 1000))
