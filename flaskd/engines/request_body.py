@@ -41,7 +41,9 @@ class Body(io.RawIOBase):
 
     @property
     def unread(self) -> bool:
-        """Whether the client may still send some of the body."""
+        """Whether the client may still send some of the body, and has not used up its time for that."""
+        if isinstance(self._failure, SlowBody):
+            return False
         if self._chunks is not None:
             return not self._chunks.done
         return self._left > len(self._received)

@@ -203,14 +203,30 @@ class ResponseWriter:
         """Call `send` with the time that the client has left."""
         if self._gone:
             raise ClientGone("the client is gone")
-        before = time.monotonic()
         try:
-            count = send(*args, self._pace.left)
+            try:
+                return send(*args, 0.0)
+            except TimeoutError:
+                return self._patiently(send, *args)
         except OSError as error:  # also TimeoutError
             self._gone = True
             raise ClientGone(str(error)) from error
-        self._pace.moved(count, time.monotonic() - before)
-        return count
+
+    def _patiently(self, send: Callable[..., int], *args: Any) -> int:
+        """Wait for a client that is slower than we are, by what it takes and not by what the kernel has room for.
+
+        The kernel tells of room only when a third of its buffer is free (sk_stream_is_writeable), which may be a megabyte.
+        """
+        while self._pace.left > 0:
+            before, unsent = time.monotonic(), self._connection.unsent
+            count = None
+            with contextlib.suppress(TimeoutError):
+                count = send(*args, self._pace.left)
+            taken = unsent + (count or 0) - self._connection.unsent
+            self._pace.moved(max(0, taken), time.monotonic() - before)
+            if count is not None:
+                return count
+        raise TimeoutError("the client does not take the response")
 
 
 class ShortResponse(Exception):

@@ -7,10 +7,13 @@ An application may be lent the socket (`environ["werkzeug.socket"]`). It expects
 the connection does not speak our HTTP any more: see `Lent`.
 """
 
+import fcntl
 import os
 import select
 import socket
 import ssl
+import struct
+import termios
 import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -58,6 +61,14 @@ class TimedSocket:
         return self._within(
             timeout, select.POLLOUT, os.sendfile, self._socket.fileno(), descriptor, offset, count
         )
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the kernel still has of what was sent to it; 0 where it does not tell."""
+        try:
+            return int(struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)))[0])
+        except (OSError, ValueError):  # not Linux, or closed
+            return 0
 
     def lend(self) -> "Lent":
         """Return the socket as an application may have it."""

@@ -257,7 +257,7 @@ class Front(ThreadedWSGIServer):
                 goodbye.reset_when_closed(connection.socket)
             else:
                 goodbye.close_our_side(connection.socket)
-                if connection.unread:
+                if connection.unread or connection.taken:
                     goodbye.discard(connection.socket)
             if connection.taken:  # a thread of the application's may still wait for its client
                 goodbye.shut(connection.socket, socket.SHUT_RDWR)
@@ -271,8 +271,8 @@ class Front(ThreadedWSGIServer):
 def _prepare(listener: socket.socket, write_timeout: float) -> None:
     """Set what connections inherit from their listener (tcp(7)).
 
-    No piece of a response waits for the acknowledgement of the one before; and what the kernel still has of one when its
-    connection is closed is not kept for a client that does not take it.
+    No piece of a response waits for the acknowledgement of the one before; and the kernel does not wait longer than we do for a
+    client that has vanished.
     """
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
