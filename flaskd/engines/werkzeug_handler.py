@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
-    from flaskd.engines.werkzeug_engine import Front
+    from flaskd.engines.werkzeug_front import Front
 
 log = logging.getLogger("flaskd.http")
 

@@ -26,9 +26,9 @@ HANDSHAKE = (
 @pytest.fixture
 def app(app: App) -> App:
     """`/ws` sends back what it gets, until it gets `bye`; `fail` makes it raise."""
-    sock = flask_sock.Sock(app)
+    sock: Any = flask_sock.Sock(app)
 
-    @sock.route("/ws")
+    @sock.route("/ws")  # type: ignore[untyped-decorator]
     def echo(ws: Any) -> None:
         while (message := ws.receive()) != "bye":
             if message == "fail":

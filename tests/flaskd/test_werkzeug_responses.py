@@ -145,11 +145,13 @@ def test_one_that_never_starts_a_response_is_500(serve: Serve) -> None:
 def test_start_response_may_change_its_mind_until_bytes_were_sent(serve: Serve) -> None:
     """PEP 3333: with exc_info; afterwards that is raised."""
 
+    app_config: dict[str, str] = {}
+
     def plain(environ: Any, start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", [("A", "1")])
         for text in ("first", "second"):
             try:
-                {}[text]
+                app_config[text]
             except LookupError:
                 start_response("503 Changed", [("B", "2")], sys.exc_info())
             yield b"x"
