@@ -204,8 +204,11 @@ class WerkzeugEngine:
                     self._idle -= 1
 
     def _handle_all(self) -> None:
+        depth = forks.depth
         while (connection := self._waiting.get()) is not None:
             connection.front.answer(connection)
+            if forks.depth != depth:
+                return  # a child that the application forked has come back here: it has no requests to wait for
             with self._lock:
                 self._open.discard(connection)
                 self._idle += 1

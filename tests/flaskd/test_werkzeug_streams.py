@@ -155,7 +155,7 @@ def test_the_same_over_tls(serve: Serve, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a client has taken")
 def test_a_slow_client_that_reads_on_gets_everything(serve: Serve, tmp_path: Path) -> None:
-    """What it takes counts; the kernel tells of room only when three quarters of its buffer are free (af_unix.c, unix_writable)."""
+    """What it takes counts; the kernel tells of room only when three quarters are free (af_unix.c, unix_writable)."""
     size = 600_000
     server = serve(
         answering([bytes(size)], ("Content-Length", str(size))), bind=f"unix:{tmp_path}/h", write_timeout=0.4
