@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.serving import WSGIRequestHandler
 
+from flaskd import forks
 from flaskd.engines.bodies import BrokenBody, SlowBody
 from flaskd.engines.file_wrapper import FileWrapper, file_of, tell_sent
 from flaskd.engines.http1 import Head, Refused, parse_head
@@ -117,11 +118,14 @@ class Handler(WSGIRequestHandler):
     def _answer(self, head: Head, body: Body, response: ResponseWriter) -> None:
         """Call the application and send its response, or one that says why there is none."""
         environ = self._environ(head, body)
+        depth = forks.depth
         try:
             _respond(self.server.app, environ, response)
         except ClientGone as error:
             log.debug("a client left before it had its response: %s", error)
         except BaseException as error:  # noqa: BLE001 - SystemExit, too: the thread serves on
+            if isinstance(error, SystemExit) and forks.depth != depth:
+                return  # a child that the application forked ends as it should
             code, text = _explain(error, head)
             if not response.begun:
                 response.fail(code, text)
