@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from flaskd import forks
 from flaskd.access_log import Line
+from flaskd.engines.file_wrapper import Watched
 from flaskd.engines.late_answers import ANSWERED
 from flaskd.slate import Slate
 from flaskd.slot import KINDS, Slot
@@ -128,7 +129,7 @@ def number_of(environ: "WSGIEnvironment") -> int:
     return number if request.slot is slot else 0  # else the slot may be another's by now
 
 
-class _Request:
+class _Request(Watched):
     """One request: its `start_response`, its body, and what is known of it only at the end.
 
     The environ refers to it, and what it refers to may refer to the environ: `end` cuts these ties, so that no request is
@@ -198,6 +199,11 @@ class _Request:
                 close()
         finally:
             self.end()
+
+    def sent(self, size: int) -> None:
+        """Note that the engine is done with the body, and has sent `size` bytes of it without iterating over it."""
+        self.size += size
+        self.complete = True
 
     def blame(self, error: BaseException) -> None:
         """Remember what went wrong."""

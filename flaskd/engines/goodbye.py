@@ -8,6 +8,7 @@ too, or a bound is reached.
 import contextlib
 import socket
 import ssl
+import struct
 import time
 from typing import Final
 
@@ -16,12 +17,20 @@ PAUSE: Final = 2.0  # seconds without a byte
 TIME: Final = 10.0  # seconds in all
 BYTES: Final = 64 * 1024 * 1024
 
+RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST (socket(7))
+
 
 def shut(sock: socket.socket, how: int) -> None:
     """Shut down a connection (shutdown(2)) that may be gone already, below its encryption."""
     with contextlib.suppress(OSError):  # the client was quicker
         # Not SSLSocket's, which takes the encryption from under a handler that goes on writing.
         socket.socket.shutdown(sock, how)
+
+
+def reset_when_closed(sock: socket.socket) -> None:
+    """Let close(2) send a reset, so that the client takes what it has not for the whole."""
+    with contextlib.suppress(OSError):  # a Unix socket has no linger, a closed one nothing
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
 
 def close_our_side(sock: socket.socket) -> None:

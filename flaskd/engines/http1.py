@@ -73,7 +73,7 @@ class Head(NamedTuple):
     continues: bool
 
 
-def may_begin(data: bytes) -> bool:
+def may_begin(data: bytes | bytearray) -> bool:
     """Tell whether a request may begin with these bytes: TLS on a plain port does not, and need not be waited for."""
     return not data or data[0] in _FIRST
 

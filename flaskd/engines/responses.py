@@ -37,7 +37,7 @@ class BadResponse(ValueError):
 
 
 class Start(NamedTuple):
-    """A response's head. `status` has a number and a reason, `headers` no hop-by-hop fields.
+    """A response's head. `status` has a number, a space and a reason, which may be empty; `headers` no hop-by-hop fields.
 
     `length` is what the application says in Content-Length, None where it says nothing. `bodiless`: its status allows no
     body (RFC 9112, section 6.3). `close`: the application wants the connection closed after it.
@@ -88,4 +88,4 @@ def check_start(status: str, headers: Any) -> Start:
                 continue
             length = int(digits)
         sent.append((name, value))
-    return Start(code, status, sent, length, bodiless, close)
+    return Start(code, status if len(status) > 3 else f"{status} ", sent, length, bodiless, close)

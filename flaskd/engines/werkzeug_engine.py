@@ -1,10 +1,11 @@
-"""Werkzeug's HTTP server with an accept loop of our own.
+"""Werkzeug's HTTP server with an accept loop and input and output of our own.
 
-Werkzeug parses, calls the application and writes; we accept and own the threads, because its `serve_forever` wakes twice a
-second to look at a flag, starts a thread for each connection without bound, and cannot be told to go deaf. Here one thread
-waits on {listeners, wake descriptor}; a connection goes to a pool of at most `threads` handlers, started when first needed;
-when all are taken, the rest waits in the kernel's accept queue. No keep-alive: Werkzeug answers one request a connection.
-Handler threads are daemons (a hung application must not keep the process), so waiting for them is ours too: `activity`.
+Werkzeug makes the environ; reading and writing are ours (`werkzeug_handler`), and so are accepting and the threads, because
+Werkzeug's `serve_forever` wakes twice a second to look at a flag, starts a thread for each connection without bound, and
+cannot be told to go deaf. Here one thread waits on {listeners, wake descriptor}; a connection goes to a pool of at most
+`threads` handlers, started when first needed; when all are taken, the rest waits in the kernel's accept queue. One request a
+connection: there is no keep-alive. Handler threads are daemons (a hung application must not keep the process), so waiting for
+them is ours too: `activity`.
 """
 
 import contextlib
@@ -14,23 +15,20 @@ import queue
 import selectors
 import socket
 import ssl
-import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from werkzeug.serving import ThreadedWSGIServer
-
 from flaskd import forks
 from flaskd.engines import Activity, Options, goodbye
-from flaskd.engines.werkzeug_handler import Connection, Handler
+from flaskd.engines.werkzeug_front import Front
+from flaskd.engines.werkzeug_handler import Connection
 from flaskd.listeners import welcome
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST (socket(7))
 NO_DESCRIPTOR_PAUSE: Final = 0.1  # seconds; accept(2) said EMFILE, a descriptor may come free at any time
 
 log = logging.getLogger("flaskd.http")
@@ -39,7 +37,7 @@ log = logging.getLogger("flaskd.http")
 class WerkzeugEngine:
     """See `flaskd.engines.Engine`. At most `threads` connections are open at a time.
 
-    A connection that stays silent for `head_timeout` seconds before its request head is complete is closed.
+    A connection whose request head, with the TLS handshake before it, takes more than `head_timeout` seconds is closed.
     """
 
     name = "werkzeug"
@@ -115,20 +113,17 @@ class WerkzeugEngine:
             busy = 0
             for connection in self._open:
                 busy += connection.busy
-                with contextlib.suppress(OSError):  # a Unix socket has no linger, a closed one nothing
-                    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                goodbye.reset_when_closed(connection.socket)
                 goodbye.shut(connection.socket, socket.SHUT_RDWR)
         self._end_pool()
         return busy
 
     def secure(self, connection: Connection, context: ssl.SSLContext) -> None:
-        """Shake hands, on the handler's thread and in its time: in the accept loop one silent client would stop everybody."""
-        connection.socket.settimeout(self.options.head_timeout)
+        """Prepare for TLS. The handshake is the handler's: in the accept loop one silent client would stop everybody."""
         with self._lock:  # the descriptor moves to another object, which `reap` and `cut` have to find
             connection.socket = context.wrap_socket(
                 connection.socket, server_side=True, do_handshake_on_connect=False
             )
-        connection.socket.do_handshake()
 
     def _end_pool(self) -> None:
         with self._lock:
@@ -170,7 +165,7 @@ class WerkzeugEngine:
         self._wake_end.close()
         self._woken_end.close()
 
-    def _accept(self, front: "Front") -> bool:
+    def _accept(self, front: Front) -> bool:
         """Accept what waits, up to the bound on threads; returns False where the process is out of descriptors."""
         try:
             while not self._going_deaf:
@@ -209,61 +204,18 @@ class WerkzeugEngine:
                     self._idle -= 1
 
     def _handle_all(self) -> None:
+        depth = forks.depth
         while (connection := self._waiting.get()) is not None:
-            goes_on = False
-            try:
-                connection.front.answer(connection)
-                goes_on = True
-            finally:  # where the application raises SystemExit, the thread ends: then it is not one that waits
-                with self._lock:
-                    self._open.discard(connection)
-                    self._idle += goes_on
-                    self._started -= not goes_on
-                    paused = self._paused
-                    ended = self._ended
-                if paused:
-                    self._wake()
-                self._on_change()
+            connection.front.answer(connection)
+            if forks.depth != depth:
+                return  # a child that the application forked has come back here: it has no requests to wait for
+            with self._lock:
+                self._open.discard(connection)
+                self._idle += 1
+                paused = self._paused
+                ended = self._ended
+            if paused:
+                self._wake()
+            self._on_change()
             if ended:
                 break
-
-
-class Front(ThreadedWSGIServer):
-    """Werkzeug's server object for one listener: it has the application and answers; the engine accepts."""
-
-    def __init__(self, engine: WerkzeugEngine, listener: socket.socket, app: "WSGIApplication") -> None:
-        unix = listener.family == socket.AF_UNIX
-        host, port = ("unix://", 0) if unix else listener.getsockname()[:2]
-        super().__init__(host, port, app, handler=Handler, fd=listener.fileno())
-        self.socket.close()  # a duplicate that nothing would close in a forked child
-        self.socket = listener
-        if unix:
-            self.server_address = (
-                "localhost",
-                80,
-            )  # for SERVER_NAME and SERVER_PORT; clients send their own Host
-        self.engine = engine
-        self.ssl_context = (
-            engine.options.tls.context if engine.options.tls else None
-        )  # what Werkzeug tells the scheme from
-
-    def answer(self, connection: Connection) -> None:
-        """Handle one connection from its first byte to its close."""
-        try:
-            if self.ssl_context is not None:
-                self.engine.secure(connection, self.ssl_context)
-            Handler(connection, connection.address, self)
-        except OSError as error:  # no handshake, or a client that left
-            log.debug("a connection failed: %s", error)
-        except Exception:  # the thread's outer edge: one connection must not take a handler with it
-            log.exception("a connection failed")
-        finally:
-            connection.busy = False
-            goodbye.close_our_side(connection.socket)
-            if connection.unread:
-                goodbye.discard(connection.socket)
-            self.close_request(connection.socket)
-
-    def shutdown(self) -> None:
-        """Let the accept loop end; Werkzeug's own would wait for a loop that never ran."""
-        self.engine.deafen()

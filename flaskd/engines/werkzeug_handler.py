@@ -1,40 +1,61 @@
-"""Werkzeug's handler of one connection, for the engine: it tells when its request is complete, and serves no half one."""
+"""One connection of the Werkzeug engine: its request is received, given to the application and answered.
+
+Of Werkzeug's handler only what fills the environ is used. Its reading and writing are those of a development server: it takes
+half a request for a whole one, its de-chunker can be made to loop for ever, and `wsgi.input` does not end with the body.
+"""
 
 import http.client
 import io
 import logging
-import socket
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.serving import WSGIRequestHandler
 
+from flaskd import forks
+from flaskd.engines.bodies import BrokenBody, SlowBody
+from flaskd.engines.file_wrapper import FileWrapper, file_of, tell_sent
+from flaskd.engines.http1 import Head, Refused, parse_head
+from flaskd.engines.request_body import PIECE, Body
+from flaskd.engines.request_head import receive_head
+from flaskd.engines.response_writer import ClientGone, ResponseWriter, ShortResponse
+from flaskd.engines.responses import BadResponse
+from flaskd.engines.timed_socket import TimedSocket
+
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+    import socket
 
-    from flaskd.engines.werkzeug_engine import Front
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
-BLANK: Final = (b"\r\n", b"\n")
+    from flaskd.engines.werkzeug_front import Front
 
 log = logging.getLogger("flaskd.http")
 
 
 class Connection:
-    """An accepted connection; `busy` from its complete request head to its response, `unread` where more may come then."""
+    """An accepted connection, and what its handler says of it.
 
-    __slots__ = ("address", "busy", "front", "since", "socket", "unread")
+    `busy` from the moment its request's head is complete until its response is. How it is to be closed: `unread`, more of the
+    request may come; `reset`, its client must not take the end for an orderly one; `taken`, the application speaks on it.
+    """
 
-    def __init__(self, sock: socket.socket, address: Any, front: "Front") -> None:
+    __slots__ = ("address", "busy", "front", "reset", "since", "socket", "taken", "unread")
+
+    def __init__(self, sock: "socket.socket", address: Any, front: "Front") -> None:
         self.socket = sock
         self.address = address
         self.front = front
         self.since = time.monotonic()
         self.busy = False
         self.unread = False
+        self.reset = False
+        self.taken = False
 
 
 class Handler(WSGIRequestHandler):
-    """Werkzeug's handler that tells when its request head is complete, and serves no half one."""
+    """Answers the one request of a connection."""
 
     server: "Front"
 
@@ -43,108 +64,140 @@ class Handler(WSGIRequestHandler):
         super().__init__(connection.socket, address, front)
 
     def setup(self) -> None:
-        super().setup()
-        self._raw = _Counted(self.connection)
-        self.rfile = io.BufferedReader(self._raw)
-        self.connection.settimeout(self.server.engine.options.head_timeout)
+        """Prepare for `handle`."""
+        self.connection = self.flaskd.socket
+        self.rfile = io.BytesIO()  # Werkzeug puts it into the environ, where the body takes its place
+        self.timed = TimedSocket(self.connection)
 
-    def parse_request(self) -> bool:
-        # http.client reads a head up to a blank line *or the end of the stream*: a client that went away, or was reaped, in
-        # the middle of its head would have half a request carried out.
-        if not self.raw_requestline.endswith(b"\n"):
-            self.close_connection = True
-            return False
-        body = self.rfile
-        head = _Head(body, len(self.raw_requestline), self.server.engine.options.max_head)
-        self.rfile = head  # type: ignore[assignment]  # only readline is asked of it
+    def finish(self) -> None:
+        """Do nothing: the engine closes the connection."""
+
+    def handle(self) -> None:
+        """Receive the request, and answer it; half a request is never carried out."""
+        options = self.server.engine.options
+        deadline = time.monotonic() + options.head_timeout
+        self.timed.handshake(options.head_timeout)
         try:
-            parsed = super().parse_request()
-        finally:
-            self.rfile = body
-        if not parsed:
-            return False
-        if head.last not in BLANK:
-            self.close_connection = True
-            return False
-        self._body_begins = head.size
+            received = receive_head(self.timed, limit=options.max_head, deadline=deadline)
+            if received is None:
+                return
+            head = parse_head(received[0])
+        except Refused as refusal:
+            self._refuse(refusal)
+            return
         self.flaskd.busy = True
-        self.connection.settimeout(None)
-        return True
+        response = self._writer(head)
+        body = Body(
+            self.timed,
+            head,
+            received[1],
+            timeout=options.body_timeout,
+            on_first_wait=response.say_continue if head.continues else lambda: None,
+        )
+        try:
+            self._answer(head, body, response)
+        finally:
+            self.flaskd.unread = body.unread
+            self.flaskd.reset = response.broken_off
+            self.flaskd.taken = self.timed.taken
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        self.flaskd.unread = True  # it was refused before it was read
-        super().send_error(code, message, explain)
+    def _refuse(self, refusal: Refused) -> None:
+        log.debug("refused a request with %d: %s", refusal.status, refusal.reason)
+        self.flaskd.unread = True
+        self._writer(None).fail(refusal.status, refusal.reason)
 
-    def handle_expect_100(self) -> bool:
-        return True  # Werkzeug answers it, too, and once is enough
+    def _writer(self, head: Head | None) -> ResponseWriter:
+        return ResponseWriter(
+            self.timed,
+            head_only=head is not None and head.method == "HEAD",
+            modern=head is not None and head.version != "HTTP/1.0",
+            write_timeout=self.server.engine.options.write_timeout,
+            server=self.version_string(),
+        )
 
-    def make_environ(self) -> "WSGIEnvironment":
+    def _answer(self, head: Head, body: Body, response: ResponseWriter) -> None:
+        """Call the application and send its response, or one that says why there is none."""
+        environ = self._environ(head, body)
+        depth = forks.depth
+        try:
+            _respond(self.server.app, environ, response)
+        except ClientGone as error:
+            log.debug("a client left before it had its response: %s", error)
+        except BaseException as error:  # noqa: BLE001 - SystemExit, too: the thread serves on
+            if isinstance(error, SystemExit) and forks.depth != depth:
+                return  # a child that the application forked ends as it should
+            code, text = _explain(error, head)
+            if not response.begun:
+                response.fail(code, text)
+
+    def _environ(self, head: Head, body: Body) -> "WSGIEnvironment":
+        """Make PEP 3333's environ: Werkzeug's, with the target and the body as they were sent."""
+        self.command = head.method
+        self.path = "/"  # what Werkzeug makes of a target is not used
+        self.request_version = head.version
+        self.requestline = f"{head.method} {head.target} {head.version}"
+        self.headers = http.client.HTTPMessage()
+        cookies = []
+        for name, value in head.fields:
+            lower = name.lower()
+            if lower == "cookie":
+                cookies.append(value)
+            elif lower != "content-length":  # which does not count where the body is chunked
+                self.headers[name] = value
         environ = super().make_environ()
-        self.rfile = _Leftover(self.rfile)  # type: ignore[assignment]  # the application keeps the stream itself
+        environ["PATH_INFO"] = head.path
+        environ["QUERY_STRING"] = head.query
+        environ["REQUEST_URI"] = environ["RAW_URI"] = head.target
+        environ["REMOTE_PORT"] = str(environ["REMOTE_PORT"])
+        if cookies:
+            environ["HTTP_COOKIE"] = "; ".join(
+                cookies
+            )  # RFC 6265, section 5.4; other fields are joined with commas
+        if head.length is not None:
+            environ["CONTENT_LENGTH"] = str(head.length)
+        environ["wsgi.input"] = io.BufferedReader(body, PIECE) if body.unread or head.length else io.BytesIO()
+        environ["wsgi.input_terminated"] = True
+        environ["wsgi.file_wrapper"] = FileWrapper
+        environ["werkzeug.socket"] = self.timed.lend()
         return environ
 
-    def run_wsgi(self) -> None:
-        try:
-            super().run_wsgi()
-        finally:
-            self.flaskd.unread = self._may_send()
-
-    def _may_send(self) -> bool:
-        """Tell whether some of the request's body has not been received; of a chunked one it is not known."""
-        if self.headers.get("Transfer-Encoding"):
-            return True
-        length = self.headers.get("Content-Length", "0").strip()
-        return not length.isdecimal() or self._raw.received < self._body_begins + int(length)
-
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        pass  # the ledger writes the access log, for every engine alike
-
-    def log_error(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        log.debug(format, *args)
+        """Do nothing: the ledger writes the access log, for every engine alike."""
 
 
-class _Counted(socket.SocketIO):
-    """Reads a socket and counts what it has received."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock, "r")
-        self.received = 0
-
-    def readinto(self, buffer: Any) -> int | None:
-        count = super().readinto(buffer)
-        self.received += count or 0
-        return count
-
-
-class _Head:
-    """Passes `readline` through, remembers the last line, and ends a head that is larger than `limit` bytes."""
-
-    def __init__(self, stream: Any, size: int, limit: int) -> None:
-        self._stream = stream
-        self._limit = limit
-        self.size = size
-        self.last = b""
-
-    def readline(self, limit: int = -1) -> bytes:
-        self.last = self._stream.readline(limit)
-        self.size += len(self.last)
-        if self.size > self._limit:
-            raise http.client.HTTPException(f"The request head is larger than {self._limit} bytes")
-        return self.last
+def _respond(app: "WSGIApplication", environ: "WSGIEnvironment", response: ResponseWriter) -> None:
+    body = app(environ, response.start_response)
+    try:
+        file = file_of(body)
+        region = file.region() if file is not None else None
+        by_kernel = response.write_file(region) if region is not None else 0
+        all_read = not by_kernel and _write_pieces(body, response)
+        response.finish()
+        if not all_read:
+            tell_sent(body, by_kernel)
+    finally:
+        if hasattr(body, "close"):
+            body.close()
 
 
-class _Leftover:
-    """Takes from Werkzeug what it would read after the response: the lingering close does so, when the response is closed.
+def _write_pieces(body: Iterable[bytes], response: ResponseWriter) -> bool:
+    """Send the body piece by piece; returns False where the response was full before its end."""
+    for data in body:
+        response.write(data)
+        if response.full:
+            return False
+    return True
 
-    It asks for 10 MB at once, which blocks until they have come or the client closes; and when the client has reset, what is
-    raised keeps it from closing the application's response (werkzeug 3.1, serving.py, `execute`).
-    """
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def read(self, size: int) -> bytes:
-        return b""
-
-    def close(self) -> None:
-        self._stream.close()
+def _explain(error: BaseException, head: Head) -> tuple[int, str]:
+    """Say in the log what went wrong, where it is the application's fault; returns what to answer."""
+    asked = (head.method, head.target)
+    match error:
+        case BrokenBody() | SlowBody() | RequestEntityTooLarge():
+            log.debug("%s %a: %s", *asked, error)
+            return error.code or 400, error.description or ""
+        case BadResponse() | ShortResponse():
+            log.error("%s %a: %s", *asked, error)
+        case _:
+            log.error("%s %a: the application raised %s", *asked, type(error).__name__, exc_info=error)
+    return 500, "The application failed to answer."

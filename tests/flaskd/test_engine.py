@@ -3,6 +3,7 @@
 import os
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -179,6 +180,27 @@ def test_a_child_that_the_application_forks_keeps_no_port_alive(
     os.close(write_end)
     os.close(read_end)
     assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
+
+
+@pytest.mark.parametrize("leave", [lambda: sys.exit(3), lambda: "child"])
+def test_a_child_that_comes_back_from_the_application_ends(
+    leave: Callable[[], str], app: App, serve: Serve
+) -> None:
+    """Its request is its parent's, and it is no server."""
+    children: list[int] = []
+
+    def fork() -> str:
+        child = os.fork()
+        if child == 0:
+            return leave()
+        children.append(child)
+        return "parent"
+
+    app.add_url_rule("/fork", "fork", fork)
+    server = serve(threads=1)
+    assert Http.get(server.listeners[0], "/fork").answer().endswith(b"parent")
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
+    assert Http.get(server.listeners[0], "/").answer().endswith(b"hello")
 
 
 def test_a_slow_reader_gets_all_of_a_large_response(app: App, serve: Serve) -> None:
