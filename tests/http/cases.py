@@ -1266,7 +1266,7 @@ case(
     to=OK.but(saw={"HTTP_X_A": "1"}),
 )
 case(
-    "length with an underscore",
+    "length whose name has an underscore",
     "RFC 3875, section 4.1.18; RFC 9112, section 11.2",
     post("/read", b"hello", "Content-Length: 5", "Content_Length: 3"),
     to=either(400, saw={"body": "hello"}),
