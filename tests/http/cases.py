@@ -1128,7 +1128,7 @@ for query in (
         f"response: {query}",
         HOP,
         get(f"/header?{query}"),
-        to=PASSED.but(headers=lacking),
+        to=PASSED.but(headers={} if name == "Trailer" else lacking),  # which RFC 9110 does not name there
         ours=OK.but(body=b"ok", headers=lacking),
     )
 case(
@@ -1201,7 +1201,7 @@ def environ(name: str, source: str, request: bytes, **saw: Any) -> None:
 
 environ("path that is UTF-8", TEXTS, get("/caf%C3%A9"), PATH_INFO="/caf\xc3\xa9")
 environ("path that is no UTF-8", TEXTS, get("/caf%E9"), PATH_INFO="/caf\xe9")
-environ("path with a slash in it", VARIABLES, get("/a%2Fb"), PATH_INFO="/a/b", RAW_URI="/a%2Fb")
+environ("path with a slash in it", VARIABLES, get("/a%2Fb"), PATH_INFO="/a/b")
 environ("path with two slashes", "RFC 9112, section 3.2.1", get("/a//b/"), PATH_INFO="/a//b/")
 environ("path that begins with two slashes", "RFC 9112, section 3.2.1", get("//a/b"), PATH_INFO="//a/b")
 environ("path with a percent sign in it", VARIABLES, get("/a%2541"), PATH_INFO="/a%41")
@@ -1212,12 +1212,11 @@ environ(
     "query with a question mark", "RFC 9112, section 3.2.1", get("/a?b?c"), PATH_INFO="/a", QUERY_STRING="b?c"
 )
 environ("no query", VARIABLES, get("/a"), QUERY_STRING=frozenset({"", None}))
-environ(
+case(
     "target as sent",
-    "gunicorn's RAW_URI, Apache's REQUEST_URI",
+    "no standard: gunicorn's RAW_URI, Apache's REQUEST_URI",
     get("/a%2Fb?c%20d"),
-    RAW_URI="/a%2Fb?c%20d",
-    REQUEST_URI="/a%2Fb?c%20d",
+    ours=OK.but(saw={"RAW_URI": "/a%2Fb?c%20d", "REQUEST_URI": "/a%2Fb?c%20d"}),
 )
 environ(
     "server and client",
@@ -1266,7 +1265,7 @@ case(
     to=OK.but(saw={"HTTP_X_A": "1"}),
 )
 case(
-    "length with an underscore",
+    "length whose name has an underscore",
     "RFC 3875, section 4.1.18; RFC 9112, section 11.2",
     post("/read", b"hello", "Content-Length: 5", "Content_Length: 3"),
     to=either(400, saw={"body": "hello"}),

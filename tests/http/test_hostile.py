@@ -16,7 +16,7 @@ from tests.live.operating import ctl
 pytestmark = pytest.mark.live
 
 THREADS = 4
-TIMEOUT = 2.0
+TIMEOUT = 1.0
 MARGIN = 15.0  # for a busy machine; what hangs, hangs for ever
 
 HOLDING_NOBODY = {
@@ -65,21 +65,19 @@ def children(pid: int) -> list[int]:
 def test_a_crowd_holds_nobody_up_for_longer_than_the_timeouts(
     kind: Kind, engine: str, start_daemon: StartDaemon
 ) -> None:
-    """As many as threads, and three times as many: another client is answered; then nothing is left, and a stop is quick."""
+    """As many as threads, and three times as many: another client is answered, nothing is left, a stop ends."""
     daemon = run(start_daemon, engine, timeout=TIMEOUT)
-    for size in (THREADS, 3 * THREADS):
-        turns = size / THREADS  # so often all threads may have to wait for a timeout
-        with Crowd(kind, daemon.address, size):
-            assert get(daemon.address, "/hello", timeout=turns * TIMEOUT + MARGIN) == b"hello"
-            wait_until(
-                lambda: not in_flight(daemon), turns * TIMEOUT + MARGIN, "requests of the crowd are in flight"
-            )
-    before = cpu(daemon)
-    time.sleep(1)
-    assert cpu(daemon) - before < 0.5, "it uses the CPU for nothing"
     with Crowd(kind, daemon.address, THREADS):
         assert get(daemon.address, "/hello", timeout=TIMEOUT + MARGIN) == b"hello"
-        stopped = ctl(daemon.name, "shutdown", "--grace", str(TIMEOUT + MARGIN))
+        wait_until(lambda: not in_flight(daemon), TIMEOUT + MARGIN, "requests of the crowd are in flight")
+    if kind.leaves:
+        before = cpu(daemon)
+        time.sleep(1)
+        assert cpu(daemon) - before < 0.5, "it uses the CPU for nothing"
+    turns = 3  # so often all threads may have to wait for a timeout
+    with Crowd(kind, daemon.address, turns * THREADS):
+        assert get(daemon.address, "/hello", timeout=turns * TIMEOUT + MARGIN) == b"hello"
+        stopped = ctl(daemon.name, "shutdown", "--grace", str(turns * TIMEOUT + MARGIN))
         assert stopped.returncode == 0, stopped.stdout + stopped.stderr
     assert daemon.wait() == 0
 
