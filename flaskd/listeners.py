@@ -30,6 +30,7 @@ from flaskd_ctl.endpoint import MAX_PATH
 
 LINUX: Final = sys.platform == "linux"
 SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h
+TCP_USER_TIMEOUT: Final = 18  # linux/tcp.h; milliseconds
 IP_MINTTL: Final = 21  # linux/in.h
 IPV6_MINHOPCOUNT: Final = 73  # linux/in6.h
 QUEUE_OFFSET: Final = 24  # tcpi_unacked in struct tcp_info, linux/tcp.h
@@ -177,6 +178,16 @@ def welcome(sock: socket.socket) -> None:
     """Take off an accepted connection what it may have inherited from a listener that turns new ones away."""
     if LINUX and sock.family != socket.AF_UNIX and sock.getsockopt(socket.IPPROTO_IP, IP_MINTTL):
         _admit_from(sock, 0)
+
+
+def bound_writes(sock: socket.socket, seconds: float) -> None:
+    """Have a listener's connections closed by the kernel when sent bytes are not acknowledged, or not taken, for so long.
+
+    Linux's TCP_USER_TIMEOUT (tcp(7)), which connections inherit; it costs no timer of ours. It does not bound a client that
+    takes a little now and then. Nothing is done for a Unix socket.
+    """
+    if LINUX and sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, max(1, int(seconds * 1000)))
 
 
 def _admit_from(sock: socket.socket, hops: int) -> None:

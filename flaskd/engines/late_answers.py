@@ -2,7 +2,7 @@
 
 The application's thread cannot be stopped: it goes on, and what it answers is dropped. Who answers is decided once for each
 request, by who takes it out of a dictionary. That is for granian only: its protocol object takes one response, from any thread
-(a channel behind a mutex; granian 2.8, src/wsgi/io.rs). Werkzeug writes on the connection from its handler's thread, and under
+(a channel behind a mutex; granian 2.8, src/asgi/io.rs). Werkzeug writes on the connection from its handler's thread, and under
 TLS nobody else may write while that one reads.
 """
 
@@ -67,18 +67,28 @@ class LateAnswers:
 class _Guarded:
     """A protocol object whose response is dropped if the request has one already."""
 
-    __slots__ = ("_proto", "_waiting")
+    __slots__ = ("_ours", "_proto", "_waiting")
 
     def __init__(self, proto: Any, waiting: dict[int, Any]) -> None:
         self._proto = proto
         self._waiting = waiting
+        self._ours = False  # whether the application has begun to answer
 
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        if self._waiting.pop(id(self._proto), None) is not None:  # one call: no other thread in between
+        if self._begins():
             self._proto.response_bytes(status, headers, body)
 
+    def response_write(self, status: int, headers: list[tuple[str, str]], piece: bytes) -> None:
+        if self._begins():
+            self._proto.response_write(status, headers, piece)
+
     def response_iter(self, status: int, headers: list[tuple[str, str]], body: Any) -> None:
-        if self._waiting.pop(id(self._proto), None) is not None:
+        if self._begins():
             self._proto.response_iter(status, headers, body)
         else:
             body.close()
+
+    def _begins(self) -> bool:
+        # One call: no other thread in between.
+        self._ours = self._ours or self._waiting.pop(id(self._proto), None) is not None
+        return self._ours
