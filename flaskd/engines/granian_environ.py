@@ -9,6 +9,7 @@ import functools
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
+from flaskd.engines import MAX_HEAD
 from flaskd.engines.http1 import HOST, Refused, check_coding
 
 VERSIONS: Final = {"1": "HTTP/1.0", "1.1": "HTTP/1.1"}
@@ -33,8 +34,11 @@ def _check_host(host: str) -> None:
         raise Refused(400, "The request has no valid Host")
 
 
-def environ_of(scope: dict[str, Any], stream: Any) -> dict[str, Any]:
-    """Make the environ of a request; `stream` is in it as `wsgi.input`. Raises Refused."""
+def environ_of(scope: dict[str, Any], stream: Any, *, max_head: int = MAX_HEAD) -> dict[str, Any]:
+    """Make the environ of a request; `stream` is in it as `wsgi.input`. Raises Refused.
+
+    hyper counts no head exactly: it looks at `max_head` before it reads on, and may read as much again.
+    """
     raw_path = scope["raw_path"].decode("latin-1")
     query = scope["query_string"].decode("latin-1")
     target = f"{raw_path}?{query}" if query else raw_path
@@ -53,7 +57,9 @@ def environ_of(scope: dict[str, Any], stream: Any) -> dict[str, Any]:
     environ["SERVER_NAME"], environ["SERVER_PORT"] = scope["server"]
     environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = scope["client"]
     headers = scope["headers"]
+    size = len(target) + 20
     for name, value in headers:
+        size += len(name) + len(value) + 4
         key = _key(name)
         if key is None:
             continue
@@ -63,6 +69,8 @@ def environ_of(scope: dict[str, Any], stream: Any) -> dict[str, Any]:
                 raise Refused(400, f"The request has no valid {ONCE[key]}")
             text = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{text}"
         environ[key] = text
+    if size > max_head:
+        raise Refused(431, f"The request's head is larger than {max_head} bytes")
     if not environ["HTTP_HOST"] and headers[0] == NO_HOST:
         if version != "1":
             raise Refused(400, "The request has no Host")

@@ -13,11 +13,11 @@ thread: no event loop runs.
 
 import threading
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 from flaskd.engines.bodies import Pace
 from flaskd.engines.granian_input import Input
+from flaskd.engines.sightings import Sightings
 
 Headers = list[tuple[str, str]]
 
@@ -40,17 +40,17 @@ def _result(future: Any, timeout: float) -> Any:
 
 
 class Exchange:
-    """One request and its response. `reset` has the connection of a client's address end with RST, at once or with its close.
+    """One request and its response; `connections` has the connection itself, where granian has no word for what is to be done.
 
     Everything is for one thread at a time, and `response_bytes` for any, as long as nothing has begun.
     """
 
     __slots__ = (
         "_closes",
+        "_connections",
         "_gone",
         "_pace",
         "_proto",
-        "_reset",
         "_since",
         "_watched",
         "_watcher",
@@ -60,13 +60,11 @@ class Exchange:
         "ended",
     )
 
-    def __init__(
-        self, watcher: Any, *, write_timeout: float, reset: Callable[[tuple[str, str], bool], None]
-    ) -> None:
+    def __init__(self, watcher: Any, *, write_timeout: float, connections: Sightings) -> None:
         self._watcher = watcher
         self._proto = watcher.proto
         self._pace = Pace(write_timeout)
-        self._reset = reset
+        self._connections = connections
         self._closes = False  # whether the end of the connection is the end of the body
         self._since = 0.0
         self._watched = False
@@ -85,6 +83,8 @@ class Exchange:
 
         Raises TimeoutError; nothing more can be received then.
         """
+        if self._proto is None:
+            return None
         message = _result(self._proto.receive(), timeout)
         return (message["body"], message["more_body"]) if message["type"] == "http.request" else None
 
@@ -131,8 +131,20 @@ class Exchange:
         """End a response that has begun so that no client can take it for whole."""
         self.ended = True
         if self._closes:
-            self._reset(self._watcher.scope["client"], False)
+            self._connections.reset(self._watcher.scope["client"], False)
         self._watcher.done()
+
+    def let_go(self) -> None:
+        """Drop all that is granian's; others may keep us, as the traceback of an error does.
+
+        hyper closes a connection of which nobody can read the rest; but it looks only when something comes.
+        """
+        body, self.body = self.body, None
+        if body is not None:
+            self._watcher.done()
+            if body.unfinished:
+                self._connections.hang_up(self._watcher.scope["client"])
+        self._watcher = self._proto = None
 
     def _head(self, status: int, headers: Headers) -> None:
         self.begun = True
@@ -147,7 +159,7 @@ class Exchange:
             _result(future, self._pace.left)
         except TimeoutError:
             # The error that breaks it off would wait behind what the client does not take.
-            self._reset(self._watcher.scope["client"], True)
+            self._connections.reset(self._watcher.scope["client"], True)
             raise Gone("the client did not take the response in its time") from None
         self._pace.moved(count, time.monotonic() - began)
 
@@ -155,5 +167,5 @@ class Exchange:
         """Ask to be told when the client leaves: that is what is received once the body has ended."""
         if future is not None and future.result()["type"] == "http.disconnect":
             self._gone = True
-        else:
+        elif self._proto is not None:
             self._proto.receive().add_done_callback(self._watch)

@@ -41,6 +41,11 @@ class Input(io.RawIOBase):
         self.under_way = not asks
         """Whether the client sends without being asked to."""
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether it has not come to its end."""
+        return self.unread or self._broken is not None
+
     def readable(self) -> bool:
         return True
 

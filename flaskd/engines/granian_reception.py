@@ -5,12 +5,15 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from flaskd.engines import goodbye
 from flaskd.engines.bodies import BrokenBody, SlowBody
 from flaskd.engines.granian_environ import environ_of
 from flaskd.engines.granian_exchange import Exchange, Gone
+from flaskd.engines.granian_input import Input
 from flaskd.engines.granian_wsgi import Traffic
 from flaskd.engines.http1 import Refused
 from flaskd.engines.responses import BadResponse
+from flaskd.engines.sightings import Sightings
 from flaskd.engines.turns import Turns
 
 log = logging.getLogger("flaskd.http")
@@ -21,16 +24,18 @@ def reception(
     traffic: Traffic,
     turns: Turns,
     *,
+    max_head: int,
     write_timeout: float,
-    reset: Callable[[tuple[str, str], bool], None],
+    connections: Sightings,
 ) -> Callable[[Any], None]:
     """Make what granian calls with a "watcher" of each request; it raises nothing, for granian does not look."""
 
     def answer(watcher: Any) -> None:
-        exchange = Exchange(watcher, write_timeout=write_timeout, reset=reset)
+        exchange = Exchange(watcher, write_timeout=write_timeout, connections=connections)
         try:
-            _answered(exchange, watcher.scope, call)
+            _answered(exchange, watcher.scope, call, max_head=max_head)
             traffic.lingering.discard(exchange.body)
+            exchange.let_go()
         except BaseException:  # the thread's outer edge
             log.exception("a request could not be answered")
 
@@ -40,12 +45,18 @@ def reception(
     return take
 
 
-def _answered(exchange: Exchange, scope: dict[str, Any], call: Callable[[Any, dict[str, Any]], int]) -> None:
+def _answered(
+    exchange: Exchange, scope: dict[str, Any], call: Callable[[Any, dict[str, Any]], int], *, max_head: int
+) -> None:
     """Have the application answer; in its place where it does not. What it began and did not end is broken off."""
     try:
-        call(exchange, environ_of(scope, exchange))
+        call(exchange, environ_of(scope, exchange, max_head=max_head))
     except Refused as refused:
         _answer(exchange, refused.status, refused.reason)
+        asks = any(name == b"expect" for name, _ in scope["headers"])
+        exchange.body = Input(
+            exchange, None, asks=asks, timeout=goodbye.TIME
+        )  # what it may send all the same
     except (BrokenBody, SlowBody) as error:
         _answer(exchange, error.code or 400, error.description)
     except Gone as gone:

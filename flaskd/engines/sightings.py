@@ -89,12 +89,21 @@ class Sightings:
 
         Nothing is done where there is none, as behind a Unix socket.
         """
+        for sock in self._from(client):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            if now:
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def hang_up(self, client: tuple[str, str]) -> None:
+        """Let nothing more be read from this client (address and port), where it can be told from others."""
+        for sock in self._from(client):
+            sock.shutdown(socket.SHUT_RD)
+
+    def _from(self, client: tuple[str, str]) -> Iterator[socket.socket]:
         for sock in self._each(self.look()):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # it has left
                 if _is_from(sock.getpeername(), client):
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-                    if now:
-                        sock.shutdown(socket.SHUT_RDWR)
+                    yield sock
 
     def _is_ours(self, descriptor: int) -> bool:
         """Tell whether `descriptor` is a connection of ours; raises OSError where there is none left to look with."""
