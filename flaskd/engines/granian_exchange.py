@@ -137,12 +137,13 @@ class Exchange:
     def let_go(self) -> None:
         """Drop all that is granian's; others may keep us, as the traceback of an error does.
 
-        hyper closes a connection of which nobody can read the rest; but it looks only when something comes.
+        hyper closes a connection of which nobody can read the rest, but looks only when something comes: where nothing does, we
+        let it find the end. Only there: an end that follows a whole request would cost the response.
         """
         body, self.body = self.body, None
         if body is not None:
             self._watcher.done()
-            if body.unfinished:
+            if body.stalled:
                 self._connections.hang_up(self._watcher.scope["client"])
         self._watcher = self._proto = None
 

@@ -40,11 +40,8 @@ class Input(io.RawIOBase):
         """Whether there is more, as far as is known."""
         self.under_way = not asks
         """Whether the client sends without being asked to."""
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether it has not come to its end."""
-        return self.unread or self._broken is not None
+        self.stalled = False
+        """Whether it was waited for in vain."""
 
     def readable(self) -> bool:
         return True
@@ -71,7 +68,7 @@ class Input(io.RawIOBase):
             received = self._stream.receive(timeout)
         except TimeoutError:
             self._broken = SlowBody()
-            self.unread = False  # nobody waits for it any more
+            self.unread, self.stalled = False, True
             raise self._broken from None
         self.under_way = True
         if received is None:
