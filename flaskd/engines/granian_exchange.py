@@ -58,11 +58,13 @@ class Exchange:
         "body",
         "drawn",
         "ended",
+        "scope",
     )
 
     def __init__(self, watcher: Any, *, write_timeout: float, connections: Sightings) -> None:
         self._watcher = watcher
         self._proto = watcher.proto
+        self.scope: dict[str, Any] = watcher.scope
         self._pace = Pace(write_timeout)
         self._connections = connections
         self._closes = False  # whether the end of the connection is the end of the body
@@ -131,7 +133,7 @@ class Exchange:
         """End a response that has begun so that no client can take it for whole."""
         self.ended = True
         if self._closes:
-            self._connections.reset(self._watcher.scope["client"], False)
+            self._connections.reset(self.scope["client"], False)
         self._watcher.done()
 
     def let_go(self) -> None:
@@ -144,12 +146,12 @@ class Exchange:
         if body is not None:
             self._watcher.done()
             if body.stalled:
-                self._connections.hang_up(self._watcher.scope["client"])
+                self._connections.hang_up(self.scope["client"])
         self._watcher = self._proto = None
 
     def _head(self, status: int, headers: Headers) -> None:
         self.begun = True
-        if self._watcher.scope["http_version"] == "1":
+        if self.scope["http_version"] == "1":
             self._closes = not any(name.lower() == "content-length" for name, _ in headers)
         sent = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         self._proto.send({"type": "http.response.start", "status": status, "headers": sent})
@@ -160,7 +162,7 @@ class Exchange:
             _result(future, self._pace.left)
         except TimeoutError:
             # The error that breaks it off would wait behind what the client does not take.
-            self._connections.reset(self._watcher.scope["client"], True)
+            self._connections.reset(self.scope["client"], True)
             raise Gone("the client did not take the response in its time") from None
         self._pace.moved(count, time.monotonic() - began)
 

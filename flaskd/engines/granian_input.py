@@ -35,7 +35,7 @@ class Input(io.RawIOBase):
         self._left = length
         self._pace = Pace(timeout)
         self._piece = memoryview(b"")
-        self._broken: BrokenBody | SlowBody | None = None
+        self._broken: type[BrokenBody | SlowBody] | None = None  # an error that is kept would keep its frames
         self.unread = length != 0
         """Whether there is more, as far as is known."""
         self.under_way = not asks
@@ -67,12 +67,12 @@ class Input(io.RawIOBase):
         try:
             received = self._stream.receive(timeout)
         except TimeoutError:
-            self._broken = SlowBody()
+            self._broken = SlowBody
             self.unread, self.stalled = False, True
             raise self._broken from None
         self.under_way = True
         if received is None:
-            self._broken = BrokenBody()
+            self._broken = BrokenBody
             self.unread = False
             raise self._broken
         piece, more = received

@@ -30,25 +30,25 @@ def reception(
 ) -> Callable[[Any], None]:
     """Make what granian calls with a "watcher" of each request; it raises nothing, for granian does not look."""
 
-    def answer(watcher: Any) -> None:
-        exchange = Exchange(watcher, write_timeout=write_timeout, connections=connections)
+    def answer(exchange: Exchange) -> None:
         try:
-            _answered(exchange, watcher.scope, call, max_head=max_head)
+            _answered(exchange, call, max_head=max_head)
             traffic.lingering.discard(exchange.body)
             exchange.let_go()
         except BaseException:  # the thread's outer edge
             log.exception("a request could not be answered")
 
     def take(watcher: Any) -> None:
-        turns.do(functools.partial(answer, watcher))
+        exchange = Exchange(watcher, write_timeout=write_timeout, connections=connections)
+        del watcher  # the traceback of an error would keep it, and it keeps granian's threads
+        turns.do(functools.partial(answer, exchange))
 
     return take
 
 
-def _answered(
-    exchange: Exchange, scope: dict[str, Any], call: Callable[[Any, dict[str, Any]], int], *, max_head: int
-) -> None:
+def _answered(exchange: Exchange, call: Callable[[Any, dict[str, Any]], int], *, max_head: int) -> None:
     """Have the application answer; in its place where it does not. What it began and did not end is broken off."""
+    scope = exchange.scope
     try:
         call(exchange, environ_of(scope, exchange, max_head=max_head))
     except Refused as refused:
