@@ -30,9 +30,9 @@ from flaskd_ctl.endpoint import MAX_PATH
 
 LINUX: Final = sys.platform == "linux"
 SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h
+TCP_USER_TIMEOUT: Final = 18  # linux/tcp.h; milliseconds
 IP_MINTTL: Final = 21  # linux/in.h
 IPV6_MINHOPCOUNT: Final = 73  # linux/in6.h
-TCP_USER_TIMEOUT: Final = 18  # linux/tcp.h
 QUEUE_OFFSET: Final = 24  # tcpi_unacked in struct tcp_info, linux/tcp.h
 
 # ldb [13]; and #0x12; jeq #0x02 ? drop : accept   (flags are byte 13 of a TCP header, SYN 0x02, ACK 0x10: RFC 9293)
@@ -181,7 +181,11 @@ def welcome(sock: socket.socket) -> None:
 
 
 def bound_writes(sock: socket.socket, seconds: float) -> None:
-    """Let the kernel give up on a client that takes nothing for `seconds`; a connection inherits it from its listener."""
+    """Have a listener's connections closed by the kernel when sent bytes are not acknowledged, or not taken, for so long.
+
+    Linux's TCP_USER_TIMEOUT (tcp(7)), which connections inherit; it costs no timer of ours. It does not bound a client that
+    takes a little now and then. Nothing is done for a Unix socket.
+    """
     if LINUX and sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, max(1, int(seconds * 1000)))
 

@@ -25,8 +25,11 @@ from flaskd.engines import RESERVE, Activity, Options, granian_private, native_t
 from flaskd.engines.certificate import check_certificate
 from flaskd.engines.ears import Ears
 from flaskd.engines.granian_input import Lingering
+from flaskd.engines.granian_reception import reception
 from flaskd.engines.granian_wsgi import Traffic, gateway
 from flaskd.engines.sightings import Sightings
+from flaskd.engines.turns import Turns
+from flaskd.listeners import bound_writes
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -39,7 +42,7 @@ until there are a thousand of them. It is no more than that, since what is accep
 killed, while what waits in the kernel's queue of a listener that others share is served by them.
 """
 
-UNIX_NAME: Final = {"SERVER_NAME": "localhost", "SERVER_PORT": "80", "REMOTE_ADDR": ""}
+UNIX_NAME: Final = {"SERVER_NAME": "localhost", "SERVER_PORT": "80", "REMOTE_ADDR": "", "REMOTE_PORT": ""}
 """What names a server for URLs where requests come over a Unix socket; clients send their own Host."""
 
 SETTLE: Final = 0.05  # seconds between two looks at the same connection, at the end
@@ -69,7 +72,7 @@ class GranianEngine:
         self._ends: list[Callable[[], None]] = []
         self._sightings = Sightings([])
         self._traffic = Traffic(Lingering(options.threads // 2))
-        self._turns: threading.Semaphore | None = None
+        self._turns = Turns(options.threads)
         self._lock = threading.Lock()  # protects _left
         self._not_ours: set[int] = set()  # threads that were there before granian's
         self._left = 0  # workers that have not said that they are done
@@ -85,8 +88,6 @@ class GranianEngine:
         self._on_change = on_change
         self._sightings = Sightings(listeners)
         self._ears = Ears(listeners)
-        if len(listeners) > 1:  # each worker has `threads` of its own; together they may use as many
-            self._turns = threading.Semaphore(self._threads)
         forks.close_in_children(self)
         try:
             self._begin(app, listeners, self._ears)
@@ -149,17 +150,27 @@ class GranianEngine:
             if not unix:
                 # What is written in pieces need not wait for each other (tcp(7)); connections inherit it.
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            call = gateway(app, UNIX_NAME if unix else {}, self._traffic, turns=self._turns)
+                bound_writes(listener, self._options.write_timeout)
+            base = UNIX_NAME if unix else {}
+            call = gateway(app, base, self._traffic, body_timeout=self._options.body_timeout)
             end = granian_private.begin(
                 ears.lend(),
-                call if self._options.late is None else self._options.late.around(call),
+                reception(
+                    call if self._options.late is None else self._options.late.around(call),
+                    self._traffic,
+                    self._turns,
+                    max_head=self._options.max_head,
+                    write_timeout=self._options.write_timeout,
+                    connections=self._sightings,
+                ),
                 unix=unix,
                 backlog=self._options.backlog,
-                threads=self._threads,
+                threads=self._threads + 1,  # one is always free: see `Turns`
                 connections=_bound(self._threads) // len(listeners),
                 head_timeout=self._options.head_timeout,
                 max_head=self._options.max_head,
                 tls=self._options.tls,
+                on_thread=lambda: self._traffic.callers.caller,
                 on_exhausted=ears.rest,
                 on_end=self._ended,
             )

@@ -1,82 +1,126 @@
-"""A request's body as PEP 3333 has it, on granian's `read(n)`, which waits for n bytes or the end; what is left is known.
-
-granian's own object (granian 2.8) is not handed to applications: its `readline` and iteration lose the ends of lines and all
-that follows the first, and `read(-1)` raises.
-"""
+"""A request's body as PEP 3333 has it, on the pieces that granian receives; what is left of it is known."""
 
 import contextlib
 import io
 import threading
 import time
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from flaskd.engines import goodbye
+from flaskd.engines.bodies import BrokenBody, Pace, SlowBody
 
 PIECE: Final = 65_536
 
 
-class Input(io.RawIOBase):
-    """Reads a body of `length` bytes, or of chunks (None); `asks`: the client waits for 100 Continue, which a read sends it."""
+class Stream(Protocol):
+    """What a body is received from."""
 
-    def __init__(self, stream: Any, length: int | None, *, asks: bool) -> None:
+    body: "Input | None"
+    drawn: bool
+
+    def receive(self, timeout: float) -> tuple[bytes, bool] | None:
+        """Return the next piece, and whether there may be more; None where the body is broken. Raises TimeoutError."""
+        ...
+
+
+class Input(io.RawIOBase):
+    """Reads a body of `length` bytes, or of chunks (None); `asks`: the client waits for 100 Continue, which a read sends it.
+
+    A read raises BrokenBody where the client has left or sent something malformed, SlowBody after `timeout`, as `Pace` counts.
+    """
+
+    def __init__(self, stream: Stream, length: int | None, *, asks: bool, timeout: float) -> None:
         super().__init__()
         self._stream = stream
         self._left = length
+        self._pace = Pace(timeout)
+        self._piece = memoryview(b"")
+        self._broken: type[BrokenBody | SlowBody] | None = None  # an error that is kept would keep its frames
         self.unread = length != 0
         """Whether there is more, as far as is known."""
         self.under_way = not asks
         """Whether the client sends without being asked to."""
+        self.stalled = False
+        """Whether it was waited for in vain."""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        wanted = len(buffer) if self._left is None else min(len(buffer), self._left)
-        data = self._stream.read(wanted) if wanted else b""
-        self.under_way = True
-        count = len(data)
-        if self._left is not None:
-            self._left -= count
-        # Less than was asked for: it has ended, or the client has left.
-        self.unread = count == wanted and self._left != 0
-        buffer[:count] = data
+        while not self._piece and (self.unread or self._broken is not None):
+            self._receive(self._pace.left)
+        count = min(len(buffer), len(self._piece))
+        buffer[:count] = self._piece[:count]
+        self._piece = self._piece[count:]
         return count
 
+    def discard(self, timeout: float) -> int:
+        """Drop the next piece, for which at most `timeout` seconds are waited; returns its size."""
+        self._receive(timeout)
+        count, self._piece = len(self._piece), memoryview(b"")
+        return count
 
-def input_of(scope: dict[str, Any]) -> Input | None:
+    def _receive(self, timeout: float) -> None:
+        if self._broken is not None:
+            raise self._broken
+        began = time.monotonic()
+        try:
+            received = self._stream.receive(timeout)
+        except TimeoutError:
+            self._broken = SlowBody
+            self.unread, self.stalled = False, True
+            raise self._broken from None
+        self.under_way = True
+        if received is None:
+            self._broken = BrokenBody
+            self.unread = False
+            raise self._broken
+        piece, more = received
+        self._pace.moved(len(piece), time.monotonic() - began)
+        self._piece = memoryview(piece)
+        if self._left is not None:
+            self._left -= len(piece)
+            more = self._left > 0
+        self.unread = more
+        self._stream.drawn = not more
+
+
+def input_of(environ: dict[str, Any], *, timeout: float) -> Input | None:
     """Put what reads the request's body into its environ; None where it has none."""
+    stream: Stream | None = environ.get("wsgi.input")
     length = None
-    if "HTTP_TRANSFER_ENCODING" in scope:
+    if "HTTP_TRANSFER_ENCODING" in environ:
         # Not for a length that was announced, which tells a body's end from a client that has left.
-        scope["wsgi.input_terminated"] = True
-    elif not (length := int(scope.get("CONTENT_LENGTH") or 0)):
-        scope["wsgi.input"] = io.BytesIO()
+        environ["wsgi.input_terminated"] = True
+    elif not (length := int(environ.get("CONTENT_LENGTH") or 0)):
+        environ["wsgi.input"] = io.BytesIO()
+        if stream is not None:
+            stream.drawn = True
         return None
-    body = Input(scope["wsgi.input"], length, asks="HTTP_EXPECT" in scope)
-    scope["wsgi.input"] = io.BufferedReader(body)
+    assert stream is not None  # granian has brought one
+    stream.body = body = Input(stream, length, asks="HTTP_EXPECT" in environ, timeout=timeout)
+    environ["wsgi.input"] = io.BufferedReader(body)
     return body
 
 
 class Lingering:
     """Discards what applications have left unread, on the threads of their requests, but never on more than `most`.
 
-    hyper closes a connection at once whose request's body has been dropped unread: see `goodbye`. One read waits for its bytes
-    as long as the connection is open.
+    hyper closes a connection at once whose request's body has been dropped unread: see `goodbye`.
     """
 
     def __init__(self, most: int) -> None:
         self._places = threading.Semaphore(most)
 
-    def discard(self, body: Input) -> None:
-        """Read `body` to its end or a bound."""
-        if not self._places.acquire(blocking=False):
+    def discard(self, body: Input | None) -> None:
+        """Receive `body` to its end or a bound, if the client sends it."""
+        if body is None or not body.unread or not body.under_way or not self._places.acquire(blocking=False):
             return
         try:
             deadline = time.monotonic() + goodbye.TIME
-            buffer = memoryview(bytearray(PIECE))
             left = goodbye.BYTES
             with contextlib.suppress(OSError):
                 while body.unread and left > 0 and time.monotonic() < deadline:
-                    left -= body.readinto(buffer)
+                    left -= body.discard(goodbye.PAUSE)
         finally:
             self._places.release()

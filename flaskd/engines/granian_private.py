@@ -5,20 +5,21 @@ What has to be known of them (granian 2.8, src/serve.rs and src/net.rs):
 
 - `SocketHolder` becomes the owner of its descriptor, and calls listen(2) again, so it is told the backlog.
 - `serve_mtr`, for Unix sockets `serve_mtr_uds`, returns at once: a runtime thread accepts and speaks HTTP, up to `py_threads`
-  others call the application.
+  others bring requests.
 - `WorkerSignal.set` asks for the end; its callback says that all connections have ended. That word can get lost (a condition
   variable is waited for without a look at what it is for).
-- For WSGI the event loop is asked for its methods and never run.
+- The event loop is asked to call back what waits for a future, at once or soon; none runs: `_AtOnce`.
 - A panic anywhere in it aborts the process. One is certain where the listener has stopped to be one before the runtime's thread
   has looked at it, so `begin` returns only when that has happened. Another is a certificate or key that rustls cannot use:
   `rustls` says beforehand which those are.
 - Out of descriptors it tries accept(2) again and again, and says so each time in its log.
-- It calls us with a protocol object (`response_bytes`, `response_iter`) and a scope: `granian_wsgi`.
+- It speaks ASGI with us: it calls a scheduler's `_schedule_fn` with a "watcher" of each request, which has its `scope` and its
+  `proto` (`granian_exchange`). What that function raises it does not look at, and would leave behind in the thread.
+- The results of futures are brought by the same `py_threads` that bring requests: one of them has to be free (`turns`).
 
 HTTP/1 only: over HTTP/2 granian drops `Connection: close` and sends no GOAWAY, so clients could not be asked to leave.
 """
 
-import asyncio
 import contextlib
 import importlib
 import importlib.metadata
@@ -38,15 +39,15 @@ PRIVATE: Final = {
     "granian._granian:WorkerSignal": "",
     "granian._granian:WorkerSignal.set": "self",
     "granian._granian:WorkerSignal.add_cb": "self cb",
-    "granian._granian:WSGIWorker": (
+    "granian._granian:ASGIWorker": (
         "worker_id sock ipc threads blocking_threads py_threads py_threads_idle_timeout backpressure http_mode http1_opts "
-        "http2_opts static_files ssl_enabled ssl_cert ssl_key ssl_key_password ssl_protocol_min ssl_ca ssl_crl "
-        "ssl_client_verify metrics"
+        "http2_opts websockets_enabled static_files ssl_enabled ssl_cert ssl_key ssl_key_password ssl_protocol_min ssl_ca "
+        "ssl_crl ssl_client_verify metrics"
     ),
-    "granian._granian:WSGIWorker.serve_mtr": "self callback event_loop signal",
-    "granian._granian:WSGIWorker.serve_mtr_uds": "self callback event_loop signal",
+    "granian._granian:ASGIWorker.serve_mtr": "self callback event_loop signal",
+    "granian._granian:ASGIWorker.serve_mtr_uds": "self callback event_loop signal",
     "granian.http:HTTP1Settings": "header_read_timeout keep_alive max_buffer_size pipeline_flush",
-    "granian._futures:_new_cbscheduler": "loop cb impl_asyncio",
+    "granian._granian:CallbackScheduler": "event_loop cb aio_task aio_tenter aio_texit",
 }
 """Each name we use and the parameters it takes, in the release that is supported."""
 
@@ -87,7 +88,7 @@ def _find(name: str) -> Any:
 
 def begin(
     descriptor: int,
-    call: Callable[[Any, Any], int],
+    call: Callable[[Any], None],
     *,
     unix: bool,
     backlog: int,
@@ -96,14 +97,16 @@ def begin(
     head_timeout: float,
     max_head: int,
     tls: Tls | None,
+    on_thread: Callable[[], object],
     on_exhausted: Callable[[], None],
     on_end: Callable[[], None],
 ) -> Callable[[], None]:
     """Serve on the listening socket `descriptor`, which is no longer ours; returns the function that asks for the end.
 
-    At most `connections` are accepted at a time, of which `threads` are in the application. On threads of granian's,
-    `on_exhausted` is called where there was no descriptor for a connection, `on_end` when all have ended. Returns when it
-    accepts; raises FlaskdError if it does not come to that.
+    At most `connections` are accepted at a time. On one of `threads` threads of granian's, `call` is called with the watcher of
+    each request, and may not raise; `on_thread` when one of them brings something else; on others, `on_exhausted` where there
+    was no descriptor for a connection, and `on_end` when all have ended. Returns when it accepts; raises FlaskdError if it does
+    not come to that.
     """
 
     def ended() -> None:
@@ -118,7 +121,7 @@ def begin(
     settings = _find("granian.http:HTTP1Settings")(
         header_read_timeout=max(1, int(head_timeout * 1000)), keep_alive=True, max_buffer_size=max_head
     )
-    worker = _find("granian._granian:WSGIWorker")(
+    worker = _find("granian._granian:ASGIWorker")(
         worker_id=1,
         sock=(None, holder),
         ipc=None,
@@ -130,6 +133,7 @@ def begin(
         http_mode="1",
         http1_opts=settings,
         http2_opts=None,
+        websockets_enabled=False,
         static_files=None,
         ssl_enabled=tls is not None,
         ssl_cert=tls.certificate if tls else None,
@@ -137,13 +141,27 @@ def begin(
         ssl_protocol_min="tls1.2",
         metrics=(None, None),
     )
-    with contextlib.closing(asyncio.new_event_loop()) as loop:
-        scheduler = _find("granian._futures:_new_cbscheduler")(loop, call, impl_asyncio=True)
-        serve = worker.serve_mtr_uds if unix else worker.serve_mtr
-        serve(scheduler, loop, signal)
+    loop = _AtOnce(on_thread)
+    scheduler = _find("granian._granian:CallbackScheduler")(loop, call, None, None, None)
+    scheduler._schedule_fn = call
+    serve = worker.serve_mtr_uds if unix else worker.serve_mtr
+    serve(scheduler, loop, signal)
     _wait_until_accepting(descriptor, before)
     end: Callable[[], None] = signal.set
     return end
+
+
+class _AtOnce:
+    """What granian asks of an event loop; it calls back at once, on the thread that asks."""
+
+    def __init__(self, on_thread: Callable[[], object]) -> None:
+        self._on_thread = on_thread
+
+    def call_soon(self, callback: Callable[..., object], *args: Any, context: Any = None) -> None:
+        self._on_thread()
+        callback(*args)
+
+    call_soon_threadsafe = call_soon
 
 
 def _wait_until_accepting(descriptor: int, before: set[int]) -> None:

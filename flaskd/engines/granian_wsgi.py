@@ -1,68 +1,42 @@
-"""WSGI (PEP 3333) on granian's protocol objects; the request's body: `granian_input`.
+"""WSGI (PEP 3333) on what granian brings of each request: an exchange (`granian_exchange`) and an environ (`granian_environ`).
 
-granian's own wrapper (granian 2.8, granian/wsgi.py) is not used. It hands a status that is none to Rust, which aborts the
-process; it answers 200 without headers for an application that is a generator, since that calls `start_response` with its
-first step; it has no `write`; and it puts the environment of the process, secrets included, into each request's.
+What is here calls the application and decides what of its answer is sent; it knows of the exchange only what is in `Proto`.
 """
 
-import functools
 import itertools
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from threading import Semaphore
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flaskd.engines.granian_input import Input, Lingering, input_of
 from flaskd.engines.native_threads import Callers
+from flaskd.engines.responses import BadResponse, Start, check_start
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+log = logging.getLogger("flaskd.http")
 
-class _Start:
-    """One request's `start_response`."""
-
-    __slots__ = ("headers", "sent", "status", "written")
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.headers: list[tuple[str, str]] = []
-        self.written: list[bytes] = []
-        self.sent = False
-
-    def __call__(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
-        if exc_info is not None and self.sent:
-            raise exc_info[1].with_traceback(exc_info[2])
-        if exc_info is None and self.status:
-            raise AssertionError("start_response was called twice")
-        self.status, self.headers = _code(status), headers
-        return self.written.append
+Headers = list[tuple[str, str]]
 
 
-@functools.lru_cache
-def _code(status: str) -> int:
-    code = status[:3]
-    if not (code.isascii() and code.isdigit() and code >= "100" and status[3:4] in {"", " "}):
-        raise ValueError(f"{status!r} is no HTTP status: 100 to 999 and a reason")
-    return int(code)
+class Proto(Protocol):
+    """What takes a response: whole, or piece by piece behind the head."""
 
+    def response_bytes(self, status: int, headers: Headers, body: bytes) -> None: ...
 
-class _Chunks:
-    """What granian draws the body from: it calls `__next__` of the object until StopIteration, then `close`."""
+    def response_write(self, status: int, headers: Headers, piece: bytes) -> None: ...
 
-    __slots__ = ("__next__", "close")
-
-    def __init__(self, chunks: Iterator[bytes], close: Callable[[], None]) -> None:
-        self.__next__ = chunks.__next__
-        self.close = close
+    def response_iter(self, status: int, headers: Headers, body: Any) -> None: ...
 
 
 class Traffic:
     """What the engine shares with all calls from granian.
 
-    `running` has an entry for each request in the application or waiting for its turn: its thread; `threads` are the ids of
-    all threads that have called; while `closing` is true each response says `Connection: close`; what the application leaves
-    unread of a body goes to `lingering`, after the response.
+    `running` has an entry for each request in the application: its thread; `threads` are the ids of all threads that have
+    called; while `closing` is true each response says `Connection: close`; what the application leaves unread of a body goes to
+    `lingering`, after the response.
     """
 
     __slots__ = ("callers", "closing", "lingering", "running", "threads")
@@ -76,10 +50,94 @@ class Traffic:
         self.lingering = lingering
 
 
+class _Response:
+    """One request's `start_response` and `write`."""
+
+    __slots__ = ("_over", "_proto", "_sent", "_traffic", "headers", "left", "sent", "start", "written")
+
+    def __init__(self, proto: Proto, sent: Input | None, traffic: Traffic) -> None:
+        self._proto = proto
+        self._sent = sent
+        self._traffic = traffic
+        self._over = False  # whether more than Content-Length has been seen
+        self.start: Start | None = None
+        self.headers: Headers = []
+        self.sent = False  # whether the head is on its way
+        self.written = False
+        self.left: int | None = None  # bytes until Content-Length is reached
+
+    def __call__(self, status: str, headers: Headers, exc_info: Any = None, /) -> Callable[[bytes], None]:
+        if exc_info is not None and self.sent:
+            raise exc_info[1].with_traceback(exc_info[2])
+        if exc_info is None and self.start is not None:
+            raise AssertionError("start_response was called twice")
+        self.start = check_start(status, headers)
+        if self.start.code < 200:  # hyper does not send one
+            raise BadResponse(f"{status!r} is no status of a final response")
+        return self.write
+
+    def begin(self) -> Start:
+        """Decide on the head; from now on it cannot be replaced."""
+        start = self.start
+        if start is None:
+            raise AssertionError("the application did not call start_response")
+        if not self.sent:
+            self.sent = True
+            self.headers = start.headers
+            self.left = start.length
+            if start.close or self._traffic.closing or (self._sent is not None and self._sent.unread):
+                # RFC 9112, section 9.6: the client is to leave, or what follows is no request.
+                self.headers = [*start.headers, ("Connection", "close")]
+        return start
+
+    def write(self, data: bytes) -> None:
+        """Send at once what does not come with the body."""
+        start = self.begin()
+        self.written = True
+        piece = self.fitting(data)
+        if piece and not start.bodiless:
+            self._proto.response_write(start.code, self.headers, piece)
+
+    def fitting(self, data: bytes) -> bytes:
+        """Return what Content-Length has room for."""
+        if not isinstance(data, bytes):
+            raise TypeError(f"a response's body is bytes, not {type(data).__name__}")
+        if self.left is None:
+            return data
+        if len(data) > self.left:
+            if not self._over:
+                self._over = True
+                log.error("a response has more bytes than its Content-Length says; they are not sent")
+            data = data[: self.left]
+        self.left -= len(data)
+        return data
+
+    def pieces(self, body: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield what is sent of `body`; raises BadResponse where that is less than Content-Length."""
+        for data in body:
+            if piece := self.fitting(data):
+                yield piece
+        if self.left:
+            raise BadResponse(f"a response ends {self.left} bytes before its Content-Length")
+        self._traffic.lingering.discard(
+            self._sent
+        )  # granian lets go of the request with the end of such a response
+
+
+class _Chunks:
+    """What a body is drawn from: `__next__` until it raises StopIteration, then `close`."""
+
+    __slots__ = ("__next__", "close")
+
+    def __init__(self, chunks: Iterator[bytes], close: Callable[[], None]) -> None:
+        self.__next__ = chunks.__next__
+        self.close = close
+
+
 def gateway(
-    app: "WSGIApplication", base: dict[str, Any], traffic: Traffic, *, turns: Semaphore | None = None
+    app: "WSGIApplication", base: dict[str, Any], traffic: Traffic, *, body_timeout: float = 30.0
 ) -> Callable[[Any, Any], int]:
-    """Make of `app` what granian calls with a protocol and a fresh environ; returns the status. `base` is in every environ."""
+    """Make of `app` what is called with an exchange and a fresh environ; returns the status. `base` is in every environ."""
     common = {
         "GATEWAY_INTERFACE": "CGI/1.1",
         "SCRIPT_NAME": "",
@@ -93,86 +151,62 @@ def gateway(
     }
     running, callers = traffic.running, traffic.callers
 
-    def run(proto: Any, environ: dict[str, Any]) -> int:
+    def run(proto: Proto, environ: dict[str, Any]) -> int:
         environ.update(common)
-        sent = input_of(environ)
+        sent = input_of(environ, timeout=body_timeout)
         request = id(proto)
         running[request] = callers.caller
         try:
-            if turns is None:
-                status = _answer(app, proto, environ, sent, traffic)
-            else:
-                with turns:
-                    status = _answer(app, proto, environ, sent, traffic)
+            return _answer(app, proto, environ, sent, traffic)
         finally:
             del running[request]
-        if sent is not None and sent.unread and sent.under_way:
-            traffic.lingering.discard(sent)
-        return status
 
     return run
 
 
 def _answer(
-    app: "WSGIApplication", proto: Any, environ: dict[str, Any], sent: Input | None, traffic: Traffic
+    app: "WSGIApplication", proto: Proto, environ: dict[str, Any], sent: Input | None, traffic: Traffic
 ) -> int:
     """Call `app`; send what it answers at once where that is one piece, as Flask's responses are, else piece by piece."""
-    start = _Start()
-    body: Iterable[bytes] = app(environ, start)
+    response = _Response(proto, sent, traffic)
+    body: Iterable[bytes] = app(environ, response)
     close = getattr(body, "close", _nothing)
-    whole: bytes | None = None
-    chunks: Iterator[bytes] = iter(())
+    streamed: Iterator[bytes] | None = None
     try:
-        if not start.status:
-            body = _begun(body)
-            if not start.status:
-                raise AssertionError("the application did not call start_response")  # noqa: TRY301
-        start.sent = True
-        if traffic.closing or (sent is not None and sent.unread):
-            start.headers = _closing(start.headers)
-        if isinstance(body, list):
-            whole = b"".join(start.written + body)
+        chunks: Iterator[bytes]
+        listed = isinstance(body, list | tuple)
+        if listed:
+            chunks, first = iter(()), b"".join(body)
         else:
-            chunks = itertools.chain(start.written, body) if start.written else iter(body)
-            length = _length(start.headers)
-            if length is not None:
-                first = next(chunks, b"")
-                if length == str(len(first)):
-                    whole = first
-                else:
-                    chunks = itertools.chain((first,), chunks)
-        if whole is not None:
-            proto.response_bytes(start.status, start.headers, whole)
-            for _ in chunks:  # what comes after the length is not sent, but the application gets to its end
+            # The head waits for the first bytes (PEP 3333): what fails before them is an error and no response.
+            chunks = iter(body)
+            first = b"" if response.written else next(filter(None, chunks), b"")
+        start = response.begin()
+        if start.bodiless or environ.get("REQUEST_METHOD") == "HEAD":
+            for _ in chunks:  # not sent, but the application gets to its end
                 pass
+            if not start.bodiless and (start.length or not listed):
+                streamed = iter(())  # of no length, so that hyper says nothing of its own about it
+            else:
+                proto.response_bytes(start.code, response.headers, b"" if start.bodiless else first)
+        else:
+            first = response.fitting(first)
+            if not response.written and (
+                response.left == 0 or (response.left is None and (listed or not first))
+            ):
+                proto.response_bytes(start.code, response.headers, first)
+                for piece in chunks:
+                    response.fitting(piece)
+            else:
+                streamed = itertools.chain((first,) if first else (), response.pieces(chunks))
     except BaseException:
         close()
         raise
-    if whole is None:
-        proto.response_iter(start.status, start.headers, _Chunks(chunks, close))
-    else:
+    if streamed is None:
         close()
-    return start.status
-
-
-def _length(headers: list[tuple[str, str]]) -> str | None:
-    """Find the Content-Length."""
-    for name, value in headers:
-        if name.lower() == "content-length":
-            return value
-    return None
-
-
-def _closing(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Say that the connection is not kept (RFC 9112, section 9.6): the client is to leave, or what follows is no request."""
-    return [each for each in headers if each[0].lower() != "connection"] + [("Connection", "close")]
-
-
-def _begun(body: Iterable[bytes]) -> Iterable[bytes]:
-    """Take the first step of a body."""
-    iterator = iter(body)
-    first = list(itertools.islice(iterator, 1))
-    return itertools.chain(first, iterator)
+    else:
+        proto.response_iter(start.code, response.headers, _Chunks(streamed, close))
+    return start.code
 
 
 def _nothing() -> None:

@@ -37,7 +37,7 @@ _HEAD: Final = re.compile(
 _FIELD: Final = re.compile(rb"(%b):(%b)\r\n" % (_TOKEN, _VALUE))
 _REQUEST_LINE: Final = re.compile(rb"%b %b HTTP/1\.[01]" % (_TOKEN, _TARGET))
 _VERSION: Final = re.compile(rb"%b %b (HTTP/[0-9](?:\.[0-9])?)" % (_TOKEN, _TARGET))
-_HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%]*)(?::[0-9]*)?")
+HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%]*)(?::[0-9]*)?")
 _ABSOLUTE: Final = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE)
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]+)(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 _FIRST: Final = frozenset(
@@ -102,7 +102,7 @@ def _understood(method: str, target: str, modern: bool, fields: list[tuple[str, 
     for name, value in fields:
         match name.lower():
             case "host":
-                if host is not None or not _HOST.fullmatch(value):
+                if host is not None or not HOST.fullmatch(value):
                     raise Refused(400, "The request has no valid Host")  # RFC 9112, section 3.2
                 host = value
             case "content-length":
@@ -124,7 +124,7 @@ def _understood(method: str, target: str, modern: bool, fields: list[tuple[str, 
     if host is None and modern:
         raise Refused(400, "The request has no Host")
     if coding is not None:
-        _check_coding(coding, modern)
+        check_coding(coding, modern)
         closed = (
             closed or length is not None
         )  # RFC 9112, section 6.1: whoever sent both may be out of step with us
@@ -146,7 +146,7 @@ def _understood(method: str, target: str, modern: bool, fields: list[tuple[str, 
     )
 
 
-def _check_coding(coding: str, modern: bool) -> None:
+def check_coding(coding: str, modern: bool) -> None:
     codings = [each.strip(" \t").lower() for each in coding.split(",")]
     if not modern:
         raise Refused(
@@ -165,7 +165,7 @@ def _split(method: str, target: str) -> tuple[str, str, str | None]:
         raise Refused(501, "This server is no proxy")
     if not target.startswith("/") and not (target == "*" and method == "OPTIONS"):
         match = _ABSOLUTE.fullmatch(target)
-        if match is None or not _HOST.fullmatch(match[1]):
+        if match is None or not HOST.fullmatch(match[1]):
             raise Refused(400, "The request has no valid target")
         authority, target = match[1], match[2]
         if not target.startswith("/"):

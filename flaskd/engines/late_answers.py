@@ -2,7 +2,7 @@
 
 The application's thread cannot be stopped: it goes on, and what it answers is dropped. Who answers is decided once for each
 request, by who takes it out of a dictionary. granian's protocol object takes one response, from any thread (a channel behind a
-mutex; granian 2.8, src/wsgi/io.rs); waitress writes from any thread, under a lock. Werkzeug writes on the connection from its
+mutex; granian 2.8, src/asgi/io.rs); waitress writes from any thread, under a lock. Werkzeug writes on the connection from its
 handler's thread, and under TLS nobody else may write while that one reads.
 """
 
@@ -96,6 +96,10 @@ class _Guarded:
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         if self._claim():
             self._proto.response_bytes(status, headers, body)
+
+    def response_write(self, status: int, headers: list[tuple[str, str]], piece: bytes) -> None:
+        if self._claim():
+            self._proto.response_write(status, headers, piece)
 
     def response_iter(self, status: int, headers: list[tuple[str, str]], body: Any) -> None:
         if self._claim():

@@ -7,6 +7,7 @@ taken, `still` are those on which nothing has been sent since the last look.
 
 import contextlib
 import fcntl
+import ipaddress
 import os
 import socket
 import stat
@@ -22,6 +23,7 @@ from flaskd.listeners import welcome
 
 LINUX: Final = sys.platform == "linux"
 ACKED_OFFSET: Final = 120  # tcpi_bytes_acked, a u64, in struct tcp_info, linux/tcp.h
+RESET: Final = struct.pack("ii", 1, 0)  # struct linger: on, for no time: close(2) resets
 WILDCARDS: Final = {"0.0.0.0", "::"}
 
 
@@ -82,6 +84,27 @@ class Sightings:
                     sock.shutdown(how)
         return count
 
+    def reset(self, client: tuple[str, str], now: bool) -> None:
+        """Let the connection of this client (address and port) end with a reset; `now`, or when it is closed.
+
+        Nothing is done where there is none, as behind a Unix socket.
+        """
+        for sock in self._from(client):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            if now:
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def hang_up(self, client: tuple[str, str]) -> None:
+        """Let nothing more be read from this client (address and port), where it can be told from others."""
+        for sock in self._from(client):
+            sock.shutdown(socket.SHUT_RD)
+
+    def _from(self, client: tuple[str, str]) -> Iterator[socket.socket]:
+        for sock in self._each(self.look()):
+            with contextlib.suppress(OSError):  # it has left
+                if _is_from(sock.getpeername(), client):
+                    yield sock
+
     def _is_ours(self, descriptor: int) -> bool:
         """Tell whether `descriptor` is a connection of ours; raises OSError where there is none left to look with."""
         for sock in borrowed([descriptor], strict=True):
@@ -107,6 +130,13 @@ def _same(name: Any, local: Any) -> bool:
     if isinstance(local, tuple) and isinstance(name, tuple):
         return bool(name[1] == local[1] and (name[0] == local[0] or local[0] in WILDCARDS))
     return bool(local) and bool(name == local)
+
+
+def _is_from(name: Any, client: tuple[str, str]) -> bool:
+    """Tell whether a peer's `name` is this address and port, which may be spelled in another way."""
+    if not isinstance(name, tuple) or str(name[1]) != client[1]:
+        return False
+    return ipaddress.ip_address(name[0].partition("%")[0]) == ipaddress.ip_address(client[0])
 
 
 def _inode(sock: socket.socket) -> int:
