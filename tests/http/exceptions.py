@@ -15,8 +15,9 @@ class Exempt(NamedTuple):
 
 HALF_CLOSED: Final = Exempt(
     Expected(status=frozenset({NOTHING}), ending=Ending.CLOSED, calls=frozenset({0, 1})),
-    "A client that closes its sending side before it has its response is taken for gone.",
+    "A client that half-closes is not answered.",
 )
+URL: Final = "where the target is a whole URL, its host is used only if there is no `Host`"
 
 EXCEPTIONS: Final[dict[tuple[str, str], Exempt]] = {
     ("granian", "half-close after the request"): HALF_CLOSED,
@@ -24,4 +25,14 @@ EXCEPTIONS: Final[dict[tuple[str, str], Exempt]] = {
     ("granian", "half-close after a body"): HALF_CLOSED,
     ("granian", "half-close after a chunked body"): HALF_CLOSED,
     ("granian", "half-close, a large response"): HALF_CLOSED,
+    ("granian", "preface of HTTP/2"): Exempt(
+        Expected(status=frozenset({NOTHING}), ending=Ending.CLOSED, calls=frozenset({0})),
+        "the connection is closed without an answer for HTTP/2's preface",
+    ),
+    ("granian", "absolute target"): Exempt(
+        Expected(saw={"PATH_INFO": "/a", "QUERY_STRING": "b=c", "HTTP_HOST": "x"}), URL
+    ),
+    ("granian", "absolute target without a path"): Exempt(
+        Expected(saw={"PATH_INFO": "/", "HTTP_HOST": "x"}), URL
+    ),
 }
