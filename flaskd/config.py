@@ -161,7 +161,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             gt=0,
             le=86_400,
-            description="Seconds of silence after which a connection without a complete request is closed.",
+            description="Seconds that a client may take to send the head of a request, and the pause before it.",
         ),
     ] = 30.0
     body_timeout: Annotated[

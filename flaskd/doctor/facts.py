@@ -65,7 +65,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def keeps_alive(self) -> bool:
-        """Tell whether its engine keeps idle connections open; `auto` is granian wherever that is installed."""
+        """Tell whether its engine keeps idle connections open; `auto` is one that does, but for HTTPS or WebSockets."""
         return bool(self.value("engine") != "werkzeug")
 
 
