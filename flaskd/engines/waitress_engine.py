@@ -5,8 +5,8 @@ nothing is open. It owns the connections: only it opens, closes and expires them
 only where it has something to do. What a connection waits for is told to the kernel lazily: reading ends when something comes
 that is not wanted yet, not with each request, so that a kept connection costs no system call for it.
 
-At most `CONNECTIONS` are open, and none is accepted while as many requests as there are threads wait for one: other workers may
-be free.
+At most `CONNECTIONS` are open. When there are more, the one that has waited longest for a request makes room, so that silent
+clients keep nobody out. None is accepted while as many requests as there are threads wait for one: other workers may be free.
 """
 
 import contextlib
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 CONNECTIONS: Final = 1024
 """Connections at most, where the descriptors allow; the rest waits in the kernel's queue. An idle one costs no thread."""
+
+PATIENCE: Final = 1.0
+"""Seconds that a connection may wait for its request before it has to make room for another one."""
 
 WRITE: Final = selectors.EVENT_WRITE
 NO_DESCRIPTOR_PAUSE: Final = 0.1  # seconds; accept(2) said EMFILE, a descriptor may come free at any time
@@ -210,12 +213,7 @@ class WaitressEngine:
         """Wait for new connections, or no longer: while there are too many, and for ever when deaf."""
         if self._accept_again and time.monotonic() >= self._accept_again:
             self._accept_again = 0.0
-        wanted = not (
-            self._going_deaf
-            or self._accept_again
-            or len(self.channels) >= self._most
-            or self._pool.waiting >= self.options.threads
-        )
+        wanted = not (self._going_deaf or self._accept_again or self._pool.waiting >= self.options.threads)
         if wanted != self._listening:
             for front in self._fronts:
                 if wanted:
@@ -229,13 +227,17 @@ class WaitressEngine:
     def _accept(self, front: Front) -> None:
         if not self._listening or self._going_deaf:
             return
+        if len(self.channels) >= self._most and not self._make_room():
+            self._accept_again = time.monotonic() + NO_DESCRIPTOR_PAUSE
+            return
         try:
             sock, address = front.listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionError):
             return  # another worker was quicker, or the client has left
         except OSError as error:
             log.error("cannot accept a connection: %s", error)  # noqa: TRY400 - expected under EMFILE, no traceback
-            self._accept_again = time.monotonic() + NO_DESCRIPTOR_PAUSE
+            if not self._make_room():
+                self._accept_again = time.monotonic() + NO_DESCRIPTOR_PAUSE
             return
         try:
             welcome(sock)
@@ -247,6 +249,15 @@ class WaitressEngine:
         self._selector.register(sock, READ, channel)
         self._look_by(channel.since + self.options.head_timeout)
         self._on_change()
+
+    def _make_room(self) -> bool:
+        """Close the connection that has waited longest for a request; returns False where none has waited long."""
+        waiting = [each for each in self.channels.values() if not each.busy() and not each.total_outbufs_len]
+        oldest = min(waiting, key=lambda channel: channel.since, default=None)
+        if oldest is None or time.monotonic() < oldest.since + PATIENCE:
+            return False
+        oldest.end_idle()
+        return oldest.socket is None
 
     def _attend(self, channel: Channel, events: int) -> None:
         """Read and write."""

@@ -144,5 +144,8 @@ class Request:
         if not self._spool.take(len(body)):
             raise Refused(503, "There is no space for the request's body now")
         self._size += len(body)
-        self._body.append(body)
+        try:
+            self._body.append(body)
+        except OSError as error:  # the disk is full
+            raise Refused(503, "There is no space for the request's body now") from error
         return count

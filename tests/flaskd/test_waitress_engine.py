@@ -1,6 +1,7 @@
 """The waitress engine in front of a real server: bounds, silence, slow clients, half requests, forks, wake-ups."""
 
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -15,6 +16,7 @@ import pytest
 
 from flaskd import Server
 from flaskd.engines import waitress_private
+from flaskd.engines.waitress_request import IN_MEMORY
 from flaskd.errors import ConfigError
 from tests.flaskd.conftest import WAIT, App, begin_shutdown
 from tests.flaskd.conftest import Http as OneHttp
@@ -194,6 +196,34 @@ def test_bodies_have_a_space_in_all_and_give_it_back(waitress: Serve) -> None:
         while server.status().in_flight:
             pass
     assert post(server, "Content-Length: 1024\r\nConnection: close", b"d" * 1024).answer().endswith(b"1024")
+
+
+def test_a_disk_that_is_full_refuses_the_body(waitress: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one for which there is no space; who comes with less is served."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("waitress.buffers.TempfileBasedBuffer.newfile", full)
+    server = waitress()
+    client = post(server, f"Content-Length: {2 * IN_MEMORY}", b"a" * 2 * IN_MEMORY)
+    client.socket.shutdown(socket.SHUT_WR)
+    assert client.answer().startswith(b"HTTP/1.1 503 ")
+    assert post(server, "Content-Length: 3\r\nConnection: close", b"abc").answer().endswith(b"3")
+
+
+def test_silent_connections_make_room_for_others(waitress: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When there are as many as there may be, the oldest is closed; one with a request under way is not."""
+    monkeypatch.setattr("flaskd.engines.waitress_engine.CONNECTIONS", 4)
+    monkeypatch.setattr("flaskd.engines.waitress_engine.PATIENCE", 0.1)
+    server = waitress(threads=2)
+    upload = post(server, "Content-Length: 2\r\nConnection: close", b"a")
+    silent = [Http(server.listeners[0], sent) for sent in (b"", b"GET / HT", KEPT)]
+    for _ in range(6):
+        assert Http(server.listeners[0], LAST).answer().endswith(b"hello")
+    assert silent[0].answer() == b""
+    upload.socket.sendall(b"b")
+    assert upload.answer().endswith(b"2")
 
 
 def test_a_client_that_is_refused_while_it_sends_reads_its_answer(waitress: Serve) -> None:
