@@ -194,7 +194,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_spool_size: Annotated[
         str,
         Meta(
-            description="Space for request bodies that are still arriving, for all workers: bytes, or 512M, 1G; waitress only.",
+            description="Space that request bodies may take until they are answered, for all workers: 512M, 1G; waitress only.",
             pattern="^[1-9][0-9]{0,15}[KMGT]?$",
         ),
     ] = "1G"
