@@ -14,7 +14,7 @@ thread: no event loop runs.
 import threading
 import time
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from flaskd.engines.bodies import Pace
 from flaskd.engines.granian_input import Input
@@ -40,20 +40,27 @@ def _result(future: Any, timeout: float) -> Any:
     return future.result()
 
 
+class Server(NamedTuple):
+    """What is the same for all exchanges; `connections` is for what granian has no word for."""
+
+    write_timeout: float
+    connections: Sightings
+
+
 class Exchange:
-    """One request and its response; `connections` has the connection itself, where granian has no word for what is to be done.
+    """One request and its response.
 
     Everything is for one thread at a time, and `response_bytes` for any, as long as nothing has begun.
     """
 
     __slots__ = (
         "_closes",
-        "_connections",
         "_kept",
         "_look_at",
         "_pace",
         "_pending",
         "_proto",
+        "_server",
         "_watcher",
         "begun",
         "body",
@@ -61,16 +68,13 @@ class Exchange:
         "scope",
     )
 
-    def __init__(self, watcher: Any, *, write_timeout: float, connections: Sightings) -> None:
+    def __init__(self, watcher: Any, server: Server) -> None:
         self._watcher = watcher
         self._proto = watcher.proto
-        self.scope: dict[str, Any] = watcher.scope
-        self._pace = Pace(write_timeout)
-        self._connections = connections
-        self._closes = False  # whether the end of the connection is the end of the body
-        self._look_at = 0.0
+        self._server = server
         self._pending: Any = None  # a piece of the body that was asked for
-        self._kept: deque[dict[str, Any]] = deque()  # those that came and were not read
+        self._kept: deque[dict[str, Any]] | None = None  # those that came and were not read
+        self.scope: dict[str, Any] = watcher.scope
         self.body: Input | None = None
         """What reads the request's body, if it has one."""
         self.begun = False
@@ -102,6 +106,8 @@ class Exchange:
         """Send the next piece, behind the head where it is the first; raises Gone where nobody takes it."""
         if not self.begun:
             self._head(status, headers)
+            self._pace = Pace(self._server.write_timeout)
+            self._kept = deque()
             self._look_at = time.monotonic() + LOOK_EVERY
         else:
             self._look()
@@ -127,7 +133,7 @@ class Exchange:
         """End a response that has begun so that no client can take it for whole."""
         self.ended = True
         if self._closes:
-            self._connections.reset(self.scope["client"], False)
+            self._server.connections.reset(self.scope["client"], False)
         self._watcher.done()
 
     def let_go(self) -> None:
@@ -140,13 +146,15 @@ class Exchange:
         if body is not None:
             self._watcher.done()
             if body.stalled:
-                self._connections.hang_up(self.scope["client"])
+                self._server.connections.hang_up(self.scope["client"])
         self._watcher = self._proto = self._pending = None
 
     def _head(self, status: int, headers: Headers) -> None:
         self.begun = True
-        if self.scope["http_version"] == "1":
-            self._closes = not any(name.lower() == "content-length" for name, _ in headers)
+        # Whether the end of the connection is the end of the body.
+        self._closes = self.scope["http_version"] == "1" and not any(
+            name.lower() == "content-length" for name, _ in headers
+        )
         sent = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         self._proto.send({"type": "http.response.start", "status": status, "headers": sent})
 
@@ -156,7 +164,7 @@ class Exchange:
             _result(future, self._pace.left)
         except TimeoutError:
             # The error that breaks it off would wait behind what the client does not take.
-            self._connections.reset(self.scope["client"], True)
+            self._server.connections.reset(self.scope["client"], True)
             raise Gone("the client did not take the response in its time") from None
         self._pace.moved(count, time.monotonic() - began)
 
@@ -166,9 +174,10 @@ class Exchange:
         What comes of the body meanwhile is kept for who reads it; one piece for each look, and the more there are the rarer.
         """
         now = time.monotonic()
-        if now < self._look_at:
+        kept = self._kept
+        if kept is None or now < self._look_at:
             return
-        self._look_at = now + LOOK_EVERY * (1 + len(self._kept))
+        self._look_at = now + LOOK_EVERY * (1 + len(kept))
         if self._pending is None:
             self._pending = self._proto.receive()
             self._pending.add_done_callback(_nothing)  # so that the thread that brings it is known
@@ -176,7 +185,7 @@ class Exchange:
             message = self._pending.result()
             if message["type"] != "http.request":
                 raise Gone("the client has left")
-            self._kept.append(message)
+            kept.append(message)
             self._pending = None
 
 
