@@ -194,8 +194,10 @@ def _answer(
                 response.left == 0 or (response.left is None and (listed or not first))
             ):
                 proto.response_bytes(start.code, response.headers, first)
-                for _ in response.pieces(chunks):  # nothing more is sent, but the application gets to its end
-                    pass
+                for piece in chunks:  # nothing more is sent, but the application gets to its end
+                    response.fitting(piece)
+                    if response.over:
+                        break
             else:
                 streamed = itertools.chain((first,) if first else (), response.pieces(chunks))
     except BaseException:
