@@ -24,6 +24,7 @@ from flaskd import forks
 from flaskd.engines import RESERVE, Activity, Options, granian_private, native_threads
 from flaskd.engines.certificate import check_certificate
 from flaskd.engines.ears import Ears
+from flaskd.engines.granian_exchange import Server
 from flaskd.engines.granian_input import Lingering
 from flaskd.engines.granian_reception import reception
 from flaskd.engines.granian_wsgi import Traffic, gateway
@@ -159,9 +160,8 @@ class GranianEngine:
                     call if self._options.late is None else self._options.late.around(call),
                     self._traffic,
                     self._turns,
+                    Server(self._options.write_timeout, self._sightings),
                     max_head=self._options.max_head,
-                    write_timeout=self._options.write_timeout,
-                    connections=self._sightings,
                 ),
                 unix=unix,
                 backlog=self._options.backlog,

@@ -14,18 +14,22 @@ from flaskd.engines.http1 import HOST, Refused, check_coding
 
 VERSIONS: Final = {"1": "HTTP/1.0", "1.1": "HTTP/1.1"}
 ONCE: Final = {"HTTP_HOST": "Host", "CONTENT_LENGTH": "Content-Length"}
+MAX_KEYS: Final = 512  # names that are remembered; clients make them up
 NO_HOST: Final = (b"host", b"")
 
 
-@functools.lru_cache(maxsize=512)
-def _key(name: bytes) -> str | None:
-    """Return the environ's key of a header; None for one with an underscore, which would be taken for another."""
-    text = name.decode("latin-1")
-    if "_" in text:
-        return None
-    if text in {"content-type", "content-length"}:
-        return text.upper().replace("-", "_")
-    return f"HTTP_{text.upper().replace('-', '_')}"
+class _Keys(dict[bytes, str]):
+    """The environ's keys of headers; empty for one with an underscore, which would be taken for another."""
+
+    def __missing__(self, name: bytes) -> str:
+        text = name.decode("latin-1").upper()
+        key = "" if "_" in text else f"HTTP_{text.replace('-', '_')}"
+        if len(self) < MAX_KEYS:
+            self[name] = key
+        return key
+
+
+_keys: Final = _Keys({b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"})
 
 
 @functools.lru_cache(maxsize=512)
@@ -60,10 +64,10 @@ def environ_of(scope: dict[str, Any], stream: Any, *, max_head: int = MAX_HEAD) 
     size = len(target) + 20
     for name, value in headers:
         size += len(name) + len(value) + 4
-        key = _key(name)
-        if key is None:
+        key = _keys[name]
+        if not key:
             continue
-        text = value.decode("latin-1")
+        text = str(value, "latin-1")
         if key in environ:
             if key in ONCE:
                 raise Refused(400, f"The request has no valid {ONCE[key]}")

@@ -13,7 +13,8 @@ thread: no event loop runs.
 
 import threading
 import time
-from typing import Any, Final
+from collections import deque
+from typing import Any, Final, NamedTuple
 
 from flaskd.engines.bodies import Pace
 from flaskd.engines.granian_input import Input
@@ -21,8 +22,8 @@ from flaskd.engines.sightings import Sightings
 
 Headers = list[tuple[str, str]]
 
-WATCHED_AFTER: Final = 0.1
-"""Seconds of streaming after which granian is asked to tell when the client leaves; before, that is not worth its cost."""
+LOOK_EVERY: Final = 0.1
+"""Seconds of streaming after which, and between which, we look whether the client has left: granian takes what nobody gets."""
 
 
 class Gone(ConnectionError):
@@ -39,42 +40,43 @@ def _result(future: Any, timeout: float) -> Any:
     return future.result()
 
 
+class Server(NamedTuple):
+    """What is the same for all exchanges; `connections` is for what granian has no word for."""
+
+    write_timeout: float
+    connections: Sightings
+
+
 class Exchange:
-    """One request and its response; `connections` has the connection itself, where granian has no word for what is to be done.
+    """One request and its response.
 
     Everything is for one thread at a time, and `response_bytes` for any, as long as nothing has begun.
     """
 
     __slots__ = (
         "_closes",
-        "_connections",
-        "_gone",
+        "_kept",
+        "_look_at",
         "_pace",
+        "_pending",
         "_proto",
-        "_since",
-        "_watched",
+        "_server",
         "_watcher",
         "begun",
         "body",
-        "drawn",
         "ended",
         "scope",
     )
 
-    def __init__(self, watcher: Any, *, write_timeout: float, connections: Sightings) -> None:
+    def __init__(self, watcher: Any, server: Server) -> None:
         self._watcher = watcher
         self._proto = watcher.proto
+        self._server = server
+        self._pending: Any = None  # a piece of the body that was asked for
+        self._kept: deque[dict[str, Any]] | None = None  # those that came and were not read
         self.scope: dict[str, Any] = watcher.scope
-        self._pace = Pace(write_timeout)
-        self._connections = connections
-        self._closes = False  # whether the end of the connection is the end of the body
-        self._since = 0.0
-        self._watched = False
-        self._gone = False
         self.body: Input | None = None
         """What reads the request's body, if it has one."""
-        self.drawn = False
-        """Whether there is no body, or it has been received to its end."""
         self.begun = False
         """Whether something of a response has been handed over."""
         self.ended = False
@@ -87,7 +89,11 @@ class Exchange:
         """
         if self._proto is None:
             return None
-        message = _result(self._proto.receive(), timeout)
+        if self._kept:
+            message = self._kept.popleft()
+        else:
+            pending, self._pending = self._pending or self._proto.receive(), None
+            message = _result(pending, timeout)
         return (message["body"], message["more_body"]) if message["type"] == "http.request" else None
 
     def response_bytes(self, status: int, headers: Headers, body: bytes) -> None:
@@ -100,18 +106,17 @@ class Exchange:
         """Send the next piece, behind the head where it is the first; raises Gone where nobody takes it."""
         if not self.begun:
             self._head(status, headers)
-            self._since = time.monotonic()
-        elif not self._watched and self.drawn and time.monotonic() - self._since > WATCHED_AFTER:
-            self._watched = True
-            self._watch(None)
-        if self._gone:
-            raise Gone("the client has left")
+            self._pace = Pace(self._server.write_timeout)
+            self._kept = deque()
+            self._look_at = time.monotonic() + LOOK_EVERY
+        else:
+            self._look()
         future = self._proto.send({"type": "http.response.body", "body": piece, "more_body": True})
         if hasattr(future, "add_done_callback"):
             self._wait(future, len(piece))
 
     def response_iter(self, status: int, headers: Headers, body: Any) -> None:
-        """Send what `body` yields, and close it. Where it raises, or nobody takes it, the response is broken off."""
+        """Send what `body` yields, and close it; what it raises is raised, and Gone where nobody takes it."""
         step = body.__next__
         try:
             if not self.begun:
@@ -121,11 +126,6 @@ class Exchange:
         except StopIteration:
             self.ended = True
             self._proto.send({"type": "http.response.body", "body": b""})
-        except Gone:
-            self.break_off()
-        except BaseException:
-            self.break_off()
-            raise
         finally:
             body.close()
 
@@ -133,7 +133,7 @@ class Exchange:
         """End a response that has begun so that no client can take it for whole."""
         self.ended = True
         if self._closes:
-            self._connections.reset(self.scope["client"], False)
+            self._server.connections.reset(self.scope["client"], False)
         self._watcher.done()
 
     def let_go(self) -> None:
@@ -146,13 +146,15 @@ class Exchange:
         if body is not None:
             self._watcher.done()
             if body.stalled:
-                self._connections.hang_up(self.scope["client"])
-        self._watcher = self._proto = None
+                self._server.connections.hang_up(self.scope["client"])
+        self._watcher = self._proto = self._pending = None
 
     def _head(self, status: int, headers: Headers) -> None:
         self.begun = True
-        if self.scope["http_version"] == "1":
-            self._closes = not any(name.lower() == "content-length" for name, _ in headers)
+        # Whether the end of the connection is the end of the body.
+        self._closes = self.scope["http_version"] == "1" and not any(
+            name.lower() == "content-length" for name, _ in headers
+        )
         sent = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         self._proto.send({"type": "http.response.start", "status": status, "headers": sent})
 
@@ -162,13 +164,30 @@ class Exchange:
             _result(future, self._pace.left)
         except TimeoutError:
             # The error that breaks it off would wait behind what the client does not take.
-            self._connections.reset(self.scope["client"], True)
+            self._server.connections.reset(self.scope["client"], True)
             raise Gone("the client did not take the response in its time") from None
         self._pace.moved(count, time.monotonic() - began)
 
-    def _watch(self, future: Any) -> None:
-        """Ask to be told when the client leaves: that is what is received once the body has ended."""
-        if future is not None and future.result()["type"] == "http.disconnect":
-            self._gone = True
-        elif self._proto is not None:
-            self._proto.receive().add_done_callback(self._watch)
+    def _look(self) -> None:
+        """See whether the client has left: that is received in the place of the body, or behind it.
+
+        What comes of the body meanwhile is kept for who reads it; one piece for each look, and the more there are the rarer.
+        """
+        now = time.monotonic()
+        kept = self._kept
+        if kept is None or now < self._look_at:
+            return
+        self._look_at = now + LOOK_EVERY * (1 + len(kept))
+        if self._pending is None:
+            self._pending = self._proto.receive()
+            self._pending.add_done_callback(_nothing)  # so that the thread that brings it is known
+        elif self._pending.done():
+            message = self._pending.result()
+            if message["type"] != "http.request":
+                raise Gone("the client has left")
+            kept.append(message)
+            self._pending = None
+
+
+def _nothing(_: Any) -> None:
+    pass

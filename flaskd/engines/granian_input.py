@@ -16,7 +16,6 @@ class Stream(Protocol):
     """What a body is received from."""
 
     body: "Input | None"
-    drawn: bool
 
     def receive(self, timeout: float) -> tuple[bytes, bool] | None:
         """Return the next piece, and whether there may be more; None where the body is broken. Raises TimeoutError."""
@@ -82,7 +81,6 @@ class Input(io.RawIOBase):
             self._left -= len(piece)
             more = self._left > 0
         self.unread = more
-        self._stream.drawn = not more
 
 
 def input_of(environ: dict[str, Any], *, timeout: float) -> Input | None:
@@ -94,8 +92,6 @@ def input_of(environ: dict[str, Any], *, timeout: float) -> Input | None:
         environ["wsgi.input_terminated"] = True
     elif not (length := int(environ.get("CONTENT_LENGTH") or 0)):
         environ["wsgi.input"] = io.BytesIO()
-        if stream is not None:
-            stream.drawn = True
         return None
     assert stream is not None  # granian has brought one
     stream.body = body = Input(stream, length, asks="HTTP_EXPECT" in environ, timeout=timeout)

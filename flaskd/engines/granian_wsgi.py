@@ -53,13 +53,13 @@ class Traffic:
 class _Response:
     """One request's `start_response` and `write`."""
 
-    __slots__ = ("_over", "_proto", "_sent", "_traffic", "headers", "left", "sent", "start", "written")
+    __slots__ = ("_proto", "_sent", "_traffic", "headers", "left", "over", "sent", "start", "written")
 
     def __init__(self, proto: Proto, sent: Input | None, traffic: Traffic) -> None:
         self._proto = proto
         self._sent = sent
         self._traffic = traffic
-        self._over = False  # whether more than Content-Length has been seen
+        self.over = False  # whether there was more than Content-Length
         self.start: Start | None = None
         self.headers: Headers = []
         self.sent = False  # whether the head is on its way
@@ -105,23 +105,24 @@ class _Response:
         if self.left is None:
             return data
         if len(data) > self.left:
-            if not self._over:
-                self._over = True
+            if not self.over:
+                self.over = True
                 log.error("a response has more bytes than its Content-Length says; they are not sent")
             data = data[: self.left]
         self.left -= len(data)
         return data
 
     def pieces(self, body: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield what is sent of `body`; raises BadResponse where that is less than Content-Length."""
+        """Yield what is sent of `body`, up to where it is more than Content-Length; raises BadResponse where it is less."""
         for data in body:
             if piece := self.fitting(data):
                 yield piece
+            if self.over:
+                return
         if self.left:
             raise BadResponse(f"a response ends {self.left} bytes before its Content-Length")
-        self._traffic.lingering.discard(
-            self._sent
-        )  # granian lets go of the request with the end of such a response
+        # granian lets go of the request with the end of a response that comes in pieces.
+        self._traffic.lingering.discard(self._sent)
 
 
 class _Chunks:
@@ -183,8 +184,6 @@ def _answer(
             first = b"" if response.written else next(filter(None, chunks), b"")
         start = response.begin()
         if start.bodiless or environ.get("REQUEST_METHOD") == "HEAD":
-            for _ in chunks:  # not sent, but the application gets to its end
-                pass
             if not start.bodiless and (start.length or not listed):
                 streamed = iter(())  # of no length, so that hyper says nothing of its own about it
             else:
@@ -195,8 +194,10 @@ def _answer(
                 response.left == 0 or (response.left is None and (listed or not first))
             ):
                 proto.response_bytes(start.code, response.headers, first)
-                for piece in chunks:
+                for piece in chunks:  # nothing more is sent, but the application gets to its end
                     response.fitting(piece)
+                    if response.over:
+                        break
             else:
                 streamed = itertools.chain((first,) if first else (), response.pieces(chunks))
     except BaseException:

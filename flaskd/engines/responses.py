@@ -75,7 +75,10 @@ def check_start(status: str, headers: Any) -> Start:
     sent = []
     for name, value in headers:
         lower = _lower(name)
-        if not isinstance(value, str) or _NO_VALUE.search(value):
+        # The first two say for nearly all, and quickly, that there is nothing to search for.
+        if not isinstance(value, str) or (
+            not (value.isascii() and value.isprintable()) and _NO_VALUE.search(value)
+        ):
             raise BadResponse(f"the header {name} cannot have the value {value!r}")
         if lower in HOP_BY_HOP:
             close = close or (lower == "connection" and "close" in value.lower())

@@ -8,8 +8,7 @@ were all of them in the application, each waiting for the next piece of a body, 
 import threading
 from collections import deque
 from collections.abc import Callable
-
-Job = Callable[[], None]
+from typing import Any
 
 
 class Turns:
@@ -18,19 +17,19 @@ class Turns:
     def __init__(self, places: int) -> None:
         self._lock = threading.Lock()  # protects what follows
         self._free = places
-        self._waiting: deque[Job] = deque()
+        self._waiting: deque[tuple[Callable[[Any], None], Any]] = deque()
 
-    def do(self, job: Job) -> None:
-        """Do `job` now, and what waited when it is done; or leave it to a thread that is at work."""
+    def do(self, job: Callable[[Any], None], argument: Any) -> None:
+        """Call `job` now, and what waited when it is done; or leave it to a thread that is at work."""
         with self._lock:
             if not self._free:
-                self._waiting.append(job)
+                self._waiting.append((job, argument))
                 return
             self._free -= 1
         while True:
-            job()
+            job(argument)
             with self._lock:
                 if not self._waiting:
                     self._free += 1
                     return
-                job = self._waiting.popleft()
+                job, argument = self._waiting.popleft()

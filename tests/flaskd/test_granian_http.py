@@ -16,6 +16,7 @@ import pytest
 from flaskd.engines import Options
 from flaskd.engines.bodies import BrokenBody, SlowBody
 from flaskd.engines.granian_engine import GranianEngine
+from flaskd.engines.http1 import Chunks
 from tests.flaskd.conftest import WAIT
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -484,6 +485,31 @@ def test_fewer_bytes_than_content_length_are_broken_off_and_more_cut_off(
     assert len([record for record in caplog.records if record.name == "flaskd.http"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("method", "fields"),
+    [("HEAD", []), ("GET", [("Content-Length", "5")]), ("GET", [("Content-Length", "65536")])],
+)
+def test_an_endless_body_is_not_drawn_for_nothing(
+    method: str, fields: list[tuple[str, str]], serve: Serve
+) -> None:
+    """Where its client gets no more of it, it is closed."""
+    closed = threading.Semaphore(0)
+
+    class Body:
+        def __iter__(self) -> Iterator[bytes]:
+            return iter(lambda: PIECE, b"")
+
+        def close(self) -> None:
+            closed.release()
+
+    def app(environ: dict[str, Any], start: Any) -> Body:
+        start("200 OK", fields)
+        return Body()
+
+    assert status(ask(serve(app), request(method=method))) == 200
+    assert closed.acquire(timeout=WAIT)
+
+
 def test_write_sends_at_once(serve: Serve) -> None:
     """PEP 3333; before the application returns."""
     came = threading.Event()
@@ -561,8 +587,9 @@ def test_a_client_that_does_not_read_loses_its_connection(serve: Serve) -> None:
                 pause.wait(0.01)
 
 
-def test_an_application_is_told_to_end_when_its_client_has_left(serve: Serve) -> None:
-    """Its body is closed."""
+@pytest.mark.parametrize("unread", [0, 10, 1_000_000])
+def test_an_application_is_told_to_end_when_its_client_has_left(unread: int, serve: Serve) -> None:
+    """Its body is closed; also where the client has sent what nobody reads."""
     closed = threading.Event()
 
     class Body:
@@ -579,9 +606,35 @@ def test_an_application_is_told_to_end_when_its_client_has_left(serve: Serve) ->
         return Body()
 
     with connect(serve(app)) as sock:
-        sock.sendall(request())
+        sock.sendall(post(bytes(unread // 2), f"Content-Length: {unread}\r\n"))
         assert sock.recv(1)
     assert closed.wait(WAIT)
+
+
+def test_a_body_may_be_read_while_the_response_is_sent(serve: Serve) -> None:
+    """Every byte of it, though we look meanwhile whether the client is still there."""
+
+    def echo(environ: dict[str, Any], start: Any) -> Iterator[bytes]:
+        start("200 OK", [])
+        pause = threading.Event()
+        for _ in range(4):
+            pause.wait(0.12)
+            yield b"tick"
+        while piece := environ["wsgi.input"].read(1000):
+            yield piece
+
+    with connect(serve(echo)) as sock:
+        sent = b"".join(b"%06d" % number for number in range(50_000))
+        sock.sendall(post(b"", f"Content-Length: {len(sent)}\r\n")[:-1])
+        sender = threading.Thread(target=sock.sendall, args=(b"\n" + sent,))
+        sender.start()
+        decoder, received = Chunks(), b""
+        data = until(sock, b"\r\n\r\n").partition(b"\r\n\r\n")[2]
+        while not decoder.done:
+            received += decoder.feed(data)[0]
+            data = b"" if decoder.done else sock.recv(65536)
+        sender.join()
+    assert received == b"tick" * 4 + sent
 
 
 def test_requests_beyond_the_threads_wait_in_order_while_bodies_arrive(serve: Serve) -> None:
