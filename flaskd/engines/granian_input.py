@@ -42,6 +42,11 @@ class Input(io.RawIOBase):
         self.stalled = False
         """Whether it was waited for in vain."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of it has come."""
+        return not self.unread and self._broken is None
+
     def readable(self) -> bool:
         return True
 

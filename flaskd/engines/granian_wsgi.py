@@ -85,7 +85,7 @@ class _Response:
             self.sent = True
             self.headers = start.headers
             self.left = start.length
-            if start.close or self._traffic.closing or (self._sent is not None and self._sent.unread):
+            if start.close or self._traffic.closing or (self._sent is not None and not self._sent.whole):
                 # RFC 9112, section 9.6: the client is to leave, or what follows is no request.
                 self.headers = [*start.headers, ("Connection", "close")]
         return start

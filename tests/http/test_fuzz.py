@@ -29,7 +29,8 @@ def send(address: tuple[str, int], data: bytes) -> bytes:
     received = b""
     with socket.create_connection(address, timeout=PATIENCE) as sock, contextlib.suppress(ConnectionError):
         sock.sendall(data)
-        sock.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # ENOTCONN: it has reset already
+            sock.shutdown(socket.SHUT_WR)
         while part := sock.recv(65536):
             received += part
     return received
