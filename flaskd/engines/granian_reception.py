@@ -2,17 +2,17 @@
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from flaskd import request_id
 from flaskd.engines import goodbye
-from flaskd.engines.bodies import BrokenBody, SlowBody
+from flaskd.engines.failures import explain
 from flaskd.engines.granian_environ import environ_of
 from flaskd.engines.granian_exchange import Exchange, Gone
 from flaskd.engines.granian_input import Input
 from flaskd.engines.granian_wsgi import Traffic
 from flaskd.engines.http1 import Refused
-from flaskd.engines.responses import BadResponse
 from flaskd.engines.sightings import Sightings
 from flaskd.engines.turns import Turns
 
@@ -49,33 +49,29 @@ def reception(
 def _answered(exchange: Exchange, call: Callable[[Any, dict[str, Any]], int], *, max_head: int) -> None:
     """Have the application answer; in its place where it does not. What it began and did not end is broken off."""
     scope = exchange.scope
+    environ: dict[str, Any] = {}
     try:
-        call(exchange, environ_of(scope, exchange, max_head=max_head))
+        environ = environ_of(scope, exchange, max_head=max_head)
+        call(exchange, environ)
     except Refused as refused:
         _answer(exchange, refused.status, refused.reason)
         asks = any(name == b"expect" for name, _ in scope["headers"])
         exchange.body = Input(
             exchange, None, asks=asks, timeout=goodbye.TIME
         )  # what it may send all the same
-    except (BrokenBody, SlowBody) as error:
-        _answer(exchange, error.code or 400, error.description)
     except Gone as gone:
         log.debug("a response was not taken: %s", gone)
         _answer(exchange, 500, "")
-    except BadResponse as error:
-        log.error("%s %s: %s", scope["method"], scope["path"], error)  # noqa: TRY400 - the sentence says it
-        _answer(exchange, 500, "The server failed to answer.")
-    except BaseException:  # SystemExit, too: it is the request's end, and not the thread's
-        log.exception("%s %s failed", scope["method"], scope["path"])
-        _answer(exchange, 500, "The server failed to answer.")
+    except BaseException as error:  # noqa: BLE001 - SystemExit, too: it is the request's end, and not the thread's
+        _answer(exchange, *explain(error, environ, begun=exchange.begun), request_id.header(environ))
 
 
-def _answer(exchange: Exchange, status: int, reason: str) -> None:
+def _answer(exchange: Exchange, status: int, text: str, headers: Iterable[tuple[str, str]] = ()) -> None:
     """Answer in the application's place, if it has not begun to."""
     if exchange.begun:
         if not exchange.ended:
             exchange.break_off()
         return
-    body = f"{reason}\n".encode()
+    body = f"{text}\n".encode("utf-8", "replace")
     head = [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("Connection", "close")]
-    exchange.response_bytes(status, head, body)
+    exchange.response_bytes(status, [*head, *headers], body)
