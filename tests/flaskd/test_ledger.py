@@ -85,9 +85,11 @@ def test_every_request_is_counted_once_and_none_stays(requests: list[tuple[str, 
     assert counts == {kind: count for kind, count in ledger.served().items() if count}
 
 
-@pytest.mark.parametrize("when", ["call", "iteration"])
-def test_an_exception_passes_through_and_is_the_last_error(when: str) -> None:
-    """The engine gets it; the ledger remembers it with its request."""
+@pytest.mark.parametrize(
+    ("when", "counted"), [("call", "5xx"), ("first step", "5xx"), ("iteration", "aborted")]
+)
+def test_an_exception_passes_through_and_is_the_last_error(when: str, counted: str) -> None:
+    """The engine gets it, and answers 500 where nothing was sent; the ledger remembers it with its request."""
 
     def app(environ: Any, start_response: Any) -> Any:
         if when == "call":
@@ -95,7 +97,8 @@ def test_an_exception_passes_through_and_is_the_last_error(when: str) -> None:
         start_response("200 OK", [])
 
         def body() -> Iterator[bytes]:
-            yield b"x"
+            if when == "iteration":
+                yield b"x"
             raise KeyError("k")
 
         return body()
@@ -103,7 +106,7 @@ def test_an_exception_passes_through_and_is_the_last_error(when: str) -> None:
     ledger = Ledger(app, lambda: None)
     with pytest.raises(KeyError):
         serve(ledger)
-    assert (ledger.in_flight, ledger.served()["aborted"]) == (0, 1)
+    assert (ledger.in_flight, ledger.served()[counted]) == (0, 1)
     assert ledger.last_error is not None
     assert (ledger.last_error.message, ledger.last_error.request) == ("KeyError: 'k'", "GET /shop/café")
 
