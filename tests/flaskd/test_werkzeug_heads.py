@@ -109,13 +109,6 @@ def test_a_head_that_drips_is_not_waited_for(head: bytes, app: App, serve: Serve
     assert Http.get(server.listeners[0], "/").answer().endswith(b"hello")
 
 
-def test_a_client_that_closes_its_side_after_the_request_is_answered(app: App, serve: Serve) -> None:
-    """It may still read."""
-    client = Http.get(serve().listeners[0], "/")
-    client.socket.shutdown(socket.SHUT_WR)
-    assert client.answer().endswith(b"hello")
-
-
 # --- the environ
 
 
