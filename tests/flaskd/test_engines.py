@@ -3,6 +3,7 @@
 import concurrent.futures
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -314,7 +315,10 @@ def test_a_child_that_comes_back_from_the_application_ends(
         if child == 0:
             return leave()
         children.append(child)
+        hung = threading.Timer(WAIT / 2, os.kill, (child, signal.SIGKILL))
+        hung.start()
         os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # what it sends would come first
+        hung.cancel()
         return "parent"
 
     def stream() -> Iterator[str]:
