@@ -8,7 +8,6 @@ Every request passes here, so what is done for each of them is little, and what 
 """
 
 import itertools
-import re
 import secrets
 import threading
 import time
@@ -18,17 +17,16 @@ from urllib.parse import quote
 
 from flaskd import forks
 from flaskd.access_log import Line
+from flaskd.engines.failures import status_of
 from flaskd.engines.file_wrapper import Watched
 from flaskd.engines.late_answers import ANSWERED
+from flaskd.request_id import VALID
 from flaskd.slate import Slate
 from flaskd.slot import KINDS, Slot
 from flaskd_ctl.protocol import InFlight, LastError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
-"""What a client's X-Request-ID may be; another is replaced."""
 
 SLOTS: Final = 64
 """Requests that a slate of our own has places for; more than that are kept, too, at a higher price."""
@@ -69,14 +67,14 @@ class Ledger:
         """Serve one request, keeping it in the ledger until its body is closed."""
         number = next(self._numbers)
         request_id = environ.get("HTTP_X_REQUEST_ID")
-        if request_id is None or not REQUEST_ID.fullmatch(request_id):
+        if request_id is None or not VALID.fullmatch(request_id):
             request_id = environ["HTTP_X_REQUEST_ID"] = f"{self._made}-{number}"
         slot = self._begin(number, request_id, environ)
         request = environ[_KEY] = _here.request = _Request(self, slot, environ, start_response, request_id)
         try:
             request.body = self._app(environ, request.started)
         except BaseException as error:
-            request.blame(error)
+            request.failed(error)
             request.end()
             raise
         return request
@@ -147,6 +145,7 @@ class _Request(Watched):
         "size",
         "slot",
         "status",
+        "written",
     )
 
     def __init__(
@@ -162,6 +161,7 @@ class _Request(Watched):
         self.environ: WSGIEnvironment | None = environ
         self.respond: StartResponse | None = respond
         self.request_id = request_id
+        self.written: Callable[[bytes], object] | None = None
         self.body: Iterable[bytes] | None = None
         self.status = ""
         self.error = ""
@@ -178,7 +178,8 @@ class _Request(Watched):
                 break
         else:
             headers = [*headers, ("X-Request-ID", self.request_id)]
-        return self.respond(status, headers, exc_info)
+        self.written = self.respond(status, headers, exc_info)
+        return self.write
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -186,8 +187,10 @@ class _Request(Watched):
             for data in self.body or ():
                 self.size += len(data)
                 yield data
-        except Exception as error:
-            self.blame(error)
+        except GeneratorExit:  # it is not read to its end
+            raise
+        except BaseException as error:
+            self.failed(error)
             raise
         self.complete = True
 
@@ -205,9 +208,23 @@ class _Request(Watched):
         self.size += size
         self.complete = True
 
+    def write(self, data: bytes) -> None:
+        """Pass a piece of the body on (PEP 3333, section on `write`)."""
+        if self.written is None:
+            raise AssertionError("write was called after the end of the request")
+        self.size += len(data)
+        self.written(data)
+
     def blame(self, error: BaseException) -> None:
         """Remember what went wrong."""
         self.error = f"{type(error).__name__}: {error}"
+
+    def failed(self, error: BaseException) -> None:
+        """Note an exception that the engine gets: where nothing was sent, it is what answers the request."""
+        self.blame(error)
+        if not self.size:
+            self.status = str(status_of(error))
+            self.complete = True
 
     def routed(self) -> None:
         """Write down endpoint and rule, where there are any."""
@@ -229,7 +246,7 @@ class _Request(Watched):
         if self.environ is not None and ledger.log is not None:
             ledger.log(self._line(self.environ, slot.age()))
         slot.end(_KIND.get(self.status[:1], _ABORTED) if self.complete else _ABORTED)
-        self.environ = self.respond = self.body = None
+        self.environ = self.respond = self.written = self.body = None
         ledger.on_end()
 
     def _line(self, environ: "WSGIEnvironment", seconds: float) -> Line:

@@ -1,90 +1,131 @@
 """One request answered by a WSGI application: PEP 3333 on one side, the frames of RFC 9112 on the other.
 
-`answer` calls the application and hands what it says to a `Response`, which frames it and gives the bytes to the connection.
-Two laws hold whatever the application does. Before the first byte is sent, any failure is a 500. After it, a response that
-cannot be completed never looks complete: no last chunk is sent, and where only the end of the connection ends the body, the
-connection is reset.
+`answer` calls the application and hands what it says to a `Response`, which frames it and gives the bytes to a `Transport`: the
+engine's way to the client. Some laws hold whatever the application does:
+
+- The head is sent with the first bytes of the body. Before that, any failure is answered in the application's place.
+- After it, a response that cannot be completed never looks complete: no last chunk is sent, and where only the end of the
+  connection ends the body, the connection is reset.
+- What has no place in the response (a body after HEAD, bytes beyond Content-Length) is neither sent nor waited for.
+- A connection that the application has taken over has nothing written into its bytes.
+- A child that the application has forked sends nothing: the client is its parent's.
 """
 
 import functools
+import http.client
 import logging
 import time
 from collections.abc import Callable, Iterable, Sized
 from email.utils import formatdate
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from werkzeug.exceptions import HTTPException
-
-from flaskd.engines.responses import BadResponse, Start, check_start
+from flaskd import forks, request_id
+from flaskd.engines.failures import explain, named
+from flaskd.engines.file_wrapper import Region, file_of, tell_sent
+from flaskd.engines.responses import Start, check_start
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+JOINED: Final = 65_536
+"""Bytes of a piece up to which it is copied together with what frames it, so that they leave in one packet."""
 
 log = logging.getLogger("flaskd.http")
 
 
 class ClientLeft(OSError):
-    """The client closed its connection before it had its response."""
+    """The client closed its connection before it had its response, or did not take it in its time."""
+
+
+class Transport:
+    """Where a response goes. What an engine cannot do it leaves as it is here."""
+
+    __slots__ = ()
+
+    @property
+    def taken(self) -> bool:
+        """Whether the application has taken the connection over, and speaks another protocol on it."""
+        return False
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether `send_file` is worth a try."""
+        return False
+
+    def may_keep(self) -> bool:
+        """Tell whether the connection may be kept after the response."""
+        return False
+
+    def send(self, data: bytes) -> object:
+        """Send all of `data`; raises ClientLeft."""
+        raise NotImplementedError
+
+    def send_file(self, region: Region, size: int) -> int:
+        """Send `size` bytes of a file; returns how many there were. 0: it has to be read. Raises ClientLeft."""
+        raise NotImplementedError
 
 
 class Response:
-    """Frames one response. `send` takes bytes and raises ClientLeft; `keep` tells whether the connection may be kept after it.
+    """Frames one response.
 
-    `began` once something was sent, `close` when the connection has to be closed afterwards. `broken`: it was not completed;
-    `reset` then says whether closing the connection would look like its end.
+    `began` once something was sent; `full` when nothing that the application adds will be. `close`: the connection has to be
+    closed afterwards. `broken`: the response was not completed; `reset` then says whether closing the connection would look
+    like its end.
     """
 
     __slots__ = (
         "_chunked",
         "_complete",
+        "_depth",
         "_has_body",
-        "_keep",
         "_left",
         "_method",
         "_modern",
-        "_send",
         "_server",
         "_start",
+        "_transport",
         "began",
         "broken",
         "close",
+        "full",
         "reset",
     )
 
-    def __init__(
-        self,
-        send: Callable[[bytes], object],
-        *,
-        method: str,
-        version: str,
-        keep: Callable[[], bool],
-        server: str,
-    ) -> None:
-        self._send = send
+    def __init__(self, transport: Transport, *, method: str, version: str, server: str) -> None:
+        self._transport = transport
         self._method = method
         self._modern = version == "HTTP/1.1"
-        self._keep = keep
         self._server = server
+        self._depth = forks.depth
         self._start: Start | None = None
         self._has_body = False
         self._chunked = False
         self._complete = False  # the last bytes have been sent
         self._left: int | None = None  # bytes that Content-Length still allows
         self.began = False
+        self.full = False
         self.close = False
         self.broken = False
         self.reset = False
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a child that the application has forked."""
+        return forks.depth != self._depth
 
     def start(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
     ) -> Callable[[bytes], object]:
         """Be the application's `start_response`; raises BadResponse for what cannot be sent."""
         if exc_info is not None:
-            if self.began:
-                raise exc_info[1].with_traceback(exc_info[2])
+            try:
+                if self.began:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # it refers to this frame
         elif self._start is not None:
             raise AssertionError("start_response was called twice")
+        self._start = None
         self._start = check_start(status, headers)
         return self.write
 
@@ -92,32 +133,58 @@ class Response:
         """Send a part of the body, the head before it. `whole`: there is nothing after it."""
         if not isinstance(data, bytes):
             raise TypeError(f"the body of a response is bytes, not {type(data).__name__}")
-        head = b"" if self.began else self._head(len(data) if whole else None)
-        if not self._has_body:
+        if not data and not whole:
+            return
+        before = b"" if self.began else self._head(len(data) if whole else None)
+        after = b""
+        if self.full:
             data = b""
         elif self._left is not None:
             if len(data) > self._left:
-                log.warning("the application answered more than its Content-Length; the rest is not sent")
+                log.error("a response has more bytes than its Content-Length says; they are not sent")
+                self.full = True
                 data = data[: self._left]
             self._left -= len(data)
-        elif self._chunked and data:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        if whole and self._chunked:
-            data += b"0\r\n\r\n"
-        self.began, self._complete = True, whole and not (self._has_body and self._left)
-        if head or data:
-            self._send(head + data)
+        elif self._chunked:
+            if data:
+                before, after = b"%b%x\r\n" % (before, len(data)), b"\r\n"
+            if whole:
+                after += b"0\r\n\r\n"
+        self.began, self._complete = True, whole and not self._left
+        if len(data) <= JOINED:
+            self._send(before + data + after)
+        else:
+            for each in (before, data, after):
+                self._send(each)
+
+    def write_file(self, body: Iterable[bytes]) -> int:
+        """Send a body that is a file, where the transport and its length allow; returns how many bytes of it."""
+        start, transport = self._start, self._transport
+        if start is None or not start.length or self.began or not transport.takes_files:
+            return 0
+        file = file_of(body)
+        region = file.region() if file is not None else None
+        if region is None or start.length > region.size or start.bodiless or self._method == "HEAD":
+            return 0
+        head = self._head(None)
+        self.began = True
+        self._send(head)
+        sent = transport.send_file(region, start.length)
+        if sent:
+            self._left = start.length - sent
+            self.full = True
+        return sent
 
     def finish(self) -> None:
         """Complete the response."""
-        if self._start is None:
-            raise AssertionError("the application did not call start_response")
+        if self._transport.taken:
+            return
         if not self.began:
             self.write(b"", whole=True)
         elif self._chunked and not self._complete:
             self._send(b"0\r\n\r\n")
-        if self._has_body and self._left:
-            log.error("the application answered %d bytes less than its Content-Length", self._left)
+        if self._left:
+            log.error("a response is %d bytes shorter than its Content-Length says", self._left)
             self.break_off()
 
     def break_off(self) -> None:
@@ -127,20 +194,30 @@ class Response:
         self.broken = self.close = True
         self.reset = self._has_body and not self._chunked and self._left is None
 
-    def refuse(self, status: int, text: str) -> None:
-        """Answer with an error in the application's place, and close the connection."""
-        body = f"{text}\n".encode("utf-8", "replace")
-        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")]
-        self._start = check_start(f"{status} {HTTPStatus(status).phrase}", headers)
-        self.write(body, whole=True)
+    def refuse(self, status: int, text: str, headers: Iterable[tuple[str, str]] = ()) -> None:
+        """Answer with an error in the application's place, and close the connection; raises ClientLeft."""
+        phrase = http.client.responses.get(status, "")
+        headers = [("Content-Type", "text/plain"), ("Connection", "close"), *headers]
+        self._start = check_start(f"{status} {phrase}", headers)
+        self.write(f"{text}\n".encode("utf-8", "replace"), whole=True)
+
+    def _send(self, data: bytes) -> None:
+        if self.inherited:
+            raise ClientLeft("the client is the parent's")
+        if data and not self._transport.taken:
+            self._transport.send(data)
 
     def _head(self, size: int | None) -> bytes:
         """Decide how the body is framed (RFC 9112, section 6.3); `size` is what is known of its length."""
+        if self._transport.taken:
+            self.full = True
+            return b""
         start = self._start
         if start is None:
-            raise AssertionError("start_response was not called before the body was written")
+            raise AssertionError("the application did not call start_response")
         headers, length = start.headers, start.length
         self._has_body = not start.bodiless and self._method != "HEAD"
+        self.full = not self._has_body
         if self._has_body:
             if length is None and size is not None:
                 length = size
@@ -150,7 +227,7 @@ class Response:
         if self._chunked:
             headers.append(("Transfer-Encoding", "chunked"))
         delimited = not self._has_body or self._chunked or length is not None
-        self.close = start.close or not delimited or start.code < 200 or not self._keep()
+        self.close = start.close or not delimited or start.code < 200 or not self._transport.may_keep()
         if self.close:
             headers.append(("Connection", "close"))
         elif not self._modern:
@@ -160,8 +237,7 @@ class Response:
             headers.append(("Date", _date(int(time.time()))))
         if "server" not in names:
             headers.append(("Server", self._server))
-        lines = [f"HTTP/1.1 {start.status}" if " " in start.status else f"HTTP/1.1 {start.status} "]
-        lines += [f"{name}: {value}" for name, value in headers]
+        lines = [f"HTTP/1.1 {start.status}", *[f"{name}: {value}" for name, value in headers]]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
@@ -170,42 +246,42 @@ def answer(app: "WSGIApplication", environ: "WSGIEnvironment", response: Respons
     body: Iterable[bytes] = ()
     try:
         body = app(environ, response.start)
-        single = isinstance(body, Sized) and len(body) == 1
-        for piece in body:
-            if piece:  # the head is sent with the first bytes, not before (PEP 3333)
-                response.write(piece, whole=single)
+        from_file = response.write_file(body)
+        if not from_file:
+            single = isinstance(body, Sized) and len(body) == 1
+            for piece in body:
+                if piece:  # the head is sent with the first bytes, not before (PEP 3333)
+                    response.write(piece, whole=single)
+                if response.full:
+                    break
         response.finish()
+        if response.full and not response.broken:
+            tell_sent(body, from_file)
     except BaseException as error:  # noqa: BLE001 - the application's edge: it may raise SystemExit, and the thread goes on
         _failed(environ, response, error)
     finally:
         try:
             getattr(body, "close", _nothing)()
         except BaseException:
-            log.exception("the response to %s could not be closed", _named(environ))
+            log.exception("the response to %s could not be closed", named(environ))
 
 
 def _failed(environ: "WSGIEnvironment", response: Response, error: BaseException) -> None:
     """Answer in the application's place, or break the response off where it has begun."""
     if isinstance(error, ClientLeft):
-        log.debug("the client left before it had the response to %s", _named(environ))
+        log.debug("the client left before it had the response to %s", named(environ))
         response.break_off()
         return
-    status = error.code if isinstance(error, HTTPException) and error.code else 500
-    if isinstance(error, BadResponse):
-        log.error("cannot answer %s: %s", _named(environ), error)
-    elif status >= 500 or response.began:
-        log.error("the application failed at %s", _named(environ), exc_info=error)
-    if response.began:
-        response.break_off()
-        return
-    try:
-        response.refuse(status, HTTPStatus(status).phrase)
-    except ClientLeft:
-        response.break_off()
-
-
-def _named(environ: "WSGIEnvironment") -> str:
-    return f"{environ.get('REQUEST_METHOD')} {environ.get('PATH_INFO')!r}"
+    if response.inherited and isinstance(error, SystemExit):
+        return  # the child ends as it should
+    status, text = explain(error, environ, begun=response.began)
+    if not response.began:
+        try:
+            response.refuse(status, text, request_id.header(environ))
+            return
+        except ClientLeft:
+            pass
+    response.break_off()
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,17 +1,17 @@
 """Takes requests from granian, and sees to it that each is answered: the outermost of what runs on its threads."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from flaskd import request_id
 from flaskd.engines import goodbye
-from flaskd.engines.bodies import BrokenBody, SlowBody
+from flaskd.engines.failures import explain
 from flaskd.engines.granian_environ import environ_of
 from flaskd.engines.granian_exchange import Exchange, Gone, Server
 from flaskd.engines.granian_input import Input
 from flaskd.engines.granian_wsgi import Traffic
 from flaskd.engines.http1 import Refused
-from flaskd.engines.responses import BadResponse
 from flaskd.engines.turns import Turns
 
 log = logging.getLogger("flaskd.http")
@@ -29,10 +29,7 @@ def reception(
 
     def answer(exchange: Exchange) -> None:
         try:
-            try:
-                call(exchange, environ_of(exchange.scope, exchange, max_head=max_head))
-            except BaseException as error:  # noqa: BLE001 - logged there; SystemExit is the end of the request, not of us
-                _answer_for(exchange, error)
+            _answered(exchange, call, max_head=max_head)
             if exchange.body is not None:
                 traffic.lingering.discard(exchange.body)
             exchange.let_go()
@@ -47,35 +44,32 @@ def reception(
     return take
 
 
-def _answer_for(exchange: Exchange, error: BaseException) -> None:
-    """Answer in the application's place where it has not. What it began and did not end is broken off."""
-    method, path = exchange.scope["method"], exchange.scope["path"]
-    match error:
-        case Refused():
-            _answer(exchange, error.status, error.reason)
-            asks = any(name == b"expect" for name, _ in exchange.scope["headers"])
-            exchange.body = Input(
-                exchange, None, asks=asks, timeout=goodbye.TIME
-            )  # what it may send all the same
-        case BrokenBody() | SlowBody():
-            _answer(exchange, error.code or 400, error.description)
-        case Gone():
-            log.debug("%s %s: %s", method, path, error)
-            _answer(exchange, 500, "")
-        case BadResponse():
-            log.error("%s %s: %s", method, path, error)
-            _answer(exchange, 500, "The server failed to answer.")
-        case _:
-            log.error("%s %s failed", method, path, exc_info=error)
-            _answer(exchange, 500, "The server failed to answer.")
+def _answered(exchange: Exchange, call: Callable[[Any, dict[str, Any]], int], *, max_head: int) -> None:
+    """Have the application answer; in its place where it does not. What it began and did not end is broken off."""
+    scope = exchange.scope
+    environ: dict[str, Any] = {}
+    try:
+        environ = environ_of(scope, exchange, max_head=max_head)
+        call(exchange, environ)
+    except Refused as refused:
+        _answer(exchange, refused.status, refused.reason)
+        asks = any(name == b"expect" for name, _ in scope["headers"])
+        exchange.body = Input(
+            exchange, None, asks=asks, timeout=goodbye.TIME
+        )  # what it may send all the same
+    except Gone as gone:
+        log.debug("a response was not taken: %s", gone)
+        _answer(exchange, 500, "")
+    except BaseException as error:  # noqa: BLE001 - SystemExit, too: it is the request's end, and not the thread's
+        _answer(exchange, *explain(error, environ, begun=exchange.begun), request_id.header(environ))
 
 
-def _answer(exchange: Exchange, status: int, reason: str) -> None:
+def _answer(exchange: Exchange, status: int, text: str, headers: Iterable[tuple[str, str]] = ()) -> None:
     """Answer in the application's place, if it has not begun to."""
     if exchange.begun:
         if not exchange.ended:
             exchange.break_off()
         return
-    body = f"{reason}\n".encode()
+    body = f"{text}\n".encode("utf-8", "replace")
     head = [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("Connection", "close")]
-    exchange.response_bytes(status, head, body)
+    exchange.response_bytes(status, [*head, *headers], body)

@@ -10,6 +10,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from flaskd import request_id
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
@@ -77,9 +79,7 @@ class LateAnswers:
         for key, (respond, environ) in self._waiting.copy().items():
             if self._number_of(environ) == number and self._waiting.pop(key, None) is not None:
                 environ[ANSWERED] = STATUS
-                request_id = environ.get("HTTP_X_REQUEST_ID")
-                named = [("X-Request-ID", request_id)] if request_id else []
-                respond(STATUS, [*HEADERS, *named], BODY)
+                respond(STATUS, [*HEADERS, *request_id.header(environ)], BODY)
                 return True
         return False
 

@@ -1,6 +1,7 @@
 """Threads that work off a queue: started when first needed, never more than allowed, daemons all.
 
-A hung application must not keep the process, so nobody waits for them.
+A hung application must not keep the process, so nobody waits for them. A child that the application has forked comes back here
+with the thread that forked it: it has no part in the work, and ends with that thread, its only one.
 """
 
 import logging
@@ -8,6 +9,8 @@ import queue
 import threading
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
+
+from flaskd import forks
 
 Item = TypeVar("Item")
 
@@ -56,7 +59,10 @@ class Pool(Generic[Item]):
                 self._queue.put(None)
 
     def _run(self) -> None:
+        depth = forks.depth
         while (item := self._queue.get()) is not None:
             self._work(item)
+            if forks.depth != depth:
+                return
             with self._lock:
                 self._idle += 1

@@ -1,60 +1,46 @@
-"""Receive the head of a request: as many bytes as it may have, in as much time as it may take.
+"""The head of a request as its bytes come: how many it may have, and when it is seen that no request is coming.
 
-The time is that of the whole head. A timeout for each read would give a client that sends a byte a minute a thread for ever.
+In how much time is for who receives it to say.
 """
 
 import re
-import time
 from typing import Final
 
-from flaskd.engines.http1 import Refused, may_begin, parse_head
-from flaskd.engines.timed_socket import TimedSocket
-
-PIECE: Final = 65_536
+from flaskd.engines.http1 import Head, Refused, check_line, may_begin, parse_head
 
 # Also ends that are none (a bare LF), so that they are refused rather than waited for.
 _END: Final = re.compile(rb"\n\r?\n")
-_REQUEST_LINE_ENDS: Final = (b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")
 
 
-def receive_head(connection: TimedSocket, *, limit: int, deadline: float) -> tuple[bytes, bytes] | None:
-    """Return a request's head through its empty line, not parsed, and what came behind it.
+class HeadReader:
+    """Collects a head of at most `limit` bytes. `head` once it is complete."""
 
-    None where there is no complete head: the client has left, or has taken until `deadline` (time.monotonic). Raises Refused
-    for more than `limit` bytes, and as soon as it is seen that no request is coming.
-    """
-    data = bytearray()
-    skipped = 0  # empty lines before the request (RFC 9112, section 2.2)
-    line_is_good = False
-    while True:
-        try:
-            piece = connection.receive(PIECE, deadline - time.monotonic())
-        except OSError:  # also TimeoutError
-            return None
-        if not piece:
-            return None
-        searched = max(0, len(data) - 2)
-        data += piece
-        if not searched and data.startswith((b"\r", b"\n")):
-            rest = data.lstrip(b"\r\n")
-            skipped += len(data) - len(rest)
-            data = rest
-        if not may_begin(data[:1]):
-            raise Refused(400, "This is not HTTP")
-        end = _END.search(data, searched)
+    __slots__ = ("_data", "_limit", "_skipped", "head")
+
+    def __init__(self, limit: int) -> None:
+        self.head: Head | None = None
+        self._limit = limit
+        self._data = b""  # so far
+        self._skipped = 0  # bytes of empty lines before it (RFC 9112, section 2.2)
+
+    def feed(self, piece: bytes) -> int:
+        """Take what has come; returns how many of the bytes belong to the head. Raises Refused as soon as there is a reason."""
+        before = self._data
+        data = before + piece if before else piece.lstrip(b"\r\n")
+        if not before:
+            self._skipped += len(piece) - len(data)
+            if not may_begin(data):
+                raise Refused(400, "This is not HTTP")
+        end = _END.search(data, max(0, len(before) - 2))
         size = end.end() if end else len(data)
-        if size + skipped > limit:
-            raise _too_large(data[:limit], limit)
-        if end:
-            return bytes(data[:size]), bytes(data[size:])
-        if not line_is_good and b"\n" in data:
-            line = bytes(data[: data.index(b"\n") + 1])
-            if not line.endswith(_REQUEST_LINE_ENDS):
-                parse_head(line + b"\r\n")  # which raises Refused
-            line_is_good = True
-
-
-def _too_large(data: bytearray, limit: int) -> Refused:
-    if b"\n" in data:
-        return Refused(431, f"The request's head is larger than {limit} bytes")
-    return Refused(414, f"The request line is longer than {limit} bytes")
+        if size + self._skipped > self._limit:
+            if b"\n" in data[: self._limit]:
+                raise Refused(431, f"The request's head is larger than {self._limit} bytes")
+            raise Refused(414, f"The request line is longer than {self._limit} bytes")
+        if end is None:
+            if b"\n" not in before and b"\n" in data:
+                check_line(data[: data.index(b"\n") + 1])  # an HTTP/0.9 client sends nothing more
+            self._data = data
+            return len(piece)
+        self.head = parse_head(data[:size])
+        return len(piece) - (len(data) - size)

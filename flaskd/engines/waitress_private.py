@@ -32,9 +32,11 @@ from typing import TYPE_CHECKING, Any, Final
 from waitress.adjustments import Adjustments
 from waitress.channel import ClientDisconnected, HTTPChannel
 
+from flaskd import forks
 from flaskd.engines import answering, goodbye
 from flaskd.engines.bodies import Pace
 from flaskd.engines.http1 import Head, Refused
+from flaskd.engines.late_answers import ANSWERED
 from flaskd.engines.waitress_request import Request
 from flaskd.errors import ConfigError
 
@@ -81,6 +83,29 @@ def probe() -> str:
 
 ADJUSTMENTS: Final = Adjustments(log_socket_errors=False)
 """waitress's settings; `send_bytes` is 1, so that what a stream says goes out at once."""
+
+
+class Output(answering.Transport):
+    """A channel as the way of one response; `mine` is asked, before anything is sent, whether nobody else has answered."""
+
+    __slots__ = ("_channel", "_head", "_mine")
+
+    def __init__(
+        self, channel: "Channel", head: Head | None = None, mine: Callable[[], bool] | None = None
+    ) -> None:
+        self._channel = channel
+        self._head = head
+        self._mine = mine
+
+    def may_keep(self) -> bool:
+        """Tell whether the request allows it, and no stop is under way."""
+        return self._head is not None and not (self._head.close or self._channel.front.engine.closing)
+
+    def send(self, data: bytes) -> None:
+        """Send, or keep for the loop what the kernel does not take; raises ClientLeft."""
+        if self._mine is not None and not self._mine():
+            raise answering.ClientLeft("it was answered meanwhile")
+        self._channel.write_soon(data)
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
@@ -198,7 +223,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     def service(self) -> None:
         """Answer the first request of the queue."""
         request: Request = self.requests[0]
+        depth = forks.depth
         close = not self.connected or self._answer(request)
+        if forks.depth != depth:
+            return  # a lock may have been another thread's when the application forked
         request.close()
         now = time.monotonic()
         with self.requests_lock:
@@ -233,38 +261,23 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         environ = front.environ(request, self.addr)
         late = front.engine.options.late
         if late is None:
-            response = self._respond(head, keep=lambda: not (head.close or front.engine.closing))
+            response = self._respond(head, Output(self, head))
             answering.answer(front.engine.app, environ, response)
         else:
             with late.within(environ, self._answer_late) as mine:
-                response = self._respond(
-                    head, keep=lambda: not (head.close or front.engine.closing), mine=mine
-                )
+                response = self._respond(head, Output(self, head, mine))
                 answering.answer(front.engine.app, environ, response)
-        self.to_reset = response.reset
+        self.to_reset = response.reset and ANSWERED not in environ
         if self.current_outbuf_count:  # so that a buffer does not live, and grow, as long as its connection
             self.current_outbuf_count = ADJUSTMENTS.outbuf_high_watermark
         return response.close
 
-    def _respond(
-        self,
-        head: Head | None,
-        *,
-        keep: Callable[[], bool] = lambda: False,
-        mine: Callable[[], bool] | None = None,
-    ) -> answering.Response:
-        """Make the response to a request; `mine` is asked, before anything is sent, whether nobody else has answered."""
-
-        def send(data: bytes) -> int:
-            if not mine():  # type: ignore[misc]  # only called where it is not None
-                raise answering.ClientLeft
-            return self.write_soon(data)
-
+    def _respond(self, head: Head | None, output: "Output | None" = None) -> answering.Response:
+        """Make the response to a request; by itself one after which the connection ends."""
         return answering.Response(
-            self.write_soon if mine is None else send,
+            output or Output(self),
             method=head.method if head else "GET",
             version=head.version if head else "HTTP/1.1",
-            keep=keep,
             server=NAME,
         )
 

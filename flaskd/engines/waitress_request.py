@@ -4,7 +4,6 @@ It stands where waitress has its parser: the channel feeds it, and looks at `com
 `headers_finished`. What is refused is complete, too: a thread answers it.
 """
 
-import re
 import threading
 import time
 from io import BytesIO
@@ -14,12 +13,11 @@ from waitress.buffers import OverflowableBuffer
 
 from flaskd.engines import Options
 from flaskd.engines.bodies import Pace
-from flaskd.engines.http1 import Chunks, Head, Refused, check_line, may_begin, parse_head
+from flaskd.engines.http1 import Chunks, Head, Refused
+from flaskd.engines.request_head import HeadReader
 
 IN_MEMORY: Final = 512 * 1024
 """Bytes of a body that are kept in memory; a larger one is stored in a temporary file."""
-
-_END: Final = re.compile(rb"\n\r?\n")  # whoever ends lines with a bare LF is refused, not waited for
 
 
 class Spool:
@@ -59,7 +57,7 @@ class Request:
         self.since = 0.0  # when the client was last waited for, monotonic
         self._options = options
         self._spool = spool
-        self._raw = b""  # the head so far
+        self._reader = HeadReader(options.max_head)
         self._body: Any = None
         self._size = 0
         self._chunks: Chunks | None = None
@@ -95,27 +93,10 @@ class Request:
             self._spool.give(self._size)
 
     def _received_head(self, data: bytes) -> int:
-        raw = (
-            self._raw + data if self._raw else data.lstrip(b"\r\n")
-        )  # RFC 9112, section 2.2: empty lines before it
-        if not raw:
-            return len(data)
-        if not self._raw and not may_begin(raw):
-            raise Refused(400, "This is not HTTP")
-        end = _END.search(raw, max(0, len(self._raw) - 2))
-        size = end.end() if end else len(raw)
-        if size > self._options.max_head:
-            if b"\n" not in raw[: self._options.max_head]:
-                raise Refused(414, "The request line is too long")
-            raise Refused(431, f"The request head is larger than {self._options.max_head} bytes")
-        if end is None:
-            if b"\n" in data and b"\n" not in self._raw:
-                check_line(raw[: raw.index(b"\n") + 1])  # an HTTP/0.9 client sends nothing more
-            self._raw = raw
-            return len(data)
-        self._raw = b""
-        self._understood(parse_head(raw[:size]))
-        return len(data) - (len(raw) - size)
+        count = self._reader.feed(data)
+        if self._reader.head is not None:
+            self._understood(self._reader.head)
+        return count
 
     def _understood(self, head: Head) -> None:
         self.head = head

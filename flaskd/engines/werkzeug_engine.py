@@ -11,7 +11,6 @@ them is ours too: `activity`.
 import contextlib
 import importlib.metadata
 import logging
-import queue
 import selectors
 import socket
 import ssl
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from flaskd import forks
 from flaskd.engines import Activity, Options, goodbye
+from flaskd.engines.pool import Pool
 from flaskd.engines.werkzeug_front import Front
 from flaskd.engines.werkzeug_handler import Connection
 from flaskd.listeners import welcome
@@ -47,15 +47,12 @@ class WerkzeugEngine:
         self.version = importlib.metadata.version("werkzeug")
         self.options = options
         self._threads = options.threads
-        self._lock = threading.Lock()  # protects _open, _idle, _started, _paused and _ended
+        self._pool = Pool(options.threads, self._handle, name="flaskd-http")
+        self._lock = threading.Lock()  # protects _open and _paused
         self._open: set[Connection] = set()
-        self._idle = 0  # handlers without a connection; below 0, connections without a handler
-        self._started = 0
         self._paused = False
-        self._ended = False
         self._deaf = threading.Event()
         self._going_deaf = False
-        self._waiting: queue.SimpleQueue[Connection | None] = queue.SimpleQueue()
         self._fronts: list[Front] = []
         self._wake_end, self._woken_end = socket.socketpair()
         self._woken_end.setblocking(False)
@@ -105,7 +102,7 @@ class WerkzeugEngine:
         for front in self._fronts:
             front.shutdown()
         self.reap(0)
-        self._end_pool()
+        self._pool.end()
 
     def cut(self) -> int:
         """Close each connection; a handler that is in the application goes on until it wants to write."""
@@ -115,7 +112,7 @@ class WerkzeugEngine:
                 busy += connection.busy
                 goodbye.reset_when_closed(connection.socket)
                 goodbye.shut(connection.socket, socket.SHUT_RDWR)
-        self._end_pool()
+        self._pool.end()
         return busy
 
     def secure(self, connection: Connection, context: ssl.SSLContext) -> None:
@@ -124,14 +121,6 @@ class WerkzeugEngine:
             connection.socket = context.wrap_socket(
                 connection.socket, server_side=True, do_handshake_on_connect=False
             )
-
-    def _end_pool(self) -> None:
-        with self._lock:
-            if self._ended:
-                return
-            self._ended = True
-            for _ in range(self._started):
-                self._waiting.put(None)
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError, OSError):  # full: it is awake; closed: the loop has ended
@@ -175,7 +164,10 @@ class WerkzeugEngine:
                 sock, address = front.socket.accept()
                 sock.setblocking(True)
                 welcome(sock)
-                self._hand_over(Connection(sock, address, front))
+                connection = Connection(sock, address, front)
+                with self._lock:
+                    self._open.add(connection)
+                self._pool.put(connection)
         except (BlockingIOError, InterruptedError, ConnectionError):
             pass  # the queue is empty, or the client has left it
         except OSError as error:
@@ -184,38 +176,14 @@ class WerkzeugEngine:
         self._on_change()
         return True
 
-    def _hand_over(self, connection: Connection) -> None:
-        with self._lock:
-            self._open.add(connection)
-            fresh = 0
-            if self._idle > 0:
-                self._idle -= 1
-            else:
-                self._started += 1
-                fresh = self._started
-        self._waiting.put(connection)
-        if fresh:
-            try:
-                threading.Thread(target=self._handle_all, name=f"flaskd-http-{fresh}", daemon=True).start()
-            except RuntimeError as error:  # the system has no thread for us: the next free handler takes it
-                log.error("cannot start a thread: %s", error)  # noqa: TRY400 - expected under a limit, no traceback
-                with self._lock:
-                    self._started -= 1
-                    self._idle -= 1
-
-    def _handle_all(self) -> None:
+    def _handle(self, connection: Connection) -> None:
         depth = forks.depth
-        while (connection := self._waiting.get()) is not None:
-            connection.front.answer(connection)
-            if forks.depth != depth:
-                return  # a child that the application forked has come back here: it has no requests to wait for
-            with self._lock:
-                self._open.discard(connection)
-                self._idle += 1
-                paused = self._paused
-                ended = self._ended
-            if paused:
-                self._wake()
-            self._on_change()
-            if ended:
-                break
+        connection.front.answer(connection)
+        if forks.depth != depth:
+            return  # a lock may have been another thread's when the application forked
+        with self._lock:
+            self._open.discard(connection)
+            paused = self._paused
+        if paused:
+            self._wake()
+        self._on_change()

@@ -4,30 +4,27 @@ Of Werkzeug's handler only what fills the environ is used. Its reading and writi
 half a request for a whole one, its de-chunker can be made to loop for ever, and `wsgi.input` does not end with the body.
 """
 
+import contextlib
 import http.client
 import io
 import logging
 import time
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.serving import WSGIRequestHandler
 
-from flaskd import forks
-from flaskd.engines.bodies import BrokenBody, SlowBody
-from flaskd.engines.file_wrapper import FileWrapper, file_of, tell_sent
-from flaskd.engines.http1 import Head, Refused, parse_head
+from flaskd.engines.answering import ClientLeft, Response, answer
+from flaskd.engines.file_wrapper import FileWrapper
+from flaskd.engines.http1 import Head, Refused
 from flaskd.engines.request_body import PIECE, Body
-from flaskd.engines.request_head import receive_head
-from flaskd.engines.response_writer import ClientGone, ResponseWriter, ShortResponse
-from flaskd.engines.responses import BadResponse
+from flaskd.engines.request_head import HeadReader
+from flaskd.engines.timed_sender import TimedSender
 from flaskd.engines.timed_socket import TimedSocket
 
 if TYPE_CHECKING:
     import socket
 
-    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIEnvironment
 
     from flaskd.engines.werkzeug_front import Front
 
@@ -75,60 +72,56 @@ class Handler(WSGIRequestHandler):
     def handle(self) -> None:
         """Receive the request, and answer it; half a request is never carried out."""
         options = self.server.engine.options
-        deadline = time.monotonic() + options.head_timeout
-        self.timed.handshake(options.head_timeout)
+        sender = TimedSender(self.timed, options.write_timeout)
         try:
-            received = receive_head(self.timed, limit=options.max_head, deadline=deadline)
-            if received is None:
-                return
-            head = parse_head(received[0])
+            received = self._receive_head()
         except Refused as refusal:
-            self._refuse(refusal)
+            log.debug("refused a request with %d: %s", refusal.status, refusal.reason)
+            self.flaskd.unread = True
+            with contextlib.suppress(ClientLeft):
+                self._respond(sender).refuse(refusal.status, refusal.reason)
             return
+        if received is None:
+            return
+        head, rest = received
         self.flaskd.busy = True
-        response = self._writer(head)
-        body = Body(
-            self.timed,
-            head,
-            received[1],
-            timeout=options.body_timeout,
-            on_first_wait=response.say_continue if head.continues else lambda: None,
-        )
+        response = self._respond(sender, method=head.method, version=head.version)
+
+        def ask_for_body() -> None:
+            if head.continues and not response.began:
+                sender.send(b"HTTP/1.1 100 Continue\r\n\r\n")  # RFC 9110, section 15.2.1
+
+        body = Body(self.timed, head, rest, timeout=options.body_timeout, on_first_wait=ask_for_body)
         try:
-            self._answer(head, body, response)
+            answer(self.server.app, self._environ(head, body), response)
         finally:
             self.flaskd.unread = body.unread
-            self.flaskd.reset = response.broken_off
+            self.flaskd.reset = response.reset or sender.gone
             self.flaskd.taken = self.timed.taken
 
-    def _refuse(self, refusal: Refused) -> None:
-        log.debug("refused a request with %d: %s", refusal.status, refusal.reason)
-        self.flaskd.unread = True
-        self._writer(None).fail(refusal.status, refusal.reason)
+    def _receive_head(self) -> tuple[Head, bytes] | None:
+        """Return the request's head and what came behind it; None where its time is over, or its client has left.
 
-    def _writer(self, head: Head | None) -> ResponseWriter:
-        return ResponseWriter(
-            self.timed,
-            head_only=head is not None and head.method == "HEAD",
-            modern=head is not None and head.version != "HTTP/1.0",
-            write_timeout=self.server.engine.options.write_timeout,
-            server=self.version_string(),
-        )
+        The time is that of the whole head, with the TLS handshake before it. A timeout for each read would give a client that
+        sends a byte a minute a thread for ever.
+        """
+        options = self.server.engine.options
+        deadline = time.monotonic() + options.head_timeout
+        self.timed.handshake(options.head_timeout)
+        reader = HeadReader(options.max_head)
+        while True:
+            try:
+                piece = self.timed.receive(PIECE, deadline - time.monotonic())
+            except OSError:  # also TimeoutError
+                return None
+            if not piece:
+                return None
+            count = reader.feed(piece)
+            if reader.head is not None:
+                return reader.head, piece[count:]
 
-    def _answer(self, head: Head, body: Body, response: ResponseWriter) -> None:
-        """Call the application and send its response, or one that says why there is none."""
-        environ = self._environ(head, body)
-        depth = forks.depth
-        try:
-            _respond(self.server.app, environ, response)
-        except ClientGone as error:
-            log.debug("a client left before it had its response: %s", error)
-        except BaseException as error:  # noqa: BLE001 - SystemExit, too: the thread serves on
-            if isinstance(error, SystemExit) and forks.depth != depth:
-                return  # a child that the application forked ends as it should
-            code, text = _explain(error, head)
-            if not response.begun:
-                response.fail(code, text)
+    def _respond(self, sender: TimedSender, *, method: str = "GET", version: str = "HTTP/1.0") -> Response:
+        return Response(sender, method=method, version=version, server=self.version_string())
 
     def _environ(self, head: Head, body: Body) -> "WSGIEnvironment":
         """Make PEP 3333's environ: Werkzeug's, with the target and the body as they were sent."""
@@ -163,41 +156,3 @@ class Handler(WSGIRequestHandler):
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Do nothing: the ledger writes the access log, for every engine alike."""
-
-
-def _respond(app: "WSGIApplication", environ: "WSGIEnvironment", response: ResponseWriter) -> None:
-    body = app(environ, response.start_response)
-    try:
-        file = file_of(body)
-        region = file.region() if file is not None else None
-        by_kernel = response.write_file(region) if region is not None else 0
-        all_read = not by_kernel and _write_pieces(body, response)
-        response.finish()
-        if not all_read:
-            tell_sent(body, by_kernel)
-    finally:
-        if hasattr(body, "close"):
-            body.close()
-
-
-def _write_pieces(body: Iterable[bytes], response: ResponseWriter) -> bool:
-    """Send the body piece by piece; returns False where the response was full before its end."""
-    for data in body:
-        response.write(data)
-        if response.full:
-            return False
-    return True
-
-
-def _explain(error: BaseException, head: Head) -> tuple[int, str]:
-    """Say in the log what went wrong, where it is the application's fault; returns what to answer."""
-    asked = (head.method, head.target)
-    match error:
-        case BrokenBody() | SlowBody() | RequestEntityTooLarge():
-            log.debug("%s %a: %s", *asked, error)
-            return error.code or 400, error.description or ""
-        case BadResponse() | ShortResponse():
-            log.error("%s %a: %s", *asked, error)
-        case _:
-            log.error("%s %a: the application raised %s", *asked, type(error).__name__, exc_info=error)
-    return 500, "The application failed to answer."

@@ -149,17 +149,6 @@ def test_a_connection_is_kept_for_further_requests(granian: Serve, client: Any) 
     assert kept.sock.getsockname() == port
 
 
-def test_no_more_than_threads_are_served_at_once(app: App, granian: Serve) -> None:
-    """The others wait, accepted; each is answered when a thread is free."""
-    server = granian(threads=2)
-    clients = [get(server, "/held") for _ in range(6)]
-    assert app.came.acquire(timeout=WAIT)
-    assert app.came.acquire(timeout=WAIT)
-    assert not app.came.acquire(timeout=0.2)
-    app.let_go.set()
-    assert all(client.answer().endswith(b"let go") for client in clients)
-
-
 def test_several_listeners_share_the_threads(app: App, granian: Serve) -> None:
     """Each has a worker of its own; the bound is for both."""
     server = granian(threads=2, bind=("127.0.0.1:0", "127.0.0.1:0"))
@@ -188,76 +177,6 @@ def test_the_listener_keeps_its_backlog(granian: Serve) -> None:
     server = granian(backlog=77)
     info = server._listeners[0].socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
     assert int.from_bytes(info[28:32], "little") == 77
-
-
-def test_a_silent_connection_is_closed_after_the_head_timeout(granian: Serve) -> None:
-    """It would count among the connections for ever."""
-    assert Http(granian(head_timeout=0.1).listeners[0]).answer() == b""
-
-
-def test_a_slow_upload_is_not_bound_by_the_head_timeout(app: App, granian: Serve) -> None:
-    """The head was complete; the body may take its time."""
-    app.add_url_rule("/size", "size", lambda: str(len(flask.request.data)), methods=["POST"])
-    server = granian(head_timeout=0.1)
-    head = b"POST /size HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\n"
-    upload = Http(server.listeners[0], head + b"ab")
-    upload.socket.settimeout(0.4)
-    with pytest.raises(TimeoutError):
-        upload.socket.recv(1)
-    upload.socket.settimeout(WAIT)
-    upload.socket.sendall(b"cd")
-    assert upload.answer().endswith(b"4")
-
-
-def test_bad_http_gets_its_error_and_costs_nothing_else(
-    granian: Serve, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """Nor does it fill the log; neither does the start."""
-    server = granian()
-    assert b"400" in Http(server.listeners[0], b"nonsense nonsense nonsense nonsense\r\n\r\n").answer()
-    assert get(server, "/").answer().endswith(b"hello")
-    assert capfd.readouterr().err == ""
-
-
-def test_a_client_that_leaves_in_its_head_has_nothing_carried_out(app: App, granian: Serve) -> None:
-    """Half a request is none."""
-    half = Http(granian().listeners[0], b"GET /held HTTP/1.1\r\nHost: x\r\n")
-    half.socket.shutdown(socket.SHUT_WR)
-    assert b"200" not in half.answer()
-    assert not app.came.acquire(blocking=False)
-
-
-def test_an_application_that_raises_after_its_first_byte_is_counted_aborted(app: App, granian: Serve) -> None:
-    """The next request is served."""
-
-    def broken() -> Any:
-        def body() -> Any:
-            yield b"first"
-            raise RuntimeError("second")
-
-        return app.response_class(body())
-
-    app.add_url_rule("/broken", "broken", broken)
-    server = granian()
-    get(server, "/broken").answer()
-    assert get(server, "/").answer().endswith(b"hello")
-    assert server.status().served["aborted"] == 1
-
-
-def test_the_unix_listener_tells_the_application_a_usable_server_name(
-    app: App, granian: Serve, tmp_path: Path
-) -> None:
-    """SERVER_NAME and SERVER_PORT would be the socket's path and 0."""
-    app.add_url_rule("/name", "name", lambda: "{SERVER_NAME}:{SERVER_PORT}".format(**flask.request.environ))
-    granian(bind=f"unix:{tmp_path}/h")
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(WAIT)
-        sock.connect(f"{tmp_path}/h")
-        sock.sendall(b"GET /name HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        received = b""
-        while data := sock.recv(65536):
-            received += data
-    assert received.endswith(b"localhost:80")
 
 
 # --- leaving
@@ -308,35 +227,6 @@ def test_an_idle_server_stops_at_once(granian: Serve) -> None:
     assert result.took < 1.0
 
 
-def test_the_accept_queue_is_emptied_though_longer_than_the_threads(app: App, granian: Serve) -> None:
-    """Who waited when the stop began is answered."""
-    server = granian(threads=2)
-    clients = [get(server, "/held") for _ in range(12)]
-    assert app.came.acquire(timeout=WAIT)
-    stopped = begin_shutdown(server)
-    app.let_go.set()
-    assert all(client.answer().endswith(b"let go") for client in clients)
-    result = stopped.result(WAIT)
-    assert (result.clean, result.answered) == (True, 12)
-
-
-@pytest.mark.parametrize("linger", [0.0, 0.1])
-@pytest.mark.parametrize(
-    "head", [b"", b"GET", b"GET /held HTTP/1.1\r\n", b"GET /held HTTP/1.1\r\nHost: x\r\n"]
-)
-def test_half_a_head_holds_nothing_up_and_is_never_carried_out(
-    head: bytes, linger: float, app: App, granian: Serve
-) -> None:
-    """granian itself would wait for its timeout, 30 s."""
-    server = granian(linger=linger)
-    half = Http(server.listeners[0], head)
-    result = server.shutdown(grace=WAIT).result(WAIT)
-    assert result.clean
-    assert result.took < WAIT / 4
-    assert b"200" not in half.answer()
-    assert not app.came.acquire(blocking=False)
-
-
 def test_half_a_head_beside_a_request_does_not_cost_the_request(app: App, granian: Serve) -> None:
     """Whom to hang up on is decided only where nothing is in the application; without a ledger, too."""
     server = granian(linger=0, ledger=False)
@@ -350,21 +240,6 @@ def test_half_a_head_beside_a_request_does_not_cost_the_request(app: App, grania
     assert held.answer().endswith(b"let go")
     assert stopped.result(WAIT).clean
     assert half.answer() == b""
-
-
-def test_a_slow_reader_gets_all_of_a_large_response(app: App, granian: Serve) -> None:
-    """The application was done long ago; what it answered is written out before the end."""
-    size = 30_000_000
-    app.add_url_rule("/large", "large", lambda: b"x" * size)
-    server = granian()
-    slow = get(server, "/large")
-    received = len(slow.socket.recv(1000))
-    stopped = server.shutdown(grace=WAIT * 2)
-    with pytest.raises(concurrent.futures.TimeoutError):
-        stopped.result(0.5)
-    received += len(slow.answer())
-    assert received > size
-    assert stopped.result(WAIT).clean
 
 
 def test_a_streaming_response_is_sent_to_its_last_byte(app: App, granian: Serve) -> None:
@@ -418,35 +293,6 @@ def test_where_every_thread_is_taken_each_connection_may_hold_a_request(app: App
     result = server.shutdown(grace=0.2).result(WAIT)
     assert (len(result.cut), result.connections_cut) == (2, 5)
     assert [client.answer() for client in held] == [b""] * 5
-
-
-def test_a_child_that_the_application_forks_keeps_no_port_alive(
-    app: App, granian: Serve, runtime_dir: str
-) -> None:
-    """It lives on after the stop; the port is refused, the place is free, and another instance takes both."""
-    read_end, write_end = os.pipe()
-    children: list[int] = []
-
-    def fork() -> str:
-        child = os.fork()
-        if child == 0:
-            os.close(write_end)
-            os.read(read_end, 1)  # until the test has seen enough
-            os._exit(0)
-        children.append(child)
-        return "forked"
-
-    app.add_url_rule("/fork", "fork", fork)
-    server = granian()
-    assert get(server, "/fork").answer().endswith(b"forked")
-    server.shutdown().result(WAIT)
-    with pytest.raises(ConnectionRefusedError):
-        get(server, "/")
-    again = granian(App(), bind=server.listeners[0].removeprefix("http://"))
-    assert get(again, "/").answer().endswith(b"hello")
-    os.close(write_end)
-    os.close(read_end)
-    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
 
 
 def test_thirty_starts_and_stops_leave_nothing_behind(granian: Serve) -> None:

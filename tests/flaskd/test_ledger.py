@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.test import Client
 
+from flaskd.access_log import Line
+from flaskd.engines.bodies import SlowBody
 from flaskd.hooks import watch_flask
 from flaskd.ledger import Ledger
 from flaskd.slate import Slate
@@ -85,9 +87,11 @@ def test_every_request_is_counted_once_and_none_stays(requests: list[tuple[str, 
     assert counts == {kind: count for kind, count in ledger.served().items() if count}
 
 
-@pytest.mark.parametrize("when", ["call", "iteration"])
-def test_an_exception_passes_through_and_is_the_last_error(when: str) -> None:
-    """The engine gets it; the ledger remembers it with its request."""
+@pytest.mark.parametrize(
+    ("when", "counted"), [("call", "5xx"), ("first step", "5xx"), ("iteration", "aborted")]
+)
+def test_an_exception_passes_through_and_is_the_last_error(when: str, counted: str) -> None:
+    """The engine gets it, and answers 500 where nothing was sent; the ledger remembers it with its request."""
 
     def app(environ: Any, start_response: Any) -> Any:
         if when == "call":
@@ -95,7 +99,8 @@ def test_an_exception_passes_through_and_is_the_last_error(when: str) -> None:
         start_response("200 OK", [])
 
         def body() -> Iterator[bytes]:
-            yield b"x"
+            if when == "iteration":
+                yield b"x"
             raise KeyError("k")
 
         return body()
@@ -103,9 +108,27 @@ def test_an_exception_passes_through_and_is_the_last_error(when: str) -> None:
     ledger = Ledger(app, lambda: None)
     with pytest.raises(KeyError):
         serve(ledger)
-    assert (ledger.in_flight, ledger.served()["aborted"]) == (0, 1)
+    assert (ledger.in_flight, ledger.served()[counted]) == (0, 1)
     assert ledger.last_error is not None
     assert (ledger.last_error.message, ledger.last_error.request) == ("KeyError: 'k'", "GET /shop/café")
+
+
+@pytest.mark.parametrize(("written", "status", "counted"), [(b"", 408, "4xx"), (b"begun", 200, "aborted")])
+def test_an_exception_with_a_status_counts_as_that_where_nothing_was_sent(
+    written: bytes, status: int, counted: str
+) -> None:
+    """The engine answers with it; what went out by write() is a response that has begun, and its size is known."""
+
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])(written)
+        raise SlowBody
+
+    lines: list[Line] = []
+    ledger = Ledger(app, lambda: None, log=lines.append)
+    with pytest.raises(SlowBody):
+        serve(ledger)
+    assert [(line.status, line.size) for line in lines] == [(status, len(written))]
+    assert (ledger.finished(), ledger.served()[counted]) == (1, 1)
 
 
 def test_closing_twice_counts_once() -> None:

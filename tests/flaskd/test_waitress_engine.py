@@ -66,28 +66,6 @@ def post(server: Server, head: str, body: bytes = b"") -> Http:
     return Http(server.listeners[0], f"POST /size HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode() + body)
 
 
-def test_no_more_than_threads_are_in_the_application_and_the_rest_waits(app: App, waitress: Serve) -> None:
-    """Each is answered when a thread is free."""
-    server = waitress(threads=2)
-    clients = [Http(server.listeners[0], LAST.replace(b"/ ", b"/held ")) for _ in range(6)]
-    assert app.came.acquire(timeout=WAIT)
-    assert app.came.acquire(timeout=WAIT)
-    assert not app.came.acquire(timeout=0.2)
-    app.let_go.set()
-    assert all(client.answer().endswith(b"let go") for client in clients)
-
-
-def test_who_waits_when_a_stop_begins_is_answered(app: App, waitress: Serve) -> None:
-    """In the accept queue, or read and waiting for a thread."""
-    server = waitress(threads=2)
-    clients = [Http.get(server.listeners[0], "/held") for _ in range(12)]
-    assert app.came.acquire(timeout=WAIT)
-    stopped = begin_shutdown(server)
-    app.let_go.set()
-    assert all(client.answer().endswith(b"let go") for client in clients)
-    assert (stopped.result(WAIT).clean, stopped.result(WAIT).answered) == (True, 12)
-
-
 @pytest.mark.parametrize(
     "sent",
     [
@@ -103,19 +81,6 @@ def test_who_sends_slowly_keeps_nobody_waiting(sent: bytes, waitress: Serve) -> 
     slow = [Http(server.listeners[0], sent) for _ in range(20)]
     assert Http(server.listeners[0], LAST).answer().endswith(b"hello")
     assert server.status().in_flight == (0 if b"\r\n\r\n" not in sent else len(slow))
-
-
-@pytest.mark.parametrize("head", [b"", b"GET", b"GET /held HTTP/1.1\r\nHost: x\r\n"])
-def test_half_a_head_holds_nothing_up_and_is_never_carried_out(
-    head: bytes, app: App, waitress: Serve
-) -> None:
-    """The linger is all it gets."""
-    server = waitress()
-    half = Http(server.listeners[0], head)
-    result = server.shutdown(grace=WAIT).result(WAIT)
-    assert (result.clean, result.took < WAIT / 2) == (True, True)
-    assert half.answer() == b""
-    assert not app.came.acquire(blocking=False)
 
 
 def test_an_upload_under_way_is_waited_for_by_a_stop(waitress: Serve) -> None:
@@ -271,32 +236,10 @@ def test_a_client_that_takes_its_response_slowly_is_bounded_too(waitress: Serve)
             threading.Event().wait(0.05)
 
 
-def test_a_slow_reader_gets_all_of_a_large_response(waitress: Serve) -> None:
-    """The application was done long ago; what it answered is written out before the end."""
-    server = waitress()
-    slow = Http.get(server.listeners[0], "/large")
-    received = len(slow.socket.recv(1000))
-    stopped = server.shutdown(grace=WAIT * 2)
-    assert not stopped.done()
-    received += len(slow.answer())
-    assert received > 30_000_000
-    assert stopped.result(WAIT).clean
-
-
 def test_requests_in_one_segment_are_answered_in_their_order(waitress: Serve) -> None:
     """Pipelining: RFC 9112, section 9.3.2."""
     answers = Http(waitress().listeners[0], KEPT + KEPT.replace(b"/ ", b"/none ") + LAST).answer()
     assert [part[:3] for part in answers.split(b"HTTP/1.1 ")[1:]] == [b"200", b"404", b"200"]
-
-
-def test_a_client_that_closes_its_sending_side_is_answered(app: App, waitress: Serve) -> None:
-    """It has said all, and waits."""
-    server = waitress()
-    client = Http.get(server.listeners[0], "/held")
-    client.socket.shutdown(socket.SHUT_WR)
-    assert app.came.acquire(timeout=WAIT)
-    app.let_go.set()
-    assert client.answer().endswith(b"let go")
 
 
 def test_clients_that_leave_in_the_middle_of_everything_are_forgotten(app: App, waitress: Serve) -> None:

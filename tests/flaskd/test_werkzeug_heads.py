@@ -1,5 +1,6 @@
 """The Werkzeug engine's request heads: strict, bounded in size and time, and in the environ as they were sent."""
 
+import functools
 import json
 import socket
 import threading
@@ -14,6 +15,12 @@ from tests.flaskd.conftest import WAIT, App, Http
 
 Serve = Callable[..., Server]
 TLS_HELLO = bytes.fromhex("16030100b0010000ac0303") + bytes(32)
+
+
+@pytest.fixture(params=["werkzeug", "waitress"])
+def either(request: pytest.FixtureRequest, serve: Serve) -> Serve:
+    """Start servers as `serve` does, with each engine that receives heads as this one does."""
+    return functools.partial(serve, engine=request.param)
 
 
 def show(environ: Any, start_response: Any) -> list[bytes]:
@@ -53,9 +60,9 @@ def environ_of(server: Server, head: bytes) -> dict[str, str]:
         (TLS_HELLO, 400),
     ],
 )
-def test_what_is_no_request_is_refused_at_once(head: bytes, code: int, app: App, serve: Serve) -> None:
+def test_what_is_no_request_is_refused_at_once(head: bytes, code: int, app: App, either: Serve) -> None:
     """With a status line and a sentence; the application never sees it."""
-    server = serve(head_timeout=WAIT * 2)
+    server = either(head_timeout=WAIT * 2)
     answer = Http(server.listeners[0], head).answer()
     assert answer.startswith(b"HTTP/1.1 %d " % code)
     first, _, body = answer.partition(b"\r\n\r\n")
@@ -65,18 +72,18 @@ def test_what_is_no_request_is_refused_at_once(head: bytes, code: int, app: App,
     assert sum(server.status().served.values()) == 0
 
 
-def test_empty_lines_before_a_request_are_skipped(app: App, serve: Serve) -> None:
+def test_empty_lines_before_a_request_are_skipped(app: App, either: Serve) -> None:
     """RFC 9112, section 2.2; also where they come by themselves."""
-    client = Http(serve().listeners[0], b"\r\n")
-    client.socket.sendall(b"\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    client = Http(either().listeners[0], b"\r\n")
+    client.socket.sendall(b"\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert client.answer().endswith(b"hello")
 
 
-def test_a_head_may_come_in_any_pieces(app: App, serve: Serve) -> None:
+def test_a_head_may_come_in_any_pieces(app: App, either: Serve) -> None:
     """Byte by byte."""
-    client = Http(serve().listeners[0])
+    client = Http(either().listeners[0])
     client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for byte in b"\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n":
+    for byte in b"\r\nGET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n":
         client.socket.sendall(bytes([byte]))
     assert client.answer().endswith(b"hello")
 
@@ -84,16 +91,16 @@ def test_a_head_may_come_in_any_pieces(app: App, serve: Serve) -> None:
 @pytest.mark.parametrize(
     "endless", [b"\r\n" * 10_000, b"G" * 20_000, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 4000]
 )
-def test_an_endless_head_ends(endless: bytes, app: App, serve: Serve) -> None:
+def test_an_endless_head_ends(endless: bytes, app: App, either: Serve) -> None:
     """Its bytes count, whatever they are."""
-    answer = Http(serve(max_request_header_size=8192).listeners[0], endless).answer()
+    answer = Http(either(max_request_header_size=8192).listeners[0], endless).answer()
     assert answer.split(b" ")[1] in (b"414", b"431")
 
 
 @pytest.mark.parametrize("head", [b"GET / HTTP/1.1\r\nA: ", b"\r\n"])
-def test_a_head_that_drips_is_not_waited_for(head: bytes, app: App, serve: Serve) -> None:
+def test_a_head_that_drips_is_not_waited_for(head: bytes, app: App, either: Serve) -> None:
     """The timeout is for the whole head: one for each byte would hold a thread for days."""
-    server = serve(head_timeout=0.5, threads=1)
+    server = either(head_timeout=0.5, threads=1)
     with Http(server.listeners[0], head).socket as dripping:
         dripping.settimeout(0.05)
         for _ in range(100):
@@ -106,14 +113,8 @@ def test_a_head_that_drips_is_not_waited_for(head: bytes, app: App, serve: Serve
                 break
         else:
             pytest.fail("it was never closed")
-    assert Http.get(server.listeners[0], "/").answer().endswith(b"hello")
-
-
-def test_a_client_that_closes_its_side_after_the_request_is_answered(app: App, serve: Serve) -> None:
-    """It may still read."""
-    client = Http.get(serve().listeners[0], "/")
-    client.socket.shutdown(socket.SHUT_WR)
-    assert client.answer().endswith(b"hello")
+    last = Http(server.listeners[0], b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert last.answer().endswith(b"hello")
 
 
 # --- the environ

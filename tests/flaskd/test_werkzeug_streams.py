@@ -18,7 +18,7 @@ import trustme
 from flaskd import Server
 from flaskd.engines.timed_socket import TimedSocket
 from tests.flaskd.conftest import WAIT, App, Http
-from tests.flaskd.test_werkzeug_responses import MODERN, answering, ask
+from tests.flaskd.test_answering import MODERN, answering, ask
 
 Serve = Callable[..., Server]
 

@@ -1,5 +1,6 @@
-"""The Werkzeug engine's responses: PEP 3333 and RFC 9112, whatever the application and the client do."""
+"""Responses of the engines in Python: PEP 3333 and RFC 9112, whatever the application and the client do."""
 
+import functools
 import logging
 import sys
 import threading
@@ -12,8 +13,14 @@ from flaskd import Server
 from tests.flaskd.conftest import WAIT, App, Http
 
 Serve = Callable[..., Server]
-MODERN = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+MODERN = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 OLD = b"GET / HTTP/1.0\r\n\r\n"
+
+
+@pytest.fixture(params=["werkzeug", "waitress"])
+def serve(request: pytest.FixtureRequest, serve: Serve) -> Serve:
+    """Start servers as `serve` does, with each engine in turn."""
+    return functools.partial(serve, engine=request.param)
 
 
 def answering(body: Any, *headers: tuple[str, str], status: str = "200 OK") -> Any:
@@ -109,7 +116,7 @@ def test_sys_exit_in_a_view_is_500(app: App, serve: Serve) -> None:
     app.add_url_rule("/exit", "exit", lambda: sys.exit(1))
     server = serve(threads=1)
     assert b" 500 " in Http.get(server.listeners[0], "/exit").answer()[:20]
-    assert Http.get(server.listeners[0], "/").answer().endswith(b"hello")
+    assert ask(server)[1] == b"hello"
 
 
 @pytest.mark.parametrize("error", [RuntimeError("x"), SystemExit(3)])
