@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from benchmarks import procfs
-from benchmarks.contenders import ALL, FLASKD, FLASKD_GRANIAN, OURS, python
+from benchmarks.contenders import ALL, OURS, python
 from benchmarks.findings import Findings, Rounds, missing, ratio
 from benchmarks.running import Running, serving
 from benchmarks.side_by_side import main
@@ -21,7 +21,7 @@ BARE: Final = "python -c 'import asyncio, zmq, click, msgspec'"
 
 def measure(quick: bool) -> Findings:
     """Weigh all of them while all are running, so that each shares its libraries with the same others; each time anew."""
-    contenders = [each for each in ((FLASKD_GRANIAN, FLASKD) if quick else ALL) if each.installed]
+    contenders = [each for each in (OURS if quick else ALL) if each.installed]
     whole: dict[str, list[float]] = {each.name: [] for each in contenders}
     worker: dict[str, list[float]] = {each.name: [] for each in contenders}
     supervisor: dict[str, list[float]] = {each.name: [] for each in OURS if each.installed}
