@@ -40,16 +40,11 @@ class ClientLeft(OSError):
 class Transport:
     """Where a response goes. What an engine cannot do it leaves as it is here."""
 
-    __slots__ = ()
+    takes_files = False
+    """Whether `send_file` is worth a try."""
 
-    @property
     def taken(self) -> bool:
-        """Whether the application has taken the connection over, and speaks another protocol on it."""
-        return False
-
-    @property
-    def takes_files(self) -> bool:
-        """Whether `send_file` is worth a try."""
+        """Tell whether the application has taken the connection over, and speaks another protocol on it."""
         return False
 
     def may_keep(self) -> bool:
@@ -57,7 +52,7 @@ class Transport:
         return False
 
     def send(self, data: bytes) -> object:
-        """Send all of `data`; raises ClientLeft."""
+        """Send all of `data`, unless the connection is taken; raises ClientLeft."""
         raise NotImplementedError
 
     def send_file(self, region: Region, size: int) -> int:
@@ -159,8 +154,8 @@ class Response:
 
     def write_file(self, body: Iterable[bytes]) -> int:
         """Send a body that is a file, where the transport and its length allow; returns how many bytes of it."""
-        start, transport = self._start, self._transport
-        if start is None or not start.length or self.began or not transport.takes_files:
+        start = self._start
+        if not self._transport.takes_files or start is None or not start.length or self.began:
             return 0
         file = file_of(body)
         region = file.region() if file is not None else None
@@ -169,7 +164,7 @@ class Response:
         head = self._head(None)
         self.began = True
         self._send(head)
-        sent = transport.send_file(region, start.length)
+        sent = 0 if self.full else self._transport.send_file(region, start.length)
         if sent:
             self._left = start.length - sent
             self.full = True
@@ -177,8 +172,6 @@ class Response:
 
     def finish(self) -> None:
         """Complete the response."""
-        if self._transport.taken:
-            return
         if not self.began:
             self.write(b"", whole=True)
         elif self._chunked and not self._complete:
@@ -202,14 +195,14 @@ class Response:
         self.write(f"{text}\n".encode("utf-8", "replace"), whole=True)
 
     def _send(self, data: bytes) -> None:
-        if self.inherited:
+        if forks.depth != self._depth:
             raise ClientLeft("the client is the parent's")
-        if data and not self._transport.taken:
+        if data:
             self._transport.send(data)
 
     def _head(self, size: int | None) -> bytes:
         """Decide how the body is framed (RFC 9112, section 6.3); `size` is what is known of its length."""
-        if self._transport.taken:
+        if self._transport.taken():
             self.full = True
             return b""
         start = self._start
@@ -232,13 +225,13 @@ class Response:
             headers.append(("Connection", "close"))
         elif not self._modern:
             headers.append(("Connection", "keep-alive"))
-        names = {name.lower() for name, _ in headers}
-        if "date" not in names:
-            headers.append(("Date", _date(int(time.time()))))
-        if "server" not in names:
-            headers.append(("Server", self._server))
-        lines = [f"HTTP/1.1 {start.status}", *[f"{name}: {value}" for name, value in headers]]
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        head = "\r\n".join([f"HTTP/1.1 {start.status}", *[f"{name}: {value}" for name, value in headers]])
+        names = head.lower()  # among other things; no value has a line's end in it
+        if "\r\ndate:" not in names:
+            head += f"\r\nDate: {_date(int(time.time()))}"
+        if "\r\nserver:" not in names:
+            head += f"\r\nServer: {self._server}"
+        return f"{head}\r\n\r\n".encode("latin-1")
 
 
 def answer(app: "WSGIApplication", environ: "WSGIEnvironment", response: Response) -> None:

@@ -21,25 +21,20 @@ class TimedSender(Transport):
     `gone`: it does not, or has left. The connection has to be reset then, because the kernel would keep the bytes for it.
     """
 
-    __slots__ = ("_connection", "_pace", "gone")
-
     def __init__(self, connection: TimedSocket, write_timeout: float) -> None:
         self._connection = connection
         self._pace = Pace(write_timeout)
         self.gone = False
+        self.takes_files = not connection.encrypted  # what is has to pass through OpenSSL
 
-    @property
     def taken(self) -> bool:
-        """Whether the application has written to the socket by itself."""
+        """Tell whether the application has written to the socket by itself."""
         return self._connection.taken
 
-    @property
-    def takes_files(self) -> bool:
-        """Whether the kernel may send a file: what is encrypted has to pass through OpenSSL."""
-        return not (self._connection.encrypted or self._connection.taken)
-
     def send(self, data: bytes) -> None:
-        """Send all of `data`; raises ClientLeft."""
+        """Send all of `data`, unless the connection is taken; raises ClientLeft."""
+        if self._connection.taken:
+            return
         view = memoryview(data)
         while view:
             view = view[self._timed(self._connection.send, view) :]

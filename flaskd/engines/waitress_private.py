@@ -88,8 +88,6 @@ ADJUSTMENTS: Final = Adjustments(log_socket_errors=False)
 class Output(answering.Transport):
     """A channel as the way of one response; `mine` is asked, before anything is sent, whether nobody else has answered."""
 
-    __slots__ = ("_channel", "_head", "_mine")
-
     def __init__(
         self, channel: "Channel", head: Head | None = None, mine: Callable[[], bool] | None = None
     ) -> None:
