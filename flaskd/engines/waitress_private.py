@@ -18,6 +18,7 @@ What has to be known of waitress 3.0.2:
 """
 
 import contextlib
+import functools
 import importlib.metadata
 import inspect
 import selectors
@@ -262,7 +263,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             response = self._respond(head, Output(self, head))
             answering.answer(front.engine.app, environ, response)
         else:
-            with late.within(environ, self._answer_late) as mine:
+            with late.within(environ, functools.partial(self._answer_late, head)) as mine:
                 response = self._respond(head, Output(self, head, mine))
                 answering.answer(front.engine.app, environ, response)
         self.to_reset = response.reset and ANSWERED not in environ
@@ -279,9 +280,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             server=NAME,
         )
 
-    def _answer_late(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+    def _answer_late(self, head: Head, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         """Answer in the application's place, on any thread, and let the connection end."""
-        response = self._respond(None)
+        response = self._respond(head)
         with contextlib.suppress(answering.ClientLeft):
             response.start(f"{status} {HTTPStatus(status).phrase}", headers)
             response.write(body, whole=True)

@@ -185,7 +185,12 @@ def test_a_slow_request_may_be_answered_in_the_place_of_the_application(
     with contextlib.ExitStack() as stack:
         paths = ["/sleep/1.2", "/fail/1.2", "/drip/1.2", "/sleep/0.0"]
         callers = [stack.enter_context(Caller(daemon.url)).get(path) for path in paths]
+        headless = stack.enter_context(Caller(daemon.url))
+        headless.send(b"HEAD /sleep/1.2 HTTP/1.1\r\nHost: x\r\n\r\n")
         late, failing, begun, quick = [caller.read() for caller in callers]
+        with headless.socket.makefile("rb") as sent:
+            answered = sent.read()
+        assert (answered[:12], answered[-4:]) == (b"HTTP/1.1 503", b"\r\n\r\n")
         with client(daemon) as shop:
             assert {request.path for request in shop.requests()} <= {"/sleep/1.2", "/fail/1.2"}
             assert shop.shutdown().clean  # it waits for what the application still does
