@@ -180,14 +180,18 @@ def welcome(sock: socket.socket) -> None:
         _admit_from(sock, 0)
 
 
-def bound_writes(sock: socket.socket, seconds: float) -> None:
-    """Have a listener's connections closed by the kernel when sent bytes are not acknowledged, or not taken, for so long.
+def prepare(listener: socket.socket, *, write_timeout: float) -> None:
+    """Set what HTTP connections inherit from their TCP listener (tcp(7)); nothing for a Unix socket.
 
-    Linux's TCP_USER_TIMEOUT (tcp(7)), which connections inherit; it costs no timer of ours. It does not bound a client that
-    takes a little now and then. Nothing is done for a Unix socket.
+    No piece of a response waits for the acknowledgement of the one before. And on Linux the kernel closes a connection whose
+    client acknowledges, or takes, nothing for `write_timeout` seconds (TCP_USER_TIMEOUT), which costs no timer of ours; it does
+    not bound a client that takes a little now and then.
     """
-    if LINUX and sock.family != socket.AF_UNIX:
-        sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, max(1, int(seconds * 1000)))
+    if listener.family == socket.AF_UNIX:
+        return
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if LINUX:
+        listener.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, max(1, int(write_timeout * 1000)))
 
 
 def _admit_from(sock: socket.socket, hops: int) -> None:

@@ -30,7 +30,7 @@ from flaskd.engines.granian_reception import reception
 from flaskd.engines.granian_wsgi import Traffic, gateway
 from flaskd.engines.sightings import Sightings
 from flaskd.engines.turns import Turns
-from flaskd.listeners import bound_writes
+from flaskd.listeners import prepare
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -148,10 +148,7 @@ class GranianEngine:
         self._not_ours = native_threads.alive()
         for listener in listeners:
             unix = listener.family == socket.AF_UNIX
-            if not unix:
-                # What is written in pieces need not wait for each other (tcp(7)); connections inherit it.
-                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                bound_writes(listener, self._options.write_timeout)
+            prepare(listener, write_timeout=self._options.write_timeout)
             base = UNIX_NAME if unix else {}
             call = gateway(app, base, self._traffic, body_timeout=self._options.body_timeout)
             end = granian_private.begin(

@@ -26,7 +26,7 @@ from flaskd.engines.pool import Pool
 from flaskd.engines.waitress_front import Front
 from flaskd.engines.waitress_private import READ, Channel
 from flaskd.engines.waitress_request import Spool
-from flaskd.listeners import bound_writes, welcome
+from flaskd.listeners import prepare, welcome
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -85,7 +85,7 @@ class WaitressEngine:
         self.app = app
         self._on_change = on_change
         for listener in listeners:
-            bound_writes(listener, self.options.write_timeout)
+            prepare(listener, write_timeout=self.options.write_timeout)
         self._fronts = [Front(self, listener) for listener in listeners]
         self._selector.register(self._woken_end, READ, None)
         forks.close_in_children(self)

@@ -18,9 +18,6 @@ class Front:
 
     def __init__(self, engine: "WaitressEngine", listener: socket.socket) -> None:
         unix = listener.family == socket.AF_UNIX
-        if not unix:
-            # What is written in pieces need not wait for each other (tcp(7)); connections inherit it.
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host, port = ("localhost", 80) if unix else listener.getsockname()[:2]
         self.engine = engine
         self.listener = listener

@@ -23,7 +23,6 @@ import importlib.metadata
 import inspect
 import selectors
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
@@ -48,7 +47,6 @@ NAME: Final = "waitress"  # what a response says in Server
 SUPPORTED: Final = "3.0"
 READ: Final = selectors.EVENT_READ
 RECEIVE: Final = 65_536  # bytes at a time
-RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST (socket(7))
 
 PRIVATE: Final = {
     "__init__": "self server sock addr adj map",
@@ -343,10 +341,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     def abort(self) -> None:
         """Reset the connection."""
-        with contextlib.suppress(
-            OSError, AttributeError
-        ):  # a Unix socket has no linger, a closed one nothing
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        if self.socket is not None:
+            goodbye.reset_when_closed(self.socket)
         self.handle_close()
 
     def handle_close(self) -> None:

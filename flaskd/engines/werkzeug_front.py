@@ -1,7 +1,6 @@
 """Werkzeug's server object, one for each listener of the Werkzeug engine: it has the application, and ends connections."""
 
 import logging
-import math
 import socket
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ from werkzeug.serving import ThreadedWSGIServer
 
 from flaskd.engines import goodbye
 from flaskd.engines.werkzeug_handler import Connection, Handler
+from flaskd.listeners import prepare
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -27,9 +27,8 @@ class Front(ThreadedWSGIServer):
         super().__init__(host, port, app, handler=Handler, fd=listener.fileno())
         self.socket.close()  # a duplicate that nothing would close in a forked child
         self.socket = listener
-        if not unix:
-            _prepare(listener, engine.options.write_timeout)
-        else:
+        prepare(listener, write_timeout=engine.options.write_timeout)
+        if unix:
             self.server_address = (
                 "localhost",
                 80,
@@ -64,14 +63,3 @@ class Front(ThreadedWSGIServer):
     def shutdown(self) -> None:
         """Let the accept loop end; Werkzeug's own would wait for a loop that never ran."""
         self.engine.deafen()
-
-
-def _prepare(listener: socket.socket, write_timeout: float) -> None:
-    """Set what connections inherit from their listener (tcp(7)).
-
-    No piece of a response waits for the acknowledgement of the one before; and the kernel does not wait longer than we do for a
-    client that has vanished.
-    """
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(write_timeout * 1000))
