@@ -16,9 +16,9 @@ from werkzeug.test import create_environ
 from benchmarks.findings import Figure, Findings
 from benchmarks.hello import app as hello
 from benchmarks.side_by_side import interleave, main
-from flaskd.hooks import watch_flask
-from flaskd.ledger import Ledger
-from flaskd.slate import Slate
+from flaskd.app.extension import watch_flask
+from flaskd.ledger.middleware import Ledger
+from flaskd.ledger.shared_memory import Slate
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

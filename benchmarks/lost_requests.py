@@ -1,6 +1,6 @@
 """Requests lost when a server is stopped or reloaded gracefully under load: 20 stops and 20 reloads, closed-loop and open-loop.
 
-What counts as lost is said in tests/live/outcome.py. The application is httpbin. The load begins before the change and ends
+What counts as lost is said in tests/support/outcome.py. The application is httpbin. The load begins before the change and ends
 after it; it comes at a random moment. Stops are each of a server of its own with one worker; reloads are one after the other
 of a server with two workers (uvicorn reloads only then), each when the one before has ended.
 """
@@ -61,7 +61,9 @@ def reload_under_load(contender: Contender, mode: str, times: int) -> Report:
 
 @contextlib.contextmanager
 def _load(url: str, mode: str, seed: int) -> Iterator[subprocess.Popen[str]]:
-    command = python("-m", "tests.live.load", url, "--mode", mode, "--seed", str(seed), "--count", "1000000")
+    command = python(
+        "-m", "tests.support.load", url, "--mode", mode, "--seed", str(seed), "--count", "1000000"
+    )
     command += ["--seconds", "300", "--until-eof", "--warm", "40", "--tail", "0.3"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True

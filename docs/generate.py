@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import msgspec
 
-from flaskd.lifecycle import TRANSITIONS, Event, State
+from flaskd.shutdown.lifecycle import TRANSITIONS, Event, State
 from flaskd.supervisor.plan import MOVES, Move, WorkerState
-from flaskd_ctl.commands import COMMANDS, PROTOCOL_VERSION, Command
+from flaskd_ctl.contract.commands import COMMANDS, PROTOCOL_VERSION, Command
 from flaskd_ctl.errors import BY_NAME
 from flaskd_ctl.protocol import MAX_ID, MAX_MESSAGE, PARAMS, RESULTS, EventNote
 

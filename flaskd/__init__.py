@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flaskd.drop_in import run
-    from flaskd.server import Server
+    from flaskd.embedded.drop_in import run
+    from flaskd.embedded.server import Server
 
 __all__ = ["Server", "run"]
 __version__ = "0.1.0"
@@ -13,11 +13,11 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """Import what is asked for: the supervisor of `flaskd run` lives without Flask and Werkzeug."""
     if name == "Server":
-        from flaskd.server import Server
+        from flaskd.embedded.server import Server
 
         return Server
     if name == "run":
-        from flaskd.drop_in import run
+        from flaskd.embedded.drop_in import run
 
         return run
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

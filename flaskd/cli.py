@@ -12,18 +12,27 @@ from typing import Any, NoReturn
 
 import click
 
-from flaskd import banner, listeners, process, signals
-from flaskd.config import FIELDS, Provenance, Settings, resolve, settings_from, unknown_variables
-from flaskd.control.grants import rules_of
-from flaskd.control.policy import Caller, role_of
+from flaskd.console import banner, priority
+from flaskd.control.access.grants import rules_of
+from flaskd.control.access.policy import Caller, role_of
 from flaskd.control.server import remote_of
-from flaskd.engines import check_engine, choose
+from flaskd.engines.choice import choose
 from flaskd.errors import ConfigError, FlaskdError, LoadError
-from flaskd.supervisor.identity import identity_of
-from flaskd.systemd import activation, priority
+from flaskd.listening import listeners
+from flaskd.process import ending, signals
+from flaskd.settings.identity import identity_of
+from flaskd.settings.schema import (
+    FIELDS,
+    Provenance,
+    Settings,
+    resolve,
+    settings_from,
+    unknown_variables,
+)
+from flaskd.settings.target import default_name
+from flaskd.systemd import activation
 from flaskd.systemd.notify import Manager
-from flaskd.target import default_name
-from flaskd_ctl.endpoint import place_for
+from flaskd_ctl.contract.endpoint import place_for
 from flaskd_ctl.errors import BadPlace
 from flaskd_ctl.protocol import Actor
 
@@ -83,27 +92,27 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
 
     Example: flaskd run shop:app --bind 127.0.0.1:8000 --name shop
     """
-    from flaskd.supervisor import orphans
+    from flaskd.process import reaper
 
-    orphans.end_when_told()
-    from flaskd.daemon import Daemon
-    from flaskd.supervisor.process import logical_directory
-    from flaskd.supervisor.relay import Relay
+    reaper.end_when_told()
+    from flaskd.process.directory import logical_directory
+    from flaskd.supervisor.daemon import Daemon
+    from flaskd.supervisor.output import Relay
 
     directory = logical_directory()  # as for the workers: what it names may be another one at a reload
 
     def read() -> Settings:
         settings = settings_from(_resolved(app, file, options, directory=directory))
         _check_users(settings)
-        process.check_descriptors(settings.threads, process.raise_descriptor_limit())
+        ending.check_descriptors(settings.threads, ending.raise_descriptor_limit())
         return settings
 
-    process.fill_standard_descriptors()
+    ending.fill_standard_descriptors()
     signals.hold()  # before the first thread is started
     manager = Manager.of(os.environ, os.getpid())
-    with Relay() as relay, contextlib.redirect_stderr(relay.voice(process.STDERR)):
+    with Relay() as relay, contextlib.redirect_stderr(relay.voice(ending.STDERR)):
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-        if priority.journal_reads(process.STDERR, os.environ):
+        if priority.journal_reads(ending.STDERR, os.environ):
             priority.mark_lines()
         try:
             handed = activation.take(os.environ, os.getpid())
@@ -116,7 +125,7 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
             banner.say(f"flaskd: {daemon.name} was killed: nothing was waited for", priority.Priority.WARNING)
         else:
             banner.farewell(daemon, result)
-    process.end_now(process.KILLED if daemon.killed else 0)
+    ending.end_now(ending.KILLED if daemon.killed else 0)
 
 
 @main.command(cls=SettingsCommand, short_help="Load APP and say what is wrong; bind nothing.")
@@ -132,9 +141,10 @@ def check(app: str | None, file: str | None, show_traceback: bool, **options: An
 
     Example: flaskd check shop:app
     """
-    from flaskd import tls
-    from flaskd.app_hooks import Hooks
-    from flaskd.loader import load
+    from flaskd.app.hooks import Hooks
+    from flaskd.app.loader import load
+    from flaskd.engines.factory import check_engine
+    from flaskd.listening import tls
 
     try:
         settings = settings_from(_resolved(app, file, options))
@@ -142,7 +152,7 @@ def check(app: str | None, file: str | None, show_traceback: bool, **options: An
             settings.name, runtime_dir=settings.runtime_dir or None, environ=os.environ, uid=os.geteuid()
         )
         _check_users(settings)
-        process.check_descriptors(settings.threads, process.raise_descriptor_limit())
+        ending.check_descriptors(settings.threads, ending.raise_descriptor_limit())
         for address in settings.bind:
             listeners.parse(address)
         secured = tls.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
@@ -238,7 +248,7 @@ def keygen(name: str, directory: str, force: bool) -> None:
 
     Example: flaskd keygen shop --directory /etc/flaskd
     """
-    from flaskd.keys import make_pair
+    from flaskd.control.tcp.keygen import make_pair
 
     try:
         made = make_pair(name, directory, force=force)

@@ -6,13 +6,13 @@ The names below are imported when first asked for, so that the command line stay
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flaskd_ctl.aio import AsyncClient
-    from flaskd_ctl.client import Client
+    from flaskd_ctl.client.aio import AsyncClient
+    from flaskd_ctl.client.blocking import Client
     from flaskd_ctl.errors import ControlError
 
 __all__ = ["AsyncClient", "Client", "ControlError"]
 
-_HOMES = {"AsyncClient": "aio", "Client": "client", "ControlError": "errors"}
+_HOMES = {"AsyncClient": "client.aio", "Client": "client.blocking", "ControlError": "errors"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,5 @@
 """`python -m flaskd_ctl` is `flaskd_ctl`."""
 
-from flaskd_ctl.cli import main
+from flaskd_ctl.cli.main import main
 
 main()

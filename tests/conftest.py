@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from flaskd_ctl.endpoint import Place
-from tests.daemons import Daemon, StartDaemon, flaskd_run, spawn
+from flaskd_ctl.contract.endpoint import Place
+from tests.support.daemons import Daemon, StartDaemon, flaskd_run, spawn
 
 CI = bool(os.environ.get("FLASKD_CI"))
 """Set by .ci/run: there a skipped test is a failed one."""

@@ -16,14 +16,14 @@ import stat
 from collections.abc import Iterable
 from typing import Any, Final, Self
 
-from flaskd import forks
-from flaskd.control.access import CONNECT, READ, SEARCH, Way, admit, closed_parent
-from flaskd.control.policy import Rules
-from flaskd.descriptors import borrowed, own
+from flaskd.audit.files import write_atomically
+from flaskd.control.access.permissions import CONNECT, READ, SEARCH, Way, admit, closed_parent
+from flaskd.control.access.policy import Rules
 from flaskd.errors import ClaimError, NameTaken
-from flaskd.files import write_atomically
-from flaskd.unix_paths import inode_at, listened_at
-from flaskd_ctl.endpoint import Place
+from flaskd.listening.unix_paths import inode_at, listened_at
+from flaskd.process import forks
+from flaskd.process.descriptors import borrowed, own
+from flaskd_ctl.contract.endpoint import Place
 
 BACKLOG: Final = 128
 

@@ -1,7 +1,7 @@
 """What each command does: a call on the daemon, on the control loop, without blocking it.
 
-`Daemon` is all that the control plane knows of what it controls; `flaskd.server` implements it in one process,
-`flaskd.daemon` with a `Fleet` of workers.
+`Daemon` is all that the control plane knows of what it controls; `flaskd.embedded.server` implements it in one process,
+`flaskd.supervisor.daemon` with a `Fleet` of workers.
 """
 
 import asyncio
@@ -10,13 +10,13 @@ from concurrent.futures import Future
 from contextlib import closing, suppress
 from typing import Any, Protocol, TypeVar, cast
 
-from flaskd.audit import Audit
+from flaskd.audit.log import Audit
 from flaskd.control.describe import document
 from flaskd.control.registry import Call, Registry, failure
-from flaskd.control.subscription import Subscription
+from flaskd.control.transports.subscription import Subscription
 from flaskd.events import Bus
 from flaskd_ctl import errors
-from flaskd_ctl.commands import COMMANDS, PROTOCOL_VERSION, Role
+from flaskd_ctl.contract.commands import COMMANDS, PROTOCOL_VERSION, Role
 from flaskd_ctl.protocol import (
     Actor,
     Event,

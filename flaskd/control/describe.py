@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from flaskd_ctl.commands import PROTOCOL_VERSION, Command, Role
+from flaskd_ctl.contract.commands import PROTOCOL_VERSION, Command, Role
 from flaskd_ctl.protocol import PARAMS, RESULTS, EventNote
 
 

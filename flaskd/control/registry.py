@@ -14,13 +14,13 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from flaskd.audit import Audit, Deed
-from flaskd.audit_entry import told
-from flaskd.control import policy
-from flaskd.control.groups import Groups
+from flaskd.audit.entry import told
+from flaskd.audit.log import Audit, Deed
+from flaskd.control.access import policy
+from flaskd.control.access.groups import Groups
 from flaskd.errors import IllegalMove
 from flaskd_ctl import errors
-from flaskd_ctl.commands import COMMANDS, Command, Role
+from flaskd_ctl.contract.commands import COMMANDS, Command, Role
 from flaskd_ctl.protocol import MAX_MESSAGE, PARAMS, Actor, Event, EventNote, Params, Request
 
 T = TypeVar("T")

@@ -9,17 +9,17 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Final
 
+from flaskd.control.access.policy import Rules
 from flaskd.control.claim import Claim
 from flaskd.control.commands import Commands, Daemon
-from flaskd.control.plain import PlainPeer
-from flaskd.control.policy import Rules
 from flaskd.control.registry import Registry
-from flaskd.control.router import Router
+from flaskd.control.transports.plain import PlainPeer
+from flaskd.control.transports.router import Router
 
 if TYPE_CHECKING:
-    from flaskd.config import Settings
-    from flaskd.control.remote import Remote
-    from flaskd_ctl.endpoint import Place
+    from flaskd.control.tcp.endpoints import Remote
+    from flaskd.settings.schema import Settings
+    from flaskd_ctl.contract.endpoint import Place
 
 FLUSH_TIME: Final = 1.0  # seconds that slow peers get at the end
 TURNS: Final = 4  # of the loop, in which asyncio makes an accepted socket a connection and reads from it
@@ -138,7 +138,7 @@ def remote_of(settings: "Settings", place: "Place") -> "Remote | None":
     """Return the tcp:// endpoints that are set, not yet bound; None where there are none, which is what most pay for."""
     if not settings.control_endpoints:
         return None
-    from flaskd.control.remote import Remote
+    from flaskd.control.tcp.endpoints import Remote
 
     return Remote(
         settings.control_endpoints, key=settings.curve_key, authorized=settings.authorized_keys, place=place

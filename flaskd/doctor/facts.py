@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from flaskd.config import Provenance
+from flaskd.settings.schema import Provenance
 
 SPARE: Final = 5.0
 """Seconds after the grace period in which a stop says what it cut, cleans up, and ends its processes."""

@@ -10,10 +10,10 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from flaskd.config import FIELDS, PREFIX, Provenance, resolve
 from flaskd.doctor.facts import Stop
-from flaskd.drain import LameDuck
 from flaskd.errors import ConfigError
+from flaskd.settings.schema import FIELDS, PREFIX, Provenance, resolve
+from flaskd.shutdown.phases import LameDuck
 
 SHELLS: Final = {"sh", "bash", "dash", "ash", "zsh", "ksh"}
 PROGRAMS: Final = {"flaskd", "flaskd_ctl"}

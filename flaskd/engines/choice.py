@@ -15,6 +15,13 @@ SUPPORTED: Final = "2.8"
 """The minor release of granian that its engine knows; the extra `granian` in pyproject.toml pins it."""
 
 
+ENGINES: Final = ("auto", "waitress", "granian", "werkzeug")
+"""The names that `--engine` takes; `choose` turns the first into one of the others."""
+
+MAX_HEAD: Final = 65_536
+"""Bytes of a request's head, if nothing else is said: what a line alone may have in Python's own HTTP."""
+
+
 class Choice(NamedTuple):
     """An engine's name, and in words why it is this one."""
 

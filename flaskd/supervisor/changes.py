@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
-from flaskd.config import Settings
+from flaskd.settings.schema import Settings
 from flaskd.supervisor.plan import Worker, WorkerState
 from flaskd_ctl.protocol import ReloadResult, RestartResult, ScaleResult
 

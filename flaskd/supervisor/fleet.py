@@ -11,20 +11,20 @@ from typing import Any, Final
 
 import msgspec
 
-from flaskd.config import Settings, worker_count
 from flaskd.errors import ConfigError, FlaskdError
 from flaskd.events import Bus
-from flaskd.process import STACKS_SIGNAL
-from flaskd.slot import KINDS
+from flaskd.ledger.row import KINDS
+from flaskd.process.directory import logical_directory
+from flaskd.process.ending import STACKS_SIGNAL
+from flaskd.settings.identity import identity_of
+from flaskd.settings.reload import take_over
+from flaskd.settings.schema import Settings, worker_count
 from flaskd.supervisor.changes import Change, Reload, Restart, Scale
-from flaskd.supervisor.identity import identity_of
-from flaskd.supervisor.incidents import Incidents, bare
-from flaskd.supervisor.looks import is_stopped
 from flaskd.supervisor.member import Member
+from flaskd.supervisor.output import Relay
 from flaskd.supervisor.plan import Action, End, Failures, Start, StepBack, WorkerState, plan
-from flaskd.supervisor.process import logical_directory
-from flaskd.supervisor.relay import Relay
-from flaskd.supervisor.rereading import take_over
+from flaskd.supervisor.watching.incidents import Incidents, bare
+from flaskd.supervisor.watching.process_stats import is_stopped
 from flaskd_ctl.errors import ControlError, Failed, NotFound, WrongState
 from flaskd_ctl.protocol import (
     Actor,

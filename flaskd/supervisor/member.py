@@ -16,16 +16,16 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from flaskd.drain import Phase
+from flaskd.channel.supervisor_end import Answer, Channel
 from flaskd.errors import IllegalMove
-from flaskd.process import STDERR, STDOUT
-from flaskd.slate import Slate
-from flaskd.slot import printable
+from flaskd.ledger.row import printable
+from flaskd.ledger.shared_memory import Slate
+from flaskd.process.ending import STDERR, STDOUT
+from flaskd.settings.identity import Identity
+from flaskd.shutdown.phases import Phase
 from flaskd.supervisor import process
-from flaskd.supervisor.channel import Answer, Channel
-from flaskd.supervisor.identity import Identity
+from flaskd.supervisor.output import Relay
 from flaskd.supervisor.plan import MOVES, Move, Worker, WorkerState
-from flaskd.supervisor.relay import Relay
 from flaskd_ctl.errors import ControlError, Failed
 from flaskd_ctl.protocol import InFlight
 

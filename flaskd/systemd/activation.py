@@ -9,9 +9,9 @@ import socket
 from collections.abc import MutableMapping, Sequence
 from typing import Final, NamedTuple
 
-from flaskd.config import FIELDS
 from flaskd.errors import BindError
-from flaskd.listeners import parse
+from flaskd.listening.listeners import parse
+from flaskd.settings.schema import FIELDS
 
 FIRST: Final = 3
 """SD_LISTEN_FDS_START."""

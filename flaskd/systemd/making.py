@@ -6,12 +6,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
-from flaskd.config import resolve, settings_from
 from flaskd.errors import ConfigError, FlaskdError, LoadError
-from flaskd.supervisor.process import logical_directory
+from flaskd.process.directory import logical_directory
+from flaskd.settings.schema import resolve, settings_from
+from flaskd.settings.target import default_name
 from flaskd.systemd.unit import HEADER, Wanted, units
-from flaskd.target import default_name
-from flaskd_ctl.endpoint import check_name
+from flaskd_ctl.contract.endpoint import check_name
 
 PLACE: Final = "/etc/systemd/system"
 OPTIONS: Final = ("socket", "template", "user", "directory", "watchdog", "notify_reload", "program")

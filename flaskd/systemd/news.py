@@ -10,8 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final, TypeVar
 
-from flaskd.lifecycle import State
-from flaskd.rotation import Rotation
+from flaskd.probes.rotation import Rotation
+from flaskd.shutdown.lifecycle import State
 from flaskd.systemd.notify import Manager, Timers, microseconds
 from flaskd_ctl.protocol import Event, ProgressEvent, StateEvent, WorkerEvent
 

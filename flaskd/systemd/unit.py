@@ -16,10 +16,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from flaskd.config import Settings
-from flaskd.drain import LameDuck
 from flaskd.errors import ConfigError
-from flaskd.listeners import parse
+from flaskd.listening.listeners import parse
+from flaskd.settings.schema import Settings
+from flaskd.shutdown.phases import LameDuck
 from flaskd.systemd.news import SPARE
 
 HEADER: Final = "# Made by `flaskd systemd unit`"

@@ -17,9 +17,9 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from tests.daemons import PATIENCE, Daemon, StartDaemon
 from tests.docs.kustomized import Manifest, build, containers, read
-from tests.live.operating import Watch
+from tests.support.daemons import PATIENCE, Daemon, StartDaemon
+from tests.support.operating import Watch
 
 DIRECTORY: Final = Path(__file__).parents[2] / "docs" / "deploy" / "kubernetes"
 BASE: Final = DIRECTORY / "base"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flaskd_ctl.exits import MEANINGS
-from tests.daemons import PATIENCE, StartDaemon
-from tests.needs import requires
+from flaskd_ctl.cli.exits import MEANINGS
+from tests.support.daemons import PATIENCE, StartDaemon
+from tests.support.needs import requires
 
 pytestmark = pytest.mark.live
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.daemons import PATIENCE
+from tests.support.daemons import PATIENCE
 
 DEPLOY: Final = Path(__file__).parents[2] / "docs" / "deploy"
 PROXY: Final = (DEPLOY / "haproxy.cfg").read_text(encoding="utf-8")

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flaskd.cli import main
-from flaskd.config import FIELDS
-from flaskd_ctl.endpoint import MAX_PATH
-from tests.daemons import PATIENCE
+from flaskd.settings.schema import FIELDS
+from flaskd_ctl.contract.endpoint import MAX_PATH
+from tests.support.daemons import PATIENCE
 
 APP = "import flask\napp = flask.Flask(__name__)\n@app.get('/')\ndef index():\n    return 'hello'\n"
 

@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 
 import pytest
 
-from flaskd_ctl import cli
-from flaskd_ctl.endpoint import Place
+from flaskd_ctl.cli import main
+from flaskd_ctl.contract.endpoint import Place
 from tests.flaskd_ctl.fake import FAKES, Fake
 
 
@@ -63,7 +63,7 @@ def ctl(capsys: pytest.CaptureFixture[str]) -> Ctl:
     def run(*arguments: str) -> Outcome:
         capsys.readouterr()
         with pytest.raises(SystemExit) as exit_:
-            cli.main(arguments)
+            main.main(arguments)
         assert isinstance(exit_.value.code, int)
         return Outcome(exit_.value.code, *capsys.readouterr())
 

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import zmq
 
-from flaskd_ctl.endpoint import Place
+from flaskd_ctl.contract.endpoint import Place
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 PATIENCE = 20.0

@@ -23,7 +23,7 @@ HEAVY = {
 }
 SCRIPT = """
 import json, sys
-from flaskd_ctl import cli
+from flaskd_ctl.cli import main as cli
 try:
     cli.main({arguments!r})
 except SystemExit as end:
@@ -91,7 +91,7 @@ def test_only_zeromq_endpoints_import_zmq(start_fake: StartFake) -> None:
 
 
 def test_the_contract_is_light() -> None:
-    script = "import sys, flaskd_ctl.commands, flaskd_ctl.errors, flaskd_ctl.endpoint; print(*sys.modules)"
+    script = "import sys, flaskd_ctl.contract.commands, flaskd_ctl.errors, flaskd_ctl.contract.endpoint; print(*sys.modules)"
     ran = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30
     )

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from tests.daemons import PATIENCE, Daemon
 from tests.fuzz.talk import Plain, dealer
+from tests.support.daemons import PATIENCE, Daemon
 
 
 class Bystanders:

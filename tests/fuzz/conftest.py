@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.daemons import Daemon, StartDaemon
 from tests.fuzz.bystanders import descriptors, memory, wait_for_descriptors
 from tests.fuzz.talk import Plain, dealer
+from tests.support.daemons import Daemon, StartDaemon
 
 APP = "from flask import Flask\napp = Flask(__name__)\n@app.get('/')\ndef front():\n    return 'hello\\n'\n"
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import zmq
 
-from tests.daemons import PATIENCE
 from tests.fuzz.material import GREETING, READY
+from tests.support.daemons import PATIENCE
 
 
 class Plain:

@@ -8,14 +8,14 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from flaskd import health
-from flaskd.control.plain import PlainPeer
-from flaskd.control.policy import Rules
+from flaskd.control.access.policy import Rules
 from flaskd.control.registry import Call, Registry
-from flaskd.lifecycle import State
-from flaskd.rotation import Rotation
-from flaskd_ctl.commands import COMMANDS
-from flaskd_ctl.conversation import Conversation, Lines
+from flaskd.control.transports.plain import PlainPeer
+from flaskd.probes import health
+from flaskd.probes.rotation import Rotation
+from flaskd.shutdown.lifecycle import State
+from flaskd_ctl.contract.commands import COMMANDS
+from flaskd_ctl.contract.conversation import Conversation, Lines
 from flaskd_ctl.errors import BY_NAME, ControlError
 from flaskd_ctl.protocol import MAX_MESSAGE, Actor
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from flaskd_ctl.commands import COMMANDS
+from flaskd_ctl.contract.commands import COMMANDS
 from flaskd_ctl.protocol import MAX_MESSAGE
 from tests import fuzz
 from tests.fuzz.material import PROBES, REPLIES, REQUESTS, mutated

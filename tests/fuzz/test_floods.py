@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from flaskd.control.plain import MOST_PEERS
+from flaskd.control.transports.plain import MOST_PEERS
 from tests.fuzz.bystanders import Bystanders, descriptors, memory
 from tests.fuzz.conftest import GROWTH, Target
 from tests.fuzz.material import GREETING

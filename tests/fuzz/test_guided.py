@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests import fuzz
-from tests.daemons import PATIENCE
 from tests.fuzz.material import PROBES, REPLIES, REQUESTS
+from tests.support.daemons import PATIENCE
 
 PROJECT = Path(__file__).parents[2]
 

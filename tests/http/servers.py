@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from flaskd_ctl.endpoint import Place
-from tests.daemons import PATIENCE, Daemon, flaskd_run, spawn
+from flaskd_ctl.contract.endpoint import Place
+from tests.support.daemons import PATIENCE, Daemon, flaskd_run, spawn
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ENGINES: Final = ("waitress", "granian", "werkzeug")

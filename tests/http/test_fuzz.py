@@ -13,7 +13,7 @@ from tests.fuzz.material import mutated
 from tests.http.cases import CASES
 from tests.http.client import PATIENCE, PROBE, PROBED
 from tests.http.servers import BOUNDED, ENGINES, Flaskd
-from tests.live.operating import client
+from tests.support.operating import client
 
 pytestmark = pytest.mark.live
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.daemons import Daemon, StartDaemon
 from tests.http.client import get
 from tests.http.hostile import KINDS, Crowd, Kind
 from tests.http.servers import ENGINES, ROOT
-from tests.live.operating import ctl
+from tests.support.daemons import Daemon, StartDaemon
+from tests.support.operating import ctl
 
 pytestmark = pytest.mark.live
 

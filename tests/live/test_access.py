@@ -9,18 +9,18 @@ from typing import Final
 
 import pytest
 
-from flaskd_ctl.commands import COMMANDS
-from flaskd_ctl.endpoint import Place
-from tests.daemons import PATIENCE, Daemon, StartDaemon, flaskd_run
-from tests.live.caller import Caller
-from tests.live.operating import client, ctl
-from tests.live.someone import Someone
-from tests.needs import requires
+from flaskd_ctl.contract.commands import COMMANDS
+from flaskd_ctl.contract.endpoint import Place
+from tests.support.caller import Caller
+from tests.support.daemons import PATIENCE, Daemon, StartDaemon, flaskd_run
+from tests.support.needs import requires
+from tests.support.operating import client, ctl
+from tests.support.someone import Someone
 
 pytestmark = [pytest.mark.live, requires("root")]
 
 ROOT: Final = Path(__file__).parents[2]
-TARGET: Final = "tests.live.shop:app"
+TARGET: Final = "tests.support.shop:app"
 OWN: Final = 54_300
 """The group that each of them has for itself."""
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import PATIENCE, Daemon
-from tests.live.hosts import BIN, PROJECT, Host, Network, network
-from tests.live.operating import client
-from tests.needs import requires
+from tests.support.daemons import PATIENCE, Daemon
+from tests.support.hosts import BIN, PROJECT, Host, Network, network
+from tests.support.needs import requires
+from tests.support.operating import client
 
 pytestmark = [
     pytest.mark.live,

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.daemons import PATIENCE
 from tests.http.servers import ENGINES, ROOT, Server, start
+from tests.support.daemons import PATIENCE
 
 pytestmark = [pytest.mark.live, pytest.mark.parametrize("server", [*ENGINES, "gunicorn"])]
 

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from flaskd_ctl import Client
-from flaskd_ctl.endpoint import Place
+from flaskd_ctl.contract.endpoint import Place
 from flaskd_ctl.errors import WrongState
-from tests.daemons import PATIENCE, Daemon, NotServingError, StartDaemon, flaskd_run
-from tests.live.operating import Watch, client, ctl
-from tests.live.someone import Someone
-from tests.needs import requires
+from tests.support.daemons import PATIENCE, Daemon, NotServingError, StartDaemon, flaskd_run
+from tests.support.needs import requires
+from tests.support.operating import Watch, client, ctl
+from tests.support.someone import Someone
 
 pytestmark = pytest.mark.live
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.live.service import Service, machine_with_site
-from tests.needs import requires
+from tests.support.needs import requires
+from tests.support.service import Service, machine_with_site
 
 pytestmark = [pytest.mark.live, pytest.mark.systemd, requires("root", "systemd")]
 

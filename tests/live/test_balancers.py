@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import Daemon, StartDaemon
-from tests.live.balancers import (
+from tests.support.balancers import (
     Balancer,
     free_ports,
     haproxy,
@@ -20,11 +19,12 @@ from tests.live.balancers import (
     seen,
     wait_until,
 )
-from tests.live.caller import Caller, call
-from tests.live.exchange import Plan
-from tests.live.load import Load
-from tests.live.operating import client, ctl
-from tests.needs import requires
+from tests.support.caller import Caller, call
+from tests.support.daemons import Daemon, StartDaemon
+from tests.support.exchange import Plan
+from tests.support.load import Load
+from tests.support.needs import requires
+from tests.support.operating import client, ctl
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(150)]
 

@@ -16,11 +16,12 @@ import pytest
 from flask import Flask
 
 from flaskd import Server
-from flaskd_ctl import AsyncClient, Client, cli
+from flaskd_ctl import AsyncClient, Client
+from flaskd_ctl.cli import main
 from flaskd_ctl.errors import NotRunning, TimedOut, WrongState
 from flaskd_ctl.protocol import ProgressEvent, StateEvent
-from tests.daemons import PATIENCE, Daemon, StartDaemon
-from tests.needs import requires
+from tests.support.daemons import PATIENCE, Daemon, StartDaemon
+from tests.support.needs import requires
 
 pytestmark = pytest.mark.live
 
@@ -169,10 +170,10 @@ def test_a_cut_request_is_exit_6_and_named(server: Server, shop: Shop, pool: Thr
 
 
 def test_a_bad_parameter_is_exit_2_with_the_field(server: Server, runtime_dir: str) -> None:
-    from flaskd_ctl.endpoint import Endpoint
+    from flaskd_ctl.client.session import ask
+    from flaskd_ctl.contract.endpoint import Endpoint
+    from flaskd_ctl.discovery.instances import Target
     from flaskd_ctl.errors import InvalidParams
-    from flaskd_ctl.instances import Target
-    from flaskd_ctl.session import ask
 
     with pytest.raises(InvalidParams) as refused:
         ask(Target("shop", Endpoint("unix", f"{runtime_dir}/shop/sock")), "shutdown", {"grace": -1})
@@ -193,7 +194,7 @@ def test_drain_while_stopping_is_wrong_state(server: Server, shop: Shop, pool: T
 
 @pytest.fixture
 def daemon(start_daemon: StartDaemon) -> Daemon:
-    return start_daemon("tests.live.shop:app", "--linger", "0", environ={"PYTHONPATH": os.getcwd()})
+    return start_daemon("tests.support.shop:app", "--linger", "0", environ={"PYTHONPATH": os.getcwd()})
 
 
 @pytest.mark.parametrize("method", ["shutdown", "kill"])
@@ -240,7 +241,7 @@ def test_a_stopped_process_is_exit_5_at_the_timeout(daemon: Daemon, url: str) ->
 @requires("root")
 def test_another_user_is_exit_4_at_once(daemon: Daemon) -> None:
     """A child that drops its privileges; what it needs is imported before."""
-    flaskd_ctl_here: Callable[[list[str]], int] = cli._run
+    flaskd_ctl_here: Callable[[list[str]], int] = main._run
     assert flaskd_ctl_here(["status"]) == 0
     child = os.fork()
     if child == 0:

@@ -13,15 +13,15 @@ import pytest
 
 from flaskd_ctl import Client
 from flaskd_ctl.errors import ConnectionLost
-from tests.daemons import PATIENCE, Daemon, StartDaemon
-from tests.keyed import Keyring, address_in, url_among
-from tests.live.eavesdropper import GREETING, Eavesdropper, frames_end
-from tests.live.hosts import Host, Network, network
-from tests.needs import requires
+from tests.support.daemons import PATIENCE, Daemon, StartDaemon
+from tests.support.eavesdropper import GREETING, Eavesdropper, frames_end
+from tests.support.hosts import Host, Network, network
+from tests.support.keyed import Keyring, address_in, url_among
+from tests.support.needs import requires
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
 
-SHOP = str(Path(__file__).parent / "shop.py") + ":app"
+SHOP = str(Path(__file__).parents[1] / "support" / "shop.py") + ":app"
 COLD = 60.0
 """Seconds for a command line on a busy machine."""
 

@@ -11,17 +11,17 @@ from typing import Any, Final
 import pytest
 import zmq
 
-from flaskd.control import gateway
+from flaskd.control.tcp import gateway
 from flaskd_ctl import Client
-from flaskd_ctl.keys import read_pair, read_public
-from tests.daemons import PATIENCE, Daemon, StartDaemon
-from tests.keyed import Keyring, address_in, url_among
-from tests.live.eavesdropper import Eavesdropper
-from tests.live.siege import Silent, attack
+from flaskd_ctl.contract.keys import read_pair, read_public
+from tests.support.daemons import PATIENCE, Daemon, StartDaemon
+from tests.support.eavesdropper import Eavesdropper
+from tests.support.keyed import Keyring, address_in, url_among
+from tests.support.siege import Silent, attack
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
 
-SHOP = str(Path(__file__).parent / "shop.py") + ":app"
+SHOP = str(Path(__file__).parents[1] / "support" / "shop.py") + ":app"
 
 ASSAULTS: Final = 4_000
 ATTACKERS: Final = 4

@@ -15,8 +15,8 @@ from typing import Final, Protocol
 
 import pytest
 
-from tests.live.dockerd import ENGINE_PATIENCE, Engine
-from tests.needs import requires
+from tests.support.dockerd import ENGINE_PATIENCE, Engine
+from tests.support.needs import requires
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300), requires("root", "docker", "haproxy")]
 
@@ -36,7 +36,7 @@ QUICK: Final = ("--health-interval", "500ms")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """Start the engine once for all tests here, and build the image as the page says."""
     context = tmp_path_factory.mktemp("shop")
-    shutil.copy(Path(__file__).with_name("shop.py"), context)
+    shutil.copy(Path(__file__).parents[1] / "support" / "shop.py", context)
     (context / "slow.py").write_text("open('/gates/load', 'rb').read()\nfrom shop import app\n")
     (context / "requirements.txt").write_text("flask\n")
     with Engine() as booted:

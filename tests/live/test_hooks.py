@@ -8,9 +8,9 @@ from typing import Final
 import pytest
 
 from flaskd_ctl.errors import Failed
-from tests.daemons import PATIENCE, NotServingError, StartDaemon
-from tests.live.caller import Caller, call
-from tests.live.operating import client
+from tests.support.caller import Caller, call
+from tests.support.daemons import PATIENCE, NotServingError, StartDaemon
+from tests.support.operating import client
 
 pytestmark = pytest.mark.live
 

@@ -16,11 +16,11 @@ from typing import Final
 
 import pytest
 
-from tests.daemons import PATIENCE, Daemon, NotServingError, StartDaemon
-from tests.live.caller import Caller
-from tests.live.hostile import ATTACKS, MIB
-from tests.live.operating import Watch, all_gone, client, ctl
-from tests.needs import requires
+from tests.support.caller import Caller
+from tests.support.daemons import PATIENCE, Daemon, NotServingError, StartDaemon
+from tests.support.hostile import ATTACKS, MIB
+from tests.support.needs import requires
+from tests.support.operating import Watch, all_gone, client, ctl
 
 pytestmark = pytest.mark.live
 
@@ -36,7 +36,7 @@ MOST_DESCRIPTORS: Final = 32
 
 
 def start(start_daemon: StartDaemon, *args: str) -> Daemon:
-    return start_daemon("tests.live.hostile:app", *args, "--grace", "1", cwd=ROOT)
+    return start_daemon("tests.support.hostile:app", *args, "--grace", "1", cwd=ROOT)
 
 
 def post(daemon: Daemon, path: str) -> str:
@@ -46,7 +46,7 @@ def post(daemon: Daemon, path: str) -> str:
 
 def can_run(uid: int, gid: int) -> bool:
     """Tell whether another user can read our Python and the application."""
-    imports = [sys.executable, "-c", "import flaskd.worker, tests.live.hostile"]
+    imports = [sys.executable, "-c", "import flaskd.worker.main, tests.support.hostile"]
     try:
         ran = subprocess.run(
             imports, user=uid, group=gid, extra_groups=[], capture_output=True, cwd=ROOT, check=False

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.exchange import Ask, Connection, Plan
-from tests.live.http1 import BadResponseError, Response
-from tests.live.load import Load
-from tests.live.outcome import Outcome, Record
+from tests.support.exchange import Ask, Connection, Plan
+from tests.support.http1 import BadResponseError, Response
+from tests.support.load import Load
+from tests.support.outcome import Outcome, Record
 
 PLAN = Plan(timeout=0.3, connect_timeout=0.3)
 WANTED = Ask("/wanted", lambda response: response.body == b"the body")

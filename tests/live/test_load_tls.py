@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.certified import certified
-from tests.live.exchange import Connection, Plan
-from tests.live.outcome import Outcome
 from tests.live.test_load import (
     CHUNKED,
     COUNTED,
@@ -26,6 +23,9 @@ from tests.live.test_load import (
     scripted,
     silence,
 )
+from tests.support.certified import certified
+from tests.support.exchange import Connection, Plan
+from tests.support.outcome import Outcome
 
 Secured = Callable[..., contextlib.AbstractContextManager[tuple[str, Plan]]]
 

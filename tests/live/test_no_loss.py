@@ -12,14 +12,14 @@ from typing import Literal
 
 import pytest
 
-from tests.daemons import StartDaemon
-from tests.live.certified import certified
-from tests.live.exchange import Plan
-from tests.live.load import Load
-from tests.live.operating import client
-from tests.live.outcome import Report
-from tests.live.stopping import Shutdown, shut_down
-from tests.needs import requires
+from tests.support.certified import certified
+from tests.support.daemons import StartDaemon
+from tests.support.exchange import Plan
+from tests.support.load import Load
+from tests.support.needs import requires
+from tests.support.operating import client
+from tests.support.outcome import Report
+from tests.support.stopping import Shutdown, shut_down
 
 pytestmark = pytest.mark.live
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import Daemon, StartDaemon
 from tests.live import test_no_loss, test_no_loss_laws
-from tests.live.caller import Caller
-from tests.live.gate import Gate
-from tests.live.laws import laws
-from tests.live.stopping import Shutdown
 from tests.live.test_no_loss_laws import APP, assert_ended_well
+from tests.support.caller import Caller
+from tests.support.daemons import Daemon, StartDaemon
+from tests.support.gate import Gate
+from tests.support.laws import laws
+from tests.support.stopping import Shutdown
 
 pytestmark = pytest.mark.live
 

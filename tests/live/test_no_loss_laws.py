@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.daemons import PATIENCE, Daemon, StartDaemon
-from tests.live.caller import Caller, call
-from tests.live.gate import Gate
-from tests.live.stopping import Shutdown, shut_down
+from tests.support.caller import Caller, call
+from tests.support.daemons import PATIENCE, Daemon, StartDaemon
+from tests.support.gate import Gate
+from tests.support.stopping import Shutdown, shut_down
 
 pytestmark = pytest.mark.live
 
@@ -27,7 +27,7 @@ def werkzeug(runtime_dir: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLASKD_ENGINE", "werkzeug")
 
 
-APP = f"{Path(__file__).parent / 'gated.py'}:app"
+APP = f"{Path(__file__).parents[1] / 'support' / 'gated.py'}:app"
 LINGER = 0.5
 BRIEFLY = LINGER + 2.0
 """Seconds for a stop that has nothing to wait for but the linger, on a busy machine."""

@@ -6,11 +6,11 @@ from typing import Final, Literal
 
 import pytest
 
-from tests.daemons import StartDaemon
-from tests.live.exchange import Plan
-from tests.live.load import Load
-from tests.live.operating import Watch, client
-from tests.live.stopping import Shutdown
+from tests.support.daemons import StartDaemon
+from tests.support.exchange import Plan
+from tests.support.load import Load
+from tests.support.operating import Watch, client
+from tests.support.stopping import Shutdown
 
 pytestmark = pytest.mark.live
 

@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import PATIENCE, Daemon, StartDaemon
-from tests.live.caller import Caller, call
-from tests.live.changing import changes
-from tests.live.exchange import Plan
-from tests.live.gate import Gate
-from tests.live.load import Load
-from tests.live.operating import Watch, all_gone, client
-from tests.live.stopping import Shutdown
+from tests.support.caller import Caller, call
+from tests.support.changing import changes
+from tests.support.daemons import PATIENCE, Daemon, StartDaemon
+from tests.support.exchange import Plan
+from tests.support.gate import Gate
+from tests.support.load import Load
+from tests.support.operating import Watch, all_gone, client
+from tests.support.stopping import Shutdown
 
 pytestmark = pytest.mark.live
 
-APP = f"{Path(__file__).parent / 'gated.py'}:app"
+APP = f"{Path(__file__).parents[1] / 'support' / 'gated.py'}:app"
 
 
 @pytest.fixture
@@ -144,9 +144,9 @@ def test_a_shutdown_waits_for_a_worker_that_was_leaving_already(daemon: Daemon, 
 
 SLOW_TO_SAY = f"""
 import os, sys
-sys.path.insert(0, {os.path.dirname(__file__)!r})
+sys.path.insert(0, {str(Path(__file__).parents[1] / "support")!r})
 from gated import app, hold
-from flaskd.core import Core
+from flaskd.serving import Core
 serve = Core.serve
 def serve_and_wait(core, on_change):
     serve(core, on_change)

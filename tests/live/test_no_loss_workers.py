@@ -6,12 +6,12 @@ from typing import Final, Literal, NamedTuple, get_args
 
 import pytest
 
-from tests.daemons import StartDaemon
-from tests.live.certified import certified
-from tests.live.changing import Change, changes
-from tests.live.exchange import Plan
-from tests.live.load import Load
-from tests.live.stopping import Shutdown
+from tests.support.certified import certified
+from tests.support.changing import Change, changes
+from tests.support.daemons import StartDaemon
+from tests.support.exchange import Plan
+from tests.support.load import Load
+from tests.support.stopping import Shutdown
 
 pytestmark = pytest.mark.live
 

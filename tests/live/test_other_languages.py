@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import PATIENCE, Daemon, StartDaemon
-from tests.keyed import Keyring
-from tests.needs import requires
+from tests.support.daemons import PATIENCE, Daemon, StartDaemon
+from tests.support.keyed import Keyring
+from tests.support.needs import requires
 
 pytestmark = pytest.mark.live
 
-HERE = Path(__file__).parent
-PAGE = HERE.parents[1] / "docs" / "other-languages.md"
-SHOP = str(HERE / "shop.py") + ":app"
+TESTS = Path(__file__).parents[1]
+PAGE = TESTS.parent / "docs" / "other-languages.md"
+SHOP = str(TESTS / "support" / "shop.py") + ":app"
 ZEROMQ = "zeromq@6"
 
 

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from flaskd.engines import RESERVE
+from flaskd.process.descriptors import RESERVE
 from flaskd_ctl import Client
-from flaskd_ctl.endpoint import Place
-from tests.daemons import PATIENCE, Daemon, StartDaemon, flaskd_run
-from tests.needs import requires
+from flaskd_ctl.contract.endpoint import Place
+from tests.support.daemons import PATIENCE, Daemon, StartDaemon, flaskd_run
+from tests.support.needs import requires
 
 pytestmark = pytest.mark.live
 

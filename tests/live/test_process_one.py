@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import PATIENCE, Daemon, StartDaemon
-from tests.live.operating import Watch, client
-from tests.needs import requires
+from tests.support.daemons import PATIENCE, Daemon, StartDaemon
+from tests.support.needs import requires
+from tests.support.operating import Watch, client
 
 pytestmark = [pytest.mark.live, requires("root", "unshare")]
 
@@ -148,7 +148,7 @@ def test_signal_stops_process_one_without_losing_a_request(
 
 def test_signal_in_its_first_moments_ends_it() -> None:
     """Before there is a loop, too; without a handler the signal to process 1 would be as if it had never been sent."""
-    script = "import os; from flaskd.supervisor import orphans; orphans.end_when_told(); os.kill(1, 15)"
+    script = "import os; from flaskd.process import reaper; reaper.end_when_told(); os.kill(1, 15)"
 
     ended = subprocess.run(["unshare", "--pid", "--fork", sys.executable, "-c", script], timeout=PATIENCE)
 

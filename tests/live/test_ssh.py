@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from flaskd.keys import make_pair
+from flaskd.control.tcp.keygen import make_pair
 from flaskd_ctl import AsyncClient, Client
 from flaskd_ctl.errors import ConnectionLost, NotPermitted, NotRunning, Unreachable
-from tests.daemons import PATIENCE
-from tests.live import someone
-from tests.live.hosts import BIN, Host, Network, network
-from tests.needs import requires
+from tests.support import someone
+from tests.support.daemons import PATIENCE
+from tests.support.hosts import BIN, Host, Network, network
+from tests.support.needs import requires
 
 pytestmark = [
     pytest.mark.live,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import PATIENCE
-from tests.live.caller import Caller, call
+from tests.support.caller import Caller, call
+from tests.support.daemons import PATIENCE
 
 pytestmark = pytest.mark.live
 

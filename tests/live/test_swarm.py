@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.live.dockerd import BASE, DOCS, ENGINE_PATIENCE, Engine, Told
-from tests.needs import requires
+from tests.support.dockerd import BASE, DOCS, ENGINE_PATIENCE, Engine, Told
+from tests.support.needs import requires
 
 pytestmark = [pytest.mark.live, requires("root", "docker", "haproxy", "vxlan")]
 
@@ -77,7 +77,7 @@ def load(engine: Engine, *args: str) -> Iterator[dict[str, Any]]:
     command = [
         sys.executable,
         "-m",
-        "tests.live.load",
+        "tests.support.load",
         TARGET,
         "--seconds",
         "300",

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import PATIENCE
-from tests.live.backports import systemd_layer
-from tests.live.booted import Machine
-from tests.live.service import BIN, UNITS, Load, Service, machine_with_site
-from tests.needs import requires
+from tests.support.backports import systemd_layer
+from tests.support.booted import Machine
+from tests.support.daemons import PATIENCE
+from tests.support.needs import requires
+from tests.support.service import BIN, UNITS, Load, Service, machine_with_site
 
 pytestmark = [pytest.mark.live, pytest.mark.systemd, requires("root", "systemd", "apt-get", "dpkg-deb")]
 

@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 import pytest
 
 from benchmarks import procfs
-from tests.daemons import Daemon, StartDaemon
-from tests.live.caller import call
-from tests.live.operating import Watch, children, client
+from tests.support.caller import call
+from tests.support.daemons import Daemon, StartDaemon
+from tests.support.operating import Watch, children, client
 
 pytestmark = pytest.mark.live
 

@@ -7,9 +7,9 @@ from typing import Final
 
 import pytest
 
-from tests.daemons import Daemon, NotServingError, StartDaemon
-from tests.live.caller import Caller, call
-from tests.live.operating import Watch, client
+from tests.support.caller import Caller, call
+from tests.support.daemons import Daemon, NotServingError, StartDaemon
+from tests.support.operating import Watch, client
 
 pytestmark = pytest.mark.live
 

@@ -19,18 +19,18 @@ from typing import Final
 
 import pytest
 
-from flaskd_ctl.endpoint import Place
+from flaskd_ctl.contract.endpoint import Place
 from flaskd_ctl.errors import Failed
-from tests.daemons import PATIENCE, Daemon, StartDaemon, flaskd_run
-from tests.live.caller import Caller, call
-from tests.live.gate import Gate, Held
-from tests.live.operating import Watch, all_gone, children, client, ctl
+from tests.support.caller import Caller, call
+from tests.support.daemons import PATIENCE, Daemon, StartDaemon, flaskd_run
+from tests.support.gate import Gate, Held
+from tests.support.operating import Watch, all_gone, children, client, ctl
 
 pytestmark = pytest.mark.live
 
 ROOT: Final = Path(__file__).parents[2]
 ENGINES: Final = ["werkzeug", "granian"]
-TARGET: Final = "tests.live.faulty:app"
+TARGET: Final = "tests.support.faulty:app"
 
 ANSWERS_WITHIN: Final = 0.25
 """Seconds in which `status` answers, whatever happens, on a machine that has other things to do."""

@@ -15,11 +15,11 @@ from flask import Flask
 
 from flaskd import Server
 from flaskd.supervisor.plan import CRASH_LOOP
-from flaskd_ctl.endpoint import Place
-from tests.daemons import PATIENCE, Daemon, StartDaemon, flaskd_run
-from tests.live.caller import call
-from tests.live.gate import Gate
-from tests.live.operating import Watch, all_gone, children, client, ctl
+from flaskd_ctl.contract.endpoint import Place
+from tests.support.caller import call
+from tests.support.daemons import PATIENCE, Daemon, StartDaemon, flaskd_run
+from tests.support.gate import Gate
+from tests.support.operating import Watch, all_gone, children, client, ctl
 
 pytestmark = pytest.mark.live
 

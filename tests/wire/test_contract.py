@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from flaskd_ctl.commands import COMMANDS, Command
+from flaskd_ctl.contract.commands import COMMANDS, Command
 from flaskd_ctl.errors import BY_NAME
 from flaskd_ctl.protocol import PARAMS, RESULTS
 

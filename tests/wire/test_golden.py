@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from flaskd_ctl.commands import COMMANDS
-from flaskd_ctl.conversation import error_from_wire
+from flaskd_ctl.contract.commands import COMMANDS
+from flaskd_ctl.contract.conversation import error_from_wire
 from flaskd_ctl.errors import BY_NAME
 from flaskd_ctl.protocol import PARAMS, RESULTS, EventNote, Request
 

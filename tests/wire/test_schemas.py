@@ -15,8 +15,8 @@ from flask import Flask
 
 from flaskd import Server
 from flaskd.control import describe
-from flaskd_ctl.commands import COMMANDS, PROTOCOL_VERSION, Role
-from tests.daemons import PATIENCE
+from flaskd_ctl.contract.commands import COMMANDS, PROTOCOL_VERSION, Role
+from tests.support.daemons import PATIENCE
 from tests.wire.test_golden import golden
 
 

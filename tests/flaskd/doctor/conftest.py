@@ -6,9 +6,9 @@ from typing import Protocol
 
 import pytest
 
-from flaskd.config import resolve
 from flaskd.doctor import Examination, examine
 from flaskd.doctor.spoken import Local
+from flaskd.settings.schema import resolve
 
 
 class Look(Protocol):

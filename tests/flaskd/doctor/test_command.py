@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flaskd.cli import main
-from flaskd.config import Settings
 from flaskd.doctor.examine import examine
 from flaskd.doctor.reading import Unreadable
 from flaskd.doctor.rules import RULES
+from flaskd.settings.schema import Settings
 from flaskd.systemd.unit import Wanted, units
 from tests.flaskd.doctor.examples import GOOD, HAPROXY, NGINX, POD, STACK, UNIT
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from flaskd.doctor import haproxy
-from flaskd.engines import Options
-from flaskd.engines.granian_engine import GranianEngine
-from tests.daemons import PATIENCE
+from flaskd.engines.granian_engine.engine import GranianEngine
+from flaskd.engines.protocol import Options
 from tests.flaskd.conftest import App
-from tests.live.balancers import Balancer
-from tests.needs import requires
+from tests.support.balancers import Balancer
+from tests.support.daemons import PATIENCE
+from tests.support.needs import requires
 
 pytestmark = pytest.mark.live
 

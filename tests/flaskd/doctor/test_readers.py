@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flaskd.config import resolve
 from flaskd.doctor import documents, haproxy, kubernetes, nginx, spans, stack, unit
 from flaskd.doctor.facts import NEVER, SPARE, Balancer, Pod, Task, Unit
 from flaskd.doctor.reading import Unreadable
 from flaskd.doctor.spoken import Local, run_options, spoken
 from flaskd.errors import ConfigError, FlaskdError
+from flaskd.settings.schema import resolve
 from tests.flaskd.doctor.conftest import Look
 from tests.flaskd.doctor.examples import GOOD, HAPROXY, NGINX, POD, STACK, UNIT
 

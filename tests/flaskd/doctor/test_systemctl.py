@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from flaskd.config import resolve
 from flaskd.doctor import unit
+from flaskd.settings.schema import resolve
 from tests.flaskd.doctor.examples import HELD, SIGNALLED, UNIT
-from tests.live.booted import Machine
-from tests.needs import requires
+from tests.support.booted import Machine
+from tests.support.needs import requires
 
 pytestmark = [pytest.mark.live, pytest.mark.systemd, requires("root", "systemd")]
 

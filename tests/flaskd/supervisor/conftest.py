@@ -9,15 +9,15 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from flaskd.config import Settings
+from flaskd.channel.supervisor_end import Answer
 from flaskd.events import Bus
-from flaskd.slate import Slate
+from flaskd.ledger.shared_memory import Slate
+from flaskd.settings.schema import Settings
 from flaskd.supervisor import changes, fleet, member
-from flaskd.supervisor.channel import Answer
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.member import Member
+from flaskd.supervisor.output import Relay
 from flaskd.supervisor.plan import WorkerState
-from flaskd.supervisor.relay import Relay
 from flaskd_ctl.errors import Failed
 from flaskd_ctl.protocol import Actor, Event, IncidentEvent, WorkerEvent
 from tests.flaskd.supervisor.clocked import Clock, ClockedLoop

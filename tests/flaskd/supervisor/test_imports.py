@@ -8,8 +8,8 @@ import pytest
 
 LOAD = """
 import json, sys
-import flaskd.cli, flaskd.daemon
-from flaskd import listeners
+import flaskd.cli, flaskd.supervisor.daemon
+from flaskd.listening import listeners
 listeners.bind("127.0.0.1:0", backlog=1).close()
 print(json.dumps(sorted(sys.modules)))
 """
@@ -30,13 +30,25 @@ def test_the_supervisor_loads_no_web_framework(loaded: set[str], package: str) -
 
 def test_the_supervisor_loads_nothing_that_serves(loaded: set[str]) -> None:
     """Nor an engine, nor what stands around the application in a worker."""
-    serving = {f"flaskd.{name}" for name in ("core", "ledger", "hooks", "loader", "server", "worker")}
+    serving = {
+        f"flaskd.{name}"
+        for name in (
+            "serving",
+            "ledger.middleware",
+            "app.extension",
+            "app.loader",
+            "embedded.server",
+            "worker.main",
+        )
+    }
     engines = {name for name in loaded if name.startswith("flaskd.engines.")} - {"flaskd.engines.choice"}
 
     assert not (serving & loaded) | engines
 
 
-@pytest.mark.parametrize("module", ["flaskd.control.remote", "zmq.auth", "encodings.idna", "flaskd.doctor"])
+@pytest.mark.parametrize(
+    "module", ["flaskd.control.tcp.endpoints", "zmq.auth", "encodings.idna", "flaskd.doctor"]
+)
 def test_the_supervisor_loads_nothing_that_few_need(loaded: set[str], module: str) -> None:
     """Keys for tcp:// and names of hosts beyond ASCII cost who uses them, and nobody else."""
     assert module not in loaded

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from flaskd.errors import IllegalMove
 from flaskd.supervisor import member, process
 from flaskd.supervisor.member import Member
+from flaskd.supervisor.output import Relay
 from flaskd.supervisor.plan import MOVES, Move, WorkerState
-from flaskd.supervisor.relay import Relay
 
 WAIT = 20.0
 

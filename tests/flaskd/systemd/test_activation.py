@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from flaskd.config import FIELDS
 from flaskd.errors import BindError
-from flaskd.listeners import Inherited
+from flaskd.listening.listeners import Inherited
+from flaskd.settings.schema import FIELDS
 from flaskd.systemd import activation
 from flaskd.systemd.activation import Handed, still_to_bind, take
 

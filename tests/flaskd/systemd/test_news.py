@@ -6,8 +6,8 @@ from concurrent.futures import Future
 
 import pytest
 
-from flaskd.lifecycle import State
-from flaskd.rotation import Rotation
+from flaskd.probes.rotation import Rotation
+from flaskd.shutdown.lifecycle import State
 from flaskd.systemd.news import SPARE, News, describe
 from flaskd_ctl.errors import Failed, WrongState
 from flaskd_ctl.protocol import ProgressEvent, StateEvent, WorkerEvent

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flaskd.cli import main
-from tests.needs import requires
+from tests.support.needs import requires
 
 SITE = ["--directory", "/srv/shop", "--program", "/srv/shop/.venv/bin/flaskd"]
 LARGEST_EXPOSURE = 2.0

@@ -1,0 +1,1 @@
+"""The audit log, and the note of the last stop."""

@@ -1,0 +1,99 @@
+"""What is written of one order: who asked, as the kernel says, and what for, without its secrets and with long ends cut off."""
+
+import shlex
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from flaskd.console import banner
+from flaskd_ctl.contract import audit_log
+from flaskd_ctl.contract.commands import COMMANDS
+from flaskd_ctl.contract.times import span
+from flaskd_ctl.protocol import Actor, AuditEntry
+
+LONGEST: Final = 512
+"""Characters of a text from outside that are kept."""
+
+LONGEST_ERROR: Final = 1024
+
+
+def entry_of(command: str, params: Mapping[str, Any], by: Actor, *, role: str, outcome: str) -> AuditEntry:
+    """Make the entry of an order that comes now."""
+    return AuditEntry(
+        id=uuid.uuid4().hex[:12],
+        at=round(time.time(), 3),
+        command=command,
+        params=dict(params),
+        by=by,
+        who=who_is(by),
+        role=role,
+        outcome=outcome,
+        user=_user(by.uid),
+    )
+
+
+def told(command: str, params: msgspec.Struct) -> dict[str, Any]:
+    """Return the parameters of `command` that say something: those not as they are by default, `progress` left out."""
+    kinds = {param.name: param for param in COMMANDS[command].params}
+    found = {}
+    for field in msgspec.structs.fields(params):
+        value = getattr(params, field.name)
+        if field.name == "progress" or value == field.default:
+            continue
+        param = kinds.get(field.name)
+        if param is not None and param.secret:
+            value = audit_log.HIDDEN
+        elif isinstance(value, str):
+            value = bounded(audit_log.without_query(value))
+        found[field.name] = value
+    return found
+
+
+def why(error: str) -> str:
+    """Return an error's sentence as it is written down."""
+    return bounded(audit_log.without_query(error), LONGEST_ERROR).encode("utf-8", "backslashreplace").decode()
+
+
+def bounded(text: str, most: int = LONGEST) -> str:
+    """Return `text` with its end cut off where that is too long."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def who_is(by: Actor) -> str:
+    """Return the command line of the process that asked, as that shows itself (proc(5)), or its key's name."""
+    if by.key:
+        return by.key
+    if not by.pid or by.via not in {"control", "signal"}:
+        return ""
+    try:
+        with open(f"/proc/{by.pid}/cmdline", "rb") as file:
+            words = file.read(8 * LONGEST).rstrip(b"\0").split(b"\0")
+    except OSError:
+        return ""
+    return bounded(
+        audit_log.without_query(
+            shlex.join(word.decode("utf-8", "backslashreplace") for word in words if word)
+        )
+    )
+
+
+def sentence(entry: AuditEntry) -> str:
+    """Tell an outcome in one line."""
+    took = "" if entry.took is None else f" in {span(entry.took)}"
+    outcome = f"done{took}" if entry.outcome == "done" else f"{entry.outcome}{took}: {entry.error}"
+    by = audit_log.described(msgspec.to_builtins(entry.by), who=entry.who, user=entry.user)
+    params = "".join(f" {name}={value}" for name, value in entry.params.items())
+    return banner.escaped(f"flaskd: {entry.command}{params} asked for by {by}: {outcome}")
+
+
+def _user(uid: int | None) -> str:
+    """Name a uid, from the local file only: the user database (nsswitch.conf(5)) may be a server that does not answer."""
+    try:
+        with open("/etc/passwd", encoding="utf-8", errors="replace") as file:
+            users = (line.split(":") for line in file)
+            return next((user[0] for user in users if len(user) > 2 and user[2] == str(uid)), "")
+    except OSError:
+        return ""

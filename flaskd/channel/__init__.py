@@ -1,0 +1,1 @@
+"""The private channel between a supervisor and a worker."""

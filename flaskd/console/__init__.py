@@ -1,0 +1,1 @@
+"""What is written for people on stderr, and its journal priorities."""

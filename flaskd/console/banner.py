@@ -1,0 +1,126 @@
+"""What a person sees of an instance's life: a few lines on stderr at its start, one at its end."""
+
+import contextlib
+import sys
+from typing import Final, Protocol
+
+from flaskd.console.priority import Priority, marked
+from flaskd_ctl.protocol import (
+    Event,
+    Incident,
+    IncidentEvent,
+    ShutdownResult,
+    StateEvent,
+    StatusResult,
+    WorkerEvent,
+)
+
+
+class Instance(Protocol):
+    """What is told of: a `Server` or a `Daemon`."""
+
+    name: str
+    version: str
+
+    def status(self) -> StatusResult:
+        """Tell what is known."""
+        ...
+
+
+QUEUED: Final = "in the accept queue"
+
+
+def announce(server: Instance, event: Event) -> None:
+    """Print what a state change means for whoever watches the terminal."""
+    match event:
+        case StateEvent(state="running", was="starting"):
+            greet(server)
+        case StateEvent(state="degraded"):
+            say(f"flaskd: {server.name} is degraded: its workers fail again and again", Priority.ERR)
+        case StateEvent(state="running", was="degraded"):
+            say(f"flaskd: {server.name} has recovered", Priority.NOTICE)
+        case WorkerEvent(worker=worker, pid=pid, state="serving", why=why) if why != "start":
+            say(f"flaskd: worker {worker} (pid {pid}) serves, started for {why}")
+        case IncidentEvent(incident=incident):
+            _tell_incident(server, incident)
+        case StateEvent(state="stopping", was=was, by=by) if was != "starting":
+            who = (
+                ""
+                if by is None
+                else f", asked by {f'key {by.key}' if by.key else by.detail or by.via}"
+                + (f" (pid {by.pid})" if by.pid else "")
+            )
+            say(f"flaskd: {server.name} is stopping{who}")
+
+
+def _tell_incident(server: Instance, incident: Incident) -> None:
+    """Say what became of a worker; at the start that is for whoever started the instance to say."""
+    status = server.status()
+    if status.state == "starting":
+        return
+    say(
+        f"flaskd: worker {incident.worker} (pid {incident.pid}), {incident.kind}: {incident.reason}",
+        Priority.WARNING,
+    )
+    for request in incident.requests:
+        lost = (
+            f"flaskd: lost {request.method} {request.path} after {request.age:g} s (client {request.client})"
+        )
+        say(lost, Priority.ERR)
+    failure = status.last_failure
+    if failure is not None and failure.worker == incident.worker:
+        for line in failure.traceback.splitlines():
+            say(f"  {line}", Priority.WARNING)
+
+
+def greet(server: Instance) -> None:
+    """Tell what is served, where, with which engine, and where it is operated: at most five lines."""
+    status = server.status()
+    say(f"flaskd {server.version}: serving {status.app} as {server.name!r}, pid {status.pid}")
+    many = status.wanted_workers > 1
+    workers = f"{status.wanted_workers} workers, " if many else ""
+    each = " each" if many else ""
+    say(
+        f"  engine   {status.engine} {status.versions.get(status.engine, '')}, {workers}{status.threads} threads{each}"
+    )
+    say(f"  http     {'  '.join(status.listeners)}")
+    if status.endpoints:
+        say(f"  control  {'  '.join(status.endpoints)}")
+
+
+def farewell(server: Instance, result: ShutdownResult) -> None:
+    """Tell how the stop went, and name what was cut."""
+    for request in result.cut:
+        cut_off = (
+            f"flaskd: cut {request.method} {request.path} after {request.age:g} s (client {request.client})"
+        )
+        say(cut_off, Priority.ERR)
+    others = result.connections_cut - len(result.cut)
+    cut = [
+        f"{number} {thing}{'s' if number != 1 and thing != QUEUED else ''}"
+        for number, thing in (
+            (len(result.cut), "request"),
+            (others, "connection"),
+            (result.queued_cut, QUEUED),
+            (result.workers_lost, "worker"),
+        )
+        if number > 0
+    ]
+    how = "nothing lost" if result.clean else f"cut: {', '.join(cut) or 'what was left'}"
+    gravity = Priority.INFO if result.clean else Priority.ERR
+    say(f"flaskd: {server.name} stopped after {result.took:g} s, {how}", gravity)
+
+
+def say(line: str, priority: Priority = Priority.INFO) -> None:
+    """Print one line to stderr, at once. Where nobody reads any more nothing is said: a stop must not fail for that.
+
+    Control characters are escaped: the path of a request is anybody's, and must not steer the operator's terminal.
+    """
+    line = escaped(line)
+    with contextlib.suppress(OSError, ValueError):
+        print(marked(line, priority), file=sys.stderr, flush=True)  # noqa: T201 - this is where the daemon speaks to people
+
+
+def escaped(line: str) -> str:
+    """Return `line` with all that is no printable character spelled out."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)

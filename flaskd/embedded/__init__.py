@@ -1,0 +1,1 @@
+"""flaskd inside a program: `Server`, and `run`."""

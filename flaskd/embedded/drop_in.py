@@ -1,0 +1,39 @@
+"""`flaskd.run(app)`: a drop-in for `app.run()`."""
+
+from typing import TYPE_CHECKING, Any
+
+from flaskd.console import banner
+from flaskd.embedded.server import Server
+from flaskd.errors import ConfigError
+from flaskd_ctl.protocol import ShutdownResult
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+
+def run(
+    app: "WSGIApplication",
+    host: str | None = None,
+    port: int | None = None,
+    debug: bool | None = None,
+    **settings: Any,
+) -> ShutdownResult:
+    """Serve `app` until stopped: a drop-in for `app.run(host, port)`, on 127.0.0.1:5000 by default.
+
+    Prints where it serves. `debug` sets `app.debug`, as Flask's does; the reloader and the debugger are not part of flaskd and
+    raise ConfigError. Other keyword arguments are settings.
+    """
+    if debug is not None and hasattr(app, "debug"):
+        app.debug = bool(debug)
+    for name in ("threaded", "load_dotenv"):  # what Flask.run takes and is so anyway
+        settings.pop(name, None)
+    if use_reloader := [name for name in ("use_reloader", "use_debugger") if settings.pop(name, False)]:
+        raise ConfigError(
+            f"flaskd has no {use_reloader[0]}", hint="for development, run `flask --app … run --debug`"
+        )
+    shown = f"[{host}]" if host and ":" in host else host or "127.0.0.1"
+    server = Server(app, bind=f"{shown}:{5000 if port is None else port}", **settings)
+    server.bus.subscribe(lambda event: banner.announce(server, event))
+    result = server.serve()
+    banner.farewell(server, result)
+    return result

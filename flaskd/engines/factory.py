@@ -1,0 +1,40 @@
+"""Engines by name: make one, or check that one could be made. None is imported before it is asked for."""
+
+from typing import TYPE_CHECKING
+
+from flaskd.engines.protocol import Engine, Options
+
+if TYPE_CHECKING:
+    from flaskd.listening.tls import Tls
+
+
+def make_engine(name: str, options: Options) -> Engine:
+    """Make the engine called `name`, not yet serving; raises ConfigError where it is not installed, or not as needed."""
+    if name == "waitress":
+        from flaskd.engines.waitress_engine.engine import WaitressEngine
+
+        return WaitressEngine(options)
+    if name == "werkzeug":
+        from flaskd.engines.werkzeug_engine.engine import WerkzeugEngine
+
+        return WerkzeugEngine(options)
+    if name == "granian":
+        from flaskd.engines.granian_engine.engine import GranianEngine
+
+        return GranianEngine(options)
+    raise ValueError(f"no engine is called {name!r}")
+
+
+def check_engine(name: str, *, tls: "Tls | None") -> None:
+    """Raise ConfigError where the engine called `name` could not be made; starts nothing."""
+    if name == "waitress":
+        from flaskd.engines.waitress_engine.private import probe as probe_waitress
+
+        probe_waitress()
+    if name == "granian":
+        from flaskd.engines.granian_engine.certificate import check_certificate
+        from flaskd.engines.granian_engine.private import probe as probe_granian
+
+        probe_granian()
+        if tls is not None:
+            check_certificate(tls.certificate)

@@ -1,0 +1,159 @@
+"""The connections of an engine that tells nothing about them: found among the process's own descriptors.
+
+A descriptor is a connection of ours where it is a socket whose local address is a listener's and which has a peer. What a
+connection is about cannot be seen from here, only whether bytes move: `unsent` ones have output that the client has not yet
+taken, `still` are those on which nothing has been sent since the last look.
+"""
+
+import contextlib
+import fcntl
+import ipaddress
+import os
+import socket
+import stat
+import struct
+import sys
+import termios
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from flaskd.listening.listeners import welcome
+from flaskd.process.descriptors import borrowed, own
+
+LINUX: Final = sys.platform == "linux"
+ACKED_OFFSET: Final = 120  # tcpi_bytes_acked, a u64, in struct tcp_info, linux/tcp.h
+RESET: Final = struct.pack("ii", 1, 0)  # struct linger: on, for no time: close(2) resets
+WILDCARDS: Final = {"0.0.0.0", "::"}
+
+
+class Sightings:
+    """Looks for connections to `listeners` in this process. From any thread."""
+
+    def __init__(self, listeners: Sequence[socket.socket]) -> None:
+        self._local = [listener.getsockname() for listener in listeners]
+        self._lock = threading.Lock()  # protects _known
+        # By descriptor: its inode, and whether it is a connection of ours.
+        self._known: dict[int, tuple[int, bool]] = {}
+
+    def look(self) -> list[int]:
+        """List the descriptors of the connections that are open now."""
+        with self._lock:
+            try:
+                numbers = own()
+            except OSError:  # no descriptor left to look with: what was seen before has to do
+                return [descriptor for descriptor, (_, ours) in self._known.items() if ours]
+            known, self._known = self._known, {}
+            for descriptor in numbers:
+                try:
+                    status = os.fstat(descriptor)
+                except OSError:
+                    continue  # closed meanwhile, or the listing itself
+                if not stat.S_ISSOCK(status.st_mode):
+                    continue
+                inode, ours = known.get(descriptor, (0, False))
+                try:
+                    if inode != status.st_ino:
+                        ours = self._is_ours(descriptor)
+                except OSError:  # no descriptor left to look with: count it, and look again next time
+                    self._known[descriptor] = (0, True)
+                else:
+                    self._known[descriptor] = (status.st_ino, ours)
+            return [descriptor for descriptor, (_, ours) in self._known.items() if ours]
+
+    def unsent(self) -> int:
+        """Count the connections whose client has not yet taken all that was written; where that cannot be known, all."""
+        return sum(bool(_unsent(sock)) for sock in self._each(self.look()))
+
+    def still(self) -> dict[int, int]:
+        """Map the inode of each connection that has nothing unsent to the bytes its client has taken so far.
+
+        Empty where that cannot be known. Two looks with the same number: nothing was written in between.
+        """
+        if not LINUX:
+            return {}
+        return {_inode(sock): _taken(sock) for sock in self._each(self.look()) if not _unsent(sock)}
+
+    def shut(self, how: int, only: "Mapping[int, int] | None" = None) -> int:
+        """Shut down (shutdown(2)) the connections, or those with an inode in `only`; returns how many there were."""
+        count = 0
+        for sock in self._each(self.look()):
+            if only is None or _inode(sock) in only:
+                count += 1
+                with contextlib.suppress(OSError):  # the client was quicker
+                    sock.shutdown(how)
+        return count
+
+    def reset(self, client: tuple[str, str], now: bool) -> None:
+        """Let the connection of this client (address and port) end with a reset; `now`, or when it is closed.
+
+        Nothing is done where there is none, as behind a Unix socket.
+        """
+        for sock in self._from(client):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            if now:
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def hang_up(self, client: tuple[str, str]) -> None:
+        """Let nothing more be read from this client (address and port), where it can be told from others."""
+        for sock in self._from(client):
+            sock.shutdown(socket.SHUT_RD)
+
+    def _from(self, client: tuple[str, str]) -> Iterator[socket.socket]:
+        for sock in self._each(self.look()):
+            with contextlib.suppress(OSError):  # it has left
+                if _is_from(sock.getpeername(), client):
+                    yield sock
+
+    def _is_ours(self, descriptor: int) -> bool:
+        """Tell whether `descriptor` is a connection of ours; raises OSError where there is none left to look with."""
+        for sock in borrowed([descriptor], strict=True):
+            try:
+                sock.getpeername()
+                if not any(_same(sock.getsockname(), local) for local in self._local):
+                    return False
+                welcome(sock)
+                return True
+            except OSError:
+                return False  # a listener, or a client that has left
+        return False
+
+    def _each(self, descriptors: Iterable[int]) -> Iterator[socket.socket]:
+        """Yield the connections among `descriptors`; a number may by now be another's, so each is looked at anew."""
+        for sock in borrowed(descriptors):
+            if any(_same(sock.getsockname(), local) for local in self._local):
+                yield sock
+
+
+def _same(name: Any, local: Any) -> bool:
+    """Tell whether a connection's local address `name` is that of a listener bound to `local`."""
+    if isinstance(local, tuple) and isinstance(name, tuple):
+        return bool(name[1] == local[1] and (name[0] == local[0] or local[0] in WILDCARDS))
+    return bool(local) and bool(name == local)
+
+
+def _is_from(name: Any, client: tuple[str, str]) -> bool:
+    """Tell whether a peer's `name` is this address and port, which may be spelled in another way."""
+    if not isinstance(name, tuple) or str(name[1]) != client[1]:
+        return False
+    return ipaddress.ip_address(name[0].partition("%")[0]) == ipaddress.ip_address(client[0])
+
+
+def _inode(sock: socket.socket) -> int:
+    return os.fstat(sock.fileno()).st_ino
+
+
+def _unsent(sock: socket.socket) -> int:
+    if not LINUX:
+        return 1
+    return int(struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0])
+
+
+def _taken(sock: socket.socket) -> int:
+    if sock.family == socket.AF_UNIX:
+        return 0
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, ACKED_OFFSET + 8)
+    except OSError:
+        return 0
+    return int(struct.unpack_from("=Q", info, ACKED_OFFSET)[0]) if len(info) >= ACKED_OFFSET + 8 else 0

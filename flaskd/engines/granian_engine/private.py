@@ -1,0 +1,216 @@
+"""What of granian we use that is granian's own affair: all of it here, compared with what is written here before it is used.
+
+granian has no public way to be given a socket. These names and their parameters changed in each of its minor releases so far.
+What has to be known of them (granian 2.8, src/serve.rs and src/net.rs):
+
+- `SocketHolder` becomes the owner of its descriptor, and calls listen(2) again, so it is told the backlog.
+- `serve_mtr`, for Unix sockets `serve_mtr_uds`, returns at once: a runtime thread accepts and speaks HTTP, up to `py_threads`
+  others bring requests.
+- `WorkerSignal.set` asks for the end; its callback says that all connections have ended. That word can get lost (a condition
+  variable is waited for without a look at what it is for).
+- The event loop is asked to call back what waits for a future, at once or soon; none runs: `_AtOnce`.
+- A panic anywhere in it aborts the process. One is certain where the listener has stopped to be one before the runtime's thread
+  has looked at it, so `begin` returns only when that has happened. Another is a certificate or key that rustls cannot use:
+  `rustls` says beforehand which those are.
+- Out of descriptors it tries accept(2) again and again, and says so each time in its log.
+- It speaks ASGI with us: it calls a scheduler's `_schedule_fn` with a "watcher" of each request, which has its `scope` and its
+  `proto` (`granian_exchange`). What that function raises it does not look at, and would leave behind in the thread.
+- The results of futures are brought by the same `py_threads` that bring requests: one of them has to be free (`turns`).
+
+HTTP/1 only: over HTTP/2 granian drops `Connection: close` and sends no GOAWAY, so clients could not be asked to leave.
+"""
+
+import contextlib
+import importlib
+import importlib.metadata
+import inspect
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from flaskd.engines.choice import SUPPORTED
+from flaskd.engines.granian_engine import epoll, native_threads
+from flaskd.errors import ConfigError, FlaskdError
+from flaskd.listening.tls import Tls
+
+PRIVATE: Final = {
+    "granian._granian:SocketHolder": "fd uds backlog",
+    "granian._granian:WorkerSignal": "",
+    "granian._granian:WorkerSignal.set": "self",
+    "granian._granian:WorkerSignal.add_cb": "self cb",
+    "granian._granian:ASGIWorker": (
+        "worker_id sock ipc threads blocking_threads py_threads py_threads_idle_timeout backpressure http_mode http1_opts "
+        "http2_opts websockets_enabled static_files ssl_enabled ssl_cert ssl_key ssl_key_password ssl_protocol_min ssl_ca "
+        "ssl_crl ssl_client_verify metrics"
+    ),
+    "granian._granian:ASGIWorker.serve_mtr": "self callback event_loop signal",
+    "granian._granian:ASGIWorker.serve_mtr_uds": "self callback event_loop signal",
+    "granian.http:HTTP1Settings": "header_read_timeout keep_alive max_buffer_size pipeline_flush",
+    "granian._granian:CallbackScheduler": "event_loop cb aio_task aio_tenter aio_texit",
+}
+"""Each name we use and the parameters it takes, in the release that is supported."""
+
+IDLE_THREAD: Final = 30  # seconds until a thread that has nothing to do ends; granian's own default
+BEGIN_WITHIN: Final = 10.0  # seconds
+
+
+def probe(version: str | None = None) -> str:
+    """Return granian's version; raise ConfigError where it is not installed or its private names are not as written here."""
+    try:
+        version = version or importlib.metadata.version("granian")
+    except importlib.metadata.PackageNotFoundError:
+        raise ConfigError("granian is not installed", hint="pip install 'flaskd[granian]'") from None
+    hint = f"pip install 'flaskd[granian]' (granian {SUPPORTED}), or choose --engine werkzeug"
+    if not version.startswith(f"{SUPPORTED}."):
+        raise ConfigError(
+            f"granian {version} is installed, and {SUPPORTED} is what this engine knows", hint=hint
+        )
+    for name, expected in PRIVATE.items():
+        try:
+            seen = " ".join(inspect.signature(_find(name)).parameters)
+        except (ImportError, AttributeError, ValueError, TypeError) as error:
+            raise ConfigError(f"granian {version} is not as known: no {name} ({error})", hint=hint) from None
+        if seen != expected:
+            raise ConfigError(
+                f"granian {version} is not as known: {name} takes ({seen}), not ({expected})", hint=hint
+            )
+    return version
+
+
+def _find(name: str) -> Any:
+    module, _, path = name.partition(":")
+    found = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def begin(
+    descriptor: int,
+    call: Callable[[Any], None],
+    *,
+    unix: bool,
+    backlog: int,
+    threads: int,
+    connections: int,
+    head_timeout: float,
+    max_head: int,
+    tls: Tls | None,
+    on_thread: Callable[[], object],
+    on_exhausted: Callable[[], None],
+    on_end: Callable[[], None],
+) -> Callable[[], None]:
+    """Serve on the listening socket `descriptor`, which is no longer ours; returns the function that asks for the end.
+
+    At most `connections` are accepted at a time. On one of `threads` threads of granian's, `call` is called with the watcher of
+    each request, and may not raise; `on_thread` when one of them brings something else; on others, `on_exhausted` where there
+    was no descriptor for a connection, and `on_end` when all have ended. Returns when it accepts; raises FlaskdError if it does
+    not come to that.
+    """
+
+    def ended() -> None:
+        _exhausted.discard(on_exhausted)
+        on_end()
+
+    _listen_to_log(on_exhausted)
+    before = runtime_threads()
+    signal = _find("granian._granian:WorkerSignal")()
+    signal.add_cb(ended)
+    holder = _find("granian._granian:SocketHolder")(descriptor, unix, backlog)
+    settings = _find("granian.http:HTTP1Settings")(
+        header_read_timeout=max(1, int(head_timeout * 1000)), keep_alive=True, max_buffer_size=max_head
+    )
+    worker = _find("granian._granian:ASGIWorker")(
+        worker_id=1,
+        sock=(None, holder),
+        ipc=None,
+        threads=1,
+        blocking_threads=1,
+        py_threads=threads,
+        py_threads_idle_timeout=IDLE_THREAD,
+        backpressure=connections,
+        http_mode="1",
+        http1_opts=settings,
+        http2_opts=None,
+        websockets_enabled=False,
+        static_files=None,
+        ssl_enabled=tls is not None,
+        ssl_cert=tls.certificate if tls else None,
+        ssl_key=tls.key if tls else None,
+        ssl_protocol_min="tls1.2",
+        metrics=(None, None),
+    )
+    loop = _AtOnce(on_thread)
+    scheduler = _find("granian._granian:CallbackScheduler")(loop, call, None, None, None)
+    scheduler._schedule_fn = call
+    serve = worker.serve_mtr_uds if unix else worker.serve_mtr
+    serve(scheduler, loop, signal)
+    _wait_until_accepting(descriptor, before)
+    end: Callable[[], None] = signal.set
+    return end
+
+
+class _AtOnce:
+    """What granian asks of an event loop; it calls back at once, on the thread that asks."""
+
+    def __init__(self, on_thread: Callable[[], object]) -> None:
+        self._on_thread = on_thread
+
+    def call_soon(self, callback: Callable[..., object], *args: Any, context: Any = None) -> None:
+        self._on_thread()
+        callback(*args)
+
+    call_soon_threadsafe = call_soon
+
+
+def _wait_until_accepting(descriptor: int, before: set[int]) -> None:
+    """Wait until the runtime has the listener in its epoll set and its thread sleeps again; nobody would tell us."""
+    if not epoll.LINUX:
+        return
+    deadline = time.monotonic() + BEGIN_WITHIN
+    while True:
+        watched = any(True for _ in epoll.sets_with(descriptor))
+        if watched and all(map(_asleep, runtime_threads() - before)):
+            return
+        if time.monotonic() > deadline:
+            raise FlaskdError(f"granian did not begin to accept within {BEGIN_WITHIN:g} s")
+        time.sleep(0.0005)
+
+
+def runtime_threads() -> set[int]:
+    """Return the ids of the threads that granian's runtimes have in this process (Linux; elsewhere none)."""
+    found = set()
+    for thread in native_threads.alive():
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/comm", "rb") as comm:
+            if comm.read().startswith(b"tokio"):
+                found.add(thread)
+    return found
+
+
+def _asleep(thread: int) -> bool:
+    with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/stat", "rb") as status:
+        return status.read().rpartition(b")")[2].split()[0] == b"S"
+    return True
+
+
+_exhausted: set[Callable[[], None]] = set()
+"""Who wants to know that granian found no descriptor."""
+
+
+def _listen_to_log(on_exhausted: Callable[[], None]) -> None:
+    """Leave granian's "Started worker-1" out of our output, unless its logger was set up by somebody; hear of EMFILE."""
+    logger = logging.getLogger("_granian")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.WARNING)
+    _exhausted.add(on_exhausted)
+    accepting = logger.getChild("workers")
+    accepting.setLevel(logging.DEBUG)
+    accepting.addFilter(_hear)
+
+
+def _hear(record: logging.LogRecord) -> bool:
+    if "TooManyOpenFiles" in record.getMessage():
+        for tell in list(_exhausted):
+            tell()
+    return record.levelno >= logging.getLogger("_granian").getEffectiveLevel()

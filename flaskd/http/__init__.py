@@ -1,0 +1,1 @@
+"""HTTP/1 itself: syntax, bodies, responses, failures. Shared by the engines and the ledger."""

@@ -1,0 +1,94 @@
+"""What an application gives to `start_response`, checked before any of it is sent; the same with every engine.
+
+Nothing of it may end a line where the application did not mean to (CWE-113), frame the message in another way than the server
+does, or be something that HTTP has no place for. What is refused is answered with 500 and said in the log; hop-by-hop fields,
+which are the server's own (PEP 3333; RFC 9110, section 7.6.1), are left out.
+"""
+
+import functools
+import re
+from typing import Any, Final, NamedTuple
+
+from flaskd.http.syntax import NAME
+
+HOP_BY_HOP: Final = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+_STATUS: Final = re.compile(r"[1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?")
+_NAME: Final = re.compile(NAME)
+_NO_VALUE: Final = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+
+
+class BadResponse(ValueError):
+    """An application's status or headers that cannot be sent."""
+
+
+class Start(NamedTuple):
+    """A response's head. `status` has a number, a space and a reason, which may be empty; `headers` no hop-by-hop fields.
+
+    `length` is what the application says in Content-Length, None where it says nothing. `bodiless`: its status allows no
+    body (RFC 9112, section 6.3). `close`: the application wants the connection closed after it.
+    """
+
+    code: int
+    status: str
+    headers: list[tuple[str, str]]
+    length: int | None
+    bodiless: bool
+    close: bool
+
+
+@functools.lru_cache
+def code_of(status: str) -> int:
+    """Return the number of a status such as "200 OK"; raises BadResponse for what is none."""
+    if not isinstance(status, str) or not _STATUS.fullmatch(status):
+        raise BadResponse(f"{status!r} is no HTTP status: 100 to 999 and a reason")
+    return int(status[:3])
+
+
+@functools.lru_cache(maxsize=512)
+def _lower(name: str) -> str:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise BadResponse(f"{name!r} is no name of a header")
+    return name.lower()
+
+
+def check_start(status: str, headers: Any) -> Start:
+    """Check what an application gives to `start_response`; raises BadResponse, whose sentence says what is wrong."""
+    code = code_of(status)
+    bodiless = code < 200 or code in (204, 304)
+    length: int | None = None
+    close = False
+    sent = []
+    for name, value in headers:
+        lower = _lower(name)
+        # The first two say for nearly all, and quickly, that there is nothing to search for.
+        if not isinstance(value, str) or (
+            not (value.isascii() and value.isprintable()) and _NO_VALUE.search(value)
+        ):
+            raise BadResponse(f"the header {name} cannot have the value {value!r}")
+        if lower in HOP_BY_HOP:
+            close = close or (lower == "connection" and "close" in value.lower())
+            continue
+        if lower == "content-length":
+            digits = value.strip(" \t")
+            if not _LENGTH.fullmatch(digits) or (length is not None and length != int(digits)):
+                raise BadResponse(f"the header Content-Length cannot have the value {value!r}")
+            if length is not None or code < 200 or code == 204:  # RFC 9110, section 8.6
+                continue
+            length = int(digits)
+        sent.append((name, value))
+    return Start(code, status if len(status) > 3 else f"{status} ", sent, length, bodiless, close)

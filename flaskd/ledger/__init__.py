@@ -1,0 +1,1 @@
+"""The ledger: counts and lists the requests in flight, in shared memory."""

@@ -1,0 +1,279 @@
+"""The ledger of requests: what the application has begun and not finished, and counts of what it has.
+
+`Ledger` is WSGI middleware around the application, and writes what it sees on a slate. A request is in flight from the call of
+the application until `close()` of its response body: a streaming response is in flight until its last byte was handed to the
+engine.
+
+Every request passes here, so what is done for each of them is little, and what only some need is done only for those.
+"""
+
+import itertools
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from flaskd.http.failures import status_of
+from flaskd.http.file_wrapper import Watched
+from flaskd.http.late_answers import ANSWERED
+from flaskd.http.request_id import VALID
+from flaskd.ledger.access_log import Line
+from flaskd.ledger.row import KINDS, Slot
+from flaskd.ledger.shared_memory import Slate
+from flaskd.process import forks
+from flaskd_ctl.protocol import InFlight, LastError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+SLOTS: Final = 64
+"""Requests that a slate of our own has places for; more than that are kept, too, at a higher price."""
+
+_KIND: Final = {kind[0]: index for index, kind in enumerate(KINDS)}
+_ABORTED: Final = KINDS.index("aborted")
+_KEY: Final = "flaskd.request"
+
+
+class Ledger:
+    """WSGI middleware that knows what is in flight.
+
+    `on_end` is called after each request, on the handler's thread; `log`, if given, gets its line. `slate` is where others may
+    read along; without one the ledger keeps its own.
+
+    Each request has an id: the `X-Request-ID` it came with, or one made here. The application finds it in the request's header,
+    the client in the response's, an operator in `requests`, the last error and the access log.
+    """
+
+    def __init__(
+        self,
+        app: "WSGIApplication",
+        on_end: Callable[[], None],
+        *,
+        slate: Slate | None = None,
+        log: Callable[[Line], None] | None = None,
+    ) -> None:
+        self.slate = slate or Slate.private(SLOTS)
+        self.on_end = on_end
+        self.log = log
+        self._app = app
+        self.depth = forks.depth
+        self._begin = self.slate.begin
+        self._made = secrets.token_hex(6)  # of each id that is made here, the part that tells servers apart
+        self._numbers = itertools.count(1)
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Serve one request, keeping it in the ledger until its body is closed."""
+        number = next(self._numbers)
+        request_id = environ.get("HTTP_X_REQUEST_ID")
+        if request_id is None or not VALID.fullmatch(request_id):
+            request_id = environ["HTTP_X_REQUEST_ID"] = f"{self._made}-{number}"
+        slot = self._begin(number, request_id, environ)
+        request = environ[_KEY] = _here.request = _Request(self, slot, environ, start_response, request_id)
+        try:
+            request.body = self._app(environ, request.started)
+        except BaseException as error:
+            request.failed(error)
+            request.end()
+            raise
+        return request
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests the application has begun and not finished."""
+        return self.slate.in_flight
+
+    def requests(self) -> list[InFlight]:
+        """List what is in flight, oldest first."""
+        return self.slate.requests()
+
+    def served(self) -> dict[str, int]:
+        """Count finished requests by status class."""
+        return self.slate.served()
+
+    def finished(self) -> int:
+        """Count all finished requests."""
+        return self.slate.finished()
+
+    @property
+    def last_error(self) -> LastError | None:
+        """The newest exception that left the application, or 500 or above that it answered."""
+        return self.slate.last_error
+
+    def blame(self, environ: "WSGIEnvironment", error: BaseException) -> None:
+        """Note an exception that the framework turned into an answer (Flask's got_request_exception)."""
+        request: _Request | None = environ.get(_KEY)
+        if request is not None and request.ledger is self:
+            request.blame(error)
+
+    def routed(self) -> None:
+        """Note the route that Flask has found for the request of this thread (its request_started).
+
+        Each request passes here, too, so it is not found through `flask.request`, which takes longer than all of the rest.
+        """
+        request = _here.request
+        if request is not None and request.ledger is self:
+            request.routed()
+
+
+def number_of(environ: "WSGIEnvironment") -> int:
+    """Return the number by which the slate knows the request of `environ`; 0 where it is over, or was never in a ledger."""
+    request: _Request | None = environ.get(_KEY)
+    slot = request.slot if request is not None else None
+    if slot is None or request is None:
+        return 0
+    number = slot.number
+    return number if request.slot is slot else 0  # else the slot may be another's by now
+
+
+class _Request(Watched):
+    """One request: its `start_response`, its body, and what is known of it only at the end.
+
+    The environ refers to it, and what it refers to may refer to the environ: `end` cuts these ties, so that no request is
+    left to the garbage collector.
+    """
+
+    __slots__ = (
+        "body",
+        "complete",
+        "environ",
+        "error",
+        "ledger",
+        "request_id",
+        "respond",
+        "size",
+        "slot",
+        "status",
+        "written",
+    )
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        slot: Slot,
+        environ: "WSGIEnvironment",
+        respond: "StartResponse",
+        request_id: str,
+    ) -> None:
+        self.ledger: Ledger | None = ledger
+        self.slot: Slot | None = slot
+        self.environ: WSGIEnvironment | None = environ
+        self.respond: StartResponse | None = respond
+        self.request_id = request_id
+        self.written: Callable[[bytes], object] | None = None
+        self.body: Iterable[bytes] | None = None
+        self.status = ""
+        self.error = ""
+        self.size = 0
+        self.complete = False
+
+    def started(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
+        """Pass the head of the response on, with the request's id."""
+        if self.ledger is None or self.respond is None:
+            raise AssertionError("start_response was called after the end of the request")
+        self.status = status
+        for name, _ in headers:
+            if len(name) == 12 and name.lower() == "x-request-id":
+                break
+        else:
+            headers = [*headers, ("X-Request-ID", self.request_id)]
+        self.written = self.respond(status, headers, exc_info)
+        return self.write
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            # `yield from` would close the body when reading ends early, and `close` then again.
+            for data in self.body or ():
+                self.size += len(data)
+                yield data
+        except GeneratorExit:  # it is not read to its end
+            raise
+        except BaseException as error:
+            self.failed(error)
+            raise
+        self.complete = True
+
+    def close(self) -> None:
+        """Close the body: the request is over."""
+        try:
+            close = getattr(self.body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self.end()
+
+    def sent(self, size: int) -> None:
+        """Note that the engine is done with the body, and has sent `size` bytes of it without iterating over it."""
+        self.size += size
+        self.complete = True
+
+    def write(self, data: bytes) -> None:
+        """Pass a piece of the body on (PEP 3333, section on `write`)."""
+        if self.written is None:
+            raise AssertionError("write was called after the end of the request")
+        self.size += len(data)
+        self.written(data)
+
+    def blame(self, error: BaseException) -> None:
+        """Remember what went wrong."""
+        self.error = f"{type(error).__name__}: {error}"
+
+    def failed(self, error: BaseException) -> None:
+        """Note an exception that the engine gets: where nothing was sent, it is what answers the request."""
+        self.blame(error)
+        if not self.size:
+            self.status = str(status_of(error))
+            self.complete = True
+
+    def routed(self) -> None:
+        """Write down endpoint and rule, where there are any."""
+        if self.slot is not None and self.environ is not None:
+            rule = getattr(self.environ.get("werkzeug.request"), "url_rule", None)
+            if rule is not None:
+                self.slot.route(rule.endpoint, rule.rule)
+
+    def end(self) -> None:
+        """Count the request, once, whoever says so again."""
+        ledger, slot = self.ledger, self.slot
+        self.ledger = self.slot = None  # no call in between, so no other thread either
+        if ledger is None or slot is None or ledger.depth != forks.depth:
+            return  # ended before, or in a child that the application forked: the request is its parent's
+        if self.error or self.status >= "500":
+            request = slot.seen(time.monotonic())
+            if request is not None:
+                ledger.slate.blame(self.error or self.status, request)
+        if self.environ is not None and ledger.log is not None:
+            ledger.log(self._line(self.environ, slot.age()))
+        slot.end(_KIND.get(self.status[:1], _ABORTED) if self.complete else _ABORTED)
+        self.environ = self.respond = self.written = self.body = None
+        ledger.on_end()
+
+    def _line(self, environ: "WSGIEnvironment", seconds: float) -> Line:
+        return Line(
+            began=time.time() - seconds,
+            client=environ.get("REMOTE_ADDR", ""),
+            method=environ.get("REQUEST_METHOD", ""),
+            target=environ.get("REQUEST_URI") or _target(environ),
+            protocol=environ.get("SERVER_PROTOCOL", ""),
+            status=environ.get(ANSWERED) or (int(self.status[:3]) if self.status[:3].isdigit() else 500),
+            size=self.size,
+            seconds=seconds,
+            request_id=self.request_id,
+        )
+
+
+class _Here(threading.local):
+    """The request that each thread has last begun."""
+
+    request: _Request | None = None
+
+
+_here: Final = _Here()
+
+
+def _target(environ: "WSGIEnvironment") -> str:
+    query = environ.get("QUERY_STRING", "")
+    return quote(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""), encoding="latin-1") + (
+        f"?{query}" if query else ""
+    )

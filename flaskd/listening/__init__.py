@@ -1,0 +1,1 @@
+"""Listening sockets: bind, inherit, turn away, TLS."""

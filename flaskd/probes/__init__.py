@@ -1,0 +1,1 @@
+"""What balancers ask: health checks, readiness, the HAProxy agent."""

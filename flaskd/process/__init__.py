@@ -1,0 +1,1 @@
+"""The process itself: signals, forks, descriptors, children, and how it ends."""

@@ -1,0 +1,159 @@
+"""What serves in one process, a worker's as well as a `Server`'s: the engine, the ledger before the application, the listeners.
+
+It is the owner's charge: it says what can be seen of a stop, and does what the stop orders.
+"""
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from flaskd.app.body_limit import BodyLimit
+from flaskd.app.extension import (
+    behind_proxies,
+    install_extension,
+    warn_of_websockets,
+    watch_flask,
+    with_shutdown_hook,
+)
+from flaskd.engines.protocol import Engine, Options
+from flaskd.ledger.access_log import Line
+from flaskd.ledger.middleware import Ledger
+from flaskd.ledger.shared_memory import Slate
+from flaskd.listening.listeners import Listener, close_all
+from flaskd.settings.schema import Settings, size, worker_count
+from flaskd.shutdown.owner import Losses
+from flaskd.shutdown.phases import Order, Phase, Sight
+from flaskd_ctl.protocol import InFlight
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+    from flaskd.http.late_answers import LateAnswers
+    from flaskd.listening.tls import Tls
+
+VERSIONS_OF: Final = ("flaskd", "flask", "werkzeug")
+
+
+def engine_options(settings: Settings, *, tls: "Tls | None", late: "LateAnswers | None" = None) -> Options:
+    """Return what `settings` mean for the engine of one process."""
+    return Options(
+        threads=settings.threads,
+        backlog=settings.backlog,
+        head_timeout=settings.head_timeout,
+        body_timeout=settings.body_timeout,
+        write_timeout=settings.write_timeout,
+        max_head=settings.max_request_header_size,
+        max_body=settings.max_request_body_size,
+        spool=size(settings.max_spool_size) // worker_count(settings),
+        tls=tls,
+        late=late,
+    )
+
+
+class Core:
+    """Serves `app` with `engine` on `listeners`, from `serve` to `close`. `extension` is what the application finds as ours."""
+
+    spare = 0.0
+
+    def __init__(
+        self,
+        app: "WSGIApplication",
+        settings: Settings,
+        *,
+        engine: Engine,
+        listeners: Sequence[Listener],
+        extension: object,
+        shutdown_hook: Callable[[], None],
+        slate: Slate | None = None,
+        log: Callable[[Line], None] | None = None,
+    ) -> None:
+        self.engine = engine
+        self.told = engine.tells
+        self._app = app
+        self._settings = settings
+        self._listeners = listeners
+        self._extension = extension
+        self._changed: Callable[[], None] = lambda: None
+        self._unwatch: Callable[[], None] = lambda: None
+        self._losses = Losses([], 0, 0)
+        inner = with_shutdown_hook(app, shutdown_hook) if settings.werkzeug_shutdown_hook else app
+        if settings.max_request_body_size:
+            inner = BodyLimit(inner, settings.max_request_body_size)
+        self.ledger = Ledger(inner, lambda: self._changed(), slate=slate, log=log)
+        self.outermost = self.ledger if settings.ledger else inner
+        if settings.trusted_proxies:  # so that the ledger shows the client that they tell
+            self.outermost = behind_proxies(self.outermost, settings.trusted_proxies)
+
+    def serve(self, on_change: Callable[[], None]) -> None:
+        """Begin to accept; returns when requests are answered. `on_change` is called from any thread."""
+        self._changed = on_change
+        install_extension(self._app, self._extension)
+        warn_of_websockets(self.engine.name)
+        if self._settings.ledger:
+            self._unwatch = watch_flask(self.ledger)
+        sockets = [listener.socket for listener in self._listeners]
+        self.engine.serve(self.outermost, sockets, on_change=on_change)
+
+    def close(self) -> None:
+        """Let go of the engine, after the stop or in its place."""
+        self.engine.deafen()
+        self.engine.stop()
+        self._unwatch()
+
+    def versions(self) -> dict[str, str]:
+        """Name what serves, with versions."""
+        packages = {name: importlib.metadata.version(name) for name in VERSIONS_OF}
+        return {"python": platform.python_version(), **packages, self.engine.name: self.engine.version}
+
+    def sight(self, phase: Phase) -> Sight:
+        """Look at listeners, connections and requests."""
+        emptying = phase is Phase.EMPTYING
+        half_open = emptying and any(listener.half_open() for listener in self._listeners)
+        lame = phase is Phase.LAME_DUCK
+        queued = (emptying or lame) and any(listener.queued() for listener in self._listeners)
+        activity = self.engine.activity()
+        return Sight(
+            now=time.monotonic(),
+            in_flight=max(self.ledger.in_flight, activity.busy),
+            connections=activity.connections,
+            half_open=half_open,
+            queued=queued,
+            flushed=not activity.connections,
+            begun=self.finished() + self.ledger.in_flight if lame else 0,
+        )
+
+    def carry_out(self, order: Order) -> None:
+        """Do it."""
+        match order:
+            case Order.TURN_AWAY:
+                for listener in self._listeners:
+                    listener.turn_away()
+            case Order.REAP:
+                self.engine.reap(self._settings.linger)
+            case Order.DEAFEN:
+                self.engine.deafen()
+            case Order.CLOSE:
+                self._losses = self._losses._replace(queued_cut=close_all(self._listeners))
+            case Order.FLUSH:
+                self.engine.stop()
+            case Order.CUT:
+                cut = self.ledger.requests()
+                self._losses = self._losses._replace(cut=cut, connections_cut=self.engine.cut())
+
+    def say_close(self, *, closing: bool) -> None:
+        """Let each response say `Connection: close`."""
+        self.engine.say_close(closing=closing)
+
+    def requests(self) -> list[InFlight]:
+        """List what is in flight."""
+        return self.ledger.requests()
+
+    def finished(self) -> int:
+        """Count what the application has finished."""
+        return self.ledger.finished()
+
+    def losses(self) -> Losses:
+        """Tell what was cut."""
+        return self._losses

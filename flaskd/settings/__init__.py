@@ -1,0 +1,1 @@
+"""Settings: their declarations, where their values come from, and what a reload may change."""

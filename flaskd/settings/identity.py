@@ -1,0 +1,52 @@
+"""As whom workers run: another user than the supervisor, where the kernel is to keep the two apart (docs/threat-model.md)."""
+
+import os
+import pwd
+from typing import NamedTuple
+
+from flaskd.errors import ConfigError
+from flaskd.settings.ids import id_of
+
+
+class Identity(NamedTuple):
+    """What a worker's process becomes, and what its environment says of it."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    environ: dict[str, str]
+
+
+def identity_of(user: str) -> Identity | None:
+    """Return whom `user` names: a name, a uid, or UID:GID that this host need not know; None for "", and for who we are.
+
+    Raises ConfigError for a name that nobody bears, and where we cannot become another user.
+    """
+    if not user:
+        return None
+    found = _found(user)
+    if found.uid == os.geteuid():
+        return None
+    if os.geteuid() != 0:
+        raise ConfigError(
+            f"only root can run workers as {user}, and this is uid {os.geteuid()}",
+            hint="start flaskd as root, or leave out --worker-user",
+        )
+    return found
+
+
+def _found(user: str) -> Identity:
+    name, _, group = user.partition(":")
+    uid, gid = id_of(name), id_of(group)
+    if uid is not None and gid is not None:
+        return Identity(uid, gid, (), {})
+    try:
+        known = pwd.getpwnam(name) if uid is None else pwd.getpwuid(uid)
+    except KeyError:
+        raise ConfigError(
+            f"worker_user: there is no user {user!r} on this host",
+            hint="`getent passwd` lists them; UID:GID needs no name",
+        ) from None
+    groups = tuple(os.getgrouplist(known.pw_name, known.pw_gid))
+    environ = {"HOME": known.pw_dir, "USER": known.pw_name, "LOGNAME": known.pw_name}
+    return Identity(known.pw_uid, known.pw_gid, groups, environ)

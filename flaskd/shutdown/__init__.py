@@ -1,0 +1,1 @@
+"""The lifecycle and the phases of a stop."""

@@ -1,0 +1,122 @@
+"""What workers write to stdout and stderr comes out of ours, line by line, each with its worker's id before it.
+
+On a thread: whoever reads our output may be slow, and then the workers that write it have to wait, not the supervisor. What
+that itself says goes the same way (`voice`), and is dropped where a worker would wait.
+"""
+
+import contextlib
+import os
+import select
+import selectors
+import socket
+import threading
+from collections import deque
+from typing import Final, Self, TextIO
+
+from flaskd.console import priority
+
+AT_ONCE: Final = 65_536
+"""Bytes that are read at once, and of a line that has no end until it is passed on in pieces."""
+
+LAST_MOMENT: Final = 1.0
+"""Seconds at the end for who reads our output."""
+
+
+class Relay:
+    """Passes on from `__enter__` to `__exit__`."""
+
+    def __enter__(self) -> Self:
+        self._fresh: deque[tuple[int, bytes, int]] = deque()
+        self._voices: list[TextIO] = []
+        self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="flaskd-relay", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for voice in self._voices:
+            with contextlib.suppress(OSError):  # full: what it still holds is dropped
+                voice.close()
+        self._ending = True
+        self._wake.close()
+        self._thread.join(LAST_MOMENT)
+
+    def pipe(self, prefix: str, target: int) -> int:
+        """Return the end to write to of a new pipe whose lines come out at the descriptor `target`; it is the caller's."""
+        read_end, write_end = os.pipe()
+        self._fresh.append((read_end, prefix.encode(), target))
+        with contextlib.suppress(BlockingIOError):  # it has been woken often enough
+            self._wake.send(b"\0")
+        return write_end
+
+    def voice(self, target: int) -> TextIO:
+        """Return a stream that comes out at the descriptor `target`, until `__exit__`. Who writes to it never waits."""
+        descriptor = self.pipe("", target)
+        os.set_blocking(descriptor, False)
+        self._voices.append(os.fdopen(descriptor, "w", buffering=1, errors="backslashreplace"))
+        return self._voices[-1]
+
+    def _run(self) -> None:
+        with selectors.DefaultSelector() as selector, self._woken:
+            selector.register(self._woken, selectors.EVENT_READ)
+            while not self._ending:
+                for key, _ in selector.select():
+                    if isinstance(key.data, _Stream):
+                        key.data.pass_on(selector)
+                    else:
+                        self._woken.recv(4096)
+                        self._add(selector)
+            self._add(selector)
+            for key in list(selector.get_map().values()):  # what is there is passed on; nobody is waited for
+                if isinstance(key.data, _Stream):
+                    key.data.pass_on(selector, last=True)
+
+    def _add(self, selector: selectors.BaseSelector) -> None:
+        while self._fresh:
+            read_end, prefix, target = self._fresh.popleft()
+            os.set_blocking(read_end, False)
+            selector.register(read_end, selectors.EVENT_READ, _Stream(read_end, prefix, target))
+
+
+class _Stream:
+    """One pipe of one worker."""
+
+    def __init__(self, read_end: int, prefix: bytes, target: int) -> None:
+        self._read_end = read_end
+        self._prefix = prefix
+        self._target = target
+        self._rest = b""
+
+    def pass_on(self, selector: selectors.BaseSelector, *, last: bool = False) -> None:
+        """Read once, or to the end of what is there; write whole lines."""
+        while True:
+            try:
+                data = os.read(self._read_end, AT_ONCE)
+            except BlockingIOError:
+                data = None
+            *lines, self._rest = (self._rest + (data or b"")).split(b"\n")
+            over = data == b"" or (last and not data)
+            if self._rest and (over or len(self._rest) >= AT_ONCE):
+                lines.append(self._rest)
+                self._rest = b""
+            if lines:
+                _write(self._target, b"".join(priority.before(self._prefix, line) + b"\n" for line in lines))
+            if over:
+                selector.unregister(self._read_end)
+                os.close(self._read_end)
+            if over or not last:
+                return
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:  # whoever else has it open may have set O_NONBLOCK (open(2))
+            poller = select.poll()  # not select(2), which takes no descriptor above 1023
+            poller.register(descriptor, select.POLLOUT)
+            poller.poll()
+        except OSError:
+            return  # nobody reads it any more, or the disk is full: the application goes on

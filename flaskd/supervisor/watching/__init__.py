@@ -1,0 +1,1 @@
+"""Watching the workers: limits, memory, incidents, and the status report."""

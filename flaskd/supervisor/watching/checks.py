@@ -1,0 +1,135 @@
+"""The rounds that a supervisor makes: it looks at its workers when one may have reached a limit, and does what `watch` says.
+
+With no limit set it never looks. It looks without asking: requests stand in shared memory, memory in /proc. Only for a sign of
+life is a worker asked, and it is not waited for.
+"""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from flaskd.events import Bus
+from flaskd.settings.schema import Settings, size
+from flaskd.supervisor.fleet import Fleet
+from flaskd.supervisor.member import Member
+from flaskd.supervisor.plan import WorkerState
+from flaskd.supervisor.watching.limits import Ask, Hung, Limits, Sight, Slow, Verdict, Worn, watch
+from flaskd.supervisor.watching.process_stats import resident
+from flaskd_ctl.protocol import SlowEvent
+
+LATE: Final = 1.0
+"""A look so many seconds after its time says nothing about workers: we were stopped ourselves, maybe with all of the machine.
+They get as long to go on."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is remembered of a worker between two looks. Times are monotonic."""
+
+    since: float
+    share: float = field(default_factory=random.random)
+    asked: float | None = None
+    answer: Any = None
+    told: frozenset[int] = frozenset()
+
+
+class Rounds:
+    """Watches over the workers of `fleet`, from the first `look_soon` on; that is to be called when one has changed."""
+
+    def __init__(self, fleet: Fleet, bus: Bus) -> None:
+        self._fleet = fleet
+        self._bus = bus
+        self._known: dict[int, _Known] = {}
+        self._early = 0
+        self._planned = float("inf")
+        self._next: asyncio.TimerHandle | None = None
+
+    def look_soon(self) -> None:
+        """Look when what is going on now has been done, if there is any limit."""
+        if any(limits_of(self._fleet.settings)):
+            self._look_in(0.0)
+
+    def end(self) -> None:
+        """Look no more."""
+        if self._next is not None:
+            self._next.cancel()
+
+    def look(self) -> None:
+        """Look at every worker, and do what has to be done."""
+        now = time.monotonic()
+        if now > self._planned + LATE:
+            for known in self._known.values():
+                known.asked = None if known.asked is None else now
+            self._look_in(LATE)
+            return
+        members = {each.id: each for each in self._fleet.members.values() if _is_watched(each)}
+        self._known = {ident: self._known.get(ident) or _Known(now) for ident in members}
+        sights = [self._sight(member, now) for member in members.values()]
+        found = watch(sights, limits_of(self._fleet.settings), self._early)
+        self._early = found.early
+        for verdict in found.verdicts:
+            self._do(verdict, members[verdict.worker], now)
+        self._planned = float("inf")
+        if found.look_again is not None:
+            self._look_in(found.look_again)
+
+    def _look_in(self, seconds: float) -> None:
+        self.end()
+        self._planned = time.monotonic() + seconds
+        self._next = asyncio.get_running_loop().call_later(seconds, self.look)
+
+    def _sight(self, member: Member, now: float) -> Sight:
+        known = self._known[member.id]
+        requests = member.requests()
+        known.told &= {request.id for request in requests}
+        return Sight(
+            member.id,
+            leaving=member.state is WorkerState.LEAVING,
+            due=bool(member.due),
+            served=now - known.since,
+            share=known.share,
+            asked=None if known.asked is None else now - known.asked,
+            answered=known.answer is None or known.answer.done(),
+            requests=requests,
+            told=known.told,
+            memory=resident(member.pid) if self._fleet.settings.max_worker_memory != "0" else None,
+        )
+
+    def _do(self, verdict: Verdict, member: Member, now: float) -> None:
+        known = self._known[member.id]
+        match verdict:
+            case Ask():
+                known.asked, known.answer = now, member.call("ping")
+            case Hung(_, reason):
+                self._fleet.put_down(member, "hung", reason)
+            case Worn(_, why):
+                self._fleet.replace(member, why)
+            case Slow(worker, request):
+                known.told |= {request.id}
+                named = msgspec.structs.replace(request, worker=worker)
+                settings = self._fleet.settings
+                self._bus.publish(SlowEvent(at=time.time(), request=named, limit=settings.request_timeout))
+                if settings.request_timeout_answer:
+                    member.call("answer_late", {"request": request.id})
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return the limits that are set."""
+    return Limits(
+        silence=settings.worker_timeout,
+        request=settings.request_timeout,
+        age=settings.max_worker_age,
+        memory=size(settings.max_worker_memory),
+    )
+
+
+def _is_watched(member: Member) -> bool:
+    """Tell whether a worker is to live: it serves, or still has something to answer; and nobody has put it down."""
+    at_work = member.state is WorkerState.SERVING or (
+        member.state is WorkerState.LEAVING and member.result is None
+    )
+    return at_work and member.verdict is None and not member.dismissed

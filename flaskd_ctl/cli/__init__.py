@@ -1,0 +1,1 @@
+"""The `flaskd_ctl` command."""

@@ -1,0 +1,208 @@
+"""Where an instance lives: runtime directories, names, endpoint URLs, and the rules for their paths.
+
+Each instance has one directory, mode 0700, `<runtime>/<name>/`:
+
+    lock            held (flock) as long as the instance lives
+    zmq             ZeroMQ, `ipc:///…/zmq`
+    sock            plain stream, one JSON object a line, `unix:///…/sock`
+    instance.json   who is there: name, pid, app, endpoints, listeners
+
+Under systemd, `RuntimeDirectory=flaskd/<name>` *is* that directory. What is to be known after the end is a file
+`<name>.json` in the state directory, since systemd removes the runtime directory at stop. Nothing here touches a socket.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from flaskd_ctl.errors import BadPlace
+
+MAX_PATH: Final = 107 if sys.platform == "linux" else 103
+"""Longest Unix socket path in bytes: `sun_path` less its end (unix(7): 108 on Linux; 104 on macOS)."""
+
+SYSTEM_RUNTIME: Final = "/run/flaskd"
+SYSTEM_STATE: Final = "/var/lib/flaskd"
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class Place(NamedTuple):
+    """An instance's directory and the files in it."""
+
+    directory: str
+
+    @property
+    def name(self) -> str:
+        """The instance's name: the last part of its directory."""
+        return os.path.basename(self.directory)
+
+    @property
+    def lock(self) -> str:
+        """Held with flock as long as the instance lives."""
+        return os.path.join(self.directory, "lock")
+
+    @property
+    def zmq(self) -> str:
+        """The ZeroMQ socket's path."""
+        return os.path.join(self.directory, "zmq")
+
+    @property
+    def sock(self) -> str:
+        """The plain stream socket's path."""
+        return os.path.join(self.directory, "sock")
+
+    @property
+    def tcp(self) -> str:
+        """The socket behind tcp:// endpoints, which only the instance itself connects to."""
+        return os.path.join(self.directory, "tcp")
+
+    @property
+    def instance_file(self) -> str:
+        """Who is there, as JSON."""
+        return os.path.join(self.directory, "instance.json")
+
+    @property
+    def endpoints(self) -> list[str]:
+        """The URLs of both transports, ZeroMQ first."""
+        return [f"ipc://{self.zmq}", f"unix://{self.sock}"]
+
+
+class Endpoint(NamedTuple):
+    """One way to an instance: `scheme` is "ipc" (ZeroMQ) or "unix" (plain stream), and `path` its socket.
+
+    For "tcp" (ZeroMQ with CURVE keys) `path` is HOST:PORT, for "ssh" (the plain stream through ssh) [USER@]HOST[:PORT]/[NAME].
+    """
+
+    scheme: str
+    path: str
+
+    @property
+    def url(self) -> str:
+        """The endpoint as people write it."""
+        return f"{self.scheme}://{self.path}"
+
+
+def check_name(name: str) -> str:
+    """Return `name` if it can name an instance, else raise BadPlace saying what a name is."""
+    if NAME.fullmatch(name):
+        return name
+    shown = repr(name[:80]) + "..." * (len(name) > 80)
+    raise BadPlace(
+        f"{shown} cannot name an instance: a name is 1 to 64 letters, digits, '.', '_' or '-', and begins with a letter or "
+        "digit",
+        hint="choose another with --name",
+    )
+
+
+def check_path(path: str) -> str:
+    """Return `path` if a Unix socket can be bound there by length, else raise BadPlace with both lengths in bytes."""
+    length = len(os.fsencode(path))
+    if length <= MAX_PATH:
+        return path
+    raise BadPlace(
+        f"the socket path {path} is {length} bytes long, a Unix socket's path ends at {MAX_PATH} (unix(7))",
+        hint="choose a shorter --runtime-dir or --name",
+    )
+
+
+def parse_endpoint(url: str) -> Endpoint:
+    """Read `ipc:///path`, `unix:///path`, `tcp://host:port` or `ssh://host/name`; raise BadPlace for others."""
+    scheme, separator, path = url.partition("://")
+    if separator and scheme == "tcp":
+        host_and_port(path)
+        return Endpoint(scheme, path)
+    if separator and scheme == "ssh":
+        from flaskd_ctl.transports.remote import parse_remote  # for those who go there
+
+        parse_remote(path)
+        return Endpoint(scheme, path)
+    if not separator or scheme not in {"ipc", "unix"} or not path.startswith("/"):
+        raise BadPlace(
+            f"{url!r} is not an endpoint",
+            hint="write unix:///path/to/sock (plain stream), ipc:///path/to/zmq (ZeroMQ), tcp://host:port or ssh://host/name",
+        )
+    return Endpoint(scheme, check_path(path))
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Read HOST:PORT or [IPV6]:PORT; raise BadPlace for anything else."""
+    host, _, port = address.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""  # without brackets nobody knows where the port begins
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
+        raise BadPlace(
+            f"{address!r} is no address on a network",
+            hint="write HOST:PORT or [IPV6]:PORT, ports end at 65535",
+        )
+    return host, int(port)
+
+
+def place_for(name: str, *, runtime_dir: str | None, environ: Mapping[str, str], uid: int) -> Place:
+    """Choose the directory in which a daemon called `name` lives. Creates nothing.
+
+    `runtime_dir` (option or FLASKD_RUNTIME_DIR), else systemd's, else /run/flaskd if we may write there, else
+    $XDG_RUNTIME_DIR/flaskd, else /tmp/flaskd-<uid>. Raises BadPlace for a bad name, or a path too long for a socket.
+    """
+    check_name(name)
+    explicit = runtime_dir or environ.get("FLASKD_RUNTIME_DIR")
+    if explicit:
+        return _checked(os.path.join(os.path.abspath(explicit), name))
+    granted = [entry for entry in environ.get("RUNTIME_DIRECTORY", "").split(":") if entry]
+    for entry in granted:
+        if os.path.basename(entry) == name:
+            return _checked(entry)
+    if granted:
+        return _checked(os.path.join(granted[0], name))
+    if _writable(SYSTEM_RUNTIME):
+        return _checked(os.path.join(SYSTEM_RUNTIME, name))
+    return _checked(os.path.join(_user_runtime(environ, uid), name))
+
+
+def search_dirs(*, runtime_dir: str | None, environ: Mapping[str, str], uid: int) -> list[str]:
+    """List the directories in which a client looks for instances, nearest first.
+
+    An explicit `runtime_dir` (or FLASKD_RUNTIME_DIR) is the only one; otherwise all that `place_for` may have chosen.
+    """
+    explicit = runtime_dir or environ.get("FLASKD_RUNTIME_DIR")
+    if explicit:
+        return [os.path.abspath(explicit)]
+    found = []
+    for entry in environ.get("RUNTIME_DIRECTORY", "").split(":"):
+        if entry:
+            found += [
+                os.path.dirname(entry),
+                entry,
+            ]  # RuntimeDirectory=flaskd/<name>, or one for several instances
+    if environ.get("XDG_RUNTIME_DIR"):
+        found.append(os.path.join(environ["XDG_RUNTIME_DIR"], "flaskd"))
+    found += [SYSTEM_RUNTIME, f"/tmp/flaskd-{uid}"]  # noqa: S108 - used only when ours and 0700
+    return list(dict.fromkeys(found))
+
+
+def state_dirs(environ: Mapping[str, str]) -> list[str]:
+    """List the directories that may hold an instance's last stop, the one to write to first."""
+    found = [entry for entry in environ.get("STATE_DIRECTORY", "").split(":")[:1] if entry]
+    home = environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return list(dict.fromkeys([*found, os.path.join(home, "flaskd"), SYSTEM_STATE]))
+
+
+def _user_runtime(environ: Mapping[str, str], uid: int) -> str:
+    if environ.get("XDG_RUNTIME_DIR"):
+        return os.path.join(environ["XDG_RUNTIME_DIR"], "flaskd")
+    return f"/tmp/flaskd-{uid}"  # noqa: S108 - claim refuses it unless it is ours and 0700
+
+
+def _writable(directory: str) -> bool:
+    """Tell whether we can make an instance's directory in `directory`, or could make `directory` itself."""
+    if os.path.isdir(directory):
+        return os.access(directory, os.W_OK | os.X_OK)
+    return os.access(os.path.dirname(directory), os.W_OK | os.X_OK)
+
+
+def _checked(directory: str) -> Place:
+    place = Place(directory)
+    check_path(place.sock)  # "sock" is the longest socket name in it
+    return place

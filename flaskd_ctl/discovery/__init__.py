@@ -1,0 +1,1 @@
+"""Finding instances: running, stopped, and the targets file."""

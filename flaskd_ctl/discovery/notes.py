@@ -1,0 +1,155 @@
+"""What was: how instances ended, from the notes that outlive their runtime directories, and the orders that they were given.
+
+A note is written when an instance begins, and again when it has ended (`flaskd.audit.last_stop`). It names the instance's
+directory: one of the same name that lived elsewhere is not meant. A note without an end, of an instance that is not there,
+is that of one that was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from flaskd_ctl.contract import audit_log
+from flaskd_ctl.contract.endpoint import state_dirs
+from flaskd_ctl.contract.times import clock, span
+from flaskd_ctl.errors import NotFound, NotPermitted
+from flaskd_ctl.text.results import printable, table
+
+LARGEST_NOTE: Final = 64 * 1024
+NO_NOTE: Final = "ended without a note"
+
+
+def notes(environ: Mapping[str, str], directories: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Read the newest note of each name whose instance lived in one of `directories`."""
+    found: dict[str, dict[str, Any]] = {}
+    # A path by which it was reached may be a link that is gone now (DynamicUser=).
+    homes = {same for directory in directories for same in (directory, os.path.realpath(directory))}
+    for path in _paths(environ):
+        note = _read(path)
+        name, (home, last) = str(note.get("name")), os.path.split(str(note.get("directory")))
+        if last == name and (home in homes or os.path.realpath(home) in homes):
+            before = found.get(name)
+            if before is None or before["started"] < note["started"]:
+                found[name] = note
+    return found
+
+
+def stop_of(note: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the last stop of an instance that is not there, as `protocol.LastStop` has it."""
+    stop = note["stop"]
+    if isinstance(stop, dict):
+        return stop
+    return {
+        "at": None,
+        "clean": False,
+        "why": NO_NOTE,
+        "by": None,
+        "who": "",
+        "took": None,
+        "pid": note["pid"],
+    }
+
+
+def told(stop: Mapping[str, Any]) -> str:
+    """Tell how an instance ended, in one line."""
+    why = str(stop.get("why") or "")
+    if stop.get("at") is None:
+        return printable(
+            f"pid {stop.get('pid')} {why}: killed, or the machine went down, or its disk was full"
+        )
+    took = f", took {span(float(stop['took']))}" if isinstance(stop.get("took"), int | float) else ""
+    how = "clean" if stop.get("clean") else "not clean"
+    return printable(f"{clock(float(stop['at']))}, {how}{took}: {why}{_by(stop)}")
+
+
+def _by(stop: Mapping[str, Any]) -> str:
+    """Say who asked, as far as `why` has not said it."""
+    by = stop.get("by") or {}
+    if by.get("uid") is None and not by.get("key"):
+        return f" (pid {by['pid']})" if by.get("pid") else ""
+    return f" by {audit_log.described({**by, 'via': 'control'}, who=str(stop.get('who') or ''))}"
+
+
+def stopped(name: str, stop: Mapping[str, Any]) -> str:
+    """Write what `status` shows of an instance that has stopped."""
+    return f"{printable(name)}: stopped\n  last stop  {told(stop)}"
+
+
+def history(result: Mapping[str, Any], _colour: bool = False) -> str:
+    """Write the orders of the audit log, one line each; beneath one that was refused or failed, why."""
+    entries = result.get("entries") or []
+    rows = [
+        (
+            clock(float(entry.get("at") or 0.0)),
+            " ".join(
+                [str(entry.get("command")), *(f"{k}={v}" for k, v in (entry.get("params") or {}).items())]
+            ),
+            str(entry.get("outcome")),
+            span(float(entry["took"])) if isinstance(entry.get("took"), int | float) else "-",
+            entry.get("role") or "-",
+            audit_log.described(
+                entry.get("by") or {}, who=str(entry.get("who") or ""), user=str(entry.get("user") or "")
+            ),
+        )
+        for entry in entries
+    ]
+    if not rows:
+        return "no order was written down"
+    head, *lines = table(rows, head=("AT", "ORDER", "OUTCOME", "TOOK", "ROLE", "ASKED BY")).splitlines()
+    for entry, line in zip(entries, lines, strict=True):
+        head += f"\n{line}" + (f"\n  {printable(entry['error'])}" if entry.get("error") else "")
+    return head
+
+
+def log_of(name: str, path: str, *, limit: int = 50) -> dict[str, Any]:
+    """Read the audit log of an instance that is not there, as `history` would tell it; raises NotPermitted or NotFound."""
+    try:
+        return {"entries": audit_log.newest(path, limit)}
+    except FileNotFoundError:  # the first order makes it
+        raise NotFound(
+            f"{name} is not running, and there is no audit log {path}: no order was given, or it was moved away"
+        ) from None
+    except PermissionError:
+        raise NotPermitted(
+            f"{name} is not running, and you may not read its audit log {path}",
+            hint="be the user that it runs as, or root",
+        ) from None
+    except OSError as error:
+        raise NotFound(
+            f"{name} is not running, and its audit log {path} cannot be read: {error.strerror}"
+        ) from None
+
+
+def _paths(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the files that may be notes: below StateDirectory=flaskd, or flaskd/<name> for a unit of its own."""
+    for directory in state_dirs(environ):
+        with contextlib.suppress(OSError), os.scandir(directory) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.name.endswith(".json"):
+                    yield entry.path
+                elif entry.is_dir():
+                    yield os.path.join(entry.path, f"{entry.name}.json")
+
+
+def _read(path: str) -> dict[str, Any]:
+    """Read a note; {} for whatever is none."""
+    try:
+        with open(path, "rb") as file:
+            note = json.loads(file.read(LARGEST_NOTE))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return note if isinstance(note, dict) and _is_note(note) else {}
+
+
+def _is_note(note: Mapping[str, Any]) -> bool:
+    stop = note.get("stop")
+    ended = stop is None or (
+        isinstance(stop, dict)
+        and isinstance(stop.get("at"), int | float)
+        and isinstance(stop.get("by"), dict | None)
+    )
+    return ended and isinstance(note.get("started"), int | float) and isinstance(note.get("pid"), int)

@@ -1,0 +1,318 @@
+"""Results as text for people; JSON is the result itself.
+
+Much of what is shown came in from outside (the path of a request, a client's address): control characters
+are escaped, so that nobody can talk to the operator's terminal through a URL. Fields that a newer daemon
+leaves out or adds do no harm. What concerns workers is in `workers_text`, imported where there are any.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from flaskd_ctl.contract.times import clock, count, span
+
+PLAIN: Final = "0"
+COLOURS: Final = {
+    "running": "32",
+    "ready": "32",
+    "starting": "33",
+    "draining": "33",
+    "stopping": "33",
+    "degraded": "31",
+    "serving": "32",
+    "leaving": "33",
+    "no answer": "31",
+    "stale": "31",
+    "not permitted": "33",
+}
+"""ANSI colour of each state; others stay as they are."""
+
+
+def as_json(result: Any) -> str:
+    """Write one line of JSON."""
+    return json.dumps(result)
+
+
+def as_text(method: str, result: dict[str, Any], *, colour: bool = False) -> str:
+    """Write the result of `method` for people."""
+    writer = _WRITERS.get(method)
+    if writer is None:
+        from flaskd_ctl.text.workers import WRITERS
+
+        writer = WRITERS.get(method)
+    return writer(result, colour) if writer else as_json(result)
+
+
+def printable(value: Any) -> str:
+    """Write a value so that it cannot steer a terminal."""
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def paragraph(text: str, *, indent: str = "") -> str:
+    """Write text of several lines."""
+    return "\n".join(f"{indent}{printable(line)}" for line in text.splitlines())
+
+
+def table(
+    rows: Sequence[Sequence[Any]], *, head: Sequence[str] = (), indent: str = "", coloured: int | None = None
+) -> str:
+    """Align rows in columns, the states in column `coloured` in their colour; nothing for no rows."""
+    cells = [[printable(cell) for cell in row] for row in ([head, *rows] if head and rows else rows)]
+    if not cells:
+        return ""
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    lines = []
+    for row in cells:
+        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        if coloured is not None:
+            padded[coloured] = padded[coloured].replace(row[coloured], state(row[coloured], colour=True), 1)
+        lines.append(indent + "  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def state(word: str, *, colour: bool) -> str:
+    """Write a state, in its colour."""
+    code = COLOURS.get(word, PLAIN)
+    return f"\x1b[{code}m{printable(word)}\x1b[0m" if colour and code != PLAIN else printable(word)
+
+
+def actor(by: dict[str, Any] | None) -> str:
+    """Write who asked."""
+    if not by:
+        return "nobody known"
+    parts = [f"{what} {by[what]}" for what in ("key", "uid", "pid") if by.get(what) not in (None, "")]
+    via = " ".join(part for part in (str(by.get("via", "")), str(by.get("detail") or "")) if part)
+    return printable(", ".join([via, *parts]))
+
+
+def listing(rows: list[dict[str, Any]], *, colour: bool = False) -> str:
+    """Write the instances that `list` found."""
+    cells = [
+        (
+            row["name"],
+            row["state"],
+            "-" if row["pid"] is None else row["pid"],
+            "-" if row["since"] is None else clock(float(row["since"])),
+            ", ".join(row["listeners"]) or "-",
+            row["detail"],
+        )
+        for row in rows
+    ]
+    return table(cells, head=("NAME", "STATE", "PID", "SINCE", "SERVES", ""), coloured=1 if colour else None)
+
+
+def event_line(event: dict[str, Any]) -> str:
+    """Write one event in one line."""
+    kind = event.get("event")
+    at = clock(float(event.get("at", 0.0)))
+    if kind == "state":
+        by = f" (by {actor(event['by'])})" if event.get("by") else ""
+        return f"{at} {printable(event.get('was'))} -> {printable(event.get('state'))}{by}"
+    if kind == "progress":
+        return f"{at} {progress_line(event)}"
+    if kind == "cut":
+        return f"{at} cut {request(event.get('request') or {})}"
+    if kind == "slow":
+        limit = span(float(event.get("limit") or 0.0))
+        return f"{at} slow, more than {limit}: {request(event.get('request') or {})}"
+    if kind == "lost":
+        return f"{at} {event.get('count')} events were lost here: read faster"
+    if kind in {"worker", "incident"}:
+        from flaskd_ctl.text import workers as workers_text
+
+        if kind == "worker":
+            return f"{at} {workers_text.worker_line(event)}"
+        return f"{at} {workers_text.incident_line(event.get('incident') or {})}"
+    return f"{at} {printable(as_json(event))}"
+
+
+def progress_line(event: dict[str, Any]) -> str:
+    """Write how far a shutdown is; the deadline is a time of day, which stays true while nothing changes."""
+    parts = [f"{printable(event.get('phase', 'stopping'))}: {event.get('in_flight', 0)} in flight"]
+    idle = event.get("connections", 0) - event.get("in_flight", 0)
+    if idle > 0:
+        parts.append(f"{count(idle, 'connection')} without a request")
+    left = event.get("deadline_left")
+    if isinstance(left, int | float):
+        parts.append(f"deadline {clock(float(event.get('at', time.time())) + left)}")
+    if event.get("slowest"):
+        parts.append(f"slowest {request(event['slowest'])}")
+    return ", ".join(parts)
+
+
+def request(one: dict[str, Any]) -> str:
+    """Write a request in a few words."""
+    return printable(f"{one.get('method')} {one.get('path')} ({span(float(one.get('age') or 0.0))})")
+
+
+def failure(last: dict[str, Any]) -> str:
+    """Write what became of a worker in one line."""
+    who = f"worker {last.get('worker')}"
+    reason = (str(last.get("reason") or "").splitlines() or ["unknown"])[0]
+    return printable(f"{who} (pid {last.get('pid')}): {reason.removeprefix(who).lstrip()}")
+
+
+def _ping(result: dict[str, Any], colour: bool) -> str:
+    return (
+        f"{printable(result.get('name'))} answers: {state(str(result.get('state')), colour=colour)}, "
+        f"pid {result.get('pid')}, protocol {printable(result.get('protocol'))}"
+    )
+
+
+def _status(result: dict[str, Any], colour: bool) -> str:
+    ready = "ready" if result.get("ready") else "not ready"
+    head = (
+        f"{printable(result.get('name'))}: {state(str(result.get('state')), colour=colour)}, {ready}, "
+        f"since {clock(float(result.get('since', 0.0)))}"
+    )
+    served = result.get("served") or {}
+    counts = ", ".join(f"{count} {kind}" for kind, count in served.items() if count)
+    workers = result.get("workers") or []
+    rows = [
+        (
+            "app",
+            f"{result.get('app')} (pid {result.get('pid')}, up {span(float(result.get('uptime', 0.0)))})",
+        ),
+        ("serves", ", ".join(result.get("listeners") or ["nothing"])),
+        ("control", ", ".join(result.get("endpoints") or [])),
+        ("in flight", f"{_in_flight(result)}, {result.get('connections')} open"),
+        ("served", f"{sum(served.values())}{f' ({counts})' if counts else ''}"),
+        (
+            "engine",
+            f"{result.get('engine')}" + (f" ({result['engine_why']})" if result.get("engine_why") else ""),
+        ),
+        (
+            "versions",
+            ", ".join(f"{name} {version}" for name, version in (result.get("versions") or {}).items()),
+        ),
+    ]
+    if result.get("requested_by"):
+        at = result.get("requested_at")
+        rows.append(("asked by", actor(result["requested_by"]) + (f", {clock(float(at))}" if at else "")))
+    if result.get("phase"):
+        rows.append(("phase", str(result["phase"])))
+    if isinstance(result.get("deadline_left"), int | float):
+        rows.append(("deadline", f"in {span(float(result['deadline_left']))}"))
+    if error := result.get("last_error"):
+        at = clock(float(error.get("at", 0)))
+        rows.append(("last error", f"{at} {error.get('request')}: {error.get('message')}"))
+    if last := result.get("last_failure"):
+        at = clock(float(last.get("at") or 0))
+        rows.append(("last failure", f"{at} {failure(last)} (more: `flaskd_ctl incidents`)"))
+    if stop := result.get("last_stop"):
+        from flaskd_ctl.discovery import notes
+
+        rows.append(("last stop", notes.told(stop)))
+    each = ""
+    if workers or result.get("wanted_workers"):
+        from flaskd_ctl.text import workers as workers_text
+
+        rows.append(("workers", workers_text.summary(result)))
+        each = workers_text.workers_table(workers, colour=colour, indent="    ")
+    return "\n".join(filter(None, (head, table(rows, indent="  "), each)))
+
+
+def _in_flight(status: dict[str, Any]) -> str:
+    if status.get("in_flight") is None:
+        return "unknown (no ledger)"
+    each = " in each worker" if status.get("workers") else ""
+    return f"{status['in_flight']} of {status.get('threads')} threads{each}"
+
+
+def _describe(result: dict[str, Any], _colour: bool) -> str:
+    info = result.get("info") or {}
+    caller = result.get("x-caller") or {}
+    rows = []
+    for method in result.get("methods") or []:
+        params = [str(param.get("name")) for param in method.get("params") or []]
+        needed = str(method.get("x-role", ""))
+        may = "" if method.get("x-permitted", True) else " (not you)"
+        rows.append((method.get("name"), needed + may, ", ".join(params), method.get("summary", "")))
+    head = f"{printable(info.get('title', 'flaskd'))} {printable(info.get('version', ''))}".rstrip()
+    listed = table(rows, head=("METHOD", "ROLE", "PARAMS", "SUMMARY"))
+    you = f"you are {printable(caller['role'])} here; " if caller.get("role") else ""
+    return f"{head}\n{listed}\n({you}the schemas: --json)"
+
+
+def _state(result: dict[str, Any], colour: bool) -> str:
+    ready = "ready" if result.get("ready") else "not ready"
+    already = "" if result.get("changed", True) else ", as before"
+    at = clock(float(result.get("since", 0.0)))
+    return f"{state(str(result.get('state')), colour=colour)}, {ready}, since {at}{already}"
+
+
+def _shutdown(result: dict[str, Any], _colour: bool) -> str:
+    took = span(float(result.get("took", 0.0)))
+    joined = ", joining a shutdown that was under way" if result.get("joined") else ""
+    answered = f"{count(result.get('answered', 0), 'request')} answered meanwhile"
+    if result.get("clean"):
+        return f"stopped in {took}, nothing was cut, {answered}{joined}"
+    cut = result.get("cut") or []
+    others = max(
+        0, int(result.get("connections_cut", 0)) - len(cut)
+    )  # a request's own connection is no second loss
+    queued = result.get("queued_cut", 0)
+    died = result.get("workers_lost", 0)
+    what = [count(len(cut), "request")] if cut or not (others or queued or died) else []
+    what += [f"{count(others, 'connection')} of which no more is known"] if others else []
+    what += [f"{queued} in the accept queue"] if queued else []
+    what += [f"what {count(died, 'worker')} had that died meanwhile"] if died else []
+    head = f"stopped in {took}, {answered}{joined}, but cut: {', '.join(what)}"
+    return "\n".join([head, *(f"  cut {request(one)}" for one in cut)])
+
+
+def _kill(result: dict[str, Any], _colour: bool) -> str:
+    return (
+        f"killed pid {result.get('pid')}"
+        if result.get("process_exits", True)
+        else "killed, its program goes on"
+    )
+
+
+def requests_table(requests: list[dict[str, Any]], *, indent: str = "") -> str:
+    """Write one line a request; with the worker that has it where there are workers."""
+    workers = any(one.get("worker") for one in requests)
+    rows = [
+        (
+            one.get("id"),
+            *([one.get("worker")] if workers else []),
+            span(float(one.get("age") or 0.0)),
+            one.get("method"),
+            one.get("path"),
+            f"{one.get('endpoint') or '-'} {one.get('rule') or ''}".rstrip(),
+            one.get("client"),
+            one.get("thread"),
+        )
+        for one in requests
+    ]
+    head = ("ID", *(["WORKER"] if workers else []), "AGE", "METHOD", "PATH", "ENDPOINT", "CLIENT", "THREAD")
+    return table(rows, head=head, indent=indent)
+
+
+def _history(result: dict[str, Any], colour: bool) -> str:
+    from flaskd_ctl.discovery import notes
+
+    return notes.history(result, colour)
+
+
+def _requests(result: dict[str, Any], _colour: bool) -> str:
+    return requests_table(result.get("requests") or []) or "no request in flight"
+
+
+_WRITERS: Final[dict[str, Callable[[dict[str, Any], bool], str]]] = {
+    "ping": _ping,
+    "status": _status,
+    "describe": _describe,
+    "drain": _state,
+    "resume": _state,
+    "shutdown": _shutdown,
+    "kill": _kill,
+    "requests": _requests,
+    "history": _history,
+}

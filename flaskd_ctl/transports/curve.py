@@ -1,0 +1,134 @@
+"""The transport to another host: ZeroMQ over TCP with CURVE, which proves both sides' keys and encrypts.
+
+A plain connect(2) goes first, as on this host: it tells at once that nothing listens, or that no way leads there. The
+handshake is waited for before anything is sent, since it is what tells of a key that does not fit: a server drops a client
+that encrypts for another key, without a word, and tells one whose own key it does not know (ZeroMQ RFC 26 and 27).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from typing import Any, Final
+
+import zmq
+
+from flaskd_ctl.contract.endpoint import host_and_port
+from flaskd_ctl.contract.keys import read_pair, read_public
+from flaskd_ctl.discovery.instances import Target
+from flaskd_ctl.errors import BadPlace, ControlError, NotPermitted, NotRunning, TimedOut, Unreachable
+from flaskd_ctl.transports.absence import Absence
+from flaskd_ctl.transports.zeromq import ENDS, ZeroMQConnection
+
+HEARTBEAT_MS: Final = 30_000
+"""After twice as long, a host that vanished without a word counts as gone."""
+
+HANDSHAKE: Final = zmq.EVENT_HANDSHAKE_SUCCEEDED
+EVENTS: Final = ENDS | HANDSHAKE
+
+
+class CurveConnection(ZeroMQConnection):
+    """A connection to an instance of another host; TimeoutError at a deadline, EOFError when the peer is gone."""
+
+    def __init__(self, target: Target, *, deadline: float) -> None:
+        self._target = target
+        self.path = target.endpoint.path
+        self.pid = None
+        options = options_for(target)
+        self._open(knock(target, deadline=deadline), options=options, events=EVENTS)
+        try:
+            self._shake_hands(deadline)
+        except BaseException:
+            self.close()
+            raise
+
+    def _shake_hands(self, deadline: float) -> None:
+        while (left := deadline - time.monotonic()) > 0:
+            if self._monitor.poll(int(min(left, 86_400.0) * 1000) + 1):
+                event = self._hear_monitor()
+                if event & HANDSHAKE:
+                    return
+                if event & ENDS:
+                    raise refused(self._target, event, deadline=deadline)
+        raise unfinished(self._target)
+
+    def departure(self) -> Absence:
+        """Watch for the end of what listens there: of a process on another host nothing is seen."""
+        return Absence(self._target)
+
+
+def options_for(target: Target) -> list[tuple[int, Any]]:
+    """Read the keys; return the socket options that they are. Raises BadKey."""
+    own = read_pair(target.key)
+    return [
+        (zmq.CURVE_SERVERKEY, read_public(target.server_key)),
+        (zmq.CURVE_PUBLICKEY, own.public),
+        (zmq.CURVE_SECRETKEY, own.secret),
+        (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
+        (zmq.IPV6, 1),
+    ]
+
+
+def knock(target: Target, *, deadline: float) -> str:
+    """Find out that somebody listens; return the URL for libzmq, with the address that was reached.
+
+    Raises NotRunning, Unreachable, TimedOut, or BadPlace where the host's name has no address.
+    """
+    host, port = host_and_port(target.endpoint.path)
+    left = min(max(deadline - time.monotonic(), 0.001), 86_400.0)
+    try:
+        with socket.create_connection((host, port), timeout=left) as link:
+            address, port = link.getpeername()[:2]
+    except OSError as error:
+        raise explain(error, target) from None
+    return f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"
+
+
+def explain(error: OSError, target: Target) -> ControlError:
+    """Say in the family's words what connecting to another host came to."""
+    where = target.endpoint.url
+    if isinstance(error, socket.gaierror):
+        if error.errno == socket.EAI_AGAIN:
+            return Unreachable(
+                f"cannot look up the host of {where}: no name server answers", hint="try again later"
+            )
+        return BadPlace(f"the host of {where} has no address ({error.strerror})", hint="check the endpoint")
+    if isinstance(error, TimeoutError):
+        return TimedOut(
+            f"nothing answered at {where}",
+            hint="the host may be down, or a firewall may drop what is sent there",
+        )
+    if isinstance(error, ConnectionRefusedError | ConnectionResetError):
+        return NotRunning(
+            f"nothing listens at {where}", hint="the instance may not run, or have other --control-endpoints"
+        )
+    if error.errno in {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}:
+        return Unreachable(f"no way leads to {where} ({error.strerror})", hint="the host may be down")
+    return BadPlace(f"cannot connect to {where}: {error.strerror or error}", hint="check the endpoint")
+
+
+def refused(target: Target, event: int, *, deadline: float) -> ControlError:
+    """Say why the handshake ended; where nothing listens any more, it was the instance that ended."""
+    where = target.endpoint.url
+    if event & zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        return NotPermitted(
+            f"{where} does not let the key in {target.key} in",
+            hint="its public part, NAME.key, has to lie in the instance's directory of authorized keys",
+        )
+    try:
+        knock(target, deadline=deadline)
+    except ControlError as gone:
+        return gone
+    return NotPermitted(
+        f"the key in {target.server_key} does not fit {where}: it ended the handshake",
+        hint="get the instance's public key anew; or what listens there is no flaskd, or has too many visitors",
+    )
+
+
+def unfinished(target: Target) -> TimedOut:
+    """Say that the other side listens and does not get through with the handshake."""
+    return TimedOut(
+        f"what listens at {target.endpoint.url} accepts connections, but began no conversation",
+        hint="its process may be stopped or stuck, or it may be no flaskd",
+    )

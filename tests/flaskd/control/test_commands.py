@@ -1,0 +1,352 @@
+"""The commands on workers as the control plane carries them out, for a fleet that does what it is told."""
+
+import asyncio
+import gc
+import json
+import os
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any
+
+import msgspec
+import pytest
+
+from flaskd.audit.log import Audit
+from flaskd.control.access.policy import USER, Grant, Rules
+from flaskd.control.commands import Commands
+from flaskd.control.registry import Registry
+from flaskd.events import Bus
+from flaskd_ctl import errors
+from flaskd_ctl.contract.commands import Role
+from flaskd_ctl.protocol import (
+    RESULTS,
+    Actor,
+    Event,
+    IncidentsResult,
+    ReloadResult,
+    RequestsResult,
+    RestartResult,
+    ScaleResult,
+    ShutdownResult,
+    StateEvent,
+    StateResult,
+    StatusResult,
+    WorkerEvent,
+    WorkersResult,
+)
+from tests.support.daemons import PATIENCE
+from tests.wire.test_golden import golden
+
+ME = Actor(via="control", uid=os.getuid())
+STEP = WorkerEvent(at=1.0, worker=3, pid=99, state="starting", generation=2, why="reload")
+ELSEWHERE = StateEvent(at=1.0, was="running", state="draining")
+
+
+def result(method: str) -> Any:
+    """Return the result that the golden message of `method` has, as its struct."""
+    return msgspec.convert(golden(method)["reply"]["result"], RESULTS[method])
+
+
+class ScriptedFleet:
+    """Keeps each order, with the future that the test completes."""
+
+    def __init__(self) -> None:
+        self.orders: list[tuple[object, ...]] = []
+        self.given = asyncio.Event()
+        self.future: Future[Any] = Future()
+        self.future.set_running_or_notify_cancel()
+
+    def _order(self, *order: object) -> Future[Any]:
+        self.orders.append(order)
+        self.given.set()
+        return self.future
+
+    def order_reload(self, by: Actor, *, check: str | None) -> Future[ReloadResult]:
+        return self._order("reload", by, check)
+
+    def order_scale(self, by: Actor, *, to: int | None, by_count: int | None) -> Future[ScaleResult]:
+        return self._order("scale", by, to, by_count)
+
+    def order_restart(self, by: Actor, worker: int) -> Future[RestartResult]:
+        return self._order("restart", by, worker)
+
+    def workers(self) -> WorkersResult:
+        found: WorkersResult = result("workers")
+        return found
+
+    def incidents(self, ident: int | None) -> IncidentsResult:
+        if ident == 9:
+            raise errors.NotFound("there is no incident 9")
+        found: IncidentsResult = result("incidents")
+        return found
+
+
+class ScriptedDaemon:
+    """A daemon with a fleet, or without."""
+
+    version = "0"
+
+    def __init__(self, fleet: ScriptedFleet | None) -> None:
+        self.bus = Bus()
+        self.audit = Audit("")
+        self.fleet = fleet
+
+    def status(self) -> StatusResult:
+        found: StatusResult = result("status")
+        return found
+
+    def requests(self) -> RequestsResult:
+        raise NotImplementedError
+
+    def order_drain(self, by: Actor) -> Future[StateResult]:
+        raise NotImplementedError
+
+    def order_resume(self, by: Actor) -> Future[StateResult]:
+        raise NotImplementedError
+
+    def order_shutdown(
+        self,
+        by: Actor,
+        *,
+        grace: float | None,
+        lame_duck: float | None = None,
+        wait_unrouted: float | None = None,
+    ) -> Future[ShutdownResult]:
+        raise NotImplementedError
+
+    def order_kill(self, by: Actor) -> None:
+        raise NotImplementedError
+
+
+class ScriptedPeer:
+    """A caller; `streams` False is a ZeroMQ REQ, `gone` one that has left."""
+
+    def __init__(self, *, streams: bool = True, gone: bool = False) -> None:
+        self.caller = ME
+        self.groups: frozenset[int] | None = frozenset()
+        self.heard: list[dict[str, Any]] = []
+        self.works: list[asyncio.Future[None]] = []
+        self._streams = streams
+        self._gone = gone
+
+    def takes_notifications(self) -> bool:
+        return self._streams
+
+    async def send(self, message: bytes) -> bool:
+        if self._gone:
+            raise ConnectionError
+        self.heard.append(json.loads(message))
+        return True
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self.works.append(asyncio.ensure_future(work))
+
+
+class Stage:
+    """A registry that serves a scripted daemon."""
+
+    def __init__(self, *, workers: bool = True) -> None:
+        self.fleet = ScriptedFleet()
+        self.daemon = ScriptedDaemon(self.fleet if workers else None)
+        self.registry = Registry(Rules(owner=os.getuid()))
+        Commands(self.daemon).register(self.registry)
+        self.peer = ScriptedPeer()
+
+    def tell(self, *events: Event) -> None:
+        for event in events:
+            self.daemon.bus.publish(event)
+
+    async def ask(self, method: str, **params: Any) -> dict[str, Any]:
+        message = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+        answer = self.registry.answer(message.encode(), self.peer)
+        if isinstance(answer, Coroutine):
+            answer = await answer
+        return dict(json.loads(answer or b"{}"))
+
+
+def on_stage(play: Callable[[Stage], Coroutine[Any, Any, None]], *, workers: bool = True) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(PATIENCE):
+            await play(Stage(workers=workers))
+
+    asyncio.run(run())
+
+
+ORDERS: list[tuple[str, dict[str, Any], tuple[object, ...]]] = [
+    ("reload", {}, ("reload", ME, None)),
+    ("reload", {"check": "/health"}, ("reload", ME, "/health")),
+    ("scale", {"to": 3}, ("scale", ME, 3, None)),
+    ("scale", {"by": -2}, ("scale", ME, None, -2)),
+    ("restart_worker", {"worker": 4}, ("restart", ME, 4)),
+]
+
+
+@pytest.mark.parametrize(("method", "params", "order"), ORDERS)
+@pytest.mark.parametrize("progress", [False, True])
+def test_an_order_is_answered_when_it_has_happened(
+    method: str, params: dict[str, Any], order: tuple[object, ...], progress: bool
+) -> None:
+    """And the steps until then are told to who asked for them: those of workers, nothing else."""
+
+    async def play(stage: Stage) -> None:
+        asking = asyncio.ensure_future(stage.ask(method, **params, progress=progress))
+        await stage.fleet.given.wait()
+        stage.tell(ELSEWHERE, STEP)
+        assert not asking.done()
+        stage.fleet.future.set_result(result(method))
+
+        assert (await asking)["result"] == golden(method)["reply"]["result"]
+        assert stage.fleet.orders == [order]
+        note = {"id": 1, "event": {"event": "worker", **msgspec.to_builtins(STEP)}}
+        expected = [{"jsonrpc": "2.0", "method": "progress", "params": note}] if progress else []
+        assert stage.peer.heard == expected
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_a_failure_is_told_after_the_steps_that_led_to_it(progress: bool) -> None:
+    """With the application's traceback."""
+
+    async def play(stage: Stage) -> None:
+        asking = asyncio.ensure_future(stage.ask("reload", progress=progress))
+        await stage.fleet.given.wait()
+        stage.tell(STEP)
+        stage.fleet.future.set_exception(errors.Failed("worker 3 could not start", data={"traceback": "T"}))
+
+        error = (await asking)["error"]
+        assert (error["message"], error["data"]) == (
+            "worker 3 could not start",
+            {"name": "failed", "traceback": "T"},
+        )
+        assert len(stage.peer.heard) == progress
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_a_caller_that_leaves_takes_no_reload_back(progress: bool) -> None:
+    """And where that fails, nobody takes it for an error of ours: the audit has it."""
+
+    async def play(stage: Stage) -> None:
+        complaints: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        asking = asyncio.ensure_future(stage.ask("reload", progress=progress))
+        await stage.fleet.given.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+        assert not stage.fleet.future.cancelled()
+        stage.fleet.future.set_exception(errors.Failed("nobody is left to be told"))
+        for _ in range(3):  # turns in which it is handed on from future to future
+            await asyncio.sleep(0)
+        stage.fleet.future = Future()  # which had held the others
+        gc.collect()
+        assert complaints == []
+
+    on_stage(play)
+
+
+def test_a_caller_that_left_unseen_gets_no_answer() -> None:
+    async def play(stage: Stage) -> None:
+        stage.peer = ScriptedPeer(gone=True)
+        asking = asyncio.ensure_future(stage.ask("reload", progress=True))
+        await stage.fleet.given.wait()
+        stage.tell(STEP)
+        stage.fleet.future.set_result(result("reload"))
+
+        assert await asking == {}
+
+    on_stage(play)
+
+
+def test_a_req_socket_gets_no_progress_and_gives_no_order() -> None:
+    async def play(stage: Stage) -> None:
+        stage.peer = ScriptedPeer(streams=False)
+
+        assert (await stage.ask("reload", progress=True))["error"]["data"]["name"] == "invalid_params"
+        assert stage.fleet.orders == []
+
+    on_stage(play)
+
+
+def test_what_is_known_of_workers_is_answered_at_once() -> None:
+    async def play(stage: Stage) -> None:
+        assert (await stage.ask("workers"))["result"] == golden("workers")["reply"]["result"]
+        assert (await stage.ask("incidents", id=2))["result"] == golden("incidents")["reply"]["result"]
+        assert (await stage.ask("incidents", id=9))["error"]["data"]["name"] == "not_found"
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "path"),
+    [
+        ("scale", {}, "params"),
+        ("scale", {"to": 1, "by": 1}, "params"),
+        ("scale", {"to": 0}, "params.to"),
+        ("scale", {"to": -1}, "params.to"),
+        ("scale", {"to": 1.5}, "params.to"),
+        ("scale", {"by": 0}, "params.by"),
+        ("restart_worker", {}, "params"),
+        ("restart_worker", {"worker": 0}, "params.worker"),
+        ("restart_worker", {"worker": "first"}, "params.worker"),
+        ("reload", {"check": "health"}, "params.check"),
+        ("incidents", {"id": 0}, "params.id"),
+    ],
+)
+def test_what_is_asked_wrongly_names_the_field_and_orders_nothing(
+    method: str, params: dict[str, Any], path: str
+) -> None:
+    async def play(stage: Stage) -> None:
+        data = (await stage.ask(method, **params))["error"]["data"]
+
+        assert (data["name"], data["path"]) == ("invalid_params", path)
+        assert stage.fleet.orders == []
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("reload", {}),
+        ("scale", {"to": 2}),
+        ("restart_worker", {"worker": 1}),
+        ("workers", {}),
+        ("incidents", {}),
+    ],
+)
+def test_one_process_has_no_workers_and_says_what_to_do(method: str, params: dict[str, Any]) -> None:
+    async def play(stage: Stage) -> None:
+        error = (await stage.ask(method, **params))["error"]
+
+        assert error["data"] == {"name": "wrong_state", "hint": "run it with `flaskd run`"}
+        assert error["message"].startswith("shop serves in one process, which ")
+
+    on_stage(play, workers=False)
+
+
+def test_a_stream_ends_with_its_callers_role() -> None:
+    """A reload may take it: what comes next is not told, but why; and no more."""
+
+    async def play(stage: Stage) -> None:
+        granted = Rules(os.getuid(), {Role.VIEWER: (Grant(USER, "eve", 54321),)})
+        stage.registry.take(granted)
+        stage.peer.caller = Actor(via="control", uid=54321)
+        assert "result" in await stage.ask("events")
+        stage.tell(STEP)
+        while not stage.peer.heard:
+            await asyncio.sleep(0)
+
+        stage.registry.take(Rules(os.getuid()))
+        stage.tell(STEP, STEP)
+        await asyncio.gather(*stage.peer.works)
+
+        told, refused = stage.peer.heard
+        assert told["params"]["event"]["event"] == "worker"
+        assert refused["id"] is None  # its call was answered long ago
+        assert refused["error"]["data"] == {"name": "not_permitted", "needed": "viewer"}
+
+    on_stage(play)

@@ -1,0 +1,231 @@
+"""WSGI on granian's protocol objects, with one that writes down what it is told."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from flaskd.engines.granian_engine.body import Lingering
+from flaskd.engines.granian_engine.wsgi import Traffic, gateway
+
+Headers = list[tuple[str, str]]
+HEADERS: Headers = [("X", "y")]
+
+
+class Proto:
+    """As granian's: the whole body at once, or an object that it draws chunks from and closes."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: Headers = []
+        self.body = b""
+        self.whole = False
+
+    def response_bytes(self, status: int, headers: Headers, body: bytes) -> None:
+        self.status, self.headers, self.body, self.whole = status, headers, body, True
+
+    def response_write(self, status: int, headers: Headers, piece: bytes) -> None:
+        self.status, self.headers = status, headers
+        self.body += piece
+
+    def response_iter(self, status: int, headers: Headers, body: Any) -> None:
+        self.status, self.headers = status, headers
+        try:
+            while True:
+                self.body += body.__next__()
+        except StopIteration:
+            pass
+        finally:
+            body.close()
+
+
+class Body:
+    """A body that knows whether it was closed."""
+
+    def __init__(self, chunks: Iterable[Any]) -> None:
+        self.chunks = chunks
+        self.closed = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.chunks)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def answer(app: Callable[..., Any], **base: Any) -> tuple[Proto, int]:
+    proto = Proto()
+    run = gateway(app, base, Traffic(Lingering(1)))
+    return proto, run(proto, {"PATH_INFO": "/", "SERVER_NAME": "h"})
+
+
+def test_a_list_is_sent_at_once() -> None:
+    """Its length is known."""
+
+    def app(environ: Any, start: Any) -> list[bytes]:
+        start("404 Not Found", HEADERS)
+        return [b"a", b"b"]
+
+    proto, status = answer(app)
+    assert (proto.status, proto.headers, proto.body, proto.whole, status) == (404, HEADERS, b"ab", True, 404)
+
+
+def test_any_other_body_is_drawn_and_closed() -> None:
+    """Once."""
+    body = Body((b"a", b"b"))
+
+    def app(environ: Any, start: Any) -> Body:
+        start("200 OK", HEADERS)
+        return body
+
+    proto, _ = answer(app)
+    assert (proto.body, proto.whole, body.closed) == (b"ab", False, 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "length", "chunks", "whole"),
+    [
+        ("GET", "2", (b"ab",), True),
+        ("GET", "2", (b"a", b"b"), False),
+        ("GET", "0", (), True),
+        ("HEAD", "5", (), False),  # the length of what is not there
+    ],
+)
+def test_a_body_of_one_piece_is_sent_at_once(
+    method: str, length: str, chunks: tuple[bytes, ...], whole: bool
+) -> None:
+    """Its length says so; it is drawn to its end all the same, and closed once."""
+    ended: list[bool] = []
+
+    def drawn() -> Iterator[bytes]:
+        yield from chunks
+        ended.append(True)
+
+    body = Body(drawn())
+
+    def app(environ: Any, start: Any) -> Body:
+        start("200 OK", [("content-length", length)])
+        return body
+
+    proto, _ = answer(app, REQUEST_METHOD=method)
+    assert (proto.body, proto.whole, body.closed, ended) == (b"".join(chunks), whole, 1, [True])
+
+
+def test_a_body_that_fails_at_once_is_an_error_and_not_half_a_response() -> None:
+    """Where its length was announced; it is closed."""
+    body = Body(bytes(int(text)) for text in ("none", "2"))
+
+    def app(environ: Any, start: Any) -> Body:
+        start("200 OK", [("Content-Length", "2")])
+        return body
+
+    with pytest.raises(ValueError, match="none"):
+        answer(app)
+    assert body.closed == 1
+
+
+def test_an_application_that_is_a_generator_has_its_status_and_headers() -> None:
+    """It calls start_response with its first step."""
+
+    def app(environ: Any, start: Any) -> Iterator[bytes]:
+        start("404 Not Found", HEADERS)
+        yield b"a"
+        yield b"b"
+
+    proto, _ = answer(app)
+    assert (proto.status, proto.headers, proto.body) == (404, HEADERS, b"ab")
+
+
+def test_what_is_written_comes_first() -> None:
+    """The old way, which some frameworks still use."""
+
+    def app(environ: Any, start: Any) -> Iterable[bytes]:
+        start("200 OK", HEADERS)(b"a")
+        return environ["body"]  # type: ignore[no-any-return]
+
+    assert answer(app, body=[b"b"])[0].body == b"ab"
+    assert answer(app, body=(b"b",))[0].body == b"ab"
+
+
+@pytest.mark.parametrize("status", ["99 Hm", "1000 Hm", "abc", "", "²00 OK", "200OK"])
+def test_what_is_no_status_is_an_error(status: str) -> None:
+    """Rust would take the process down with it."""
+    with pytest.raises(ValueError, match="is no HTTP status"):
+        answer(lambda environ, start: start(status, HEADERS))
+
+
+@pytest.mark.parametrize("chunks", [[b"a"], []])
+def test_a_response_that_was_never_started_is_an_error(chunks: list[bytes]) -> None:
+    """And its body is closed."""
+    body = Body(chunks)
+    with pytest.raises(AssertionError, match="did not call start_response"):
+        answer(lambda environ, start: body)
+    assert body.closed == 1
+
+
+def test_a_second_start_needs_an_exception_and_is_too_late_once_sent() -> None:
+    """PEP 3333: exc_info replaces what was not sent, and is raised again where it was."""
+
+    def twice(environ: Any, start: Any) -> list[bytes]:
+        start("200 OK", [])
+        start("200 OK", [])
+        return []
+
+    def replaced(environ: Any, start: Any) -> list[bytes]:
+        start("200 OK", [])
+        start("500 Oh", HEADERS, (KeyError, KeyError("a"), None))
+        return []
+
+    def late(environ: Any, start: Any) -> Iterator[bytes]:
+        start("200 OK", [])
+        yield b"a"
+        start("500 Oh", HEADERS, (KeyError, KeyError("a"), None))
+
+    with pytest.raises(AssertionError, match="twice"):
+        answer(twice)
+    assert (answer(replaced)[0].status, answer(replaced)[0].headers) == (500, HEADERS)
+    with pytest.raises(KeyError):
+        answer(late)
+
+
+def test_while_closing_every_response_says_so_once() -> None:
+    """`Connection: close`; before and after, nothing does. What is the server's own is not the application's to say."""
+
+    def app(environ: Any, start: Any) -> list[bytes]:
+        start("200 OK", [*HEADERS, ("connection", "keep-alive")])
+        return []
+
+    traffic = Traffic(Lingering(1))
+    run, proto = gateway(app, {}, traffic), Proto()
+    seen = []
+    for traffic.closing in (False, True, False):
+        run(proto, {})
+        seen.append([value for name, value in proto.headers if name.lower() == "connection"])
+    assert seen == [[], ["close"], []]
+
+
+def test_text_in_a_list_is_an_error() -> None:
+    """WSGI bodies are bytes."""
+
+    def app(environ: Any, start: Any) -> list[str]:
+        start("200 OK", [])
+        return ["text"]
+
+    with pytest.raises(TypeError):
+        answer(app)
+
+
+def test_the_environ_holds_the_request_and_nothing_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTP_PROXY would look like a header; a secret does not belong in an error report."""
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy")
+    seen: dict[str, Any] = {}
+
+    def app(environ: Any, start: Any) -> list[bytes]:
+        seen.update(environ)
+        start("200 OK", [])
+        return []
+
+    answer(app, SERVER_NAME="localhost")
+    assert not set(seen) & set(os.environ)
+    assert (seen["PATH_INFO"], seen["SERVER_NAME"], seen["wsgi.version"]) == ("/", "localhost", (1, 0))
