@@ -21,6 +21,7 @@ from flaskd.engines.choice import choose
 from flaskd.errors import ConfigError, FlaskdError, LoadError
 from flaskd.listening import listeners
 from flaskd.process import ending, signals
+from flaskd.process.directory import logical_directory
 from flaskd.settings.identity import identity_of
 from flaskd.settings.schema import (
     FIELDS,
@@ -96,37 +97,46 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
     from flaskd.process import reaper
 
     reaper.end_when_told()
-    from flaskd.process.directory import logical_directory
-    from flaskd.supervisor.daemon import Daemon
-    from flaskd.supervisor.output import Relay
+    from flaskd.supervisor import daemon
+    from flaskd.supervisor.output import WorkerOutput
 
-    directory = logical_directory()  # as for the workers: what it names may be another one at a reload
-
-    def read() -> Settings:
-        settings = settings_from(_resolved(app, file, options, directory=directory))
-        _check_users(settings)
-        ending.check_descriptors(settings.threads, ending.raise_descriptor_limit())
-        return settings
-
+    source = _Source(app, file, options)
     ending.fill_standard_descriptors()
     signals.hold()  # before the first thread is started
     manager = Manager.of(os.environ, os.getpid())
-    with Relay() as relay, contextlib.redirect_stderr(relay.voice(ending.STDERR)):
+    with WorkerOutput() as output, contextlib.redirect_stderr(output.stream(ending.STDERR)):
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
         if priority.journal_reads(ending.STDERR, os.environ):
             priority.mark_lines()
         try:
             handed = activation.take(os.environ, os.getpid())
-            daemon = Daemon(read(), reread=read, relay=relay, manager=manager, handed=handed)
-            daemon.bus.subscribe(lambda event: banner.announce(daemon, event))
-            result = daemon.run()
+            ended = daemon.run(source.read(), source=source, output=output, manager=manager, handed=handed)
         except (FlaskdError, BadPlace) as error:
             _fail(error)
-        if daemon.killed:
-            say(f"flaskd: {daemon.name} was killed: nothing was waited for", priority.Priority.WARNING)
+        if ended.killed:
+            say(f"flaskd: {ended.name} was killed: nothing was waited for", priority.Priority.WARNING)
         else:
-            banner.farewell(daemon, result)
-    ending.end_now(ending.KILLED if daemon.killed else 0)
+            banner.farewell(ended.name, ended.result)
+    ending.end_now(ending.KILLED if ended.killed else 0)
+
+
+class _Source:
+    """The settings of `flaskd run`, which a reload reads again."""
+
+    def __init__(self, app: str | None, file: str | None, options: dict[str, Any]) -> None:
+        self._app = app
+        self._file = file
+        self._options = options
+        # As for the workers: a directory that a link names may be another one at a reload.
+        self._directory = logical_directory()
+
+    def read(self) -> Settings:
+        """Read and check the settings; raises FlaskdError."""
+        found = _resolved(self._app, self._file, self._options, directory=self._directory)
+        settings = settings_from(found)
+        _check_users(settings)
+        ending.check_descriptors(settings.threads, ending.raise_descriptor_limit())
+        return settings
 
 
 @main.command(cls=SettingsCommand, short_help="Load APP and say what is wrong; bind nothing.")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from flaskd.channel.worker_end import Line
 from flaskd.ledger.middleware import Ledger
 
 if TYPE_CHECKING:
@@ -70,32 +69,3 @@ def warn_of_websockets(engine: str) -> None:
             "the application has simple-websocket, and the %s engine has no WebSockets: use --engine werkzeug",
             engine,
         )
-
-
-class Instance:
-    """What a Flask application in a worker finds as `app.extensions["flaskd"]`: its instance, of which it is one worker."""
-
-    def __init__(self, line: Line, *, name: str, worker: int, generation: int) -> None:
-        self.name = name
-        self.worker = worker
-        self.generation = generation
-        self._line = line
-
-    def shutdown(
-        self,
-        *,
-        grace: float | None = None,
-        lame_duck: float | None = None,
-        wait_unrouted: float | None = None,
-    ) -> None:
-        """Stop the whole instance without losing a request, this one's included; returns at once."""
-        asked = {"grace": grace, "lame_duck": lame_duck, "wait_unrouted": wait_unrouted}
-        self._line.tell({"event": "asked", "what": "shutdown", **asked})
-
-    def drain(self) -> None:
-        """Take the whole instance out of rotation; returns at once."""
-        self._line.tell({"event": "asked", "what": "drain"})
-
-    def resume(self) -> None:
-        """Put it back into rotation; returns at once."""
-        self._line.tell({"event": "asked", "what": "resume"})

@@ -4,6 +4,7 @@ from typing import Final, Protocol
 
 from flaskd.console.priority import Priority
 from flaskd.console.say import say
+from flaskd.version import __version__
 from flaskd_ctl.protocol import (
     Event,
     Incident,
@@ -18,12 +19,12 @@ from flaskd_ctl.protocol import (
 class Instance(Protocol):
     """What is told of: a `Server` or a `Daemon`."""
 
-    name: str
-    version: str
+    @property
+    def name(self) -> str:
+        """Its name."""
 
     def status(self) -> StatusResult:
         """Tell what is known."""
-        ...
 
 
 QUEUED: Final = "in the accept queue"
@@ -75,7 +76,7 @@ def _tell_incident(server: Instance, incident: Incident) -> None:
 def greet(server: Instance) -> None:
     """Tell what is served, where, with which engine, and where it is operated: at most five lines."""
     status = server.status()
-    say(f"flaskd {server.version}: serving {status.app} as {server.name!r}, pid {status.pid}")
+    say(f"flaskd {__version__}: serving {status.app} as {server.name!r}, pid {status.pid}")
     many = status.wanted_workers > 1
     workers = f"{status.wanted_workers} workers, " if many else ""
     each = " each" if many else ""
@@ -87,7 +88,7 @@ def greet(server: Instance) -> None:
         say(f"  control  {'  '.join(status.endpoints)}")
 
 
-def farewell(server: Instance, result: ShutdownResult) -> None:
+def farewell(name: str, result: ShutdownResult) -> None:
     """Tell how the stop went, and name what was cut."""
     for request in result.cut:
         cut_off = (
@@ -107,4 +108,4 @@ def farewell(server: Instance, result: ShutdownResult) -> None:
     ]
     how = "nothing lost" if result.clean else f"cut: {', '.join(cut) or 'what was left'}"
     gravity = Priority.INFO if result.clean else Priority.ERR
-    say(f"flaskd: {server.name} stopped after {result.took:g} s, {how}", gravity)
+    say(f"flaskd: {name} stopped after {result.took:g} s, {how}", gravity)

@@ -20,7 +20,7 @@ from flaskd.errors import ConfigError
 from flaskd.listening.listeners import parse
 from flaskd.settings.schema import Settings
 from flaskd.shutdown.phases import LameDuck
-from flaskd.systemd.news import SPARE
+from flaskd.systemd.status import SPARE
 
 HEADER: Final = "# Made by `flaskd systemd unit`"
 """How a file of ours begins."""
