@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from flaskd.doctor import documents, haproxy, kubernetes, nginx, stack, unit
+from flaskd.doctor.command_lines import stop_of
 from flaskd.doctor.facts import Service
 from flaskd.doctor.findings import Finding, Severity
 from flaskd.doctor.reading import Unreadable, unknown
 from flaskd.doctor.rules import findings
-from flaskd.doctor.spoken import Local, stop_of
+from flaskd.settings.sources import Found
 
 
 class Examination(msgspec.Struct, frozen=True):
@@ -28,7 +29,7 @@ class Examination(msgspec.Struct, frozen=True):
         return any(each.severity is not Severity.NOTE for each in self.findings)
 
 
-def examine(paths: Sequence[str], *, units: Sequence[str] = (), local: Local) -> Examination:
+def examine(paths: Sequence[str], *, units: Sequence[str] = (), local: Found) -> Examination:
     """Look at files, and at units that systemd has loaded; `local` are the settings where those say nothing.
 
     Raises Unreadable or ConfigError for what cannot be read or would be refused.
@@ -66,7 +67,7 @@ def _text(path: str) -> str:
         raise Unreadable(f"cannot read {path}: it is no text") from None
 
 
-def _plain(path: str, text: str, *, local: Local, unseen: list[str]) -> list[Any] | None:
+def _plain(path: str, text: str, *, local: Found, unseen: list[str]) -> list[Any] | None:
     """Read what is no YAML; None for what may be."""
     if unit.is_service(text):
         return [unit.read_file(path, text, local=local, unseen=unseen)]
@@ -80,7 +81,7 @@ def _plain(path: str, text: str, *, local: Local, unseen: list[str]) -> list[Any
 
 
 def _from_yaml(
-    manifests: Sequence[tuple[str, list[documents.Node]]], *, local: Local, unseen: list[str]
+    manifests: Sequence[tuple[str, list[documents.Node]]], *, local: Found, unseen: list[str]
 ) -> list[Any]:
     with _shaped(", ".join(path for path, _ in manifests)):
         maps = kubernetes.config_maps([document for _, found in manifests for document in found])

@@ -1,11 +1,10 @@
 """What the files say, in seconds and plain values: what the rules judge. No file, clock or process here."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
-from flaskd.settings.schema import Provenance
+from flaskd.settings.sources import Found
 
 SPARE: Final = 5.0
 """Seconds after the grace period in which a stop says what it cut, cleans up, and ends its processes."""
@@ -43,7 +42,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """An instance as somebody runs it; `where` names the file and the place in it, `settings` are those it gets there."""
 
     where: str
-    settings: Mapping[str, Provenance]
+    settings: Found
     stop: Stop
     shell: bool = False
     """A shell stands between the platform and flaskd, and gets the signals in its place."""

@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from flaskd.doctor.command_lines import find_command, run_options, settings_of, stop_of
 from flaskd.doctor.documents import Node, at, words
 from flaskd.doctor.facts import Pod, Probe
 from flaskd.doctor.reading import Unreadable, number
-from flaskd.doctor.spoken import Local, run_options, settings, spoken, stop_of
+from flaskd.settings.sources import Found
 
 KINDS: Final = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod"}
 
@@ -33,7 +34,7 @@ def read(
     documents: Sequence[Node],
     *,
     maps: Mapping[str, Mapping[str, str]],
-    local: Local,
+    local: Found,
     unseen: list[str],
 ) -> Iterator[Pod]:
     """Read each workload in which flaskd runs."""
@@ -61,7 +62,7 @@ def _ours(containers: Sequence[Node]) -> Node | None:
     for container in containers:
         hook = words(at(container, "lifecycle", "preStop", "exec", "command"))
         argv = words(container.get("command")) + words(container.get("args"))
-        if spoken(argv) or spoken(hook) or run_options(argv, where=""):
+        if find_command(argv) or find_command(hook) or run_options(argv, where="").options:
             return container
     return containers[0] if len(containers) == 1 else None
 
@@ -73,7 +74,7 @@ def _pod(
     container: Node,
     *,
     maps: Mapping[str, Mapping[str, str]],
-    local: Local,
+    local: Found,
     unseen: list[str],
 ) -> Pod:
     environ = _environment(where, container, maps, unseen)
@@ -84,8 +85,8 @@ def _pod(
         unseen.append(
             f"{where}: the image has the command, so settings that are not in `env` are those found here"
         )
-    found = settings(argv, environ=environ, local=local, where=where)
-    said = spoken(argv)
+    found = settings_of(argv, environ=environ, local=local, where=where)
+    command = find_command(argv)
     hook = words(at(container, "lifecycle", "preStop", "exec", "command"))
     spec = at(document, "spec", default={})
     strategy = at(spec, "strategy", default={})
@@ -93,7 +94,7 @@ def _pod(
         where=where,
         settings=found,
         stop=stop_of(hook, found, where=where, by="SIGTERM", before=_slept(container, hook)),
-        shell=said is not None and said.shell,
+        shell=command is not None and command.shell,
         grace_period=float(number(pod.get("terminationGracePeriodSeconds", 30), where)),
         replicas=number(spec.get("replicas", 1), where),
         strategy=str(strategy.get("type", "RollingUpdate")),

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from flaskd.doctor import spans
+from flaskd.doctor.command_lines import find_command, run_options, settings_of, stop_of
 from flaskd.doctor.documents import Node, at, interpolated, words
 from flaskd.doctor.facts import Health, Task
 from flaskd.doctor.reading import duration, number, signal_name
-from flaskd.doctor.spoken import Local, run_options, settings, spoken, stop_of
+from flaskd.settings.sources import Found
 
 INTERVAL: Final = "30s"
 RETRIES: Final = 3
@@ -21,7 +22,7 @@ def is_stack(documents: Sequence[Node]) -> bool:
     return any(isinstance(document.get("services"), Mapping) for document in documents)
 
 
-def read(path: str, documents: Sequence[Node], *, local: Local, unseen: list[str]) -> Iterator[Task]:
+def read(path: str, documents: Sequence[Node], *, local: Found, unseen: list[str]) -> Iterator[Task]:
     """Read each service that runs flaskd; where the file names none, the only one that is built or has no command."""
     for document in documents:
         services = interpolated(document.get("services", {}), os.environ)
@@ -38,10 +39,10 @@ def _is_ours(service: Node) -> bool:
     test = at(service, "healthcheck", "test")
     probe = _split(test)[1:] if isinstance(test, list) else _split(test)
     argv = _argv(service)
-    return any(spoken(each) for each in (argv, probe)) or bool(run_options(argv, where=""))
+    return any(find_command(each) for each in (argv, probe)) or bool(run_options(argv, where="").options)
 
 
-def _task(where: str, service: Node, *, local: Local, unseen: list[str]) -> Task:
+def _task(where: str, service: Node, *, local: Found, unseen: list[str]) -> Task:
     argv = _argv(service)
     if not argv:
         unseen.append(
@@ -49,8 +50,8 @@ def _task(where: str, service: Node, *, local: Local, unseen: list[str]) -> Task
         )
     if service.get("env_file"):
         unseen.append(f"{where}: its env_file is not looked at")
-    found = settings(argv, environ=_environment(service), local=local, where=where)
-    said = spoken(argv)
+    found = settings_of(argv, environ=_environment(service), local=local, where=where)
+    command = find_command(argv)
     deploy = service.get("deploy")
     update = at(deploy, "update_config", default={})
     stop_signal = signal_name(str(service.get("stop_signal", "SIGTERM")))
@@ -58,7 +59,7 @@ def _task(where: str, service: Node, *, local: Local, unseen: list[str]) -> Task
         where=where,
         settings=found,
         stop=stop_of(None, found, where=where, by=stop_signal),
-        shell=said is not None and said.shell,
+        shell=command is not None and command.shell,
         stop_grace=_span(service.get("stop_grace_period", "10s"), f"{where}: stop_grace_period"),
         stop_signal=stop_signal,
         swarm=isinstance(deploy, Mapping),

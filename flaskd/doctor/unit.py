@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from flaskd.doctor import spans
+from flaskd.doctor.command_lines import find_command, settings_of, stop_of
 from flaskd.doctor.facts import NEVER, Unit
 from flaskd.doctor.reading import Unreadable, duration, signal_name
-from flaskd.doctor.spoken import Local, settings, spoken, stop_of
+from flaskd.settings.sources import Found
 
 Entries = dict[str, list[str]]
 """Values by key, in order; of most keys the last one counts."""
@@ -31,7 +32,7 @@ ASKED: Final = (
 )  # fmt: skip
 
 
-def read_file(path: str, text: str, *, local: Local, unseen: list[str]) -> Unit:
+def read_file(path: str, text: str, *, local: Found, unseen: list[str]) -> Unit:
     """Read a service from `text`, and from the drop-ins in the directory beside `path`."""
     entries: Entries = {}
     for part in [text, *_drop_ins(path)]:
@@ -39,7 +40,7 @@ def read_file(path: str, text: str, *, local: Local, unseen: list[str]) -> Unit:
     return _unit(entries, where=os.path.basename(path), local=local, unseen=unseen)
 
 
-def ask(name: str, *, local: Local, unseen: list[str]) -> Unit:
+def ask(name: str, *, local: Found, unseen: list[str]) -> Unit:
     """Ask systemd for the unit `name`, as it is loaded; raise Unreadable where it is not."""
     command = ["systemctl", "show", name, f"--property={','.join(ASKED)}"]
     try:
@@ -51,7 +52,7 @@ def ask(name: str, *, local: Local, unseen: list[str]) -> Unit:
     return from_shown(name, shown.stdout, local=local, unseen=unseen)
 
 
-def from_shown(name: str, shown: str, *, local: Local, unseen: list[str]) -> Unit:
+def from_shown(name: str, shown: str, *, local: Found, unseen: list[str]) -> Unit:
     """Read the unit `name` from the output of `systemctl show`."""
     entries: Entries = {}
     for line in shown.splitlines():
@@ -76,7 +77,7 @@ def is_service(text: str) -> bool:
     return "[Service]" in lines and lines[0].startswith("[")
 
 
-def _unit(entries: Entries, *, where: str, local: Local, unseen: list[str]) -> Unit:
+def _unit(entries: Entries, *, where: str, local: Found, unseen: list[str]) -> Unit:
     def last(key: str, default: str) -> str:
         return entries.get(key, [default])[-1]
 
@@ -85,18 +86,17 @@ def _unit(entries: Entries, *, where: str, local: Local, unseen: list[str]) -> U
         return duration(spans.systemd, last(key, default), f"{where}: {key}") or NEVER
 
     starts, stops = _argv(last("ExecStart", "")), _argv(last("ExecStop", ""))
-    found = settings(
+    found = settings_of(
         starts,
         environ=_environment(entries, where, unseen),
         local=local,
         where=where,
         directory=_directory(last("WorkingDirectory", ""), where, unseen),
     )
-    if spoken(starts) is None:
+    if find_command(starts) is None:
         unseen.append(f"{where}: ExecStart does not name flaskd, so the settings are those found here")
     kill_signal = signal_name(last("KillSignal", "SIGTERM"))
-    said = spoken(stops)
-    by_command = said is not None and said.program == "flaskd_ctl" and "shutdown" in said.words
+    stop = find_command(stops)
     both = last("TimeoutSec", "90")
     watchdog = span("WatchdogSec", "0")
     return Unit(
@@ -109,7 +109,7 @@ def _unit(entries: Entries, *, where: str, local: Local, unseen: list[str]) -> U
         watchdog=0.0 if watchdog == NEVER else watchdog,
         kill_mode=last("KillMode", "control-group"),
         kill_signal=kill_signal,
-        stopped_by_command=by_command,
+        stopped_by_command=stop is not None and stop.is_shutdown,
         reload=last("ExecReload", ""),
         from_socket=any(
             ".socket" in value

@@ -33,7 +33,8 @@ from flaskd.listening import listeners, tls
 from flaskd.operable import Orders
 from flaskd.process import signals
 from flaskd.serving import Core, engine_options
-from flaskd.settings.schema import Settings, check, check_alone
+from flaskd.settings.checks import check, check_alone
+from flaskd.settings.schema import Settings
 from flaskd.shutdown import owner
 from flaskd.shutdown.lifecycle import Event, State
 from flaskd.shutdown.mailbox import Mailbox

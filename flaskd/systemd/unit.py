@@ -13,12 +13,13 @@ ProtectProc=    the processes of others would be hidden, and the audit names the
 import ipaddress
 import math
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from flaskd.errors import ConfigError
 from flaskd.listening.listeners import parse
-from flaskd.settings.schema import Settings
+from flaskd.settings.options import Given
+from flaskd.settings.schema import Settings, option
 from flaskd.shutdown.phases import LameDuck
 from flaskd.systemd.news import SPARE
 
@@ -61,36 +62,49 @@ PRIVATE: Final = ("/tmp", "/var/tmp")  # noqa: S108 - what PrivateTmp= hides
 PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./:@=,+[]")
 
 
-class Wanted(NamedTuple):
+class UnitOptions(NamedTuple):
     """What to make units of.
 
-    `options` are the settings that the command line of the service names, `settings` all of them as they hold there.
-    `flaskd` is the program, `interpreter` its Python; `user` "" has systemd make one up (DynamicUser=). `watchdog`
-    is in seconds, 0: none. A `template` serves one application for each instance name, %i.
+    `given` are the settings on the command line of the service, `settings` all of them as they hold there. `flaskd` is the
+    program, `interpreter` its Python. Without a `user`, systemd allocates one (DynamicUser=). `watchdog` is in seconds, 0 for
+    none. A `template` serves one application for each instance name, %i.
     """
 
-    app: str
-    options: Mapping[str, Any]
+    given: Given
     settings: Settings
     directory: str
     flaskd: str
     interpreter: str = ""
-    config: str = ""
     user: str = ""
     socket: bool = False
     template: bool = False
-    reload_type: bool = False
+    notify_reload: bool = False
     watchdog: float = 0.0
 
+    @property
+    def file(self) -> str:
+        """The name of the units, without their suffix."""
+        return "flaskd@%i" if self.template else self.settings.name
 
-def units(wanted: Wanted) -> dict[str, str]:
-    """Return the files, name to text: the service, and the socket unit where one is wanted. Raises ConfigError."""
-    stem = "flaskd@" if wanted.template else wanted.settings.name
+    @property
+    def name(self) -> str:
+        """The name of the instance, as a specifier (systemd.unit(5))."""
+        return "%i" if self.template else "%N"
+
+    @property
+    def app(self) -> str:
+        """The application as `Description=` names it."""
+        return "%i" if self.template else _quoted(self.settings.app, template=False)
+
+
+def units(wanted: UnitOptions) -> dict[str, str]:
+    """Return the service and, where it is wanted, the socket unit: name to text. Raises ConfigError."""
+    stem = wanted.file.removesuffix("%i")
     for path in (wanted.directory, wanted.flaskd, wanted.interpreter):
         if _below(path, PRIVATE):
             raise ConfigError(
                 f"the service could not see {path}: it has a /tmp of its own",
-                hint="put it elsewhere: /srv, /opt",
+                hint="move it to another place, such as /srv or /opt",
             )
     files = {f"{stem}.service": _service(wanted)}
     if wanted.socket:
@@ -105,18 +119,17 @@ def stop_timeout(settings: Settings) -> int:
     return math.ceil(duck.longest + settings.grace + settings.linger + hooks + SPARE)
 
 
-def _service(wanted: Wanted) -> str:
+def _service(wanted: UnitOptions) -> str:
     settings, sandbox_paths = wanted.settings, [wanted.directory, wanted.flaskd, wanted.interpreter]
-    name, file = ("%i", "flaskd@%i") if wanted.template else ("%N", settings.name)
+    name, file = wanted.name, wanted.file
     control = f"{wanted.flaskd}_ctl --name {name}"
-    what = "%i" if wanted.template else _quoted(wanted.app, template=False)
-    unit = [f"Description=The Flask application {what}", "After=network.target"]
+    unit = [f"Description=The Flask application {wanted.app}", "After=network.target"]
     if wanted.socket:
         unit += [f"Requires={file}.socket", f"After={file}.socket"]
     elif any(_needs_address(address) for address in settings.bind):
         unit += ["Wants=network-online.target", "After=network-online.target"]
     unit += ["StartLimitIntervalSec=0"]  # a service that is given up takes its socket with it: refused
-    service = ["Type=notify-reload", "ReloadSignal=SIGCONT"] if wanted.reload_type else ["Type=notify"]
+    service = ["Type=notify-reload", "ReloadSignal=SIGCONT"] if wanted.notify_reload else ["Type=notify"]
     service += [f"User={wanted.user}"] if wanted.user else ["DynamicUser=yes"]
     service += [
         f"WorkingDirectory={wanted.directory}",
@@ -130,7 +143,7 @@ def _service(wanted: Wanted) -> str:
         "RuntimeDirectoryMode=0700",
         f"StateDirectory=flaskd/{name}",
         "StateDirectoryMode=0700",
-        f"ExecStart={' '.join([wanted.flaskd, 'run', *_arguments(wanted, name)])}",
+        f"ExecStart={' '.join([wanted.flaskd, 'run', *_arguments(wanted)])}",
         f"ExecReload={control} reload",
         f"ExecStop={control} shutdown --missing-ok",
         f"TimeoutStartSec={math.ceil(settings.start_timeout + SPARE)}",
@@ -153,17 +166,15 @@ def _service(wanted: Wanted) -> str:
     return _text(f"{file}.service", Unit=unit, Service=[*service, "", sandbox], Install=install)
 
 
-def _socket(wanted: Wanted) -> str:
+def _socket(wanted: UnitOptions) -> str:
     listen = [_listen_stream(address) for address in wanted.settings.bind]
-    file = "flaskd@%i" if wanted.template else wanted.settings.name
     socket = [f"ListenStream={stream}" for stream in listen]
     socket += [f"Backlog={wanted.settings.backlog}", "FileDescriptorName=http"]
     if any(stream.startswith("/") for stream in listen):
         socket += ["RemoveOnStop=yes"]
-    what = "%i" if wanted.template else _quoted(wanted.app, template=False)
     return _text(
-        f"{file}.socket",
-        Unit=[f"Description=What the Flask application {what} listens at"],
+        f"{wanted.file}.socket",
+        Unit=[f"Description=Listening sockets of the Flask application {wanted.app}"],
         Socket=socket,
         Install=["WantedBy=sockets.target"],
     )
@@ -177,21 +188,19 @@ def _text(file: str, **sections: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _arguments(wanted: Wanted, name: str) -> list[str]:
-    """Spell out what `flaskd run` gets: what was named here. The rest is for flaskd.toml, where it can be changed."""
-    words = [wanted.app] if wanted.app else []
-    words += ["--config", wanted.config] if wanted.config else []
-    words += ["--name", name]
-    for option, value in wanted.options.items():
-        if option in {"app", "name"} or (option == "bind" and wanted.socket) or value in (None, ()):
+def _arguments(wanted: UnitOptions) -> list[str]:
+    """Return the arguments of `flaskd run`: the given settings. The others can be changed in flaskd.toml."""
+    app, file = wanted.given.options.get("app"), wanted.given.file
+    words = [*([app] if app else []), *(["--config", file] if file else []), "--name", wanted.name]
+    for name, value in wanted.given.options.items():
+        if name in {"app", "name"} or (name == "bind" and wanted.socket) or value is None:
             continue
-        flag = option.replace("_", "-")
         if isinstance(value, bool):
-            words += [f"--{flag}" if value else f"--no-{flag}"]
+            words += [option(name) if value else f"--no-{option(name)[2:]}"]
         else:
             many = value if isinstance(value, (tuple, list)) else [value]
-            words += [word for each in many for word in (f"--{flag}", str(each))]
-    return [word if word == name else _quoted(word, template=wanted.template) for word in words]
+            words += [word for each in many for word in (option(name), str(each))]
+    return [word if word == wanted.name else _quoted(word, template=wanted.template) for word in words]
 
 
 def _quoted(word: str, *, template: bool) -> str:

@@ -11,7 +11,8 @@ from flaskd.control.access import peer, policy
 from flaskd.control.access.grants import rules_of
 from flaskd.control.access.policy import GROUP, KEY, USER, Caller, Grant, Rules
 from flaskd.errors import ConfigError
-from flaskd.settings.schema import Settings, check
+from flaskd.settings.checks import check
+from flaskd.settings.schema import Settings
 from flaskd_ctl.contract.commands import COMMANDS, Command, Role
 from flaskd_ctl.protocol import Actor
 

@@ -16,8 +16,9 @@ from flaskd.cli import main
 from flaskd.doctor.examine import examine
 from flaskd.doctor.reading import Unreadable
 from flaskd.doctor.rules import RULES
+from flaskd.settings.options import Given
 from flaskd.settings.schema import Settings
-from flaskd.systemd.unit import Wanted, units
+from flaskd.systemd.unit import UnitOptions, units
 from tests.flaskd.doctor.examples import GOOD, HAPROXY, NGINX, POD, STACK, UNIT
 
 PROJECT = Path(__file__).parents[3]
@@ -147,7 +148,7 @@ def test_nothing_to_look_at_is_a_wrong_command_line() -> None:
     done = doctor()
 
     assert done.exit_code == 2
-    assert "nothing to look at" in done.stderr
+    assert "nothing to check" in done.stderr
 
 
 def test_without_pyyaml_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,16 +251,15 @@ def test_the_unit_of_the_docs_finds_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [{}, {"socket": True}, {"template": True}, {"reload_type": True, "watchdog": 10.0}]
+    "more", [{}, {"socket": True}, {"template": True}, {"notify_reload": True, "watchdog": 10.0}]
 )
 @pytest.mark.parametrize(
     "options", [{}, {"grace": 90.0, "pre_stop": "shop:bye"}, {"lame_duck": 60.0}, {"wait_unrouted": 5.0}]
 )
 def test_the_unit_that_flaskd_prints_finds_nothing(more: dict[str, Any], options: dict[str, Any]) -> None:
     """It is made from the same settings."""
-    wanted = Wanted(
-        app="shop:app",
-        options=options,
+    wanted = UnitOptions(
+        given=Given({"app": "shop:app", **options}),
         settings=Settings(app="shop:app", name="shop", **options),
         directory="/srv/shop",
         flaskd="/srv/shop/.venv/bin/flaskd",
@@ -275,9 +275,8 @@ def test_the_unit_that_flaskd_prints_finds_nothing(more: dict[str, Any], options
 def test_a_template_whose_command_line_names_no_application_is_read() -> None:
     """`flaskd systemd unit --template` makes such a one: the application stands in each directory's flaskd.toml."""
     options: dict[str, Any] = {"name": "%i"}
-    wanted = Wanted(
-        app="",
-        options=options,
+    wanted = UnitOptions(
+        given=Given({"app": None, **options}),
         settings=Settings(**options),
         directory="/srv/%i",
         flaskd="/srv/%i/.venv/bin/flaskd",

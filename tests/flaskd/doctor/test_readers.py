@@ -7,18 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flaskd.doctor import documents, haproxy, kubernetes, nginx, spans, stack, unit
+from flaskd.doctor.command_lines import find_command, run_options
 from flaskd.doctor.facts import NEVER, SPARE, Balancer, Pod, Task, Unit
 from flaskd.doctor.reading import Unreadable
-from flaskd.doctor.spoken import Local, run_options, spoken
 from flaskd.errors import ConfigError, FlaskdError
-from flaskd.settings.schema import resolve
+from flaskd.settings.sources import Found, resolve
 from tests.flaskd.doctor.conftest import Look
 from tests.flaskd.doctor.examples import GOOD, HAPROXY, NGINX, POD, STACK, UNIT
 
 LOCAL = resolve({}, environ={}, directory="/dev/null")
 
 
-def read_unit(text: str, local: Local = LOCAL) -> Unit:
+def read_unit(text: str, local: Found = LOCAL) -> Unit:
     return unit.read_file("/nowhere/shop.service", text, local=local, unseen=[])
 
 
@@ -114,7 +114,7 @@ def test_a_unit_that_is_not_loaded_is_said() -> None:
 )
 def test_our_command_is_found_in_others(argv: list[str], words: list[str], shell: bool) -> None:
     """By its name, whoever runs it."""
-    found = spoken(argv)
+    found = find_command(argv)
 
     assert found is not None
     assert (found.words, found.shell) == (words, shell)
@@ -122,9 +122,9 @@ def test_our_command_is_found_in_others(argv: list[str], words: list[str], shell
 
 def test_arguments_alone_are_those_of_run() -> None:
     """The image's entry point is flaskd, or flaskd run."""
-    assert run_options(["run", "a:b", "--grace=5"], where="")["grace"] == "5"
-    assert run_options(["a:b", "--grace", "5"], where="")["grace"] == "5"
-    assert run_options(["gunicorn", "a:b", "--workers-max", "5"], where="") == {}
+    assert run_options(["run", "a:b", "--grace=5"], where="").options["grace"] == "5"
+    assert run_options(["a:b", "--grace", "5"], where="").options["grace"] == "5"
+    assert run_options(["gunicorn", "a:b", "--workers-max", "5"], where="").options == {}
 
 
 def test_options_that_run_would_refuse_are_an_error() -> None:

@@ -25,7 +25,7 @@ from flaskd.control.access.policy import Rules
 from flaskd.control.server import ControlThread
 from flaskd.errors import BindError, ClaimError, ConfigError, IllegalMove
 from flaskd.listening import listeners
-from flaskd.settings.schema import resolve
+from flaskd.settings.sources import resolve
 from flaskd_ctl.contract.endpoint import Place
 from flaskd_ctl.protocol import Actor, StateEvent
 from tests.flaskd.conftest import WAIT, App, Http, Wire

@@ -7,8 +7,8 @@ import pwd
 import pytest
 
 from flaskd.errors import ConfigError
+from flaskd.settings.checks import check
 from flaskd.settings.identity import Identity, identity_of
-from flaskd.settings.schema import check
 from flaskd.supervisor import process
 from tests.support.daemons import PATIENCE
 from tests.support.needs import requires
