@@ -108,6 +108,5 @@ def help_text(name: str) -> str:
 
 def metavar(name: str) -> str:
     """Return the name of a setting's value in help texts."""
-    default, declared = FIELDS[name].default, SETTINGS[name]
-    by_type = "NUMBER" if isinstance(default, int) else "SECONDS" if isinstance(default, float) else "TEXT"
-    return declared.metavar or by_type
+    by_type = {bool: "BOOLEAN", int: "NUMBER", float: "SECONDS"}
+    return SETTINGS[name].metavar or by_type.get(type(FIELDS[name].default), "TEXT")

@@ -59,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Setting(
             "The application to serve: module, module:attribute, module:factory() or a path.",
+            metavar="APP",
             restart="to change",
         ),
     ] = ""
@@ -144,7 +145,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait_unrouted: Annotated[
         Seconds,
         Setting(
-            "Like --lame-duck, until no request has come for this many seconds; for --lame-duck or 30 s at most.",
+            "Keep serving, readiness off, until no request has come for this many seconds: for --lame-duck or 30 s at most.",
             default_means="off",
             requires=("ledger",),
         ),
