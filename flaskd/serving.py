@@ -20,7 +20,7 @@ from flaskd.app.extension import (
 from flaskd.engines.protocol import Engine, Options
 from flaskd.ledger.access_log import Line
 from flaskd.ledger.middleware import Ledger
-from flaskd.ledger.shared_memory import Slate
+from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening.listeners import Listener, close_all
 from flaskd.settings.schema import Settings, size, worker_count
 from flaskd.shutdown.owner import Losses
@@ -66,11 +66,11 @@ class Core:
         listeners: Sequence[Listener],
         extension: object,
         shutdown_hook: Callable[[], None],
-        slate: Slate | None = None,
+        request_table: RequestTable | None = None,
         log: Callable[[Line], None] | None = None,
     ) -> None:
         self.engine = engine
-        self.told = engine.tells
+        self.told = engine.reports_changes
         self._app = app
         self._settings = settings
         self._listeners = listeners
@@ -81,7 +81,7 @@ class Core:
         inner = with_shutdown_hook(app, shutdown_hook) if settings.werkzeug_shutdown_hook else app
         if settings.max_request_body_size:
             inner = BodyLimit(inner, settings.max_request_body_size)
-        self.ledger = Ledger(inner, lambda: self._changed(), slate=slate, log=log)
+        self.ledger = Ledger(inner, lambda: self._changed(), table=request_table, log=log)
         self.outermost = self.ledger if settings.ledger else inner
         if settings.trusted_proxies:  # so that the ledger shows the client that they tell
             self.outermost = behind_proxies(self.outermost, settings.trusted_proxies)
@@ -98,7 +98,7 @@ class Core:
 
     def close(self) -> None:
         """Let go of the engine, after the stop or in its place."""
-        self.engine.deafen()
+        self.engine.stop_accepting()
         self.engine.stop()
         self._unwatch()
 
@@ -131,20 +131,20 @@ class Core:
                 for listener in self._listeners:
                     listener.turn_away()
             case Order.REAP:
-                self.engine.reap(self._settings.linger)
+                self.engine.close_idle(self._settings.linger)
             case Order.DEAFEN:
-                self.engine.deafen()
+                self.engine.stop_accepting()
             case Order.CLOSE:
                 self._losses = self._losses._replace(queued_cut=close_all(self._listeners))
             case Order.FLUSH:
                 self.engine.stop()
             case Order.CUT:
                 cut = self.ledger.requests()
-                self._losses = self._losses._replace(cut=cut, connections_cut=self.engine.cut())
+                self._losses = self._losses._replace(cut=cut, connections_cut=self.engine.abort())
 
     def say_close(self, *, closing: bool) -> None:
         """Let each response say `Connection: close`."""
-        self.engine.say_close(closing=closing)
+        self.engine.set_keepalive(enabled=not closing)
 
     def requests(self) -> list[InFlight]:
         """List what is in flight."""

@@ -33,7 +33,7 @@ def watch_flask(ledger: Ledger) -> Callable[[], None]:
         ledger.routed()
 
     def noted(sender: flask.Flask, exception: BaseException, **extra: Any) -> None:
-        ledger.blame(flask.request.environ, exception)
+        ledger.record_error(flask.request.environ, exception)
 
     flask.request_started.connect(routed, weak=False)
     flask.got_request_exception.connect(noted, weak=False)

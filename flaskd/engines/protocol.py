@@ -31,7 +31,7 @@ class Engine(Protocol):
 
     name: str
     version: str
-    tells: bool
+    reports_changes: bool
     """Whether `on_change` is called; if not, whoever waits for connections to end looks at `activity` now and then."""
 
     def serve(
@@ -44,15 +44,15 @@ class Engine(Protocol):
         """Count what is open now."""
         ...
 
-    def say_close(self, *, closing: bool) -> None:
+    def set_keepalive(self, *, enabled: bool) -> None:
         """Let each response say `Connection: close`, so that keep-alive clients leave by themselves, or no longer."""
         ...
 
-    def deafen(self) -> None:
+    def stop_accepting(self) -> None:
         """Stop accepting without touching what is open; returns when no further connection will be accepted."""
         ...
 
-    def reap(self, older_than: float) -> None:
+    def close_idle(self, older_than: float) -> None:
         """Close connections that have waited for a complete request head for more than `older_than` seconds."""
         ...
 
@@ -60,7 +60,7 @@ class Engine(Protocol):
         """Close what is idle and write out the rest; it is done when `activity` shows no connection."""
         ...
 
-    def cut(self) -> int:
+    def abort(self) -> int:
         """Close everything at once; returns how many connections had a request unanswered or a response unfinished."""
         ...
 

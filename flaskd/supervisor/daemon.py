@@ -421,7 +421,7 @@ class Daemon:
 
     def _arm_bells(self) -> None:
         for member in self._fleet.members.values():
-            member.slate.arm()
+            member.request_table.notify_on_next_request()
 
     def _deadline(self) -> float:
         retreat = self._owner.retreat

@@ -249,7 +249,7 @@ class Fleet:
         try:
             member.start(
                 params,
-                slots=2 * settings.threads,
+                rows=2 * settings.threads,
                 inherited=self._inherited,
                 relay=self._relay,
                 directory=self._directory,
@@ -320,7 +320,7 @@ class Fleet:
             member.timer.cancel()
         if member.result is None and not member.dismissed:
             self._ended_badly(member)
-        for kind, count in member.slate.served().items():
+        for kind, count in member.request_table.served().items():
             self.retired[kind] += count
         member.close()
 

@@ -59,7 +59,7 @@ class FleetCharge:
             self._have_welcomed()
         if self._leaving and self._deadline() < self._told_deadline:
             self._send_away()
-        in_flight = sum(member.slate.in_flight for member in members)
+        in_flight = sum(member.request_table.in_flight for member in members)
         return Sight(
             now=time.monotonic(),
             in_flight=in_flight,
@@ -105,7 +105,7 @@ class FleetCharge:
     def finished(self) -> int:
         """Count the finished requests of all workers that there were."""
         members = self._fleet.members.values()
-        return sum(self._fleet.retired.values()) + sum(member.slate.finished() for member in members)
+        return sum(self._fleet.retired.values()) + sum(member.request_table.finished() for member in members)
 
     def losses(self) -> Losses:
         """Add up what the workers cut, and what was lost with those that did not say."""

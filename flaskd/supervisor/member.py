@@ -1,4 +1,4 @@
-"""One worker as the supervisor has it: its process, its channel, its slate, and where in its life it is.
+"""One worker as the supervisor has it: its process, its channel, its request table, and where in its life it is.
 
 A worker runs the application, which may be anybody's by now (docs/threat-model.md): what it says is believed of itself only,
 and kept only as long as it is short.
@@ -19,7 +19,7 @@ import msgspec
 from flaskd.channel.supervisor_end import Answer, Channel
 from flaskd.errors import IllegalMove
 from flaskd.ledger.row import printable
-from flaskd.ledger.shared_memory import Slate
+from flaskd.ledger.shared_memory import RequestTable
 from flaskd.process.ending import STDERR, STDOUT
 from flaskd.settings.identity import Identity
 from flaskd.shutdown.phases import Phase
@@ -98,7 +98,7 @@ class Member:
         self,
         params: dict[str, Any],
         *,
-        slots: int,
+        rows: int,
         inherited: list[int],
         relay: Relay,
         directory: str | None,
@@ -106,8 +106,8 @@ class Member:
     ) -> None:
         """Start the process and send it `params`, with the descriptors it needs added. Raises OSError, with nothing left."""
         with contextlib.ExitStack() as undo:
-            self.slate = Slate.create(slots)
-            undo.callback(self.slate.close)
+            self.request_table = RequestTable.create(rows)
+            undo.callback(self.request_table.close)
             self.stacks_file = _memory(f"flaskd stacks {self.id}")
             undo.callback(os.close, self.stacks_file)
             ours, theirs = socket.socketpair()
@@ -119,7 +119,12 @@ class Member:
                     given.callback(os.close, streams[-1])
                 self.process = process.start(
                     [sys.executable, "-m", "flaskd.worker", str(theirs.fileno())],
-                    descriptors=[theirs.fileno(), self.slate.descriptor, self.stacks_file, *inherited],
+                    descriptors=[
+                        theirs.fileno(),
+                        self.request_table.descriptor,
+                        self.stacks_file,
+                        *inherited,
+                    ],
                     stdout=streams[0],
                     stderr=streams[1],
                     directory=directory,
@@ -130,7 +135,13 @@ class Member:
         self.pid = self.process.pid
         self._channel = Channel(ours, on_event=self._told, on_end=self._lost)
         started = self.call(
-            "start", {**params, "slate": self.slate.descriptor, "stacks": self.stacks_file, "worker": self.id}
+            "start",
+            {
+                **params,
+                "request_table": self.request_table.descriptor,
+                "stacks": self.stacks_file,
+                "worker": self.id,
+            },
         )
         started.add_done_callback(self._started)
 
@@ -158,7 +169,7 @@ class Member:
 
     def requests(self) -> list[InFlight]:
         """List what it has in flight, also when it is hung, stopped or dead."""
-        return self.slate.requests()
+        return self.request_table.requests()
 
     def stacks(self) -> str:
         """Return what it has written of its threads' stacks."""
@@ -167,7 +178,7 @@ class Member:
 
     def close(self) -> None:
         """Let go of what belonged to it; it is gone."""
-        self.slate.close()
+        self.request_table.close()
         os.close(self.stacks_file)
 
     def _started(self, answer: Any) -> None:
@@ -251,7 +262,7 @@ def _shortened(error: ControlError) -> Failed:
 
 
 def _cleaned(request: InFlight) -> InFlight:
-    """Return the request as it can be shown on a terminal, as one from the slate can."""
+    """Return the request as it can be shown on a terminal, as one from the request table can."""
     texts = {name: text for name, text in msgspec.structs.asdict(request).items() if isinstance(text, str)}
     return msgspec.structs.replace(request, **{name: printable(text) for name, text in texts.items()})
 

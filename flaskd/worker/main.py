@@ -32,7 +32,7 @@ from flaskd.http.late_answers import LateAnswers
 from flaskd.ledger.access_log import AccessLog
 from flaskd.ledger.middleware import number_of
 from flaskd.ledger.quota import set_quota
-from flaskd.ledger.shared_memory import Slate
+from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening import tls
 from flaskd.listening.listeners import Inherited
 from flaskd.process import ending
@@ -69,7 +69,7 @@ class Start(msgspec.Struct, frozen=True):
     generation: int
     name: str
     listeners: list[int]
-    slate: int
+    request_table: int
     stacks: int
     log: int
     check: str = ""
@@ -155,8 +155,8 @@ class Worker:
         listeners = [Inherited(descriptor, scheme=scheme) for descriptor in start.listeners]
         engine = make_engine(start.engine, engine_options(settings, tls=secured, late=self._late))
         instance = Instance(self._line, name=start.name, worker=start.worker, generation=start.generation)
-        slate = Slate.adopt(start.slate)
-        slate.on_ring = lambda: self._line.tell({"event": "busy"})
+        request_table = RequestTable.attach(start.request_table)
+        request_table.on_next_request = lambda: self._line.tell({"event": "busy"})
         log = None
         if settings.access_log != "off":
             # Not closed here: that would wait for a line that nobody reads.
@@ -169,7 +169,7 @@ class Worker:
             listeners=listeners,
             extension=instance,
             shutdown_hook=instance.shutdown,
-            slate=slate,
+            request_table=request_table,
             log=log,
         )
 

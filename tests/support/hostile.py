@@ -62,8 +62,8 @@ def on_and_on(attack: Callable[[], object]) -> None:
 
 
 def scribble() -> None:
-    """Write random bytes over the slate, again and again."""
-    number = in_memory("-slate")
+    """Write random bytes over the request table, again and again."""
+    number = in_memory("-requests")
     memory = mmap.mmap(number, os.fstat(number).st_size)
 
     def write() -> None:
@@ -74,8 +74,8 @@ def scribble() -> None:
 
 
 def fill() -> None:
-    """Let each byte of the slate be one that takes the most room in an answer, and the memory for stacks be large."""
-    number = in_memory("-slate")
+    """Let each byte of the request table be one that takes the most room in an answer, and the memory for stacks be large."""
+    number = in_memory("-requests")
     with mmap.mmap(number, os.fstat(number).st_size) as memory:
         memory[:] = b"\1" * len(memory)
     stacks = in_memory(" stacks")
@@ -84,12 +84,12 @@ def fill() -> None:
 
 
 def shrink() -> None:
-    """Cut the slate short, so that who reads it gets SIGBUS; its seals must not let us."""
+    """Cut the request table short, so that who reads it gets SIGBUS; its seals must not let us."""
     try:
-        os.ftruncate(in_memory("-slate"), 0)
+        os.ftruncate(in_memory("-requests"), 0)
     except PermissionError:
         return
-    raise AssertionError("the slate can be cut short")
+    raise AssertionError("the request table can be cut short")
 
 
 def order() -> None:

@@ -3,8 +3,8 @@
 What it does not offer is done from outside, in this order at a stop:
 
 - **Deaf.** What it accepts from is made deaf: `ears`.
-- **Seen.** It tells nothing about its connections. `Sightings` finds them among our descriptors; `tells` is False, so that the
-  owner looks again. What is in the application is counted where granian calls it.
+- **Seen.** It tells nothing about its connections. `Sightings` finds them among our descriptors; `reports_changes` is
+  False, so the owner looks again. What is in the application is counted where granian calls it.
 - **The end.** granian closes idle connections by itself, but leaves one with half a head alone until its timeout. We hang up on
   those: where nothing is in the application, and twice in a row a connection has nothing unsent and nothing was sent in
   between, no response is under way.
@@ -59,11 +59,11 @@ class GranianEngine:
     """See `flaskd.engines.Engine`. At most `threads` requests are in the application at a time.
 
     A connection that stays silent for `head_timeout` seconds before its request head is complete is closed, also one that is
-    kept alive. `reap` does nothing: silent connections hold no thread, and from outside they look like any other.
+    kept alive. `close_idle` does nothing: silent connections hold no thread, and from outside they look like any other.
     """
 
     name = "granian"
-    tells = False
+    reports_changes = False
 
     def __init__(self, options: Options) -> None:
         self.version = private.probe()
@@ -108,21 +108,21 @@ class GranianEngine:
         ending = self._stopping and not self._done.is_set()
         return Activity(max(connections, ending), len(self._traffic.running))
 
-    def say_close(self, *, closing: bool) -> None:
+    def set_keepalive(self, *, enabled: bool) -> None:
         """Let each response say `Connection: close`, or no longer."""
-        self._traffic.closing = closing
+        self._traffic.closing = not enabled
 
-    def deafen(self) -> None:
+    def stop_accepting(self) -> None:
         """Put a deaf socket in the place of each of granian's listeners."""
         if self._ears is not None:
-            self._ears.deafen()
+            self._ears.stop_accepting()
 
-    def reap(self, older_than: float) -> None:
+    def close_idle(self, older_than: float) -> None:
         """Do nothing: what waits for a request head cannot be told from what waits for its response."""
 
     def stop(self) -> None:
         """Let granian close what is idle and write out the rest, and hang up on what has sent half a head."""
-        self.deafen()
+        self.stop_accepting()
         if self._stopping or not self._ends:
             return
         self._stopping = True
@@ -130,7 +130,7 @@ class GranianEngine:
             end()
         threading.Thread(target=self._see_out, name="flaskd-granian-end", daemon=True).start()
 
-    def cut(self) -> int:
+    def abort(self) -> int:
         """Close each connection; a thread that is in the application goes on until it wants to write.
 
         Counted are requests in the application and responses unfinished; where all threads are taken, every connection, as

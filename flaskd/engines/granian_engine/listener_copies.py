@@ -48,7 +48,7 @@ class Ears:
         """Name the duplicates, as long as they are listeners."""
         return [] if self._deaf_socket is None else self._duplicates
 
-    def deafen(self) -> None:
+    def stop_accepting(self) -> None:
         """Let nothing more be accepted."""
         with self._lock:
             deaf, self._deaf_socket = self._deaf_socket, None

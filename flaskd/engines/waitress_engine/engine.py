@@ -50,7 +50,7 @@ class WaitressEngine:
     """See `flaskd.engines.Engine`. At most `threads` requests are in the application at a time."""
 
     name = "waitress"
-    tells = True
+    reports_changes = True
 
     def __init__(self, options: Options) -> None:
         self.version = private.probe()
@@ -103,29 +103,29 @@ class WaitressEngine:
         channels = [channel for channel in list(self.channels.values()) if channel.discarding is None]
         return Activity(len(channels), sum(channel.busy() for channel in channels))
 
-    def say_close(self, *, closing: bool) -> None:
+    def set_keepalive(self, *, enabled: bool) -> None:
         """Let each response say `Connection: close`, or no longer."""
-        self.closing = closing
+        self.closing = not enabled
 
-    def deafen(self) -> None:
+    def stop_accepting(self) -> None:
         """Stop accepting; returns when the loop has let go of the listeners."""
         self._going_deaf = True
         if self._fronts:
             self._wake()
             self._deaf.wait()
 
-    def reap(self, older_than: float) -> None:
+    def close_idle(self, older_than: float) -> None:
         """Close connections that have waited for a complete request head for more than `older_than` seconds."""
         limit = time.monotonic() - older_than
         self._order(lambda: self._end_idle(limit))
 
     def stop(self) -> None:
         """Close what is idle, and the rest when it is written out."""
-        self.deafen()
+        self.stop_accepting()
         self._stopping = self.closing = True
         self._order(lambda: self._end_idle(time.monotonic()))
 
-    def cut(self) -> int:
+    def abort(self) -> int:
         """Reset each connection; a thread that is in the application goes on until it wants to write."""
         channels = [channel for channel in list(self.channels.values()) if channel.discarding is None]
         busy = sum(bool(channel.busy() or channel.total_outbufs_len) for channel in channels)

@@ -42,7 +42,7 @@ class WerkzeugEngine:
     """
 
     name = "werkzeug"
-    tells = True
+    reports_changes = True
 
     def __init__(self, options: Options) -> None:
         self.version = importlib.metadata.version("werkzeug")
@@ -80,16 +80,16 @@ class WerkzeugEngine:
         with self._lock:
             return Activity(len(self._open), sum(connection.busy for connection in self._open))
 
-    def say_close(self, *, closing: bool) -> None:
+    def set_keepalive(self, *, enabled: bool) -> None:
         """Do nothing: each response says so."""
 
-    def deafen(self) -> None:
+    def stop_accepting(self) -> None:
         """Stop accepting; returns when the accept loop has let go of the listeners."""
         self._going_deaf = True
         self._wake()
         self._deaf.wait()
 
-    def reap(self, older_than: float) -> None:
+    def close_idle(self, older_than: float) -> None:
         """Close connections without a complete request head that are older than `older_than` seconds."""
         limit = time.monotonic() - older_than
         with self._lock:
@@ -102,10 +102,10 @@ class WerkzeugEngine:
         """Let Werkzeug's servers go, and the handlers when they have written what they have."""
         for front in self._fronts:
             front.shutdown()
-        self.reap(0)
+        self.close_idle(0)
         self._pool.end()
 
-    def cut(self) -> int:
+    def abort(self) -> int:
         """Close each connection; a handler that is in the application goes on until it wants to write."""
         with self._lock:
             busy = 0
@@ -118,7 +118,9 @@ class WerkzeugEngine:
 
     def secure(self, connection: Connection, context: ssl.SSLContext) -> None:
         """Prepare for TLS. The handshake is the handler's: in the accept loop one silent client would stop everybody."""
-        with self._lock:  # the descriptor moves to another object, which `reap` and `cut` have to find
+        with (
+            self._lock
+        ):  # the descriptor moves to another object, which `close_idle` and `abort` have to find
             connection.socket = context.wrap_socket(
                 connection.socket, server_side=True, do_handshake_on_connect=False
             )

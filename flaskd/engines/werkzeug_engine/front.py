@@ -62,4 +62,4 @@ class Front(ThreadedWSGIServer):
 
     def shutdown(self) -> None:
         """Let the accept loop end; Werkzeug's own would wait for a loop that never ran."""
-        self.engine.deafen()
+        self.engine.stop_accepting()

@@ -44,7 +44,7 @@ class Report:
             serving=len(fleet.serving),
             wanted=fleet.wanted,
             threads=fleet.settings.threads,
-            in_flight=sum(member.slate.in_flight for member in fleet.members.values()),
+            in_flight=sum(member.request_table.in_flight for member in fleet.members.values()),
         )
 
     def status(self, engine: str, engine_why: str) -> StatusResult:
@@ -53,7 +53,7 @@ class Report:
         workers = self.workers()
         stop = retreat if lifecycle.state is State.STOPPING else None
         members = fleet.members.values()
-        errors = [error for member in members if (error := member.slate.last_error)]
+        errors = [error for member in members if (error := member.request_table.last_error)]
         versions: dict[str, str] = {}
         for member in fleet.serving:
             versions = member.versions or versions
@@ -107,9 +107,9 @@ class Report:
                 since=member.since,
                 age=round(now - member.started, 3),
                 generation=member.generation,
-                in_flight=member.slate.in_flight if ledger else None,
+                in_flight=member.request_table.in_flight if ledger else None,
                 connections=look.connections,
-                served=member.slate.served(),
+                served=member.request_table.served(),
                 rss=look.rss,
                 pss=look.pss,
                 why=member.why,

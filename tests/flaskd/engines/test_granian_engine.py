@@ -383,8 +383,8 @@ def test_a_deaf_engine_leaves_the_queue_whole_and_serves_what_is_open(listener: 
         kept = http.client.HTTPConnection("127.0.0.1", listener.getsockname()[1], timeout=WAIT)
         stack.callback(kept.close)
         assert ask(kept, "/")[0] == b"hello"
-        engine.deafen()
-        engine.deafen()
+        engine.stop_accepting()
+        engine.stop_accepting()
         waiting = stack.enter_context(socket.create_connection(listener.getsockname()))
         waiting.settimeout(0.2)
         waiting.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -397,7 +397,7 @@ def test_a_deaf_engine_leaves_the_queue_whole_and_serves_what_is_open(listener: 
         waiting.settimeout(WAIT)
         assert _until(waiting, b"hello")
         stop(engine, ended)
-        other.deafen()
+        other.stop_accepting()
         stop(other, other_ended)
 
 
@@ -438,7 +438,7 @@ def test_granian_uses_one_duplicate_of_the_listener(listener: socket.socket) -> 
     engine.serve(hello, [listener], on_change=ended.set)
     assert descriptors() == {listener.fileno(), *engine.descriptors()}
     assert len(engine.descriptors()) == 1
-    engine.deafen()
+    engine.stop_accepting()
     assert descriptors() == {listener.fileno()}
     assert engine.descriptors() == []
     stop(engine, ended)

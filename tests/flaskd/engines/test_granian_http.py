@@ -57,7 +57,7 @@ def serve() -> Iterator[Serve]:
 
         yield start
         for engine, ended in engines:
-            engine.deafen()
+            engine.stop_accepting()
             engine._sightings.shut(socket.SHUT_RDWR)
             engine.stop()
             assert ended.wait(WAIT)

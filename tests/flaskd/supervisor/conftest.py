@@ -11,7 +11,7 @@ import pytest
 
 from flaskd.channel.supervisor_end import Answer
 from flaskd.events import Bus
-from flaskd.ledger.shared_memory import Slate
+from flaskd.ledger.shared_memory import RequestTable
 from flaskd.settings.schema import Settings
 from flaskd.supervisor import changes, fleet, member
 from flaskd.supervisor.fleet import Fleet
@@ -49,7 +49,7 @@ class ScriptedWorker(Member):
         if self.world.cannot_start:
             raise OSError(self.world.cannot_start)
         self.params = params
-        self.slate = Slate.private(4)
+        self.request_table = RequestTable.private(4)
         self.stacks_file = os.open(os.devnull, os.O_RDONLY)
         self.pid = 10_000 + self.id
         self.scripted = ScriptedProcess(self)

@@ -133,7 +133,7 @@ def test_a_slow_request_is_told_with_its_worker(start: Start, *, answer: bool) -
     """And the worker is told, if it is to answer it."""
     world = start(2, request_timeout=5.0, request_timeout_answer=answer)
     worker, began = world.workers[2], world.clock.now
-    worker.requests = lambda: [  # type: ignore[method-assign]  # a slate that goes by our clock
+    worker.requests = lambda: [  # type: ignore[method-assign]  # a request table that goes by our clock
         InFlight(id=7, method="GET", path="/", age=world.clock.now - began, client="", thread="")
     ]
     world.play(30)

@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from flaskd.ledger.row import Slot
+from flaskd.ledger.row import Row
 from flaskd.listening.listeners import Listener
 from flaskd.shutdown.phases import Order, Phase, Retreat
 from flaskd.supervisor.fleet_shutdown import REPORT_TIME, FleetCharge
@@ -97,10 +97,10 @@ def same_clock(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flaskd.supervisor.fleet_shutdown.time", world.clock)
 
 
-def ask(worker: ScriptedWorker, path: str, number: int = 1) -> Slot:
+def ask(worker: ScriptedWorker, path: str, number: int = 1) -> Row:
     """A request comes into the worker's application, and stays until its slot is ended."""
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": "", "REMOTE_ADDR": "127.0.0.1"}
-    return worker.slate.begin(number, f"id-{number}", environ)
+    return worker.request_table.begin(number, f"id-{number}", environ)
 
 
 def cut_by(worker: ScriptedWorker) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class PipelessRelay:
 
 def start(worker: Member, relay: object) -> None:
     async def begin() -> None:
-        worker.start({}, slots=1, inherited=[], relay=cast(Relay, relay), directory=None)
+        worker.start({}, rows=1, inherited=[], relay=cast(Relay, relay), directory=None)
 
     asyncio.run(begin())
 
