@@ -172,13 +172,13 @@ def doctor(given: Given, files: tuple[str, ...], units: tuple[str, ...], as_json
 
     Example: flaskd doctor shop.service haproxy.cfg
     """
-    from flaskd import doctor as examination
+    from flaskd.doctor import examine
 
     if not files and not units:
         raise click.UsageError("nothing to check: name a file, or a unit with --unit")
     try:
-        found = examination.examine(files, units=units, local=given.find(app_required=False))
-        _print(examination.as_json(found) if as_json else examination.as_text(found))
+        found = examine(files, units=units, local=given.find(app_required=False))
+        _print(found.as_json() if as_json else found.as_text())
     except (FlaskdError, BadPlace) as error:
         _fail(error, status=2)
     sys.exit(1 if found.loses else 0)

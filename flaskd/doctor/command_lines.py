@@ -1,13 +1,13 @@
 """Command lines found in files: the settings that `flaskd run` gets there, and how `flaskd_ctl shutdown` stops it."""
 
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import click
 
 from flaskd.doctor.facts import Stop
+from flaskd.doctor.reading import split
 from flaskd.errors import ConfigError
 from flaskd.settings.options import Given, parse
 from flaskd.settings.schema import FIELDS, option
@@ -39,7 +39,7 @@ class Invocation(NamedTuple):
 def find_command(argv: Sequence[str]) -> Invocation | None:
     """Find flaskd or flaskd_ctl in a command line; None if neither is there."""
     if argv and os.path.basename(argv[0]) in SHELLS and "-c" in argv[1:-1]:
-        script = _words(argv[list(argv).index("-c") + 1])
+        script = split(argv[list(argv).index("-c") + 1], comments=True)
         inner = find_command(script)
         return inner and inner._replace(shell="exec" not in script)
     for at, word in enumerate(argv):
@@ -110,10 +110,3 @@ def _shutdown_options(words: Sequence[str], where: str) -> dict[str, float]:
             except ValueError:
                 raise ConfigError(f"{where}: {name} cannot be {text!r}: expected a number") from None
     return given
-
-
-def _words(script: str) -> list[str]:
-    try:
-        return shlex.split(script, comments=True)
-    except ValueError:  # an unclosed quotation mark
-        return script.split()

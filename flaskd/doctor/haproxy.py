@@ -1,12 +1,10 @@
 """haproxy.cfg: what it does with each group of servers (HAProxy's configuration manual, sections 4 and 5)."""
 
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from flaskd.doctor import spans
 from flaskd.doctor.facts import NEVER, Balancer
-from flaskd.doctor.reading import duration, number
+from flaskd.doctor.reading import HAPROXY, duration, number, split
 
 SECTIONS: Final = {
     "global", "defaults", "frontend", "backend", "listen", "resolvers", "peers", "userlist", "cache", "program", "mailers",
@@ -43,7 +41,7 @@ def _sections(text: str) -> Iterator[tuple[Line, list[Line]]]:
     name: Line = []
     lines: list[Line] = []
     for line in text.splitlines():
-        words = _words(line)
+        words = split(line, comments=True)
         if not words:
             continue
         if words[0] in SECTIONS and not line[:1].isspace():
@@ -54,13 +52,6 @@ def _sections(text: str) -> Iterator[tuple[Line, list[Line]]]:
             lines.append(words)
     if name:
         yield name, lines
-
-
-def _words(line: str) -> Line:
-    try:
-        return shlex.split(line, comments=True)
-    except ValueError:  # a quotation without end
-        return line.split()
 
 
 def _servers(lines: Sequence[Line]) -> list[Line]:
@@ -80,7 +71,7 @@ def _balancer(where: str, lines: Sequence[Line]) -> Balancer:
 
     def timeout(name: str) -> float | None:
         value = said("timeout", name)
-        return _span(value[0], f"{where}: timeout {name}") if value else None
+        return duration(value[0], HAPROXY, f"{where}: timeout {name}") if value else None
 
     servers = _servers(lines)
     # default-server lines hold for the servers after them; what a server says itself comes last
@@ -138,7 +129,7 @@ def _option(options: Line, name: str) -> str | None:
 
 def _interval(where: str, options: Line, name: str, default: float) -> float:
     text = _option(options, name)
-    return default if text is None else _span(text, f"{where}: {name}")
+    return default if text is None else duration(text, HAPROXY, f"{where}: {name}")
 
 
 def _notice(where: str, options: Sequence[Line], *, kind: str) -> tuple[str, float, str]:
@@ -183,7 +174,3 @@ def _idle(
         if value is not None:
             return value, f"timeout {name}"
     return NEVER, "no timeout"
-
-
-def _span(text: str, where: str) -> float:
-    return duration(lambda words: spans.seconds(words, spans.HAPROXY), text, where)

@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from flaskd.doctor import spans
 from flaskd.doctor.facts import Balancer
-from flaskd.doctor.reading import Unreadable, duration
+from flaskd.doctor.reading import NGINX, Unreadable, duration
 
 KEEPALIVE_TIMEOUT: Final = "60s"
 READ_TIMEOUT: Final = "60s"
@@ -107,16 +106,12 @@ def _balancer(
         where=where,
         product="nginx",
         servers=servers,
-        idle=_span(idle, f"{where}: keepalive_timeout") if kept else 0.0,
+        idle=duration(idle, NGINX, f"{where}: keepalive_timeout") if kept else 0.0,
         idle_from="keepalive_timeout"
         if said("keepalive_timeout", inside)
         else "keepalive_timeout, by default",
-        patience=_span(read_timeout, f"{where}: proxy_read_timeout"),
+        patience=duration(read_timeout, NGINX, f"{where}: proxy_read_timeout"),
         patience_from="proxy_read_timeout",
         retried="error" in retried and servers > 1,
         retried_from="proxy_next_upstream error",
     )
-
-
-def _span(text: str, where: str) -> float:
-    return duration(lambda words: spans.seconds(words, spans.NGINX), text, where)

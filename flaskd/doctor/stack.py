@@ -5,11 +5,10 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from flaskd.doctor import spans
 from flaskd.doctor.command_lines import find_command, run_options, settings_of, stop_of
 from flaskd.doctor.documents import Node, at, interpolated, words
 from flaskd.doctor.facts import Health, Task
-from flaskd.doctor.reading import duration, number, signal_name
+from flaskd.doctor.reading import DOCKER, duration, number, signal_name
 from flaskd.settings.sources import Found
 
 INTERVAL: Final = "30s"
@@ -60,13 +59,13 @@ def _task(where: str, service: Node, *, local: Found, unseen: list[str]) -> Task
         settings=found,
         stop=stop_of(None, found, where=where, by=stop_signal),
         shell=command is not None and command.shell,
-        stop_grace=_span(service.get("stop_grace_period", "10s"), f"{where}: stop_grace_period"),
+        stop_grace=duration(service.get("stop_grace_period", "10s"), DOCKER, f"{where}: stop_grace_period"),
         stop_signal=stop_signal,
         swarm=isinstance(deploy, Mapping),
         replicas=number(at(deploy, "replicas", default=1), f"{where}: replicas"),
         parallelism=number(update.get("parallelism", 1), f"{where}: parallelism"),
         order=str(update.get("order", "stop-first")),
-        delay=_span(update.get("delay", "0s"), f"{where}: delay"),
+        delay=duration(update.get("delay", "0s"), DOCKER, f"{where}: delay"),
         health=_health(service.get("healthcheck"), where),
     )
 
@@ -76,8 +75,8 @@ def _health(check: Any, where: str) -> Health | None:
         return None
     if check.get("disable") or _split(check.get("test")) == ["NONE"]:
         return Health(disabled=True)
-    interval = _span(check.get("interval", INTERVAL), f"{where}: interval")
-    begun = _span(check.get("start_period", "0s"), f"{where}: start_period")
+    interval = duration(check.get("interval", INTERVAL), DOCKER, f"{where}: interval")
+    begun = duration(check.get("start_period", "0s"), DOCKER, f"{where}: start_period")
     return Health(begun + interval * number(check.get("retries", RETRIES), f"{where}: retries"))
 
 
@@ -95,7 +94,3 @@ def _environment(service: Node) -> Mapping[str, str]:
     if isinstance(given, list):
         return dict(str(pair).split("=", 1) for pair in given if "=" in str(pair))
     return {str(name): str(value) for name, value in given.items() if value is not None}
-
-
-def _span(text: Any, where: str) -> float:
-    return duration(lambda words: spans.seconds(words, spans.DOCKER), text, where)

@@ -3,15 +3,13 @@
 import glob
 import os
 import re
-import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from flaskd.doctor import spans
 from flaskd.doctor.command_lines import find_command, settings_of, stop_of
 from flaskd.doctor.facts import NEVER, Unit
-from flaskd.doctor.reading import Unreadable, duration, signal_name
+from flaskd.doctor.reading import SYSTEMD, Unreadable, duration, signal_name, split
 from flaskd.settings.sources import Found
 
 Entries = dict[str, list[str]]
@@ -82,8 +80,9 @@ def _unit(entries: Entries, *, where: str, local: Found, unseen: list[str]) -> U
         return entries.get(key, [default])[-1]
 
     def span(key: str, default: str) -> float:
-        # systemd.service(5): 0 means no timeout, as infinity does
-        return duration(spans.systemd, last(key, default), f"{where}: {key}") or NEVER
+        # systemd.service(5): 0 and infinity mean no timeout
+        text = last(key, default)
+        return NEVER if text == "infinity" else duration(text, SYSTEMD, f"{where}: {key}") or NEVER
 
     starts, stops = _argv(last("ExecStart", "")), _argv(last("ExecStop", ""))
     found = settings_of(
@@ -142,11 +141,7 @@ def _add(entries: Entries, text: str) -> None:
 
 
 def _argv(line: str) -> list[str]:
-    try:
-        words = shlex.split(line.lstrip("-@:+! "))
-    except ValueError:
-        words = line.split()
-    return words
+    return split(line.lstrip("-@:+! "))
 
 
 def _environment(entries: Entries, where: str, unseen: list[str]) -> Mapping[str, str]:

@@ -51,9 +51,9 @@ def test_a_finding_is_a_sentence_with_numbers_and_a_next_step() -> None:
     assert done.exit_code == 1
     assert done.stdout == (
         "will lose requests: -: service shop [task-stop]\n"
-        "  Docker kills the container 30 s after it began to stop it (stop_grace_period), and a stop may take 35 s: "
+        "  Docker kills the container 30 s after it began to stop it (stop_grace_period), but a stop may take 35 s: "
         "30 s grace + 5 s to end.\n"
-        "  Next: set stop_grace_period: 35s or more, or a shorter grace.\n"
+        "  Next: set stop_grace_period: 35s or more, or a shorter grace period.\n"
     )
 
 
@@ -96,19 +96,31 @@ def test_what_cannot_be_seen_is_told(files: Path) -> None:
     ("name", "text", "said"),
     [
         ("absent.service", None, "cannot read absent.service: No such file"),
-        ("README.md", "# Shop\n", "README.md is nothing that flaskd doctor knows"),
-        ("Containerfile", "FROM x\nENV A: b\n", "Containerfile is nothing that flaskd doctor knows"),
-        ("shop.socket", "[Socket]\nListenStream=80\n", "shop.socket is nothing that flaskd doctor knows"),
-        ("x.yaml", "a: [", "x.yaml is no YAML"),
-        ("x.yaml", "a: " + "[" * 5000, "x.yaml is no YAML"),
-        ("x.yaml", "a: 2020-13-45", "x.yaml is no YAML: month must be in 1..12"),
-        ("x.yaml", "services: {web: &web [*web]}", "x.yaml has not the shape"),
-        ("x.yaml", "apiVersion: v1\nkind: Pod\nspec: {containers: [1]}\n", "x.yaml has not the shape"),
-        ("x.service", UNIT.replace("=45", "=soon"), "x.service: TimeoutStopSec: 'soon' is no duration"),
+        ("README.md", "# Shop\n", "README.md is not a kind of file that flaskd doctor knows"),
+        (
+            "Containerfile",
+            "FROM x\nENV A: b\n",
+            "Containerfile is not a kind of file that flaskd doctor knows",
+        ),
+        (
+            "shop.socket",
+            "[Socket]\nListenStream=80\n",
+            "shop.socket is not a kind of file that flaskd doctor knows",
+        ),
+        ("x.yaml", "a: [", "x.yaml is not YAML"),
+        ("x.yaml", "a: " + "[" * 5000, "x.yaml is not YAML"),
+        ("x.yaml", "a: 2020-13-45", "x.yaml is not YAML: month must be in 1..12"),
+        ("x.yaml", "services: {web: &web [*web]}", "x.yaml does not have the expected shape"),
+        (
+            "x.yaml",
+            "apiVersion: v1\nkind: Pod\nspec: {containers: [1]}\n",
+            "x.yaml does not have the expected shape",
+        ),
+        ("x.service", UNIT.replace("=45", "=soon"), "x.service: TimeoutStopSec: 'soon' is not a duration"),
         ("x.cfg", HAPROXY.replace("inter 1s", "inter 1y"), "there is no unit 'y' here"),
         ("x.conf", NGINX + "}", "its braces do not match"),
         ("x.conf", "http {" * 5000 + "}" * 5000, "nested too deep"),
-        ("x.yaml", POD.replace("60", "[]"), "is no whole number"),
+        ("x.yaml", POD.replace("60", "[]"), "is not a whole number"),
     ],
 )
 def test_what_cannot_be_read_is_a_sentence_and_exit_2(
@@ -139,7 +151,7 @@ def test_a_file_in_which_nothing_is_to_be_seen_is_no_good_one(text: str, said: s
     done = doctor("-", stdin=text)
 
     assert done.exit_code == 2
-    assert "there is nothing to look at: -" in done.stderr
+    assert "there is nothing to check: -" in done.stderr
     assert said in done.stderr
 
 
@@ -177,7 +189,7 @@ def test_a_unit_that_is_loaded_is_asked_for(files: Path, monkeypatch: pytest.Mon
     loaded, broken = doctor("--unit", "shop"), doctor("--unit", "other")
 
     assert loaded.exit_code == 1
-    assert "20 s after a stop began (TimeoutStopSec), and a stop may take 30 s" in loaded.stdout
+    assert "20 s after a stop began (TimeoutStopSec), but a stop may take 30 s" in loaded.stdout
     assert broken.exit_code == 2
     assert "systemctl show other failed: System is not running" in broken.stderr
 
