@@ -11,7 +11,7 @@ from flaskd.doctor import documents, haproxy, kubernetes, nginx, stack, unit
 from flaskd.doctor.command_lines import stop_of
 from flaskd.doctor.facts import Service
 from flaskd.doctor.findings import Finding, Severity
-from flaskd.doctor.reading import Unreadable, unknown
+from flaskd.doctor.reading import Unreadable, read_text, unknown
 from flaskd.doctor.rules import findings
 from flaskd.settings.sources import Found
 
@@ -62,22 +62,19 @@ def examine(paths: Sequence[str], *, units: Sequence[str] = (), local: Found) ->
         raise Unreadable(f"there is nothing to check: {'; '.join(unseen)}")
     if not any(isinstance(each, Service) for each in subjects):
         here = stop_of(None, local, where="", by="SIGTERM")
-        subjects.append(Service(where="the settings found here", settings=local, stop=here))
+        subjects.append(Service(where="the settings of this directory", settings=local, stop=here))
     return Examination([each.where for each in subjects], list(findings(subjects)), unseen)
 
 
 def _text(path: str) -> str:
+    if path != documents.STDIN:
+        return read_text(path)
+    if sys.stdin is None:  # closed by the caller (`<&-`)
+        raise Unreadable("cannot read -: standard input is closed")
     try:
-        if path == documents.STDIN:
-            if sys.stdin is None:  # closed by the caller (`<&-`)
-                raise Unreadable("cannot read -: standard input is closed")
-            return sys.stdin.read()
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError as error:
-        raise Unreadable(f"cannot read {path}: {error.strerror}") from None
+        return sys.stdin.read()
     except UnicodeDecodeError:
-        raise Unreadable(f"cannot read {path}: it is not text") from None
+        raise Unreadable("cannot read -: it is not text") from None
 
 
 def _plain(path: str, text: str, *, local: Found, unseen: list[str]) -> list[Any] | None:

@@ -176,7 +176,6 @@ class Balancer(msgspec.Struct, frozen=True, kw_only=True):
     """How long it waits before it sends requests to a new server."""
     retried: bool = True
     """It sends a request whose connection was refused to another server."""
-    retried_from: str = ""
 
     @property
     def sees_drain(self) -> bool:

@@ -1,4 +1,4 @@
-"""Kubernetes' manifests: Deployments, StatefulSets, DaemonSets and Pods with a container that runs flaskd."""
+"""Read Kubernetes manifests: Deployments, StatefulSets, DaemonSets and Pods with a container that runs flaskd."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +14,12 @@ KINDS: Final = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod"}
 
 
 def is_manifest(documents: Sequence[Node]) -> bool:
-    """Tell manifests by what each of them has to have."""
+    """Recognise manifests by the keys that each of them has."""
     return any("apiVersion" in document and "kind" in document for document in documents)
 
 
 def config_maps(documents: Sequence[Node]) -> dict[str, Mapping[str, str]]:
-    """Collect the data of ConfigMaps by their names: containers may take their environment from them."""
+    """Return the data of ConfigMaps by name: containers may take their environment from them."""
     return {
         str(at(document, "metadata", "name")): {
             str(key): str(value) for key, value in at(document, "data", default={}).items()
@@ -39,12 +39,10 @@ def read(
 ) -> Iterator[Pod]:
     """Read each workload in which flaskd runs."""
     if not any(document.get("kind") in KINDS for document in documents):
-        unseen.append(f"{path}: no workload is in it")
+        unseen.append(f"{path}: it has no workload")
     for document in documents:
         if document.get("kind") == "Kustomization":
-            unseen.append(
-                f"{path} only puts other files together: give what `kubectl kustomize` prints, as -"
-            )
+            unseen.append(f"{path} only combines other files: pipe the output of `kubectl kustomize` to -")
         if document.get("kind") not in KINDS:
             continue
         where = f"{path}: {document['kind']} {at(document, 'metadata', 'name', default='?')}"
@@ -52,13 +50,13 @@ def read(
         pod = spec if document["kind"] == "Pod" else at(spec, "template", "spec", default={})
         container = _ours(at(pod, "containers", default=[]))
         if container is None:
-            unseen.append(f"{where}: no container of it names flaskd")
+            unseen.append(f"{where}: no container names flaskd")
             continue
         yield _pod(where, document, pod, container, maps=maps, local=local, unseen=unseen)
 
 
 def _ours(containers: Sequence[Node]) -> Node | None:
-    """Find the container that runs flaskd: by its command, its hook, or as the only one there is."""
+    """Find the container that runs flaskd: by its command, its hook, or because it is the only one."""
     for container in containers:
         hook = words(at(container, "lifecycle", "preStop", "exec", "command"))
         argv = words(container.get("command")) + words(container.get("args"))
@@ -83,7 +81,7 @@ def _pod(
     ]
     if not argv:
         unseen.append(
-            f"{where}: the image has the command, so settings that are not in `env` are those found here"
+            f"{where}: the command is in the image, so settings that are not in `env` are those of this directory"
         )
     found = settings_of(argv, environ=environ, local=local, where=where)
     command = find_command(argv)
@@ -115,9 +113,7 @@ def _environment(
         if name in maps:
             environ.update(maps[name])
         else:
-            unseen.append(
-                f"{where}: its environment is from {name or 'a Secret'}, which is in none of the files"
-            )
+            unseen.append(f"{where}: its environment is from {name or 'a Secret'}, which no file has")
     for pair in container.get("env") or []:
         name = at(pair, "valueFrom", "configMapKeyRef", "name")
         if "value" in pair:
@@ -125,17 +121,17 @@ def _environment(
         elif name in maps:
             environ[str(pair["name"])] = maps[name].get(at(pair, "valueFrom", "configMapKeyRef", "key"), "")
         elif str(pair.get("name", "")).startswith("FLASKD_"):
-            unseen.append(f"{where}: {pair['name']} is from somewhere that is in none of the files")
+            unseen.append(f"{where}: {pair['name']} comes from a source that no file has")
     return environ
 
 
 def _expanded(word: str, environ: Mapping[str, str]) -> str:
-    """Replace $(NAME), as the kubelet does in commands."""
+    """Replace $(NAME) in a command, as the kubelet does."""
     return re.sub(r"\$\(([A-Za-z_]\w*)\)", lambda match: environ.get(match[1], match[0]), word)
 
 
 def _slept(container: Node, hook: Sequence[str]) -> float:
-    """Return how long a preStop hook sleeps."""
+    """Return how many seconds a preStop hook sleeps."""
     native = at(container, "lifecycle", "preStop", "sleep", "seconds")
     if native is not None:
         return float(native)
@@ -144,7 +140,7 @@ def _slept(container: Node, hook: Sequence[str]) -> float:
 
 
 def _probe(container: Node, name: str, where: str) -> Probe | None:
-    """Read a probe; the defaults are those of the API: every 10 s, three failures."""
+    """Read a probe; by default the API probes every 10 s and allows three failures."""
     probe = container.get(name)
     if not isinstance(probe, Mapping):
         return None
@@ -158,7 +154,7 @@ def _probe(container: Node, name: str, where: str) -> Probe | None:
 
 
 def _port(port: Any, container: Node) -> int:
-    """Resolve a port that may be the name of one; 0 where that is not declared."""
+    """Return a port that may be given by its name; 0 if that is not declared."""
     if isinstance(port, int) or str(port).isdecimal():
         return int(port)
     declared = container.get("ports") or []

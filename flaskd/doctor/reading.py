@@ -39,6 +39,17 @@ def unknown(path: str) -> Unreadable:
     )
 
 
+def read_text(path: str) -> str:
+    """Read a text file. Raises Unreadable."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError as error:
+        raise Unreadable(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Unreadable(f"cannot read {path}: it is not text") from None
+
+
 def duration(text: object, units: Units, where: str) -> float:
     """Read a duration such as `1min 30s`, `1m30s` or `90` in seconds. Raises Unreadable naming `where` it stands."""
     words = str(text).strip().lower()

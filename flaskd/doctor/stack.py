@@ -1,4 +1,4 @@
-"""Docker's stack and compose files: the services in which flaskd runs."""
+"""Read Docker's stack and compose files: the services that run flaskd."""
 
 import os
 import shlex
@@ -17,19 +17,19 @@ RETRIES: Final = 3
 
 
 def is_stack(documents: Sequence[Node]) -> bool:
-    """Tell a stack or compose file by its one key that has to be."""
+    """Recognise a stack or compose file by its one required key."""
     return any(isinstance(document.get("services"), Mapping) for document in documents)
 
 
 def read(path: str, documents: Sequence[Node], *, local: Found, unseen: list[str]) -> Iterator[Task]:
-    """Read each service that runs flaskd; where the file names none, the only one that is built or has no command."""
+    """Read each service that runs flaskd; if none names it, the only service of the file."""
     for document in documents:
         services = interpolated(document.get("services", {}), os.environ)
         ours = {name: each for name, each in services.items() if isinstance(each, Mapping) and _is_ours(each)}
         if not ours and len(services) == 1:
             ours = services
         if not ours:
-            unseen.append(f"{path}: no service of it names flaskd")
+            unseen.append(f"{path}: no service names flaskd")
         for name, service in ours.items():
             yield _task(f"{path}: service {name}", service, local=local, unseen=unseen)
 
@@ -45,10 +45,10 @@ def _task(where: str, service: Node, *, local: Found, unseen: list[str]) -> Task
     argv = _argv(service)
     if not argv:
         unseen.append(
-            f"{where}: the image has the command, so settings that are not in `environment` are those found here"
+            f"{where}: the command is in the image, so settings that are not in `environment` are those of this directory"
         )
     if service.get("env_file"):
-        unseen.append(f"{where}: its env_file is not looked at")
+        unseen.append(f"{where}: its env_file is not read")
     found = settings_of(argv, environ=_environment(service), local=local, where=where)
     command = find_command(argv)
     deploy = service.get("deploy")
@@ -85,7 +85,7 @@ def _argv(service: Node) -> list[str]:
 
 
 def _split(command: Any) -> list[str]:
-    """Take a command apart, which may be a list, or a text that Docker splits as a shell would."""
+    """Split a command, which may be a list, or a text that Docker splits as a shell does."""
     return shlex.split(command) if isinstance(command, str) else words(command)
 
 

@@ -75,7 +75,7 @@ def test_settings_of_the_command_line_hold_where_files_say_nothing() -> None:
 
     assert short.exit_code == 1
     assert "head_timeout is 10 s (--head-timeout)" in short.stdout
-    assert "the settings found here" in short.stdout
+    assert "the settings of this directory" in short.stdout
 
 
 def test_the_toml_of_the_current_directory_counts(files: Path) -> None:
@@ -89,7 +89,7 @@ def test_what_cannot_be_seen_is_told(files: Path) -> None:
     """Nothing found is worth little where nothing was seen."""
     done = doctor("-", stdin=STACK.replace('    command: [flaskd, run, shop:app, --grace, "30"]\n', ""))
 
-    assert "not seen: -: service shop: the image has the command" in done.stdout
+    assert "not seen: -: service shop: the command is in the image" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -140,10 +140,10 @@ def test_what_cannot_be_read_is_a_sentence_and_exit_2(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("defaults\n    mode http\n", "no backend of it has a server"),
-        ("server { listen 80; }\n", "nothing of it is passed on"),
+        ("defaults\n    mode http\n", "no backend has a server"),
+        ("server { listen 80; }\n", "nothing is passed on"),
         ("apiVersion: v1\nkind: Service\n", "no workload"),
-        ("services: {a: {image: a}, b: {image: b}}\n", "no service of it names flaskd"),
+        ("services: {a: {image: a}, b: {image: b}}\n", "no service names flaskd"),
     ],
 )
 def test_a_file_in_which_nothing_is_to_be_seen_is_no_good_one(text: str, said: str) -> None:
