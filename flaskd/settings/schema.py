@@ -16,23 +16,22 @@ from flaskd_ctl.protocol import Seconds
 
 
 class Setting(NamedTuple):
-    """The facts of a setting that its type does not tell."""
+    """The facts of a setting that its type does not tell.
+
+    `metavar` names its value in help texts (default: from the type), and `default_means` says what the default does. `restart`
+    is for settings that a reload cannot change at all, or cannot switch on or off. A setting that is `workers_only` has no
+    effect where one process serves the application (`flaskd.Server`). `requires` names the settings that it needs, `engines`
+    the engines that it works with. `numeric` is for texts that TOML and Python may also give as a number.
+    """
 
     help: str
     metavar: str = ""
-    """The name of its value in help texts; by default from the type."""
     default_means: str = ""
-    """What the default does, where the value alone does not tell."""
     restart: Literal["", "to change", "to switch"] = ""
-    """When a reload is not enough: to change the value at all, or only to switch it on or off."""
     workers_only: bool = False
-    """It has no effect where one process serves the application (`flaskd.Server`)."""
     requires: tuple[str, ...] = ()
-    """Other settings that it cannot do without."""
     engines: tuple[str, ...] = ENGINES
-    """The engines that can do it."""
     numeric: bool = False
-    """A text that TOML and Python may also give as a number."""
 
 
 def _one_of(*words: str) -> Meta:
