@@ -1,12 +1,11 @@
-"""The units that run an application under systemd: a service, and for socket activation its socket. Pure: text from settings.
+"""The units that run an application under systemd: a service, and its socket for socket activation. Text from settings.
 
-The service gets nothing that it does not need (docs/systemd.md says why for each line). What would be safer still and is left
-out has its reason here:
+The service gets only what it needs (docs/systemd.md explains each line). These stricter options are left out on purpose:
 
-PrivateUsers=   all users but root and the service's own would seem to be nobody, and who asks is known by uid (SO_PEERCRED).
-ProtectProc=    the processes of others would be hidden, and the audit names the command line of who asked.
-~@resources     `flaskd run` raises its limit of descriptors to the hard one (prlimit64), and libzmq gives its threads the
-                policy that they have (sched_setscheduler), or aborts the process where it may not (src/thread.cpp).
+PrivateUsers=   callers are known by their uid (SO_PEERCRED); all users but root and the service's own would become nobody.
+ProtectProc=    the audit log names the command line of a caller; the processes of other users would be hidden.
+~@resources     `flaskd run` raises its limit of descriptors to the hard limit (prlimit64), and libzmq sets the scheduling
+                policy of its threads (sched_setscheduler), or aborts the process if it may not (src/thread.cpp).
 ~AF_NETLINK     sock_diag(7) counts connections twenty times faster than /proc does.
 """
 
@@ -24,7 +23,7 @@ from flaskd.shutdown.phases import LameDuck
 from flaskd.systemd.news import SPARE
 
 HEADER: Final = "# Made by `flaskd systemd unit`"
-"""How a file of ours begins."""
+"""The first line of each file that flaskd makes begins with this."""
 
 SANDBOX: Final = """\
 NoNewPrivileges=yes
@@ -56,9 +55,9 @@ SystemCallFilter=prlimit64 setrlimit sched_setscheduler
 SystemCallErrorNumber=EPERM"""
 
 HOMES: Final = ("/home", "/root", "/run/user")
-"""What ProtectHome= hides."""
+"""The directories that ProtectHome= hides."""
 
-PRIVATE: Final = ("/tmp", "/var/tmp")  # noqa: S108 - what PrivateTmp= hides
+PRIVATE: Final = ("/tmp", "/var/tmp")  # noqa: S108 - PrivateTmp= hides them
 PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./:@=,+[]")
 
 
@@ -113,7 +112,7 @@ def units(wanted: UnitOptions) -> dict[str, str]:
 
 
 def stop_timeout(settings: Settings) -> int:
-    """Return TimeoutStopSec=: what a stop may take, to the end of the process, and some spare."""
+    """Return TimeoutStopSec=: the longest time that a stop may take, and some spare."""
     duck = LameDuck(settings.lame_duck, settings.wait_unrouted).ordered(None, None)
     hooks = settings.hook_timeout if settings.pre_stop else 0.0
     return math.ceil(duck.longest + settings.grace + settings.linger + hooks + SPARE)
@@ -128,12 +127,12 @@ def _service(wanted: UnitOptions) -> str:
         unit += [f"Requires={file}.socket", f"After={file}.socket"]
     elif any(_needs_address(address) for address in settings.bind):
         unit += ["Wants=network-online.target", "After=network-online.target"]
-    unit += ["StartLimitIntervalSec=0"]  # a service that is given up takes its socket with it: refused
+    unit += ["StartLimitIntervalSec=0"]  # when systemd gives up a service, it closes the socket too
     service = ["Type=notify-reload", "ReloadSignal=SIGCONT"] if wanted.notify_reload else ["Type=notify"]
     service += [f"User={wanted.user}"] if wanted.user else ["DynamicUser=yes"]
     service += [
         f"WorkingDirectory={wanted.directory}",
-        # Where it is a link to a release, a reload follows it anew, by this name (docs/workers.md).
+        # If it is a link to a release, a reload follows the link again, by this name (docs/workers.md).
         *(
             [f"Environment=PWD={wanted.directory}"]
             if wanted.template or os.path.islink(wanted.directory)
@@ -182,7 +181,7 @@ def _socket(wanted: UnitOptions) -> str:
 
 def _text(file: str, **sections: Sequence[str]) -> str:
     edit = file.replace("%i", "NAME")
-    lines = [f"{HEADER}. Change it with `systemctl edit {edit}`, or make it anew."]
+    lines = [f"{HEADER}. Change it with `systemctl edit {edit}`, or make it again."]
     for name, entries in sections.items():
         lines += [*([""] if len(lines) > 1 else []), f"[{name}]", *entries]
     return "\n".join(lines) + "\n"
@@ -204,7 +203,7 @@ def _arguments(wanted: UnitOptions) -> list[str]:
 
 
 def _quoted(word: str, *, template: bool) -> str:
-    """Write a word as systemd.service(5) reads it; the specifiers of a template stay."""
+    """Quote a word for systemd.service(5); a template keeps its specifiers."""
     word = word.replace("$", "$$") if template else word.replace("$", "$$").replace("%", "%%")
     if word and all(char in PLAIN or char in "%$" for char in word):
         return word
@@ -212,7 +211,7 @@ def _quoted(word: str, *, template: bool) -> str:
 
 
 def _listen_stream(address: str) -> str:
-    """Write an address as systemd.socket(5) has it; raises ConfigError for a name, or port 0."""
+    """Write an address for ListenStream= (systemd.socket(5)). Raises ConfigError for a host name, or port 0."""
     parsed = parse(address)
     if isinstance(parsed, str):
         return parsed
@@ -221,8 +220,8 @@ def _listen_stream(address: str) -> str:
         number = ipaddress.ip_address(host)
     except ValueError:
         raise ConfigError(
-            f"a socket unit cannot listen on {address}: systemd takes numbers, not names",
-            hint="write 127.0.0.1:8000",
+            f"a socket unit cannot listen on {address}: systemd takes IP addresses, not names",
+            hint="use an IP address: 127.0.0.1:8000",
         ) from None
     if not port:
         raise ConfigError(f"a socket unit cannot listen on {address}: it needs a port", hint="choose one")
@@ -230,11 +229,11 @@ def _listen_stream(address: str) -> str:
 
 
 def _needs_address(address: str) -> bool:
-    """Tell whether `address` can only be bound once the network has given it to us; raises ConfigError for a path."""
+    """Whether `address` can be bound only when the network is up. Raises ConfigError for a path."""
     parsed = parse(address)
     if isinstance(parsed, str):
         raise ConfigError(
-            f"the service cannot bind {address}: it may write nowhere but in directories of its own",
+            f"the service cannot bind {address}: it may write only to its own directories",
             hint="let systemd make the socket: --socket",
         )
     try:
