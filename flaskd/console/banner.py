@@ -17,21 +17,21 @@ from flaskd_ctl.protocol import (
 
 
 class Instance(Protocol):
-    """What is told of: a `Server` or a `Daemon`."""
+    """The instance to report on: a `Server` or a `Daemon`."""
 
     @property
     def name(self) -> str:
         """Its name."""
 
     def status(self) -> StatusResult:
-        """Tell what is known."""
+        """Return its status."""
 
 
 QUEUED: Final = "in the accept queue"
 
 
 def announce(server: Instance, event: Event) -> None:
-    """Print what a state change means for whoever watches the terminal."""
+    """Print an event of the instance's life."""
     match event:
         case StateEvent(state="running", was="starting"):
             greet(server)
@@ -42,19 +42,15 @@ def announce(server: Instance, event: Event) -> None:
         case WorkerEvent(worker=worker, pid=pid, state="serving", why=why) if why != "start":
             say(f"flaskd: worker {worker} (pid {pid}) serves, started for {why}")
         case IncidentEvent(incident=incident):
-            _tell_incident(server, incident)
+            _print_incident(server, incident)
         case StateEvent(state="stopping", was=was, by=by) if was != "starting":
-            who = (
-                ""
-                if by is None
-                else f", asked by {f'key {by.key}' if by.key else by.detail or by.via}"
-                + (f" (pid {by.pid})" if by.pid else "")
-            )
-            say(f"flaskd: {server.name} is stopping{who}")
+            caller = "" if by is None else f", asked by {f'key {by.key}' if by.key else by.detail or by.via}"
+            process = f" (pid {by.pid})" if by is not None and by.pid else ""
+            say(f"flaskd: {server.name} is stopping{caller}{process}")
 
 
-def _tell_incident(server: Instance, incident: Incident) -> None:
-    """Say what became of a worker; at the start that is for whoever started the instance to say."""
+def _print_incident(server: Instance, incident: Incident) -> None:
+    """Print what happened to a worker. During the start, the error of the start reports it."""
     status = server.status()
     if status.state == "starting":
         return
@@ -74,7 +70,7 @@ def _tell_incident(server: Instance, incident: Incident) -> None:
 
 
 def greet(server: Instance) -> None:
-    """Tell what is served, where, with which engine, and where it is operated: at most five lines."""
+    """Print what is served, where, by which engine, and the control endpoints: at most five lines."""
     status = server.status()
     say(f"flaskd {__version__}: serving {status.app} as {server.name!r}, pid {status.pid}")
     many = status.wanted_workers > 1
@@ -89,7 +85,7 @@ def greet(server: Instance) -> None:
 
 
 def farewell(name: str, result: ShutdownResult) -> None:
-    """Tell how the stop went, and name what was cut."""
+    """Print how the stop went, and the requests that it cut."""
     for request in result.cut:
         cut_off = (
             f"flaskd: cut {request.method} {request.path} after {request.age:g} s (client {request.client})"

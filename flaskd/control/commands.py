@@ -53,25 +53,9 @@ class Commands:
         self._subscribers: set[Subscription] = set()
 
     def register(self, registry: Registry) -> None:
-        """Serve every command that has a handler here."""
+        """Serve every command; the handler of each is the method of its name."""
         self._registry = registry
-        for name in (
-            "ping",
-            "status",
-            "describe",
-            "drain",
-            "resume",
-            "reload",
-            "scale",
-            "restart_worker",
-            "shutdown",
-            "kill",
-            "workers",
-            "requests",
-            "incidents",
-            "history",
-            "events",
-        ):
+        for name in COMMANDS:
             registry.add(name, getattr(self, name))
 
     def end_streams(self) -> None:

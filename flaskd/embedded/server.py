@@ -23,7 +23,8 @@ from flaskd.events import Bus
 from flaskd.instance import Instance
 from flaskd.operable import Orders
 from flaskd.process import signals
-from flaskd.settings.schema import Settings, check, check_alone
+from flaskd.settings.checks import check, check_alone
+from flaskd.settings.schema import Settings
 from flaskd.version import __version__
 from flaskd_ctl.protocol import (
     Actor,

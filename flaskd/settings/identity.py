@@ -1,4 +1,4 @@
-"""As whom workers run: another user than the supervisor, where the kernel is to keep the two apart (docs/threat-model.md)."""
+"""The user that workers run as: another one than the supervisor's, so that the kernel separates them (docs/threat-model.md)."""
 
 import os
 import pwd
@@ -9,7 +9,7 @@ from flaskd.settings.ids import id_of
 
 
 class Identity(NamedTuple):
-    """What a worker's process becomes, and what its environment says of it."""
+    """The ids of a worker's process, and the variables of its environment that name the user."""
 
     uid: int
     gid: int
@@ -18,9 +18,9 @@ class Identity(NamedTuple):
 
 
 def identity_of(user: str) -> Identity | None:
-    """Return whom `user` names: a name, a uid, or UID:GID that this host need not know; None for "", and for who we are.
+    """Return the identity that `user` names: a name, a uid, or UID:GID, also of users unknown to this host.
 
-    Raises ConfigError for a name that nobody bears, and where we cannot become another user.
+    Return None for "" and for the current user. Raises ConfigError for an unknown name, and where only root could switch.
     """
     if not user:
         return None
@@ -29,7 +29,7 @@ def identity_of(user: str) -> Identity | None:
         return None
     if os.geteuid() != 0:
         raise ConfigError(
-            f"only root can run workers as {user}, and this is uid {os.geteuid()}",
+            f"only root can run workers as {user}, but flaskd runs as uid {os.geteuid()}",
             hint="start flaskd as root, or leave out --worker-user",
         )
     return found

@@ -217,4 +217,4 @@ def test_an_engine_that_cannot_answer_late_is_refused(start_daemon: StartDaemon,
             "1",
             "--request-timeout-answer",
         )
-    assert "the werkzeug engine cannot answer in the application's place" in caught.value.__notes__[0]
+    assert "--request-timeout-answer does not work with the werkzeug engine" in caught.value.__notes__[0]

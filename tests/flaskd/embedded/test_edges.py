@@ -26,7 +26,7 @@ from flaskd.control.server import ControlThread
 from flaskd.errors import BindError, ClaimError, ConfigError, IllegalMove
 from flaskd.instance import Instance
 from flaskd.listening import listeners
-from flaskd.settings.schema import resolve
+from flaskd.settings.sources import resolve
 from flaskd_ctl.contract.endpoint import Place
 from flaskd_ctl.protocol import Actor, ShutdownParams, StateEvent
 from tests.flaskd.conftest import WAIT, App, Http, Wire

@@ -108,7 +108,7 @@ def test_socket_unit_has_the_addresses_and_the_service_none() -> None:
     ("args", "sentence"),
     [
         ((), "no application was named"),
-        (("shop:app", "--socket", "--bind", "localhost:8000"), "takes numbers, not names"),
+        (("shop:app", "--socket", "--bind", "localhost:8000"), "takes IP addresses, not names"),
         (("shop:app", "--socket", "--bind", "127.0.0.1:0"), "it needs a port"),
         (("shop:app", "--bind", "unix:/run/shop.sock"), "--socket"),
         (("shop:app", "--program", "/tmp/venv/bin/flaskd"), "it has a /tmp of its own"),
