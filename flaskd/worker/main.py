@@ -153,7 +153,9 @@ class Worker:
         secured = tls.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
         scheme = "https" if secured else "http"
         listeners = [Inherited(descriptor, scheme=scheme) for descriptor in start.listeners]
-        engine = make_engine(start.engine, engine_options(settings, tls=secured, late=self._late))
+        engine = make_engine(
+            start.engine, engine_options(settings, tls=secured, late=self._late, multiprocess=True)
+        )
         instance = Instance(self._line, name=start.name, worker=start.worker, generation=start.generation)
         request_table = RequestTable.attach(start.request_table)
         request_table.on_next_request = lambda: self._line.tell({"event": "busy"})

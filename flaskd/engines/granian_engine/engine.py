@@ -13,7 +13,6 @@ What it does not offer is done from outside, in this order at a stop:
 """
 
 import logging
-import resource
 import socket
 import threading
 import time
@@ -30,23 +29,16 @@ from flaskd.engines.granian_engine.reception import reception
 from flaskd.engines.granian_engine.turns import Turns
 from flaskd.engines.granian_engine.wsgi import Traffic, gateway
 from flaskd.engines.protocol import Activity, Options
+from flaskd.engines.shared.acceptor import max_connections
+from flaskd.http.environ import server_environ
 from flaskd.listening.listeners import prepare
 from flaskd.process import forks
-from flaskd.process.descriptors import RESERVE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-CONNECTIONS: Final = 1024
-"""Connections accepted at most (granian's "backpressure"), where the descriptors allow; the rest waits in the kernel's queue.
-
-An idle keep-alive client holds one for up to `head_timeout`, so it is far more than `threads`: idle clients keep nobody waiting
-until there are a thousand of them. It is no more than that, since what is accepted and not yet served is lost if the process is
-killed, while what waits in the kernel's queue of a listener that others share is served by them.
-"""
-
-UNIX_NAME: Final = {"SERVER_NAME": "localhost", "SERVER_PORT": "80", "REMOTE_ADDR": "", "REMOTE_PORT": ""}
-"""What names a server for URLs where requests come over a Unix socket; clients send their own Host."""
+UNIX_CLIENT: Final = {"REMOTE_ADDR": "", "REMOTE_PORT": ""}
+"""The client of requests that come over a Unix socket."""
 
 SETTLE: Final = 0.05  # seconds between two looks at the same connection, at the end
 LOST_WORD: Final = 1.0  # seconds that granian gets to say that it is done once nothing is open
@@ -151,7 +143,16 @@ class GranianEngine:
         for listener in listeners:
             unix = listener.family == socket.AF_UNIX
             prepare(listener, write_timeout=self._options.write_timeout)
-            base = UNIX_NAME if unix else {}
+            base = {
+                **server_environ(
+                    listener,
+                    "granian",
+                    multiprocess=self._options.multiprocess,
+                    scheme="https" if self._options.tls else "http",
+                ),
+                "GATEWAY_INTERFACE": "CGI/1.1",
+                **(UNIX_CLIENT if unix else {}),
+            }
             call = gateway(app, base, self._traffic, body_timeout=self._options.body_timeout)
             end = private.begin(
                 ears.lend(),
@@ -165,7 +166,7 @@ class GranianEngine:
                 unix=unix,
                 backlog=self._options.backlog,
                 threads=self._threads + 1,  # one is always free: see `Turns`
-                connections=_bound(self._threads) // len(listeners),
+                connections=max_connections(self._threads) // len(listeners),
                 head_timeout=self._options.head_timeout,
                 max_head=self._options.max_head,
                 tls=self._options.tls,
@@ -207,8 +208,3 @@ class GranianEngine:
         native_threads.see_gone(ours, within=THREADS_TIME)
         self._done.set()
         self._on_change()
-
-
-def _bound(threads: int) -> int:
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return CONNECTIONS if limit == resource.RLIM_INFINITY else max(threads, min(CONNECTIONS, limit - RESERVE))

@@ -5,7 +5,6 @@ What is here calls the application and decides what of its answer is sent; it kn
 
 import itertools
 import logging
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -139,21 +138,10 @@ def gateway(
     app: "WSGIApplication", base: dict[str, Any], traffic: Traffic, *, body_timeout: float = 30.0
 ) -> Callable[[Any, Any], int]:
     """Make of `app` what is called with an exchange and a fresh environ; returns the status. `base` is in every environ."""
-    common = {
-        "GATEWAY_INTERFACE": "CGI/1.1",
-        "SCRIPT_NAME": "",
-        "SERVER_SOFTWARE": "granian",
-        "wsgi.errors": sys.stderr,
-        "wsgi.multiprocess": False,
-        "wsgi.multithread": True,
-        "wsgi.run_once": False,
-        "wsgi.version": (1, 0),
-        **base,
-    }
     running, callers = traffic.running, traffic.callers
 
     def run(proto: Proto, environ: dict[str, Any]) -> int:
-        environ.update(common)
+        environ.update(base)
         sent = input_of(environ, timeout=body_timeout)
         request = id(proto)
         running[request] = callers.caller

@@ -494,7 +494,7 @@ def hello(environ, start_response):
     start_response("200 OK", [("Content-Length", "5")])
     return [b"hello"]
 
-granian_engine._bound = lambda threads: 10_000
+granian_engine.max_connections = lambda threads: 10_000
 resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))
 listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
 listener.setblocking(False)

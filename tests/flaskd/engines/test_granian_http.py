@@ -209,7 +209,7 @@ def test_the_environ_has_what_was_sent(serve: Serve) -> None:
         target,
         "sent",
         "a=1; b=2",
-        "\xe9,2",
+        "\xe9, 2",
         "HTTP/1.1",
     ]
 

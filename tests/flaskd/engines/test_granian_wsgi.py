@@ -1,6 +1,7 @@
 """WSGI on granian's protocol objects, with one that writes down what it is told."""
 
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from flaskd.engines.granian_engine.body import Lingering
 from flaskd.engines.granian_engine.wsgi import Traffic, gateway
+from flaskd.http.environ import server_environ
 
 Headers = list[tuple[str, str]]
 HEADERS: Headers = [("X", "y")]
@@ -56,7 +58,9 @@ class Body:
 
 def answer(app: Callable[..., Any], **base: Any) -> tuple[Proto, int]:
     proto = Proto()
-    run = gateway(app, base, Traffic(Lingering(1)))
+    with socket.socket(socket.AF_UNIX) as listener:
+        common = server_environ(listener, "granian", multiprocess=False)
+    run = gateway(app, {**common, **base}, Traffic(Lingering(1)))
     return proto, run(proto, {"PATH_INFO": "/", "SERVER_NAME": "h"})
 
 
