@@ -1,5 +1,6 @@
 """One connection of the waitress engine: waitress's channel with timeouts and an orderly close."""
 
+import enum
 import selectors
 import socket
 import threading
@@ -11,10 +12,10 @@ from waitress.channel import ClientDisconnected, HTTPChannel
 
 from flaskd.engines.protocol import Options
 from flaskd.engines.shared import closing
-from flaskd.engines.shared.answering import ClientLeft
 from flaskd.engines.waitress_engine.private import ADJUSTMENTS
 from flaskd.engines.waitress_engine.request import Request, Spool
 from flaskd.http.bodies import Pace
+from flaskd.http.failures import ClientLeft
 from flaskd.http.syntax import Refused
 
 if TYPE_CHECKING:
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 
 READ: Final = selectors.EVENT_READ
 RECEIVE: Final = 65_536  # bytes at a time
+
+
+class Ending(enum.Enum):
+    """How a connection ends once everything was sent."""
+
+    CLOSE = enum.auto()
+    LINGER = enum.auto()  # the request has not come whole, so its client may still send
+    RESET = enum.auto()  # the response must not look complete
 
 
 class Server(NamedTuple):
@@ -75,10 +84,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         self.shared = shared
         self.since = time.monotonic()  # when it began to wait for the head of a request
         self.events = 0  # the events that the loop waits for
-        self.lost = False  # the client has reset the connection
-        self.to_reset = False  # what was sent must not look complete
+        self.ending = Ending.CLOSE
         self.lingering: float | None = None  # since when what the client still sends is discarded
-        self.unfinished = False  # a request was answered before it had come whole
         self._discarded = 0
         self._sent = 0  # bytes, ever
         self._write_pace: Pace | None = None
@@ -131,7 +138,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         elif self.lingering is not None:
             self._discarded += len(data)
             self.since = time.monotonic()
-            if self._discarded > closing.BYTES:
+            if self._discarded > closing.LINGERING_BYTES:
                 self.handle_close()
         else:
             if request is not None:
@@ -151,7 +158,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         except (BlockingIOError, InterruptedError):
             return 0
         except (OSError, AttributeError):  # the client has left; or we have closed
-            self.lost = True
             self.connected = False
             self.loop.update_soon(self)
             return 0
@@ -208,7 +214,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             return now + pause
         self._write_pace = None
         if self.lingering is not None:
-            end = min(self.since + closing.PAUSE, self.lingering + closing.TIME)
+            end = min(self.since + closing.LINGERING_TIMEOUT, self.lingering + closing.LINGERING_TIME)
             if now >= end:
                 self.handle_close()
             return end
@@ -233,16 +239,16 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     def finish(self) -> None:
         """Close once everything was sent; if the client still sends, only our side: a reset may overtake the response."""
-        if self.to_reset:
+        if self.ending is Ending.RESET:
             self.abort()
             return
         try:
             self.socket.shutdown(socket.SHUT_WR)
-            unread = len(self.socket.recv(RECEIVE))
+            unread = bool(self.socket.recv(RECEIVE))
         except BlockingIOError:
-            unread = int(self.unfinished)
+            unread = self.ending is Ending.LINGER
         except OSError:
-            unread = 0
+            unread = False
         if unread:
             self.since = self.lingering = time.monotonic()
             self.close_when_flushed = False

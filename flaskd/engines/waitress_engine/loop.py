@@ -190,7 +190,7 @@ class EventLoop:
         """Close a channel that is finished, or wait for what it needs next."""
         if channel.socket is None:
             return
-        if channel.lost:
+        if not channel.connected:
             channel.handle_close()
         elif channel.total_outbufs_len:
             if not channel.events & WRITE:

@@ -7,10 +7,11 @@ from http import HTTPStatus
 from typing import Final
 
 from flaskd.engines.shared import answering
-from flaskd.engines.waitress_engine.channel import Channel
+from flaskd.engines.waitress_engine.channel import Channel, Ending
 from flaskd.engines.waitress_engine.private import ADJUSTMENTS
 from flaskd.engines.waitress_engine.request import Request
 from flaskd.http.environ import request_environ
+from flaskd.http.failures import ClientLeft
 from flaskd.http.late_answers import ANSWERED
 from flaskd.http.syntax import Head, Refused
 from flaskd.process import forks
@@ -36,7 +37,7 @@ class Output(answering.Transport):
     def send(self, data: bytes) -> None:
         """Send, or buffer what the kernel does not take; raises ClientLeft."""
         if self._claim is not None and not self._claim():
-            raise answering.ClientLeft("it was answered meanwhile")
+            raise ClientLeft("it was answered meanwhile")
         self._channel.write_soon(data)
 
 
@@ -54,8 +55,8 @@ def _answer(channel: Channel, request: Request) -> bool:
     head = request.head
     if request.error is not None or head is None:
         error = request.error or Refused(400, "This is not HTTP")
-        channel.unfinished = True
-        with contextlib.suppress(answering.ClientLeft):
+        channel.ending = Ending.LINGER
+        with contextlib.suppress(ClientLeft):
             _response(Output(channel), head).refuse(error.status, error.reason)
         return True
     app = channel.shared.app
@@ -71,7 +72,8 @@ def _answer(channel: Channel, request: Request) -> bool:
         with late.within(environ, functools.partial(_answer_late, channel, head)) as claim:
             response = _response(Output(channel, head, claim), head)
             answering.answer(app, environ, response)
-    channel.to_reset = response.reset and ANSWERED not in environ
+    if response.reset and ANSWERED not in environ:
+        channel.ending = Ending.RESET
     if channel.current_outbuf_count:  # so that a buffer does not live, and grow, as long as its connection
         channel.current_outbuf_count = ADJUSTMENTS.outbuf_high_watermark
     return response.close
@@ -87,7 +89,7 @@ def _answer_late(
 ) -> None:
     """Answer in the application's place, on any thread, and have the connection closed."""
     response = _response(Output(channel), head)
-    with contextlib.suppress(answering.ClientLeft):
+    with contextlib.suppress(ClientLeft):
         response.start(f"{status} {HTTPStatus(status).phrase}", headers)
         response.write(body, whole=True)
     channel.close_when_flushed = True

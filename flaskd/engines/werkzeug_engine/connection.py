@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flaskd.engines.protocol import Options
 from flaskd.engines.shared import closing
-from flaskd.engines.shared.answering import ClientLeft, Response, answer
+from flaskd.engines.shared.answering import Response, answer
 from flaskd.engines.werkzeug_engine.body import PIECE, Body
 from flaskd.engines.werkzeug_engine.timed_sender import TimedSender
 from flaskd.engines.werkzeug_engine.timed_socket import TimedSocket
 from flaskd.http.environ import request_environ
+from flaskd.http.failures import ClientLeft
 from flaskd.http.file_wrapper import FileWrapper
 from flaskd.http.request_head import HeadReader
 from flaskd.http.syntax import Head, Refused

@@ -58,7 +58,7 @@ def serve() -> Iterator[Serve]:
         yield start
         for engine, ended in engines:
             engine.stop_accepting()
-            engine._sightings.shut(socket.SHUT_RDWR)
+            engine._server.connections.shut(socket.SHUT_RDWR)
             engine.stop()
             assert ended.wait(WAIT)
 
