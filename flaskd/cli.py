@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from flaskd.console import banner, priority
+from flaskd.console.say import say
 from flaskd.control.access.grants import rules_of
 from flaskd.control.access.policy import Caller, role_of
 from flaskd.control.server import remote_of
@@ -122,7 +123,7 @@ def run(app: str | None, file: str | None, **options: Any) -> None:
         except (FlaskdError, BadPlace) as error:
             _fail(error)
         if daemon.killed:
-            banner.say(f"flaskd: {daemon.name} was killed: nothing was waited for", priority.Priority.WARNING)
+            say(f"flaskd: {daemon.name} was killed: nothing was waited for", priority.Priority.WARNING)
         else:
             banner.farewell(daemon, result)
     ending.end_now(ending.KILLED if daemon.killed else 0)
@@ -337,7 +338,7 @@ def _check_users(settings: Settings) -> None:
     role = role_of(Caller(actor, frozenset(identity.groups)), rules)
     if role is not None:
         who = f"--worker-user {settings.worker_user}"
-        banner.say(f"flaskd: {who} has the role {role.value}: the application can operate its supervisor")
+        say(f"flaskd: {who} has the role {role.value}: the application can operate its supervisor")
 
 
 def _tell(text: str, *, status: int = 1) -> None:

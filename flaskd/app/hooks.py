@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from flaskd.app.loader import what_failed
-from flaskd.console.banner import say
 from flaskd.console.priority import Priority
+from flaskd.console.say import say
 from flaskd.errors import LoadError
 from flaskd.process.ending import end_now
 from flaskd.settings.schema import Settings

@@ -1,10 +1,9 @@
-"""What a person sees of an instance's life: a few lines on stderr at its start, one at its end."""
+"""The lines printed on stderr during an instance's life: a banner at its start, incidents, a summary at its end."""
 
-import contextlib
-import sys
 from typing import Final, Protocol
 
-from flaskd.console.priority import Priority, marked
+from flaskd.console.priority import Priority
+from flaskd.console.say import say
 from flaskd_ctl.protocol import (
     Event,
     Incident,
@@ -109,18 +108,3 @@ def farewell(server: Instance, result: ShutdownResult) -> None:
     how = "nothing lost" if result.clean else f"cut: {', '.join(cut) or 'what was left'}"
     gravity = Priority.INFO if result.clean else Priority.ERR
     say(f"flaskd: {server.name} stopped after {result.took:g} s, {how}", gravity)
-
-
-def say(line: str, priority: Priority = Priority.INFO) -> None:
-    """Print one line to stderr, at once. Where nobody reads any more nothing is said: a stop must not fail for that.
-
-    Control characters are escaped: the path of a request is anybody's, and must not steer the operator's terminal.
-    """
-    line = escaped(line)
-    with contextlib.suppress(OSError, ValueError):
-        print(marked(line, priority), file=sys.stderr, flush=True)  # noqa: T201 - this is where the daemon speaks to people
-
-
-def escaped(line: str) -> str:
-    """Return `line` with all that is no printable character spelled out."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)

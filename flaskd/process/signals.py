@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from types import FrameType
 from typing import Any, Final
 
-from flaskd.console.banner import say
+from flaskd.console.say import say
 from flaskd.process.ending import ORDERS
 from flaskd_ctl.errors import ControlError
 from flaskd_ctl.protocol import Actor

@@ -18,7 +18,8 @@ from flaskd import __version__
 from flaskd.audit import journal
 from flaskd.audit.last_stop import Note
 from flaskd.audit.log import Audit
-from flaskd.console import banner, priority
+from flaskd.console import priority
+from flaskd.console.say import say
 from flaskd.control.access.grants import rules_of
 from flaskd.control.claim import Claim
 from flaskd.control.server import ControlServer, remote_of
@@ -400,13 +401,13 @@ class Daemon:
         try:
             rules = rules_of(settings, owner=os.geteuid())
         except ConfigError as error:  # it was there when the settings were read
-            banner.say(f"flaskd: {error}; who may do what is as it was")
+            say(f"flaskd: {error}; who may do what is as it was")
             return
         self._control.take(rules)  # first: whatever becomes of the files, who has lost a role has lost it
         try:
             self._claim.admit(rules)
         except OSError as error:  # somebody has removed them
-            banner.say(f"flaskd: cannot change who may reach {error.filename}: {error.strerror}")
+            say(f"flaskd: cannot change who may reach {error.filename}: {error.strerror}")
 
     def _told(self, member: Member, event: dict[str, Any]) -> None:
         """Do what the application asked for through its extension, and what the worker needs."""

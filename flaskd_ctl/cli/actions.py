@@ -15,7 +15,8 @@ from flaskd_ctl.cli.exits import Exit, code_of
 from flaskd_ctl.cli.screen import Screen
 from flaskd_ctl.client.session import FIRST_WORD, Session, ask
 from flaskd_ctl.contract.conversation import Patience
-from flaskd_ctl.discovery.instances import Instances, Target
+from flaskd_ctl.contract.endpoint import Target
+from flaskd_ctl.discovery.instances import Instances
 from flaskd_ctl.errors import ControlError, NotPermitted, NotRunning, TimedOut
 from flaskd_ctl.text import results
 
@@ -85,10 +86,10 @@ def run_status(run: Run, command: Command, *, serving: bool) -> Exit:
         target = run.target()
     except NotRunning as error:
         if stop := error.data.get("last_stop"):
-            from flaskd_ctl.discovery import notes
+            from flaskd_ctl.text import history
 
             stopped = {"name": error.data["name"], "state": "stopped", "last_stop": stop}
-            run.screen.result(stopped, notes.stopped(stopped["name"], stop))
+            run.screen.result(stopped, history.stopped(stopped["name"], stop))
         raise
     result = ask(target, command.name, whole=run.timeout)
     run.screen.result(result, results.as_text(command.name, result, colour=run.screen.colour))
@@ -232,9 +233,10 @@ def run_list(run: Run) -> Exit:
     for name, note in sorted(run.instances.notes().items()):
         if name not in seen:
             from flaskd_ctl.discovery import notes
+            from flaskd_ctl.text.history import told
 
             stop = notes.stop_of(note)
-            stopped = {"state": "stopped", "since": stop["at"], "detail": notes.told(stop)}
+            stopped = {"state": "stopped", "since": stop["at"], "detail": told(stop)}
             rows.append(
                 {"name": name, "ready": None, "pid": None, "listeners": [], "directory": None} | stopped
             )

@@ -17,11 +17,11 @@ from typing import Final
 
 from flaskd_ctl.client.session import FIRST_WORD
 from flaskd_ctl.contract.conversation import Lines
-from flaskd_ctl.discovery.instances import Target
+from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.errors import BadPlace, ControlError
 from flaskd_ctl.transports.process_exit import Departure
 from flaskd_ctl.transports.remote import line
-from flaskd_ctl.transports.unix import CHUNK, connect, peer_pid
+from flaskd_ctl.transports.unix_socket import CHUNK, connect, peer_pid
 
 STDIN: Final = 0
 STDOUT: Final = 1

@@ -10,7 +10,8 @@ import sys
 from typing import Any, Final, TextIO
 
 from flaskd_ctl.errors import ControlError, Failed
-from flaskd_ctl.text import results
+from flaskd_ctl.text.layout import paragraph, printable
+from flaskd_ctl.text.results import as_json
 
 DIM: Final = "\x1b[2m"
 BRIGHT: Final = "\x1b[0m"
@@ -38,7 +39,7 @@ class Screen:
         self.clear()
         if sys.stdout is None:  # closed by whoever started us (`>&-`): nobody wants to read it
             return False
-        line = results.as_json(result) if self.json else text
+        line = as_json(result) if self.json else text
         try:
             sys.stdout.write(_encodable(line, sys.stdout) + "\n")
             sys.stdout.flush()
@@ -57,23 +58,23 @@ class Screen:
         """Write what went wrong, and the next step; before it the application's traceback, where that is why."""
         self.clear()
         if self.json:
-            _write(sys.stderr, results.as_json(error_as_json(error)) + "\n")
+            _write(sys.stderr, as_json(error_as_json(error)) + "\n")
             return
         if traceback := error.data.get("traceback"):
-            text = results.paragraph(str(traceback))
+            text = paragraph(str(traceback))
             _write(sys.stderr, f"{DIM}{text}{BRIGHT}\n" if _wants_colour(sys.stderr) else f"{text}\n")
         field = (
             f" ({error.data['path']})"
             if error.data.get("path") and str(error.data["path"]) not in str(error)
             else ""
         )
-        _write(sys.stderr, f"flaskd_ctl: {results.printable(f'{error}{field}')}{_next_step(error.hint)}\n")
+        _write(sys.stderr, f"flaskd_ctl: {printable(f'{error}{field}')}{_next_step(error.hint)}\n")
 
     def remark(self, text: str) -> None:
         """Write something for people beside the result; programs do not get it."""
         if not self.json:
             self.clear()
-            _write(sys.stderr, f"{results.printable(text)}\n")
+            _write(sys.stderr, f"{printable(text)}\n")
 
     def progress(self, text: str) -> None:
         """Write the progress line over the one before."""
@@ -82,7 +83,7 @@ class Screen:
                 width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
             except OSError:
                 width = 80
-            _write(sys.stderr, f"\r\x1b[K{results.printable(text)[: width - 1]}")
+            _write(sys.stderr, f"\r\x1b[K{printable(text)[: width - 1]}")
             self._shown = True
 
     def clear(self) -> None:
@@ -106,7 +107,7 @@ def _abandon(stream: TextIO) -> None:
 
 
 def _next_step(hint: str) -> str:
-    return f". {hint[0].upper()}{results.printable(hint[1:])}." if hint else ""
+    return f". {hint[0].upper()}{printable(hint[1:])}." if hint else ""
 
 
 def _encodable(text: str, stream: TextIO) -> str:

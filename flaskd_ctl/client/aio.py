@@ -18,7 +18,8 @@ from flaskd_ctl.client.aio_session import AsyncSession, follow, stop
 from flaskd_ctl.client.session import FIRST_WORD, is_last
 from flaskd_ctl.client.shapes import shutdown_params, typed, typed_event, typed_progress
 from flaskd_ctl.contract.conversation import Note, Patience
-from flaskd_ctl.discovery.instances import Instances, Target
+from flaskd_ctl.contract.endpoint import Target
+from flaskd_ctl.discovery.instances import Instances
 from flaskd_ctl.errors import ControlError
 from flaskd_ctl.protocol import (
     AuditEntry,

@@ -6,10 +6,10 @@ import time
 from typing import Any, Protocol, Self
 
 from flaskd_ctl.client.following import unfinished
-from flaskd_ctl.client.session import OnProgress, lost, timed_out
+from flaskd_ctl.client.session import OnProgress, ask, lost, timed_out
 from flaskd_ctl.client.stopping import after_loss, exits, not_gone, slack
 from flaskd_ctl.contract.conversation import Conversation, Note, Patience, Refusal, Reply
-from flaskd_ctl.discovery.instances import Target
+from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.errors import ConnectionLost, TimedOut
 from flaskd_ctl.transports.process_exit import Watcher
 
@@ -55,11 +55,13 @@ class AsyncSession:
         if target.endpoint.scheme == "tcp":
             from flaskd_ctl.transports.aio_curve import AsyncCurveConnection
 
-            return cls(target, await AsyncCurveConnection.reach(target, deadline=deadline))
+            return cls(target, await AsyncCurveConnection.reach(target, deadline=deadline, ask=ask))
         if target.endpoint.scheme == "ssh":
+            from flaskd_ctl.discovery.targets import ssh_ways
             from flaskd_ctl.transports.aio_ssh import AsyncSshConnection
 
-            return cls(target, await AsyncSshConnection.open(target, deadline=deadline))
+            ways = ssh_ways(target.remote_command)
+            return cls(target, await AsyncSshConnection.open(target, ways, deadline=deadline))
         from flaskd_ctl.transports.aio_unix import AsyncStreamConnection
 
         return cls(target, await AsyncStreamConnection.open(target.endpoint.path, deadline=deadline))

@@ -20,7 +20,8 @@ from flaskd_ctl.client.session import FIRST_WORD, Session
 from flaskd_ctl.client.shapes import shutdown_params, typed, typed_event, typed_progress
 from flaskd_ctl.client.stopping import stop
 from flaskd_ctl.contract.conversation import Patience
-from flaskd_ctl.discovery.instances import Instances, Target
+from flaskd_ctl.contract.endpoint import Target
+from flaskd_ctl.discovery.instances import Instances
 from flaskd_ctl.errors import ControlError
 from flaskd_ctl.protocol import (
     AuditEntry,

@@ -11,8 +11,8 @@ from typing import Any
 
 from flaskd_ctl.client.session import FIRST_WORD, OnProgress, Session
 from flaskd_ctl.contract.conversation import Patience, Reply
+from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.contract.times import span
-from flaskd_ctl.discovery.instances import Target
 from flaskd_ctl.errors import TimedOut
 
 

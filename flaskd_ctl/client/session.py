@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from flaskd_ctl.contract.conversation import Conversation, Note, Patience, Refusal, Reply
+from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.contract.times import span
-from flaskd_ctl.discovery.instances import Target
 from flaskd_ctl.errors import ConnectionLost, TimedOut
 
 if TYPE_CHECKING:
@@ -197,11 +197,12 @@ def _connect(target: Target, *, deadline: float) -> Connection:
     if target.endpoint.scheme == "tcp":
         from flaskd_ctl.transports.curve import CurveConnection
 
-        return CurveConnection(target, deadline=deadline)
+        return CurveConnection(target, deadline=deadline, ask=ask)
     if target.endpoint.scheme == "ssh":
+        from flaskd_ctl.discovery.targets import ssh_ways
         from flaskd_ctl.transports.ssh import SshConnection
 
-        return SshConnection(target, deadline=deadline)
+        return SshConnection(target, ssh_ways(target.remote_command), deadline=deadline)
     from flaskd_ctl.transports.unix import StreamConnection
 
     return StreamConnection(target.endpoint.path, deadline=deadline)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from flaskd_ctl.client.session import FIRST_WORD, Session
 from flaskd_ctl.client.stopping import exits, see_gone
 from flaskd_ctl.contract.conversation import Patience
-from flaskd_ctl.discovery.instances import Target
+from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.errors import ConnectionLost, NotRunning, TimedOut, WrongState
 
 RECHECK: Final = 0.1

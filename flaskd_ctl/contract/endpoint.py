@@ -24,6 +24,9 @@ MAX_PATH: Final = 107 if sys.platform == "linux" else 103
 
 SYSTEM_RUNTIME: Final = "/run/flaskd"
 SYSTEM_STATE: Final = "/var/lib/flaskd"
+_HOST: Final = "_.:%-"
+"""What a host's name has besides letters and digits; it never begins with the dash that ssh would take for an option."""
+
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -83,6 +86,40 @@ class Endpoint(NamedTuple):
         return f"{self.scheme}://{self.path}"
 
 
+class Target(NamedTuple):
+    """Where to go: the instance's name, for sentences, and one endpoint.
+
+    For `tcp://`: `key` is the file with our own secret key, `server_key` the one with the instance's public key.
+    For `ssh://`: `remote_command` is the flaskd_ctl of the other host, where it is not simply that.
+    """
+
+    name: str
+    endpoint: Endpoint
+    key: str = ""
+    server_key: str = ""
+    remote_command: tuple[str, ...] = ()
+
+
+class Remote(NamedTuple):
+    """An instance on another host: `ssh://[user@]host[:port]/[name]`; without a name the only one that runs there."""
+
+    host: str
+    user: str = ""
+    port: int | None = None
+    name: str = ""
+
+    @property
+    def place(self) -> str:
+        """Host and name, for sentences."""
+        return f"{self.host}/{self.name}" if self.name else self.host
+
+    @property
+    def destination(self) -> str:
+        """What one would give to ssh by hand."""
+        user = f"{self.user}@" if self.user else ""
+        return f"{f'-p {self.port} ' if self.port else ''}{user}{self.host}"
+
+
 def check_name(name: str) -> str:
     """Return `name` if it can name an instance, else raise BadPlace saying what a name is."""
     if NAME.fullmatch(name):
@@ -113,8 +150,6 @@ def parse_endpoint(url: str) -> Endpoint:
         host_and_port(path)
         return Endpoint(scheme, path)
     if separator and scheme == "ssh":
-        from flaskd_ctl.transports.remote import parse_remote  # for those who go there
-
         parse_remote(path)
         return Endpoint(scheme, path)
     if not separator or scheme not in {"ipc", "unix"} or not path.startswith("/"):
@@ -138,6 +173,35 @@ def host_and_port(address: str) -> tuple[str, int]:
             hint="write HOST:PORT or [IPV6]:PORT, ports end at 65535",
         )
     return host, int(port)
+
+
+def parse_remote(path: str) -> Remote:
+    """Read what follows `ssh://`; raise BadPlace for what is not `[user@]host[:port]/[name]`.
+
+    ssh and the shell of the other host read these words again: what could be an option, or more than a word, is refused.
+    """
+    from urllib.parse import urlsplit  # only those who go there need it
+
+    if not path.isprintable():  # urlsplit would leave out a line end
+        raise _no_remote(path, "it has characters that cannot be seen")
+    try:
+        parts = urlsplit(f"ssh://{path}")
+        host, user, port = parts.hostname or "", parts.username or "", parts.port
+    except ValueError as error:
+        raise _no_remote(path, str(error)) from None
+    written = parts.netloc.rpartition("@")[2]
+    if parts.password is not None:
+        raise _no_remote(written, "a password has no place in it: ssh asks for it, or uses your keys")
+    if parts.query or parts.fragment:
+        raise _no_remote(path, "nothing may follow the name")
+    at = written.lower().find(host)
+    host = written[at : at + len(host)]  # urlsplit lowers it, and ssh_config(5) tells upper case from lower
+    if not _is_word(host, _HOST):
+        raise _no_remote(path, f"{host!r} is no name or address of a host" if host else "it names no host")
+    if user and not _is_word(user, "_.-"):
+        raise _no_remote(path, f"{user!r} is no user's name")
+    name = parts.path.strip("/")
+    return Remote(host, user, port, check_name(name) if name else "")
 
 
 def place_for(name: str, *, runtime_dir: str | None, environ: Mapping[str, str], uid: int) -> Place:
@@ -206,3 +270,14 @@ def _checked(directory: str) -> Place:
     place = Place(directory)
     check_path(place.sock)  # "sock" is the longest socket name in it
     return place
+
+
+def _is_word(text: str, besides: str) -> bool:
+    known = all((char.isascii() and char.isalnum()) or char in besides for char in text)
+    return bool(text) and text[0] != "-" and known
+
+
+def _no_remote(path: str, why: str) -> BadPlace:
+    return BadPlace(
+        f"{f'ssh://{path}'!r} is not an endpoint: {why}", hint="write ssh://[user@]host[:port]/name"
+    )

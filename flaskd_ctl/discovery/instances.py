@@ -19,28 +19,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 from flaskd_ctl.contract import endpoint as places
-from flaskd_ctl.contract.endpoint import Endpoint, Place
+from flaskd_ctl.contract.endpoint import Endpoint, Place, Target
 from flaskd_ctl.contract.times import clock
 from flaskd_ctl.errors import Ambiguous, BadPlace, ControlError, NotPermitted, NotRunning, TimedOut
-from flaskd_ctl.transports.unix import connect
+from flaskd_ctl.transports.unix_socket import connect
 
 LARGEST_FILE: Final = 64 * 1024
 PROBE: Final = 0.05
 """Seconds that a connect may take to tell whether somebody listens; one with a full queue does."""
-
-
-class Target(NamedTuple):
-    """Where to go: the instance's name, for sentences, and one endpoint.
-
-    For `tcp://`: `key` is the file with our own secret key, `server_key` the one with the instance's public key.
-    For `ssh://`: `remote_command` is the flaskd_ctl of the other host, where it is not simply that.
-    """
-
-    name: str
-    endpoint: Endpoint
-    key: str = ""
-    server_key: str = ""
-    remote_command: tuple[str, ...] = ()
 
 
 class Found(NamedTuple):
@@ -106,9 +92,7 @@ class Instances:
             if given.scheme == "tcp":
                 return remote(given, key=key, server_key=server_key)
             if given.scheme == "ssh":
-                from flaskd_ctl.transports.remote import parse_remote  # only those who go there need it
-
-                return Target(parse_remote(given.path).place, given)
+                return Target(places.parse_remote(given.path).place, given)
             return Target(os.path.basename(os.path.dirname(given.path)) or given.url, given)
         return self._only() if name is None else self._named(places.check_name(name))
 

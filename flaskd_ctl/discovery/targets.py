@@ -25,8 +25,8 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from flaskd_ctl.contract.endpoint import check_name, parse_endpoint
-from flaskd_ctl.discovery.instances import Instances, Target
+from flaskd_ctl.contract.endpoint import Target, check_name, parse_endpoint, parse_remote
+from flaskd_ctl.discovery.instances import Instances
 from flaskd_ctl.errors import BadPlace, ControlError, InvalidParams, NotRunning
 
 CONFIG: Final = "FLASKD_CTL_CONFIG"
@@ -221,8 +221,6 @@ class _Reader:
 
     def _at_another_host(self, entry: Entry, where: str) -> Entry:
         """Let the name stand in the URL or beside it."""
-        from flaskd_ctl.transports.remote import parse_remote
-
         named = parse_remote(entry.endpoint.removeprefix("ssh://")).name
         if not named and entry.name:
             url = f"{entry.endpoint.rstrip('/')}/{entry.name}"

@@ -1,34 +1,18 @@
 """Results as text for people; JSON is the result itself.
 
-Much of what is shown came in from outside (the path of a request, a client's address): control characters
-are escaped, so that nobody can talk to the operator's terminal through a URL. Fields that a newer daemon
-leaves out or adds do no harm. What concerns workers is in `workers_text`, imported where there are any.
+Fields that a newer daemon leaves out or adds do no harm. What concerns workers is in `workers`, imported where there are any.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from flaskd_ctl.contract.times import clock, count, span
-
-PLAIN: Final = "0"
-COLOURS: Final = {
-    "running": "32",
-    "ready": "32",
-    "starting": "33",
-    "draining": "33",
-    "stopping": "33",
-    "degraded": "31",
-    "serving": "32",
-    "leaving": "33",
-    "no answer": "31",
-    "stale": "31",
-    "not permitted": "33",
-}
-"""ANSI colour of each state; others stay as they are."""
+from flaskd_ctl.text.layout import printable, state, table
+from flaskd_ctl.text.requests import request, requests_table
 
 
 def as_json(result: Any) -> str:
@@ -44,42 +28,6 @@ def as_text(method: str, result: dict[str, Any], *, colour: bool = False) -> str
 
         writer = WRITERS.get(method)
     return writer(result, colour) if writer else as_json(result)
-
-
-def printable(value: Any) -> str:
-    """Write a value so that it cannot steer a terminal."""
-    text = str(value)
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def paragraph(text: str, *, indent: str = "") -> str:
-    """Write text of several lines."""
-    return "\n".join(f"{indent}{printable(line)}" for line in text.splitlines())
-
-
-def table(
-    rows: Sequence[Sequence[Any]], *, head: Sequence[str] = (), indent: str = "", coloured: int | None = None
-) -> str:
-    """Align rows in columns, the states in column `coloured` in their colour; nothing for no rows."""
-    cells = [[printable(cell) for cell in row] for row in ([head, *rows] if head and rows else rows)]
-    if not cells:
-        return ""
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    lines = []
-    for row in cells:
-        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        if coloured is not None:
-            padded[coloured] = padded[coloured].replace(row[coloured], state(row[coloured], colour=True), 1)
-        lines.append(indent + "  ".join(padded).rstrip())
-    return "\n".join(lines)
-
-
-def state(word: str, *, colour: bool) -> str:
-    """Write a state, in its colour."""
-    code = COLOURS.get(word, PLAIN)
-    return f"\x1b[{code}m{printable(word)}\x1b[0m" if colour and code != PLAIN else printable(word)
 
 
 def actor(by: dict[str, Any] | None) -> str:
@@ -146,11 +94,6 @@ def progress_line(event: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def request(one: dict[str, Any]) -> str:
-    """Write a request in a few words."""
-    return printable(f"{one.get('method')} {one.get('path')} ({span(float(one.get('age') or 0.0))})")
-
-
 def failure(last: dict[str, Any]) -> str:
     """Write what became of a worker in one line."""
     who = f"worker {last.get('worker')}"
@@ -206,9 +149,9 @@ def _status(result: dict[str, Any], colour: bool) -> str:
         at = clock(float(last.get("at") or 0))
         rows.append(("last failure", f"{at} {failure(last)} (more: `flaskd_ctl incidents`)"))
     if stop := result.get("last_stop"):
-        from flaskd_ctl.discovery import notes
+        from flaskd_ctl.text.history import told
 
-        rows.append(("last stop", notes.told(stop)))
+        rows.append(("last stop", told(stop)))
     each = ""
     if workers or result.get("wanted_workers"):
         from flaskd_ctl.text import workers as workers_text
@@ -275,30 +218,10 @@ def _kill(result: dict[str, Any], _colour: bool) -> str:
     )
 
 
-def requests_table(requests: list[dict[str, Any]], *, indent: str = "") -> str:
-    """Write one line a request; with the worker that has it where there are workers."""
-    workers = any(one.get("worker") for one in requests)
-    rows = [
-        (
-            one.get("id"),
-            *([one.get("worker")] if workers else []),
-            span(float(one.get("age") or 0.0)),
-            one.get("method"),
-            one.get("path"),
-            f"{one.get('endpoint') or '-'} {one.get('rule') or ''}".rstrip(),
-            one.get("client"),
-            one.get("thread"),
-        )
-        for one in requests
-    ]
-    head = ("ID", *(["WORKER"] if workers else []), "AGE", "METHOD", "PATH", "ENDPOINT", "CLIENT", "THREAD")
-    return table(rows, head=head, indent=indent)
-
-
 def _history(result: dict[str, Any], colour: bool) -> str:
-    from flaskd_ctl.discovery import notes
+    from flaskd_ctl.text.history import history
 
-    return notes.history(result, colour)
+    return history(result, colour)
 
 
 def _requests(result: dict[str, Any], _colour: bool) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from flaskd_ctl.contract.times import clock
 from flaskd_ctl.errors import ControlError
-from flaskd_ctl.text.results import table
+from flaskd_ctl.text.layout import table
 
 Row = tuple[str, dict[str, Any] | None, ControlError | None]
 Cell = Callable[[dict[str, Any]], Any]

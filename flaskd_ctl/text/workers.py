@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from flaskd_ctl.contract.times import clock, count, span
-from flaskd_ctl.text.results import paragraph, printable, requests_table, table
+from flaskd_ctl.text.layout import paragraph, printable, table
+from flaskd_ctl.text.requests import requests_table
 
 MIB: Final = 1024 * 1024
 VERBS: Final = {"starting": "starts", "serving": "serves", "leaving": "leaves", "gone": "is gone"}

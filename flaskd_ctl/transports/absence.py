@@ -8,11 +8,11 @@ age: it began after we had connected to the one before. Ages are durations, so c
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from flaskd_ctl.client.session import ask
-from flaskd_ctl.discovery.instances import Target
+from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.errors import ControlError, NotRunning
 
 PATIENCE: Final = 5.0
@@ -22,10 +22,14 @@ PAUSE: Final = 0.1
 """Seconds between two questions."""
 
 
+Ask = Callable[..., dict[str, Any]]
+
+
 class Absence:
     """Watch an instance of another host from before its end is asked."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, ask: Ask) -> None:
+        self._ask = ask
         self.pid: int | None = None
         self._target = target
         self._since = time.monotonic()
@@ -63,7 +67,7 @@ class Absence:
     def _is_gone(self, patience: float) -> bool:
         """Ask once; of an answer only the age counts."""
         try:
-            status = ask(self._target, "status", whole=max(patience, 0.001))
+            status = self._ask(self._target, "status", whole=max(patience, 0.001))
         except NotRunning:
             return True
         except ControlError:  # it ends just now, or nobody can tell

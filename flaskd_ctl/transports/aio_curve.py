@@ -4,8 +4,8 @@ import asyncio
 import time
 from typing import Self
 
-from flaskd_ctl.discovery.instances import Target
-from flaskd_ctl.transports.absence import Absence
+from flaskd_ctl.contract.endpoint import Target
+from flaskd_ctl.transports.absence import Absence, Ask
 from flaskd_ctl.transports.aio_zeromq import AsyncZeroMQConnection
 from flaskd_ctl.transports.curve import EVENTS, HANDSHAKE, knock, options_for, refused, unfinished
 from flaskd_ctl.transports.zeromq import ENDS
@@ -15,14 +15,16 @@ class AsyncCurveConnection(AsyncZeroMQConnection):
     """A connection to an instance of another host; raises EOFError when the peer is gone."""
 
     _target: Target
+    _ask: Ask
 
     @classmethod
-    async def reach(cls, target: Target, *, deadline: float) -> Self:
+    async def reach(cls, target: Target, *, deadline: float, ask: Ask) -> Self:
         """Connect and shake hands; raise as `curve.CurveConnection` does. Names are looked up in a thread."""
         options = options_for(target)
         url = await asyncio.to_thread(knock, target, deadline=deadline)
         connection = cls(target.endpoint.path, None, url=url, options=options, events=EVENTS)
         connection._target = target
+        connection._ask = ask
         try:
             await connection._shake_hands(deadline)
         except BaseException:
@@ -43,4 +45,4 @@ class AsyncCurveConnection(AsyncZeroMQConnection):
 
     def departure(self) -> Absence:
         """Watch for the end of what listens there."""
-        return Absence(self._target)
+        return Absence(self._target, self._ask)

@@ -4,9 +4,9 @@ import asyncio
 import threading
 from typing import Self
 
-from flaskd_ctl.discovery.instances import Target
-from flaskd_ctl.transports.ssh import Ssh, SshDeparture
-from flaskd_ctl.transports.unix import CHUNK
+from flaskd_ctl.contract.endpoint import Target
+from flaskd_ctl.transports.ssh import Commands, Ssh, SshDeparture
+from flaskd_ctl.transports.unix_socket import CHUNK
 
 
 class AsyncSshConnection:
@@ -20,9 +20,9 @@ class AsyncSshConnection:
         self.pid = ssh.hearing.pid
 
     @classmethod
-    async def open(cls, target: Target, *, deadline: float) -> Self:
+    async def open(cls, target: Target, commands: Commands, *, deadline: float) -> Self:
         """Connect, in a thread: ssh takes its time; raise as `ssh.SshConnection` does."""
-        ssh = Ssh(target)
+        ssh = Ssh(target, commands)
         try:
             await asyncio.to_thread(ssh.connect, deadline=deadline)
         except BaseException:

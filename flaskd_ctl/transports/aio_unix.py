@@ -12,7 +12,7 @@ from typing import Self
 from flaskd_ctl.contract.conversation import Lines
 from flaskd_ctl.errors import TimedOut
 from flaskd_ctl.transports.process_exit import Departure
-from flaskd_ctl.transports.unix import CHUNK, connect, is_ended, peer_pid
+from flaskd_ctl.transports.unix_socket import CHUNK, connect, is_ended, peer_pid
 
 
 class AsyncStreamConnection:
@@ -28,7 +28,7 @@ class AsyncStreamConnection:
 
     @classmethod
     async def open(cls, path: str, *, deadline: float) -> Self:
-        """Connect; raise as `stream.connect` does."""
+        """Connect; raise as `unix_socket.connect` does."""
         try:
             return cls(connect(path, deadline=0.0), path)
         except TimedOut:  # its queue is full: this may take time, which is a thread's to spend

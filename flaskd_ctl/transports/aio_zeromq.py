@@ -38,7 +38,7 @@ class AsyncZeroMQConnection:
 
     @classmethod
     async def open(cls, path: str, *, deadline: float) -> Self:
-        """Connect; raise as `stream.connect` does."""
+        """Connect; raise as `unix_socket.connect` does."""
         try:
             return cls(path, probe(path, deadline=0.0))
         except TimedOut:  # its queue is full: this may take time, which is a thread's to spend

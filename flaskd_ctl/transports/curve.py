@@ -14,11 +14,10 @@ from typing import Any, Final
 
 import zmq
 
-from flaskd_ctl.contract.endpoint import host_and_port
+from flaskd_ctl.contract.endpoint import Target, host_and_port
 from flaskd_ctl.contract.keys import read_pair, read_public
-from flaskd_ctl.discovery.instances import Target
 from flaskd_ctl.errors import BadPlace, ControlError, NotPermitted, NotRunning, TimedOut, Unreachable
-from flaskd_ctl.transports.absence import Absence
+from flaskd_ctl.transports.absence import Absence, Ask
 from flaskd_ctl.transports.zeromq import ENDS, ZeroMQConnection
 
 HEARTBEAT_MS: Final = 30_000
@@ -31,7 +30,8 @@ EVENTS: Final = ENDS | HANDSHAKE
 class CurveConnection(ZeroMQConnection):
     """A connection to an instance of another host; TimeoutError at a deadline, EOFError when the peer is gone."""
 
-    def __init__(self, target: Target, *, deadline: float) -> None:
+    def __init__(self, target: Target, *, deadline: float, ask: Ask) -> None:
+        self._ask = ask
         self._target = target
         self.path = target.endpoint.path
         self.pid = None
@@ -55,7 +55,7 @@ class CurveConnection(ZeroMQConnection):
 
     def departure(self) -> Absence:
         """Watch for the end of what listens there: of a process on another host nothing is seen."""
-        return Absence(self._target)
+        return Absence(self._target, self._ask)
 
 
 def options_for(target: Target) -> list[tuple[int, Any]]:

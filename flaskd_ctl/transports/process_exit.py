@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from flaskd_ctl.errors import NotRunning, TimedOut
-from flaskd_ctl.transports.unix import connect
+from flaskd_ctl.transports.unix_socket import connect
 
 LOOK_AGAIN: Final = 1.0
 """Seconds for which one connection is trusted to be ended with the listener: one accepted at the very last may be forgotten."""

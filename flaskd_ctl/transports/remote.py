@@ -18,63 +18,13 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, Final
 
 from flaskd_ctl.contract.conversation import Lines
-from flaskd_ctl.contract.endpoint import check_name
-from flaskd_ctl.errors import BY_NAME, BadPlace, ControlError, Failed
+from flaskd_ctl.contract.endpoint import Remote
+from flaskd_ctl.errors import BY_NAME, ControlError, Failed
 
 _MARK: Final = b'{"jsonrpc":"2.0","method":"dial","params":'
-_HOST: Final = "_.:%-"
-"""What a host's name has besides letters and digits; it never begins with the dash that ssh would take for an option."""
-
-
-class Remote(NamedTuple):
-    """An instance on another host: `ssh://[user@]host[:port]/[name]`; without a name the only one that runs there."""
-
-    host: str
-    user: str = ""
-    port: int | None = None
-    name: str = ""
-
-    @property
-    def place(self) -> str:
-        """Host and name, for sentences."""
-        return f"{self.host}/{self.name}" if self.name else self.host
-
-    @property
-    def destination(self) -> str:
-        """What one would give to ssh by hand."""
-        user = f"{self.user}@" if self.user else ""
-        return f"{f'-p {self.port} ' if self.port else ''}{user}{self.host}"
-
-
-def parse_remote(path: str) -> Remote:
-    """Read what follows `ssh://`; raise BadPlace for what is not `[user@]host[:port]/[name]`.
-
-    ssh and the shell of the other host read these words again: what could be an option, or more than a word, is refused.
-    """
-    if not path.isprintable():  # urlsplit would leave out a line end
-        raise _no_remote(path, "it has characters that cannot be seen")
-    try:
-        parts = urlsplit(f"ssh://{path}")
-        host, user, port = parts.hostname or "", parts.username or "", parts.port
-    except ValueError as error:
-        raise _no_remote(path, str(error)) from None
-    written = parts.netloc.rpartition("@")[2]
-    if parts.password is not None:
-        raise _no_remote(written, "a password has no place in it: ssh asks for it, or uses your keys")
-    if parts.query or parts.fragment:
-        raise _no_remote(path, "nothing may follow the name")
-    at = written.lower().find(host)
-    host = written[at : at + len(host)]  # urlsplit lowers it, and ssh_config(5) tells upper case from lower
-    if not _is_word(host, _HOST):
-        raise _no_remote(path, f"{host!r} is no name or address of a host" if host else "it names no host")
-    if user and not _is_word(user, "_.-"):
-        raise _no_remote(path, f"{user!r} is no user's name")
-    name = parts.path.strip("/")
-    return Remote(host, user, port, check_name(name) if name else "")
 
 
 def ssh_command(remote: Remote, *, ssh: tuple[str, ...], there: tuple[str, ...]) -> list[str]:
@@ -156,14 +106,3 @@ def line(word: str, **told: Any) -> bytes:
 def _refusal(told: dict[str, Any]) -> ControlError:
     kind = BY_NAME.get(str(told.get("name")), Failed)
     return kind(str(told.get("message") or "no reason was given"), hint=str(told.get("hint") or ""))
-
-
-def _is_word(text: str, besides: str) -> bool:
-    known = all((char.isascii() and char.isalnum()) or char in besides for char in text)
-    return bool(text) and text[0] != "-" and known
-
-
-def _no_remote(path: str, why: str) -> BadPlace:
-    return BadPlace(
-        f"{f'ssh://{path}'!r} is not an endpoint: {why}", hint="write ssh://[user@]host[:port]/name"
-    )

@@ -18,13 +18,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from flaskd_ctl.contract.endpoint import Remote, parse_remote
 from flaskd_ctl.contract.times import span
 from flaskd_ctl.errors import ConnectionLost, ControlError, NotPermitted, TimedOut, Unreachable
-from flaskd_ctl.transports.remote import Hearing, Remote, parse_remote, ssh_command
-from flaskd_ctl.transports.unix import CHUNK
+from flaskd_ctl.transports.remote import Hearing, ssh_command
+from flaskd_ctl.transports.unix_socket import CHUNK
 
 if TYPE_CHECKING:
-    from flaskd_ctl.discovery.instances import Target
+    from flaskd_ctl.contract.endpoint import Target
 
 LAST_BREATH: Final = 2.0
 """Seconds that ssh has to end by itself when it has nothing more to carry; it may be carrying others (ControlMaster)."""
@@ -33,17 +34,19 @@ SSH_FAILED: Final = 255  # ssh(1), EXIT STATUS
 NO_COMMAND: Final = 127  # the shell's
 
 
+Commands = tuple[tuple[str, ...], tuple[str, ...]]
+"""The user's ssh command, and the one to run on the other host."""
+
+
 class Ssh:
     """A running ssh: one socket for its standard input and output, what has come from it, and what it wrote to stderr."""
 
-    def __init__(self, target: Target) -> None:
-        from flaskd_ctl.discovery.targets import ssh_ways
-
+    def __init__(self, target: Target, commands: Commands) -> None:
         self._began = time.monotonic()
         self.name = target.name
         self.remote: Remote = parse_remote(target.endpoint.path)
         self.hearing = Hearing()
-        ssh, self.there = ssh_ways(target.remote_command)
+        ssh, self.there = commands
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self.socket, theirs = socket.socketpair()
         with theirs:
@@ -167,8 +170,8 @@ class Ssh:
 class SshConnection:
     """A connection to an instance on another host; TimeoutError at a deadline, EOFError when the peer is gone."""
 
-    def __init__(self, target: Target, *, deadline: float) -> None:
-        self._ssh = Ssh(target)
+    def __init__(self, target: Target, commands: Commands, *, deadline: float) -> None:
+        self._ssh = Ssh(target, commands)
         try:
             self._ssh.connect(deadline=deadline)
         except BaseException:

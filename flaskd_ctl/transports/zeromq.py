@@ -18,7 +18,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from flaskd_ctl.contract.conversation import MAX_MESSAGE
 from flaskd_ctl.transports.process_exit import Departure, Watcher
-from flaskd_ctl.transports.unix import connect, peer_pid
+from flaskd_ctl.transports.unix_socket import connect, peer_pid
 
 NEVER_MS: Final = 24 * 3600 * 1000
 
@@ -106,7 +106,7 @@ class ZeroMQConnection:
 
 
 def probe(path: str, *, deadline: float) -> int | None:
-    """Find out that somebody listens at `path`, and the pid; raise as `stream.connect` does."""
+    """Find out that somebody listens at `path`, and the pid; raise as `unix_socket.connect` does."""
     with connect(path, deadline=deadline) as link:
         return peer_pid(link)
 

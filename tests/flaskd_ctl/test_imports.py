@@ -77,7 +77,10 @@ def test_status_of_one_process_imports_nothing_of_workers_or_long_commands(fake:
 
     _, modules = imported("status")
 
-    assert not {f"flaskd_ctl.{name}" for name in ("workers_text", "following", "stopping")} & modules
+    assert (
+        not {f"flaskd_ctl.{name}" for name in ("text.workers", "client.following", "client.stopping")}
+        & modules
+    )
 
 
 def test_only_zeromq_endpoints_import_zmq(start_fake: StartFake) -> None:

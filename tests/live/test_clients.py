@@ -171,8 +171,7 @@ def test_a_cut_request_is_exit_6_and_named(server: Server, shop: Shop, pool: Thr
 
 def test_a_bad_parameter_is_exit_2_with_the_field(server: Server, runtime_dir: str) -> None:
     from flaskd_ctl.client.session import ask
-    from flaskd_ctl.contract.endpoint import Endpoint
-    from flaskd_ctl.discovery.instances import Target
+    from flaskd_ctl.contract.endpoint import Endpoint, Target
     from flaskd_ctl.errors import InvalidParams
 
     with pytest.raises(InvalidParams) as refused:

@@ -19,8 +19,8 @@ from flaskd.control.tcp.endpoints import Remote
 from flaskd.control.transports import router
 from flaskd.errors import BindError, ConfigError
 from flaskd_ctl import AsyncClient, Client
-from flaskd_ctl.contract.endpoint import Place, parse_endpoint
-from flaskd_ctl.discovery.instances import Target
+from flaskd_ctl.client.session import ask
+from flaskd_ctl.contract.endpoint import Place, Target, parse_endpoint
 from flaskd_ctl.errors import BadKey, BadPlace, ConnectionLost, NotPermitted, NotRunning, TimedOut
 from flaskd_ctl.protocol import StateEvent
 from flaskd_ctl.transports.absence import Absence
@@ -505,7 +505,7 @@ def test_successor_at_the_same_address_is_not_taken_for_the_one_that_went(
     serve: Serve, server: Server, keys: Keyring
 ) -> None:
     """A service manager may be quicker than who waits for the end."""
-    watch = Absence(target_of(server, keys))
+    watch = Absence(target_of(server, keys), ask)
     assert not watch.wait(process_exits=True, deadline=0.0)
     server.shutdown(grace=0).result(WAIT)
 

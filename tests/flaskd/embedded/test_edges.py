@@ -19,7 +19,7 @@ import pytest
 import zmq
 
 from flaskd import Server
-from flaskd.console import banner
+from flaskd.console.say import say
 from flaskd.control import claim, commands
 from flaskd.control.access.policy import Rules
 from flaskd.control.server import ControlThread
@@ -191,7 +191,7 @@ def test_a_terminal_that_is_gone_ends_nothing(monkeypatch: pytest.MonkeyPatch) -
     os.close(read_end)
     stream = os.fdopen(write_end, "w")
     monkeypatch.setattr(sys, "stderr", stream)
-    banner.say("stopping")
+    say("stopping")
     with contextlib.suppress(BrokenPipeError):
         stream.close()
     monkeypatch.setattr(sys, "stderr", io.StringIO())

@@ -375,7 +375,7 @@ def test_a_socket_we_may_not_open_is_exit_4_at_once(
         def connect(self, address: object) -> None:
             raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("flaskd_ctl.transports.unix.socket.socket", Refused)
+    monkeypatch.setattr("flaskd_ctl.transports.unix_socket.socket.socket", Refused)
 
     for arguments in (("status",), ("status", "--name", "shop"), ("status", "--endpoint", fake.url)):
         code, out, err = ctl(*arguments)

@@ -17,6 +17,7 @@ from flaskd_ctl.discovery import notes
 from flaskd_ctl.discovery.instances import Instances
 from flaskd_ctl.errors import NotFound, NotRunning
 from flaskd_ctl.protocol import AuditEntry
+from flaskd_ctl.text import history
 from tests.flaskd_ctl.conftest import Ctl
 from tests.flaskd_ctl.fake import Fake, golden
 
@@ -143,7 +144,7 @@ def test_what_is_no_note_is_passed_over(place: Place, content: str) -> None:
     ],
 )
 def test_why_and_by_whom_is_told(by: dict[str, Any] | None, why: str, told: str) -> None:
-    assert notes.told(STOP | {"by": by, "why": why}).endswith(f": {told}")
+    assert history.told(STOP | {"by": by, "why": why}).endswith(f": {told}")
 
 
 def test_nothing_that_is_shown_can_steer_a_terminal() -> None:
@@ -153,9 +154,9 @@ def test_nothing_that_is_shown_can_steer_a_terminal() -> None:
     by = {"via": "signal", "uid": EVIL, "pid": EVIL, "detail": EVIL}
 
     texts = [
-        notes.history({"entries": [entry | evil | {"params": {EVIL: EVIL}, "by": by}]}),
-        notes.stopped(EVIL, STOP | {"why": EVIL, "who": EVIL, "by": by}),
-        notes.stopped(EVIL, STOP | {"at": None, "why": EVIL, "pid": EVIL}),
+        history.history({"entries": [entry | evil | {"params": {EVIL: EVIL}, "by": by}]}),
+        history.stopped(EVIL, STOP | {"why": EVIL, "who": EVIL, "by": by}),
+        history.stopped(EVIL, STOP | {"at": None, "why": EVIL, "pid": EVIL}),
     ]
 
     for text in texts:

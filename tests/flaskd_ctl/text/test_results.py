@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flaskd_ctl.contract.commands import COMMANDS
 from flaskd_ctl.contract.times import clock, span
-from flaskd_ctl.text import results
+from flaskd_ctl.text import layout, results
 from tests.flaskd_ctl.fake import CUT, PROGRESS, golden, notifications
 
 UNKNOWN = "in flight unknown (no ledger), 2 open"
@@ -123,15 +123,15 @@ def test_each_event_is_one_line() -> None:
 
 
 def test_columns_are_aligned() -> None:
-    assert results.table([("a", 1), ("long", "x")], head=("N", "VALUE")) == "N     VALUE\na     1\nlong  x"
+    assert layout.table([("a", 1), ("long", "x")], head=("N", "VALUE")) == "N     VALUE\na     1\nlong  x"
 
 
 def test_colour_does_not_move_columns() -> None:
     rows = [("shop", "running", 1), ("b", "stale", 2)]
-    coloured = results.table(rows, coloured=1)
+    coloured = layout.table(rows, coloured=1)
 
     assert "\x1b[32mrunning\x1b[0m" in coloured
-    assert coloured.replace("\x1b[32m", "").replace("\x1b[31m", "").replace("\x1b[0m", "") == results.table(
+    assert coloured.replace("\x1b[32m", "").replace("\x1b[31m", "").replace("\x1b[0m", "") == layout.table(
         rows
     )
 
@@ -165,7 +165,7 @@ def test_fields_that_are_missing_do_no_harm(method: str) -> None:
 
 @given(st.text())
 def test_nothing_that_is_shown_can_steer_a_terminal(text: str) -> None:
-    assert results.printable(text).isprintable()
+    assert layout.printable(text).isprintable()
     one = {
         "method": text,
         "path": text,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from flaskd_ctl.cli.exits import Exit, code_of
-from flaskd_ctl.contract.endpoint import Endpoint, host_and_port, parse_endpoint
-from flaskd_ctl.discovery.instances import Instances, Target
+from flaskd_ctl.contract.endpoint import Endpoint, Target, host_and_port, parse_endpoint
+from flaskd_ctl.discovery.instances import Instances
 from flaskd_ctl.errors import BadPlace, ControlError, NotRunning, TimedOut, Unreachable
 from flaskd_ctl.transports.curve import explain, knock
 

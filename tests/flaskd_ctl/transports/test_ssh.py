@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flaskd_ctl import AsyncClient, Client
+from flaskd_ctl.contract.endpoint import Remote, parse_remote
 from flaskd_ctl.errors import BadPlace, ConnectionLost, NotRunning, TimedOut
-from flaskd_ctl.transports.remote import Hearing, Remote, line, parse_remote, ssh_command
+from flaskd_ctl.transports.remote import Hearing, line, ssh_command
 from flaskd_ctl.transports.ssh import SshConnection
 from tests.flaskd_ctl.conftest import Ctl, StartFake
 from tests.flaskd_ctl.fake import PATIENCE, Call, Fake, golden, state_event

@@ -1,0 +1,62 @@
+"""Tables, colours and characters that are safe on a terminal.
+
+Much of what is shown came in from outside (the path of a request, a client's address): control characters are escaped, so that
+nobody can talk to the operator's terminal through a URL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+PLAIN: Final = "0"
+COLOURS: Final = {
+    "running": "32",
+    "ready": "32",
+    "starting": "33",
+    "draining": "33",
+    "stopping": "33",
+    "degraded": "31",
+    "serving": "32",
+    "leaving": "33",
+    "no answer": "31",
+    "stale": "31",
+    "not permitted": "33",
+}
+"""ANSI colour of each state; others stay as they are."""
+
+
+def printable(value: Any) -> str:
+    """Write a value so that it cannot steer a terminal."""
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def paragraph(text: str, *, indent: str = "") -> str:
+    """Write text of several lines."""
+    return "\n".join(f"{indent}{printable(line)}" for line in text.splitlines())
+
+
+def table(
+    rows: Sequence[Sequence[Any]], *, head: Sequence[str] = (), indent: str = "", coloured: int | None = None
+) -> str:
+    """Align rows in columns, the states in column `coloured` in their colour; nothing for no rows."""
+    cells = [[printable(cell) for cell in row] for row in ([head, *rows] if head and rows else rows)]
+    if not cells:
+        return ""
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    lines = []
+    for row in cells:
+        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        if coloured is not None:
+            padded[coloured] = padded[coloured].replace(row[coloured], state(row[coloured], colour=True), 1)
+        lines.append(indent + "  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def state(word: str, *, colour: bool) -> str:
+    """Write a state, in its colour."""
+    code = COLOURS.get(word, PLAIN)
+    return f"\x1b[{code}m{printable(word)}\x1b[0m" if colour and code != PLAIN else printable(word)

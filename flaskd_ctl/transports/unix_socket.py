@@ -1,0 +1,84 @@
+"""The Unix socket of an instance: connect, see whose it is, see whether it has ended.
+
+connect(2) tells at once that nothing is there: ENOENT and ECONNREFUSED (nothing listens), or EACCES. A stopped daemon
+still has its queue, so the connect succeeds and the wait for a reply ends at the deadline; when even the queue is full,
+connect(2) honours SO_SNDTIMEO (unix(7)).
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+import time
+from typing import Final
+
+from flaskd_ctl.errors import BadPlace, ControlError, NotPermitted, NotRunning, TimedOut
+
+CHUNK: Final = 64 * 1024
+"""Bytes to read at once."""
+
+
+def connect(path: str, *, deadline: float) -> socket.socket:
+    """Connect to the socket at `path`; raise NotRunning, NotPermitted, TimedOut or BadPlace."""
+    left = min(max(deadline - time.monotonic(), 0.001), 86_400.0)
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(left))
+        link.connect(path)
+    except OSError as error:
+        link.close()
+        raise explain(error, path) from None
+    except BaseException:
+        link.close()
+        raise
+    return link
+
+
+def is_ended(link: socket.socket) -> bool:
+    """Tell whether the peer of a non-blocking socket has closed; what is next to read stays."""
+    try:
+        return not link.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def explain(error: OSError, path: str) -> ControlError:
+    """Say in the family's words what connect(2) said about `path`."""
+    if isinstance(
+        error, FileNotFoundError | ConnectionRefusedError | NotADirectoryError | ConnectionResetError
+    ):
+        return NotRunning(f"nothing listens at {path}", hint="try `flaskd_ctl list`")
+    if isinstance(error, PermissionError):
+        return NotPermitted(
+            f"the operating system does not let you near {path}",
+            hint="be the user that the instance runs as, or root",
+        )
+    if isinstance(error, BlockingIOError | TimeoutError):
+        return TimedOut(
+            f"what listens at {path} accepts no connection", hint="its process may be stopped or stuck"
+        )
+    return BadPlace(f"cannot connect to {path}: {error.strerror or error}", hint="check the --endpoint")
+
+
+def peer_pid(link: socket.socket) -> int | None:
+    """Ask the kernel for the pid of the process that listens (SO_PEERCRED); None where it cannot be known.
+
+    It cannot on platforms without the option, nor for a process outside our pid namespace (the kernel says
+    0).
+    """
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return None
+    raw = link.getsockopt(socket.SOL_SOCKET, option, 12)  # struct ucred: pid, uid, gid
+    return int.from_bytes(raw[:4], sys.byteorder, signed=True) or None
+
+
+def _timeval(seconds: float) -> bytes:
+    """Pack a struct timeval as setsockopt(2) wants it: two longs.
+
+    macOS has a 32-bit tv_usec and padding in the second one, which is the same on a little-endian machine.
+    """
+    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
