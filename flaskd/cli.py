@@ -18,6 +18,7 @@ from flaskd.control.server import remote_of
 from flaskd.engines.choice import choose
 from flaskd.errors import FlaskdError, LoadError
 from flaskd.process import ending, signals
+from flaskd.process.directory import logical_directory
 from flaskd.settings.identity import identity_of
 from flaskd.settings.options import AppCommand, Given, SettingsCommand
 from flaskd.settings.schema import Settings, shown
@@ -65,33 +66,39 @@ def run(given: Given) -> None:
     from flaskd.process import reaper
 
     reaper.end_when_told()
-    from flaskd.process.directory import logical_directory
-    from flaskd.supervisor.daemon import Daemon
-    from flaskd.supervisor.output import Relay
+    from flaskd.supervisor import daemon
+    from flaskd.supervisor.output import WorkerOutput
 
-    directory = logical_directory()  # as for the workers: a reload may find another directory by this name
-
-    def read() -> Settings:
-        settings = settings_from(given.find(directory=directory))
-        _check_process(settings)
-        return settings
-
+    source = _Source(given)
     ending.fill_standard_descriptors()
     signals.hold()  # before the first thread is started
     manager = Manager.of(os.environ, os.getpid())
-    with Relay() as relay, contextlib.redirect_stderr(relay.voice(ending.STDERR)):
+    with WorkerOutput() as output, contextlib.redirect_stderr(output.stream(ending.STDERR)):
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
         if priority.journal_reads(ending.STDERR, os.environ):
             priority.mark_lines()
         handed = activation.take(os.environ, os.getpid())
-        daemon = Daemon(read(), reread=read, relay=relay, manager=manager, handed=handed)
-        daemon.bus.subscribe(lambda event: banner.announce(daemon, event))
-        result = daemon.run()
-        if daemon.killed:
-            say(f"flaskd: {daemon.name} was killed: it waited for no request", priority.Priority.WARNING)
+        ended = daemon.run(source.read(), source=source, output=output, manager=manager, handed=handed)
+        if ended.killed:
+            say(f"flaskd: {ended.name} was killed: it waited for no request", priority.Priority.WARNING)
         else:
-            banner.farewell(daemon, result)
-    ending.end_now(ending.KILLED if daemon.killed else 0)
+            banner.farewell(ended.name, ended.result)
+    ending.end_now(ending.KILLED if ended.killed else 0)
+
+
+class _Source:
+    """The settings of `flaskd run`, which a reload reads again."""
+
+    def __init__(self, given: Given) -> None:
+        self._given = given
+        # As for the workers: a reload may find another directory by this name.
+        self._directory = logical_directory()
+
+    def read(self) -> Settings:
+        """Read and check the settings; raises FlaskdError."""
+        settings = settings_from(self._given.find(directory=self._directory))
+        _check_process(settings)
+        return settings
 
 
 @main.command(cls=AppCommand, short_help="Load APP and check the settings, without serving.")

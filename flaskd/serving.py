@@ -23,8 +23,8 @@ from flaskd.ledger.middleware import Ledger
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening.listeners import Listener, close_all
 from flaskd.settings.schema import Settings, size, worker_count
-from flaskd.shutdown.owner import Losses
-from flaskd.shutdown.phases import Order, Phase, Sight
+from flaskd.shutdown.phases import Action, Phase, Snapshot, Stop
+from flaskd.shutdown.stoppable import Losses
 from flaskd_ctl.protocol import InFlight
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def engine_options(settings: Settings, *, tls: "Tls | None", late: "LateAnswers 
 class Core:
     """Serves `app` with `engine` on `listeners`, from `serve` to `close`. `extension` is what the application finds as ours."""
 
-    spare = 0.0
+    report_time = 0.0
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Core:
         log: Callable[[Line], None] | None = None,
     ) -> None:
         self.engine = engine
-        self.told = engine.reports_changes
+        self.notifies = engine.reports_changes
         self._app = app
         self._settings = settings
         self._listeners = listeners
@@ -107,14 +107,14 @@ class Core:
         packages = {name: importlib.metadata.version(name) for name in VERSIONS_OF}
         return {"python": platform.python_version(), **packages, self.engine.name: self.engine.version}
 
-    def sight(self, phase: Phase) -> Sight:
+    def snapshot(self, stop: Stop) -> Snapshot:
         """Look at listeners, connections and requests."""
-        emptying = phase is Phase.EMPTYING
+        emptying = stop.phase is Phase.EMPTYING
         half_open = emptying and any(listener.half_open() for listener in self._listeners)
-        lame = phase is Phase.LAME_DUCK
+        lame = stop.phase is Phase.LAME_DUCK
         queued = (emptying or lame) and any(listener.queued() for listener in self._listeners)
         activity = self.engine.activity()
-        return Sight(
+        return Snapshot(
             now=time.monotonic(),
             in_flight=max(self.ledger.in_flight, activity.busy),
             connections=activity.connections,
@@ -124,25 +124,25 @@ class Core:
             begun=self.finished() + self.ledger.in_flight if lame else 0,
         )
 
-    def carry_out(self, order: Order) -> None:
-        """Do it."""
-        match order:
-            case Order.TURN_AWAY:
+    def carry_out(self, action: Action, stop: Stop | None = None) -> None:
+        """See `Stoppable.carry_out`."""
+        match action:
+            case Action.TURN_AWAY:
                 for listener in self._listeners:
                     listener.turn_away()
-            case Order.REAP:
+            case Action.CLOSE_IDLE:
                 self.engine.close_idle(self._settings.linger)
-            case Order.DEAFEN:
+            case Action.STOP_ACCEPTING:
                 self.engine.stop_accepting()
-            case Order.CLOSE:
+            case Action.CLOSE_LISTENERS:
                 self._losses = self._losses._replace(queued_cut=close_all(self._listeners))
-            case Order.FLUSH:
+            case Action.FLUSH:
                 self.engine.stop()
-            case Order.CUT:
+            case Action.CUT:
                 cut = self.ledger.requests()
                 self._losses = self._losses._replace(cut=cut, connections_cut=self.engine.abort())
 
-    def say_close(self, *, closing: bool) -> None:
+    def announce_close(self, *, closing: bool) -> None:
         """Let each response say `Connection: close`."""
         self.engine.set_keepalive(enabled=not closing)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from flaskd.channel.worker_end import Line
 from flaskd.ledger.middleware import Ledger
 
 if TYPE_CHECKING:
@@ -70,32 +69,3 @@ def warn_of_websockets(engine: str) -> None:
             "the application uses simple-websocket, but the %s engine has no WebSockets: use --engine werkzeug",
             engine,
         )
-
-
-class Instance:
-    """The instance, as a Flask application in one of its workers finds it: `app.extensions["flaskd"]`."""
-
-    def __init__(self, line: Line, *, name: str, worker: int, generation: int) -> None:
-        self.name = name
-        self.worker = worker
-        self.generation = generation
-        self._line = line
-
-    def shutdown(
-        self,
-        *,
-        grace: float | None = None,
-        lame_duck: float | None = None,
-        wait_unrouted: float | None = None,
-    ) -> None:
-        """Stop the whole instance without losing a request, this one included. Returns at once."""
-        asked = {"grace": grace, "lame_duck": lame_duck, "wait_unrouted": wait_unrouted}
-        self._line.tell({"event": "asked", "what": "shutdown", **asked})
-
-    def drain(self) -> None:
-        """Take the whole instance out of rotation. Returns at once."""
-        self._line.tell({"event": "asked", "what": "drain"})
-
-    def resume(self) -> None:
-        """Put the instance back into rotation. Returns at once."""
-        self._line.tell({"event": "asked", "what": "resume"})

@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 from flaskd.console.priority import Priority
 from flaskd.console.say import say
+from flaskd.version import __version__
 from flaskd_ctl.protocol import (
     Event,
     Incident,
@@ -20,12 +21,12 @@ from flaskd_ctl.protocol import (
 class Instance(Protocol):
     """The instance to report on: a `Server` or a `Daemon`."""
 
-    name: str
-    version: str
+    @property
+    def name(self) -> str:
+        """Its name."""
 
     def status(self) -> StatusResult:
         """Return its status."""
-        ...
 
 
 QUEUED: Final = "in the accept queue"
@@ -46,9 +47,8 @@ def announce(server: Instance, event: Event) -> None:
             _print_incident(server, incident)
         case StateEvent(state="stopping", was=was, by=by) if was != "starting":
             caller = "" if by is None else f", asked by {f'key {by.key}' if by.key else by.detail or by.via}"
-            if by is not None and by.pid:
-                caller += f" (pid {by.pid})"
-            say(f"flaskd: {server.name} is stopping{caller}")
+            process = f" (pid {by.pid})" if by is not None and by.pid else ""
+            say(f"flaskd: {server.name} is stopping{caller}{process}")
 
 
 def _print_incident(server: Instance, incident: Incident) -> None:
@@ -76,7 +76,7 @@ def _print_requests(what: str, requests: Sequence[InFlight]) -> None:
 def greet(server: Instance) -> None:
     """Print what is served, where, by which engine, and the control endpoints: at most five lines."""
     status = server.status()
-    say(f"flaskd {server.version}: serving {status.app} as {server.name!r}, pid {status.pid}")
+    say(f"flaskd {__version__}: serving {status.app} as {server.name!r}, pid {status.pid}")
     many = status.wanted_workers > 1
     workers = f"{status.wanted_workers} workers, " if many else ""
     each = " each" if many else ""
@@ -88,7 +88,7 @@ def greet(server: Instance) -> None:
         say(f"  control  {'  '.join(status.endpoints)}")
 
 
-def farewell(server: Instance, result: ShutdownResult) -> None:
+def farewell(name: str, result: ShutdownResult) -> None:
     """Print how the stop went, and the requests that it cut."""
     _print_requests("cut", result.cut)
     others = result.connections_cut - len(result.cut)
@@ -104,4 +104,4 @@ def farewell(server: Instance, result: ShutdownResult) -> None:
     ]
     how = "nothing lost" if result.clean else f"cut: {', '.join(cut) or 'what was left'}"
     gravity = Priority.INFO if result.clean else Priority.ERR
-    say(f"flaskd: {server.name} stopped after {result.took:g} s, {how}", gravity)
+    say(f"flaskd: {name} stopped after {result.took:g} s, {how}", gravity)

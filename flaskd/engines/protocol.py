@@ -38,31 +38,24 @@ class Engine(Protocol):
         self, app: "WSGIApplication", listeners: "Sequence[socket.socket]", *, on_change: Callable[[], None]
     ) -> None:
         """Begin to accept; returns when it does. `on_change` is called, on any thread, when a connection came or ended."""
-        ...
 
     def activity(self) -> Activity:
         """Count what is open now."""
-        ...
 
     def set_keepalive(self, *, enabled: bool) -> None:
         """Let each response say `Connection: close`, so that keep-alive clients leave by themselves, or no longer."""
-        ...
 
     def stop_accepting(self) -> None:
         """Stop accepting without touching what is open; returns when no further connection will be accepted."""
-        ...
 
     def close_idle(self, older_than: float) -> None:
         """Close connections that have waited for a complete request head for more than `older_than` seconds."""
-        ...
 
     def stop(self) -> None:
         """Close what is idle and write out the rest; it is done when `activity` shows no connection."""
-        ...
 
     def abort(self) -> int:
         """Close everything at once; returns how many connections had a request unanswered or a response unfinished."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

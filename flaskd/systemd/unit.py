@@ -20,7 +20,7 @@ from flaskd.listening.listeners import parse
 from flaskd.settings.options import Given
 from flaskd.settings.schema import Settings, option
 from flaskd.shutdown.phases import LameDuck
-from flaskd.systemd.news import SPARE
+from flaskd.systemd.status import SPARE
 
 HEADER: Final = "# Made by `flaskd systemd unit`"
 """The first line of each file that flaskd makes begins with this."""

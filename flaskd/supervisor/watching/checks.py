@@ -1,7 +1,7 @@
-"""The rounds that a supervisor makes: it looks at its workers when one may have reached a limit, and does what `watch` says.
+"""Checks of the workers against their limits, when one may have reached one; `limits` decides what follows.
 
-With no limit set it never looks. It looks without asking: requests stand in shared memory, memory in /proc. Only for a sign of
-life is a worker asked, and it is not waited for.
+With no limit set it never checks. It reads shared memory and /proc. Only for a sign of life it sends a ping, and does not wait
+for the answer.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from flaskd.channel.messages import AnswerLate, Ping
 from flaskd.events import Bus
 from flaskd.settings.schema import Settings, size
 from flaskd.supervisor.fleet import Fleet
@@ -37,8 +38,8 @@ class _Known:
     told: frozenset[int] = frozenset()
 
 
-class Rounds:
-    """Watches over the workers of `fleet`, from the first `look_soon` on; that is to be called when one has changed."""
+class Checks:
+    """Checks the workers of `fleet`, from the first `look_soon` on; call that when one has changed."""
 
     def __init__(self, fleet: Fleet, bus: Bus) -> None:
         self._fleet = fleet
@@ -84,7 +85,7 @@ class Rounds:
 
     def _sight(self, member: Member, now: float) -> Sight:
         known = self._known[member.id]
-        requests = member.requests()
+        requests = member.request_table.requests()
         known.told &= {request.id for request in requests}
         return Sight(
             member.id,
@@ -103,9 +104,9 @@ class Rounds:
         known = self._known[member.id]
         match verdict:
             case Ask():
-                known.asked, known.answer = now, member.call("ping")
+                known.asked, known.answer = now, member.call(Ping())
             case Hung(_, reason):
-                self._fleet.put_down(member, "hung", reason)
+                self._fleet.overdue.kill(member, "hung", reason)
             case Worn(_, why):
                 self._fleet.replace(member, why)
             case Slow(worker, request):
@@ -114,7 +115,7 @@ class Rounds:
                 settings = self._fleet.settings
                 self._bus.publish(SlowEvent(at=time.time(), request=named, limit=settings.request_timeout))
                 if settings.request_timeout_answer:
-                    member.call("answer_late", {"request": request.id})
+                    member.call(AnswerLate(request=request.id))
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -128,8 +129,8 @@ def limits_of(settings: Settings) -> Limits:
 
 
 def _is_watched(member: Member) -> bool:
-    """Tell whether a worker is to live: it serves, or still has something to answer; and nobody has put it down."""
+    """Tell whether limits hold for a worker: it serves, or still has something to answer, and is not being killed."""
     at_work = member.state is WorkerState.SERVING or (
-        member.state is WorkerState.LEAVING and member.result is None
+        member.state is WorkerState.LEAVING and member.reported.result is None
     )
     return at_work and member.verdict is None and not member.dismissed

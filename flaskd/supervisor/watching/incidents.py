@@ -1,4 +1,4 @@
-"""What is kept of workers that went wrong: why, what was lost with them, and where their threads were."""
+"""Incidents: workers that failed, why, the requests that were lost with them, and their threads' stacks."""
 
 import time
 from collections import deque
@@ -21,9 +21,9 @@ class Incidents:
         self._count = 0
 
     def note(self, member: Member, kind: str) -> Incident:
-        """Keep what is known of a worker that has ended; what it was put down for counts more than `kind`."""
+        """Keep what is known of a worker that has ended; a reason for which it was killed replaces `kind`."""
         requests = requests_of([member])
-        error = member.failure
+        error = member.reported.failure
         kind, reason = member.verdict or (kind, str(error) if error else member.reason)
         self._count += 1
         incident = Incident(
@@ -41,7 +41,7 @@ class Incidents:
         self._kept.append(incident)
         return incident
 
-    def told(self, ident: int | None) -> IncidentsResult:
+    def listed(self, ident: int | None) -> IncidentsResult:
         """List all, or show one in full; raises NotFound."""
         if ident is None:
             return IncidentsResult(incidents=[bare(each) for each in self._kept])
@@ -52,5 +52,5 @@ class Incidents:
 
 
 def bare(incident: Incident) -> Incident:
-    """Return the incident without what is told only to who asks for it."""
+    """Return the incident without its stacks and traceback, which only `incidents ID` shows."""
     return msgspec.structs.replace(incident, stacks="", traceback="")

@@ -1,6 +1,6 @@
-"""What the kernel tells of a worker without asking it: memory and connections, also of one that hangs or is stopped.
+"""What the kernel knows of a worker: memory and connections, also of one that hangs or is stopped.
 
-A look costs a millisecond or so; within LOOK_PAUSE the last one has to do, so `status` may be asked as often as one likes.
+Reading it takes about a millisecond. For MAX_AGE the last stats are used again, so `status` may be asked at any rate.
 """
 
 import os
@@ -10,13 +10,13 @@ from typing import Final, NamedTuple
 
 from flaskd.listening.listeners import Listener
 
-LOOK_PAUSE: Final = 0.5
-"""Seconds that a look is good for."""
+MAX_AGE: Final = 0.5
+"""Seconds for which stats are used again."""
 
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
-class Look(NamedTuple):
+class Stats(NamedTuple):
     """Bytes of memory (`pss` shares out what processes share, proc(5)) and open connections; None where not known."""
 
     rss: int | None
@@ -24,21 +24,21 @@ class Look(NamedTuple):
     connections: int | None
 
 
-class Looks:
-    """Looks at processes that serve on `listeners`."""
+class ProcessStats:
+    """Memory and connections of the processes that serve on `listeners`."""
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = listeners
-        self._seen: dict[int, Look] = {}
+        self._seen: dict[int, Stats] = {}
         self._until = 0.0
 
-    def at(self, pids: Sequence[int]) -> dict[int, Look]:
-        """Return a look at each of `pids`, at most LOOK_PAUSE old."""
+    def of(self, pids: Sequence[int]) -> dict[int, Stats]:
+        """Return the stats of each of `pids`, at most MAX_AGE old."""
         now = time.monotonic()
         if now >= self._until or not all(pid in self._seen for pid in pids):
-            self._until = now + LOOK_PAUSE
+            self._until = now + MAX_AGE
             ours = self._connections()
-            self._seen = {pid: _look(pid, ours) for pid in pids}
+            self._seen = {pid: _stats(pid, ours) for pid in pids}
         return self._seen
 
     def connections(self, pid: int) -> int | None:
@@ -51,7 +51,7 @@ class Looks:
 
 
 def resident(pid: int) -> int | None:
-    """Return a process's resident memory in bytes (proc(5), statm): cheaper than a look, and the same number as its `rss`."""
+    """Return a process's resident memory in bytes (proc(5), statm): cheaper than its stats, the same number as their `rss`."""
     try:
         with open(f"/proc/{pid}/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * PAGE
@@ -68,9 +68,9 @@ def is_stopped(pid: int) -> bool:
         return False
 
 
-def _look(pid: int, ours: set[int]) -> Look:
+def _stats(pid: int, ours: set[int]) -> Stats:
     rss, pss = _memory(pid)
-    return Look(rss, pss, _count(pid, ours))
+    return Stats(rss, pss, _count(pid, ours))
 
 
 def _memory(pid: int) -> tuple[int | None, int | None]:

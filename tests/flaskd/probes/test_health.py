@@ -98,7 +98,7 @@ def with_probes(use: Callable[[Probes, Connect], Awaitable[None]]) -> None:
     """Run `use` with a health listener, and what connects to it; closes all that was opened."""
 
     async def main() -> None:
-        there = Probes("127.0.0.1:0", "--health", lambda asked: answer(asked, lambda: SERVING))
+        there = Probes("127.0.0.1:0", "--health", answer)
         opened: list[asyncio.StreamWriter] = []
 
         async def connect() -> Peer:
@@ -107,7 +107,7 @@ def with_probes(use: Callable[[Probes, Connect], Awaitable[None]]) -> None:
             opened.append(writer)
             return reader, writer
 
-        await there.open()
+        await there.open(lambda: SERVING)
         try:
             await asyncio.wait_for(use(there, connect), WAIT)
         finally:

@@ -1,14 +1,14 @@
-"""What the service manager hears of an instance: READY, RELOADING, STOPPING, a live STATUS, and more time for a stop.
+"""What the service manager is told of an instance: READY, RELOADING, STOPPING, a live STATUS, and more time for a stop.
 
-Nobody polls (law 7): the text is made anew when something changed, and once a second only while requests are in flight or a
-stop goes on. When nothing is in flight any more, each worker's bell is armed: it rings with the next request that begins.
+Nothing polls: the status is written again when something changed, and once a second only while requests are in flight or a
+stop is under way. When nothing is in flight, each worker is asked to report the next request.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from flaskd.probes.rotation import Rotation
 from flaskd.shutdown.lifecycle import State
@@ -27,32 +27,32 @@ LONGEST: Final = 200
 _T = TypeVar("_T")
 
 
-class News:
-    """Tells `manager`, on `loop`, from `begin` to `end`; without a manager it does nothing.
+class Source(Protocol):
+    """How the instance stands (see `supervisor.watching.report.Report`)."""
 
-    `rotation` says how it stands, `left` how many seconds a stop under way has until its deadline, `step` how many a worker
-    may take to start. `arm` has every worker ring at the next request: then `rung` is to be called. `counted` tells whether
-    requests are counted at all.
-    """
+    def rotation(self) -> Rotation:
+        """Return its state and counts."""
 
-    def __init__(
-        self,
-        manager: Manager,
-        *,
-        loop: Timers,
-        rotation: Callable[[], Rotation],
-        left: Callable[[], float],
-        step: Callable[[], float],
-        arm: Callable[[], None],
-        counted: Callable[[], bool],
-    ) -> None:
+    def seconds_left(self) -> float:
+        """Return the seconds until the deadline of the stop under way."""
+
+    def start_timeout(self) -> float:
+        """Return the seconds that a worker may take to start."""
+
+    def counts_requests(self) -> bool:
+        """Tell whether requests are counted at all."""
+
+    def notify_on_next_request(self) -> None:
+        """Have `request_began` called when the next request begins."""
+
+
+class ServiceStatus:
+    """Tells `manager` how `source` stands, on `loop`, from `begin` to `end`; without a manager it does nothing."""
+
+    def __init__(self, manager: Manager, source: Source, loop: Timers) -> None:
         self._manager = manager
+        self._source = source
         self._loop = loop
-        self._rotation = rotation
-        self._left = left
-        self._step = step
-        self._arm = arm
-        self._counted = counted
         self._reloads = 0
         self._failure = ""
         self._text = ""
@@ -62,14 +62,14 @@ class News:
 
     def begin(self) -> None:
         """Ask for the time that the first workers may take, and tell from now on."""
-        self._tell("starting", self._extension(self._step()))
+        self._tell("starting", self._extension(self._source.start_timeout()))
 
     def end(self) -> None:
         """Tell nothing any more."""
         if self._next is not None:
             self._next.cancel()
 
-    def hear(self, event: Event) -> None:
+    def receive(self, event: Event) -> None:
         """Pass on what the instance's bus tells."""
         match event:
             case _ if not self._manager:
@@ -88,25 +88,31 @@ class News:
             case ProgressEvent():
                 self._look_soon()
             case WorkerEvent() if self._reloads:
-                self._look(self._extension(self._step()))  # each step of a reload may take its time
+                self._look(
+                    self._extension(self._source.start_timeout())
+                )  # each step of a reload may take its time
             case WorkerEvent():
                 self._look_soon()
 
-    def rung(self) -> None:
+    def request_began(self) -> None:
         """Note that a request has begun where none was in flight."""
         if self._manager:
             self._look_soon()
 
-    def follow(self, reload: "Callable[[], Future[_T]]") -> "Future[_T]":
+    def follow_reload(self, reload: "Callable[[], Future[_T]]") -> "Future[_T]":
         """Order a reload, telling that it begins, and when all that were ordered are through; raises what the order raises.
 
         So `Type=notify-reload` waits for the end, and each other type shows the unit as reloading.
         """
-        if not self._manager or self._rotation().state in {State.STARTING, State.STOPPING, State.STOPPED}:
+        if not self._manager or self._source.rotation().state in {
+            State.STARTING,
+            State.STOPPING,
+            State.STOPPED,
+        }:
             return reload()  # refused there; and READY=1 after it would be a lie
         self._reloads += 1
         stamp = f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
-        self._look("RELOADING=1", stamp, self._extension(self._step()))
+        self._look("RELOADING=1", stamp, self._extension(self._source.start_timeout()))
         try:
             reply = reload()
         except BaseException as error:
@@ -118,7 +124,7 @@ class News:
     def _reloaded(self, error: BaseException | None) -> None:
         self._failure = "" if error is None else str(error)
         self._reloads -= 1
-        if not self._reloads and self._rotation().state not in {State.STOPPING, State.STOPPED}:
+        if not self._reloads and self._source.rotation().state not in {State.STOPPING, State.STOPPED}:
             self._look("READY=1")
 
     def _look_soon(self) -> None:
@@ -135,18 +141,21 @@ class News:
             self._next.cancel()
             self._next = None
         self._looked = self._loop.time()
-        now = self._rotation()
+        now = self._source.rotation()
         stopping = now.state is State.STOPPING
         if stopping:
-            lines = (*lines, self._extension(self._left()))  # also where a deadline came nearer
+            lines = (
+                *lines,
+                self._extension(self._source.seconds_left()),
+            )  # also where a deadline came nearer
         self._tell(self._describe(now), *lines)
         if now.state is State.STOPPED:
             return
         if stopping or now.in_flight:
             self._next = self._loop.call_later(PAUSE, self._look)
         else:
-            self._arm()
-            if self._rotation().in_flight:  # begun before the bell was armed
+            self._source.notify_on_next_request()
+            if self._source.rotation().in_flight:  # begun before the workers were asked
                 self._look_soon()
 
     def _tell(self, text: str, *lines: str) -> None:
@@ -163,9 +172,9 @@ class News:
     def _describe(self, now: Rotation) -> str:
         text = describe(
             now,
-            left=self._left() if now.state is State.STOPPING else 0.0,
+            left=self._source.seconds_left() if now.state is State.STOPPING else 0.0,
             reloading=bool(self._reloads),
-            counted=self._counted(),
+            counted=self._source.counts_requests(),
         )
         if self._failure and now.state not in {State.STOPPING, State.STOPPED}:
             text += f"; reload failed: {' '.join(self._failure.split())[:LONGEST]}"

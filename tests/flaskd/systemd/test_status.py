@@ -8,7 +8,7 @@ import pytest
 
 from flaskd.probes.rotation import Rotation
 from flaskd.shutdown.lifecycle import State
-from flaskd.systemd.news import SPARE, News, describe
+from flaskd.systemd.status import SPARE, ServiceStatus, describe
 from flaskd_ctl.errors import Failed, WrongState
 from flaskd_ctl.protocol import ProgressEvent, StateEvent, WorkerEvent
 from tests.flaskd.systemd.manual import Clock, Told
@@ -25,27 +25,31 @@ class Instance:
         self.now = RUNNING._replace(state=State.STARTING, serving=0)
         self.left = 0.0
         self.armed = 0
-        self.news = News(
-            self.manager,
-            loop=self.clock,
-            rotation=lambda: self.now,
-            left=lambda: self.left,
-            step=lambda: 60.0,
-            arm=self._arm,
-            counted=lambda: True,
-        )
+        self.service = ServiceStatus(self.manager, self, self.clock)
 
-    def _arm(self) -> None:
+    def rotation(self) -> Rotation:
+        return self.now
+
+    def seconds_left(self) -> float:
+        return self.left
+
+    def start_timeout(self) -> float:
+        return 60.0
+
+    def counts_requests(self) -> bool:
+        return True
+
+    def notify_on_next_request(self) -> None:
         self.armed += 1
 
     def move(self, to: State) -> list[dict[str, str]]:
         was, self.now = self.now.state, self.now._replace(state=to)
-        self.news.hear(StateEvent(at=0.0, was=was.value, state=to.value))
+        self.service.receive(StateEvent(at=0.0, was=was.value, state=to.value))
         return self.manager.take()
 
     def progress(self, phase: str, in_flight: int, left: float) -> list[dict[str, str]]:
         self.now, self.left = self.now._replace(in_flight=in_flight), left
-        self.news.hear(ProgressEvent(0.0, phase, in_flight, connections=1, deadline_left=left))
+        self.service.receive(ProgressEvent(0.0, phase, in_flight, connections=1, deadline_left=left))
         return self.manager.take()
 
 
@@ -53,9 +57,9 @@ class Instance:
 def shop() -> Instance:
     """An instance that has just begun to run."""
     shop = Instance()
-    shop.news.begin()
+    shop.service.begin()
     shop.now = RUNNING
-    shop.news.hear(StateEvent(at=0.0, was="starting", state="running"))
+    shop.service.receive(StateEvent(at=0.0, was="starting", state="running"))
     shop.clock.advance(10)
     shop.manager.take()
     return shop
@@ -87,7 +91,7 @@ def test_start_asks_for_the_time_that_a_worker_may_take_and_tells_ready_once_it_
     """READY=1 comes with the move to running, and only then."""
     shop = Instance()
 
-    shop.news.begin()
+    shop.service.begin()
     begun = shop.manager.take()
     shop.now = RUNNING._replace(state=State.STARTING)
     running = shop.move(State.RUNNING)
@@ -108,13 +112,13 @@ def test_idle_instance_has_no_timer_and_says_nothing(shop: Instance) -> None:
 def test_requests_are_told_at_most_once_a_second_while_any_is_in_flight(shop: Instance) -> None:
     """The first is told at once; then the numbers follow, until none is left and the bells are armed again."""
     shop.now = RUNNING._replace(in_flight=1)
-    shop.news.rung()
+    shop.service.request_began()
     assert shop.manager.take() == [{"STATUS": "running, 2 workers, 1 in flight"}]
     armed = shop.armed
 
     for in_flight in (2, 3, 4):
         shop.now = RUNNING._replace(in_flight=in_flight)
-        shop.news.rung()
+        shop.service.request_began()
     shop.clock.advance(1.0)
     assert shop.manager.take() == [{"STATUS": "running, 2 workers, 4 in flight"}]
     assert shop.armed == armed
@@ -128,7 +132,7 @@ def test_requests_are_told_at_most_once_a_second_while_any_is_in_flight(shop: In
 def test_numbers_that_stay_are_not_told_again(shop: Instance) -> None:
     """systemd has to pass on each message, so one without news is none."""
     shop.now = RUNNING._replace(in_flight=1)
-    shop.news.rung()
+    shop.service.request_began()
     shop.manager.take()
 
     shop.clock.advance(30.0)
@@ -139,12 +143,13 @@ def test_numbers_that_stay_are_not_told_again(shop: Instance) -> None:
 def test_request_that_begins_while_the_bells_are_armed_is_not_missed(shop: Instance) -> None:
     """It may begin between the look and the arming: then nobody rings."""
     shop.now = RUNNING._replace(in_flight=1)
-    shop.news.rung()
+    shop.service.request_began()
     shop.manager.take()
     shop.now = RUNNING
     begins = iter([RUNNING._replace(in_flight=1)])
-    shop._arm = lambda: setattr(shop, "now", next(begins, shop.now))  # type: ignore[method-assign]
-    shop.news._arm = lambda: shop._arm()
+    shop.notify_on_next_request = lambda: setattr(  # type: ignore[method-assign]
+        shop, "now", next(begins, shop.now)
+    )
 
     shop.clock.advance(2.5)
 
@@ -194,9 +199,9 @@ def test_reload_begins_with_a_time_stamp_and_is_ready_only_when_it_is_through(sh
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     reply: Future[None] = Future()
 
-    assert shop.news.follow(ordered(reply)) is reply
+    assert shop.service.follow_reload(ordered(reply)) is reply
     (begun,) = shop.manager.take()
-    shop.news.hear(WorkerEvent(0.0, 3, 7, "serving", 2, "reload"))
+    shop.service.receive(WorkerEvent(0.0, 3, 7, "serving", 2, "reload"))
     (step,) = shop.manager.take()
     reply.set_result(None)
     (done,) = shop.manager.take()
@@ -211,7 +216,7 @@ def test_reload_begins_with_a_time_stamp_and_is_ready_only_when_it_is_through(sh
 def test_reload_that_failed_is_over_and_said_until_one_succeeds(shop: Instance) -> None:
     """systemd knows no word for it: the state is running again, and the text says what went wrong."""
     failed: Future[None] = Future()
-    shop.news.follow(ordered(failed))
+    shop.service.follow_reload(ordered(failed))
     shop.manager.take()
 
     failed.set_exception(Failed("worker 3 could not start:\nno database"))
@@ -223,7 +228,7 @@ def test_reload_that_failed_is_over_and_said_until_one_succeeds(shop: Instance) 
         }
     ]
     again: Future[None] = Future()
-    shop.news.follow(ordered(again))
+    shop.service.follow_reload(ordered(again))
     again.set_result(None)
     assert shop.manager.take()[-1]["STATUS"] == "running, 2 workers, 0 in flight"
 
@@ -232,8 +237,8 @@ def test_two_reloads_are_over_when_both_are(shop: Instance) -> None:
     """READY=1 after the first would end the wait of whoever asked for the second."""
     first: Future[None] = Future()
     second: Future[None] = Future()
-    shop.news.follow(ordered(first))
-    shop.news.follow(ordered(second))
+    shop.service.follow_reload(ordered(first))
+    shop.service.follow_reload(ordered(second))
     assert [message["RELOADING"] for message in shop.manager.take()] == ["1", "1"]
 
     first.set_result(None)
@@ -250,7 +255,7 @@ def test_reload_that_cannot_even_be_ordered_is_over_too(shop: Instance) -> None:
         raise Failed("the settings cannot be read anew")
 
     with pytest.raises(Failed):
-        shop.news.follow(refuse)
+        shop.service.follow_reload(refuse)
 
     assert [("RELOADING" in each, "READY" in each) for each in shop.manager.take()] == [
         (True, False),
@@ -267,6 +272,6 @@ def test_reload_that_is_refused_in_this_state_makes_nobody_ready(shop: Instance,
         raise WrongState("not now")
 
     with pytest.raises(WrongState):
-        shop.news.follow(refuse)
+        shop.service.follow_reload(refuse)
 
     assert shop.manager.take() == []
