@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 VERSIONS_OF: Final = ("flaskd", "flask", "werkzeug")
 
 
-def engine_options(settings: Settings, *, tls: "Tls | None", late: "LateAnswers | None" = None) -> Options:
+def engine_options(
+    settings: Settings, *, tls: "Tls | None", late: "LateAnswers | None" = None, multiprocess: bool = False
+) -> Options:
     """Return what `settings` mean for the engine of one process."""
     return Options(
         threads=settings.threads,
@@ -49,6 +51,7 @@ def engine_options(settings: Settings, *, tls: "Tls | None", late: "LateAnswers 
         spool=size(settings.max_spool_size) // worker_count(settings),
         tls=tls,
         late=late,
+        multiprocess=multiprocess,
     )
 
 

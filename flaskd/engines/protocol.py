@@ -65,7 +65,8 @@ class Options:
     `threads` is how many requests may be in the application at a time. A client has `head_timeout` for a request's head, and
     `body_timeout` and `write_timeout` for its body and for taking a response, as `bodies.Pace` counts. A larger head than
     `max_head` is answered 431, a larger body than `max_body` 413 (0: any). `spool` bounds what an engine stores of
-    bodies that have not come whole, in all. `late` may answer requests in the application's place, with granian only.
+    bodies that have not come whole, in all. `late` may answer requests in the application's place, with granian
+    and waitress. `multiprocess`: other processes may serve the application at the same time.
     """
 
     threads: int
@@ -78,3 +79,4 @@ class Options:
     spool: int = 1 << 30
     tls: "Tls | None" = None
     late: "LateAnswers | None" = None
+    multiprocess: bool = False

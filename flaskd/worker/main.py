@@ -157,7 +157,9 @@ class Worker:
         return Core(
             app,
             settings,
-            engine=make_engine(start.engine, engine_options(settings, tls=secured, late=self._late)),
+            engine=make_engine(
+                start.engine, engine_options(settings, tls=secured, late=self._late, multiprocess=True)
+            ),
             listeners=[Inherited(descriptor, scheme=scheme) for descriptor in start.listeners],
             extension=extension,
             shutdown_hook=extension.shutdown,

@@ -417,7 +417,7 @@ def test_responses_do_not_wait_for_the_acknowledgement_of_their_heads(listener: 
 def _seen(engine: GranianEngine, count: int) -> list[int]:
     """Wait until granian has accepted so many; it tells nobody."""
     deadline = time.monotonic() + WAIT
-    while len(found := engine._sightings.look()) != count:
+    while len(found := engine._server.connections.find()) != count:
         assert time.monotonic() < deadline
     return found
 
@@ -456,7 +456,7 @@ def test_the_end_comes_also_where_granian_never_says_so(
 ) -> None:
     """Its word can get lost; what is open can be seen."""
     begin = private.begin
-    monkeypatch.setattr(granian_engine, "LOST_WORD", 0.1)
+    monkeypatch.setattr(granian_engine, "DONE_TIMEOUT", 0.1)
     monkeypatch.setattr(
         private, "begin", lambda *args, **more: begin(*args, **{**more, "on_end": lambda: None})
     )
@@ -494,7 +494,7 @@ def hello(environ, start_response):
     start_response("200 OK", [("Content-Length", "5")])
     return [b"hello"]
 
-granian_engine._bound = lambda threads: 10_000
+granian_engine.max_connections = lambda threads: 10_000
 resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))
 listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
 listener.setblocking(False)

@@ -1,9 +1,9 @@
-"""Turns: so many at a time, in the order of their coming, and nobody's thread waits."""
+"""The run queue: so many at a time, in the order of their coming, and nobody's thread waits."""
 
 import threading
 from collections.abc import Callable
 
-from flaskd.engines.granian_engine.turns import Turns
+from flaskd.engines.granian_engine.run_queue import RunQueue
 from tests.flaskd.conftest import WAIT
 
 
@@ -17,14 +17,14 @@ def holding(entered: threading.Semaphore, release: threading.Event) -> Callable[
 
 def test_no_more_than_there_are_places_and_the_rest_in_order() -> None:
     """Who finds no place returns at once; a thread that is at work does its job when it is done."""
-    turns, entered, release = Turns(2), threading.Semaphore(0), threading.Event()
-    threads = [threading.Thread(target=turns.do, args=(holding(entered, release), None)) for _ in range(2)]
+    queue, entered, release = RunQueue(2), threading.Semaphore(0), threading.Event()
+    threads = [threading.Thread(target=queue.run, args=(holding(entered, release), None)) for _ in range(2)]
     for thread in threads:
         thread.start()
         assert entered.acquire(timeout=WAIT)
     done: list[tuple[int, threading.Thread]] = []
     for number in range(5):
-        turns.do(lambda number: done.append((number, threading.current_thread())), number)
+        queue.run(lambda number: done.append((number, threading.current_thread())), number)
     assert done == []
     release.set()
     for thread in threads:
@@ -35,8 +35,8 @@ def test_no_more_than_there_are_places_and_the_rest_in_order() -> None:
 
 def test_a_place_is_free_again_when_a_job_is_done() -> None:
     """One after the other, on the caller's thread, in order."""
-    turns = Turns(1)
+    queue = RunQueue(1)
     done: list[int] = []
     for number in range(3):
-        turns.do(done.append, number)
+        queue.run(done.append, number)
     assert done == [0, 1, 2]
