@@ -1,14 +1,14 @@
-"""One request answered by a WSGI application: PEP 3333 on one side, the frames of RFC 9112 on the other.
+"""Answers a request with a WSGI application: PEP 3333 on one side, the framing of RFC 9112 on the other.
 
-`answer` calls the application and hands what it says to a `Response`, which frames it and gives the bytes to a `Transport`: the
-engine's way to the client. Some laws hold whatever the application does:
+`answer` calls the application and passes its answer to a `Response`, which frames it and gives the bytes to a `Transport`, the
+engine's way to the client. These rules hold whatever the application does:
 
 - The head is sent with the first bytes of the body. Before that, any failure is answered in the application's place.
-- After it, a response that cannot be completed never looks complete: no last chunk is sent, and where only the end of the
+- After that, a response that cannot be completed never looks complete: no last chunk is sent, and if only the end of the
   connection ends the body, the connection is reset.
-- What has no place in the response (a body after HEAD, bytes beyond Content-Length) is neither sent nor waited for.
-- A connection that the application has taken over has nothing written into its bytes.
-- A child that the application has forked sends nothing: the client is its parent's.
+- Bytes that do not belong to the response (a body after HEAD, bytes beyond Content-Length) are neither sent nor waited for.
+- Nothing is written to a connection that the application has taken over.
+- A child that the application has forked sends nothing: the client belongs to its parent.
 """
 
 import functools
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 JOINED: Final = 65_536
-"""Bytes of a piece up to which it is copied together with what frames it, so that they leave in one packet."""
+"""A piece of up to so many bytes is joined with its framing, so that both leave in one packet."""
 
 log = logging.getLogger("flaskd.http")
 
 
 class Transport:
-    """Where a response goes. What an engine cannot do it leaves as it is here."""
+    """Sends the bytes of a response. An engine overrides what it can do."""
 
     takes_files = False
-    """Whether `send_file` is worth a try."""
+    """Whether `send_file` may work."""
 
     def taken(self) -> bool:
-        """Tell whether the application has taken the connection over, and speaks another protocol on it."""
+        """Tell whether the application has taken the connection over for another protocol."""
         return False
 
     def may_keep(self) -> bool:
@@ -53,16 +53,15 @@ class Transport:
         raise NotImplementedError
 
     def send_file(self, region: Region, size: int) -> int:
-        """Send `size` bytes of a file; returns how many there were. 0: it has to be read. Raises ClientLeft."""
+        """Send `size` bytes of a file; returns how many were sent, 0 if the file has to be read. Raises ClientLeft."""
         raise NotImplementedError
 
 
 class Response:
     """Frames one response.
 
-    `began` once something was sent; `full` when nothing that the application adds will be. `close`: the connection has to be
-    closed afterwards. `broken`: the response was not completed; `reset` then says whether closing the connection would look
-    like its end.
+    `began`: part of it was sent. `full`: nothing more of the application's will be sent. `close`: the connection has to be
+    closed afterwards. `broken`: the response was not completed; with `reset`, closing the connection would look like its end.
     """
 
     __slots__ = (
@@ -102,13 +101,13 @@ class Response:
 
     @property
     def inherited(self) -> bool:
-        """Whether this is a child that the application has forked."""
+        """Whether this process is a child that the application has forked."""
         return forks.depth != self._depth
 
     def start(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
     ) -> Callable[[bytes], object]:
-        """Be the application's `start_response`; raises BadResponse for what cannot be sent."""
+        """Implement `start_response`; raises BadResponse for a head that cannot be sent."""
         if exc_info is not None:
             try:
                 if self.began:
@@ -122,7 +121,7 @@ class Response:
         return self.write
 
     def write(self, data: bytes, *, whole: bool = False) -> None:
-        """Send a part of the body, the head before it. `whole`: there is nothing after it."""
+        """Send a part of the body, the head before the first one. `whole`: it is the last part."""
         if not isinstance(data, bytes):
             raise TypeError(f"the body of a response is bytes, not {type(data).__name__}")
         if not data and not whole:
@@ -150,7 +149,7 @@ class Response:
                 self._send(each)
 
     def write_file(self, body: Iterable[bytes]) -> int:
-        """Send a body that is a file, where the transport and its length allow; returns how many bytes of it."""
+        """Send a body that is a file, if the transport and its length allow that; returns how many bytes were sent."""
         start = self._start
         if not self._transport.takes_files or start is None or not start.length or self.began:
             return 0
@@ -178,7 +177,7 @@ class Response:
             self.break_off()
 
     def break_off(self) -> None:
-        """Note that nothing more is sent: it stays incomplete, unless it is whole already."""
+        """Note that nothing more is sent: the response stays incomplete, unless it is complete already."""
         if self._complete or (self.began and (not self._has_body or self._left == 0)):
             return
         self.broken = self.close = True
@@ -198,7 +197,7 @@ class Response:
             self._transport.send(data)
 
     def _head(self, size: int | None) -> bytes:
-        """Decide how the body is framed (RFC 9112, section 6.3); `size` is what is known of its length."""
+        """Decide how the body is framed (RFC 9112, section 6.3), and return the head; `size` is its length if known."""
         if self._transport.taken():
             self.full = True
             return b""
@@ -232,7 +231,7 @@ class Response:
 
 
 def answer(app: "WSGIApplication", environ: "WSGIEnvironment", response: Response) -> None:
-    """Call `app` and send what it answers; raises nothing, whatever it does."""
+    """Call `app` and send its answer; raises nothing."""
     body: Iterable[bytes] = ()
     try:
         body = app(environ, response.start)
@@ -257,7 +256,7 @@ def answer(app: "WSGIApplication", environ: "WSGIEnvironment", response: Respons
 
 
 def _failed(environ: "WSGIEnvironment", response: Response, error: BaseException) -> None:
-    """Answer in the application's place, or break the response off where it has begun."""
+    """Answer in the application's place, or break the response off if it has begun."""
     if isinstance(error, ClientLeft):
         log.debug("the client left before it had the response to %s", named(environ))
         response.break_off()
@@ -276,7 +275,7 @@ def _failed(environ: "WSGIEnvironment", response: Response, error: BaseException
 
 @functools.lru_cache(maxsize=4)
 def _date(second: int) -> str:
-    """Return a time as HTTP has it (RFC 9110, section 5.6.7)."""
+    """Format a time for HTTP (RFC 9110, section 5.6.7)."""
     return formatdate(second, usegmt=True)
 
 
