@@ -27,7 +27,16 @@ def main() -> None:
         alone = Path(directory, "environment")
         venv.create(alone, symlinks=True)
         its = alone / "bin" / "python"
-        pip = [python, "-m", "pip", "--python", its, "install", "-qq", "--disable-pip-version-check"]
+        pip: list[str | Path] = [
+            python,
+            "-m",
+            "pip",
+            "--python",
+            its,
+            "install",
+            "-qq",
+            "--disable-pip-version-check",
+        ]
         environment.run([*pip, wheel, "httpbin>=0.10"])
         environment.run([python, ".ci/demo.py", "--python", its])
 
