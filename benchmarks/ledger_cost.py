@@ -1,7 +1,7 @@
 """CPU time that the ledger adds to a request: applications called in this process, bare and with the ledger before them.
 
 No engine, no socket, no second process that would make the numbers scatter: what is left is the application and
-the ledger, which writes on a slate in shared memory as it does in a worker. The application that does nothing shows
+the ledger, which writes on a table in shared memory as it does in a worker. The application that does nothing shows
 the ledger's own time; before Flask's hello it takes longer, and Flask's signals, which tell of routes, add to it.
 """
 
@@ -18,7 +18,7 @@ from benchmarks.hello import app as hello
 from benchmarks.side_by_side import interleave, main
 from flaskd.app.extension import watch_flask
 from flaskd.ledger.middleware import Ledger
-from flaskd.ledger.shared_memory import Slate
+from flaskd.ledger.shared_memory import RequestTable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -37,9 +37,9 @@ def nothing(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iter
 def measure(quick: bool) -> Findings:
     """Call each application by turns: bare, with the ledger, and with Flask's signals going to the ledger, too."""
     calls, rounds = (2_000, 3) if quick else (20_000, 25)
-    with contextlib.closing(Slate.create(64)) as slate:
-        alone = _sides(nothing, slate, calls, rounds)
-        flask = _sides(hello, slate, calls // 10, rounds)
+    with contextlib.closing(RequestTable.create(64)) as table:
+        alone = _sides(nothing, table, calls, rounds)
+        flask = _sides(hello, table, calls // 10, rounds)
     what, does_nothing = "CPU that the ledger adds to a request, µs", "an application that does nothing"
     figures = [
         _added(what, does_nothing, alone[KEPT], alone[BARE], goal=GOAL),
@@ -57,8 +57,8 @@ def _added(
     return Figure(what, against, statistics.median(added), goal, detail, low=added[0], high=added[-1])
 
 
-def _sides(app: "WSGIApplication", slate: Slate, calls: int, rounds: int) -> dict[str, list[float]]:
-    ledger = Ledger(app, lambda: None, slate=slate)
+def _sides(app: "WSGIApplication", table: RequestTable, calls: int, rounds: int) -> dict[str, list[float]]:
+    ledger = Ledger(app, lambda: None, table=table)
     kept = _work(ledger, calls)
 
     def watched() -> float:

@@ -20,11 +20,11 @@ from flaskd.app.extension import (
 from flaskd.engines.protocol import Engine, Options
 from flaskd.ledger.access_log import Line
 from flaskd.ledger.middleware import Ledger
-from flaskd.ledger.shared_memory import Slate
+from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening.listeners import Listener, close_all
 from flaskd.settings.schema import Settings, size, worker_count
-from flaskd.shutdown.owner import Losses
-from flaskd.shutdown.phases import Order, Phase, Sight
+from flaskd.shutdown.phases import Action, Phase, Snapshot, Stop
+from flaskd.shutdown.stoppable import Losses
 from flaskd_ctl.protocol import InFlight
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 VERSIONS_OF: Final = ("flaskd", "flask", "werkzeug")
 
 
-def engine_options(settings: Settings, *, tls: "Tls | None", late: "LateAnswers | None" = None) -> Options:
+def engine_options(
+    settings: Settings, *, tls: "Tls | None", late: "LateAnswers | None" = None, multiprocess: bool = False
+) -> Options:
     """Return what `settings` mean for the engine of one process."""
     return Options(
         threads=settings.threads,
@@ -49,13 +51,14 @@ def engine_options(settings: Settings, *, tls: "Tls | None", late: "LateAnswers 
         spool=size(settings.max_spool_size) // worker_count(settings),
         tls=tls,
         late=late,
+        multiprocess=multiprocess,
     )
 
 
 class Core:
     """Serves `app` with `engine` on `listeners`, from `serve` to `close`. `extension` is what the application finds as ours."""
 
-    spare = 0.0
+    report_time = 0.0
 
     def __init__(
         self,
@@ -66,11 +69,11 @@ class Core:
         listeners: Sequence[Listener],
         extension: object,
         shutdown_hook: Callable[[], None],
-        slate: Slate | None = None,
+        request_table: RequestTable | None = None,
         log: Callable[[Line], None] | None = None,
     ) -> None:
         self.engine = engine
-        self.told = engine.tells
+        self.notifies = engine.reports_changes
         self._app = app
         self._settings = settings
         self._listeners = listeners
@@ -81,7 +84,7 @@ class Core:
         inner = with_shutdown_hook(app, shutdown_hook) if settings.werkzeug_shutdown_hook else app
         if settings.max_request_body_size:
             inner = BodyLimit(inner, settings.max_request_body_size)
-        self.ledger = Ledger(inner, lambda: self._changed(), slate=slate, log=log)
+        self.ledger = Ledger(inner, lambda: self._changed(), table=request_table, log=log)
         self.outermost = self.ledger if settings.ledger else inner
         if settings.trusted_proxies:  # so that the ledger shows the client that they tell
             self.outermost = behind_proxies(self.outermost, settings.trusted_proxies)
@@ -98,7 +101,7 @@ class Core:
 
     def close(self) -> None:
         """Let go of the engine, after the stop or in its place."""
-        self.engine.deafen()
+        self.engine.stop_accepting()
         self.engine.stop()
         self._unwatch()
 
@@ -107,14 +110,14 @@ class Core:
         packages = {name: importlib.metadata.version(name) for name in VERSIONS_OF}
         return {"python": platform.python_version(), **packages, self.engine.name: self.engine.version}
 
-    def sight(self, phase: Phase) -> Sight:
+    def snapshot(self, stop: Stop) -> Snapshot:
         """Look at listeners, connections and requests."""
-        emptying = phase is Phase.EMPTYING
+        emptying = stop.phase is Phase.EMPTYING
         half_open = emptying and any(listener.half_open() for listener in self._listeners)
-        lame = phase is Phase.LAME_DUCK
+        lame = stop.phase is Phase.LAME_DUCK
         queued = (emptying or lame) and any(listener.queued() for listener in self._listeners)
         activity = self.engine.activity()
-        return Sight(
+        return Snapshot(
             now=time.monotonic(),
             in_flight=max(self.ledger.in_flight, activity.busy),
             connections=activity.connections,
@@ -124,27 +127,27 @@ class Core:
             begun=self.finished() + self.ledger.in_flight if lame else 0,
         )
 
-    def carry_out(self, order: Order) -> None:
-        """Do it."""
-        match order:
-            case Order.TURN_AWAY:
+    def carry_out(self, action: Action, stop: Stop | None = None) -> None:
+        """See `Stoppable.carry_out`."""
+        match action:
+            case Action.TURN_AWAY:
                 for listener in self._listeners:
                     listener.turn_away()
-            case Order.REAP:
-                self.engine.reap(self._settings.linger)
-            case Order.DEAFEN:
-                self.engine.deafen()
-            case Order.CLOSE:
+            case Action.CLOSE_IDLE:
+                self.engine.close_idle(self._settings.linger)
+            case Action.STOP_ACCEPTING:
+                self.engine.stop_accepting()
+            case Action.CLOSE_LISTENERS:
                 self._losses = self._losses._replace(queued_cut=close_all(self._listeners))
-            case Order.FLUSH:
+            case Action.FLUSH:
                 self.engine.stop()
-            case Order.CUT:
+            case Action.CUT:
                 cut = self.ledger.requests()
-                self._losses = self._losses._replace(cut=cut, connections_cut=self.engine.cut())
+                self._losses = self._losses._replace(cut=cut, connections_cut=self.engine.abort())
 
-    def say_close(self, *, closing: bool) -> None:
+    def announce_close(self, *, closing: bool) -> None:
         """Let each response say `Connection: close`."""
-        self.engine.say_close(closing=closing)
+        self.engine.set_keepalive(enabled=not closing)
 
     def requests(self) -> list[InFlight]:
         """List what is in flight."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from flaskd.console import banner
+from flaskd.console.say import escaped
 from flaskd_ctl.contract import audit_log
 from flaskd_ctl.contract.commands import COMMANDS
 from flaskd_ctl.contract.times import span
@@ -86,7 +86,7 @@ def sentence(entry: AuditEntry) -> str:
     outcome = f"done{took}" if entry.outcome == "done" else f"{entry.outcome}{took}: {entry.error}"
     by = audit_log.described(msgspec.to_builtins(entry.by), who=entry.who, user=entry.user)
     params = "".join(f" {name}={value}" for name, value in entry.params.items())
-    return banner.escaped(f"flaskd: {entry.command}{params} asked for by {by}: {outcome}")
+    return escaped(f"flaskd: {entry.command}{params} asked for by {by}: {outcome}")
 
 
 def _user(uid: int | None) -> str:

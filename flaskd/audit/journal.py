@@ -11,8 +11,8 @@ import socket
 from collections.abc import Mapping
 from typing import Final
 
-from flaskd.console import banner
 from flaskd.console.priority import Priority
+from flaskd.console.say import say
 from flaskd_ctl.protocol import AuditEntry
 
 SOCKET: Final = "/run/systemd/journal/socket"
@@ -37,7 +37,7 @@ def tell(name: str, entry: AuditEntry, said: str, *, path: str = SOCKET) -> None
     try:
         send(fields_of(name, entry, said), path=path)
     except OSError:
-        banner.say(said, GRAVITY.get(entry.outcome, Priority.NOTICE))
+        say(said, GRAVITY.get(entry.outcome, Priority.NOTICE))
 
 
 def fields_of(name: str, entry: AuditEntry, said: str) -> dict[str, str]:

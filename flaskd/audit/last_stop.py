@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from flaskd.audit.files import write_atomically
-from flaskd.console import banner
+from flaskd.console.say import say
 from flaskd.errors import FlaskdError
 from flaskd_ctl.contract.audit_log import without_query
 from flaskd_ctl.contract.endpoint import state_dirs
@@ -84,7 +84,7 @@ class Note:
             self._begun = True
         except OSError as error:
             if self._begun:  # the one that is there tells of no end
-                banner.say(f"flaskd: how it ended cannot be written to {self._path}: {error.strerror}")
+                say(f"flaskd: how it ended cannot be written to {self._path}: {error.strerror}")
 
 
 def why_of(by: Actor | None, *, killed: bool) -> str:

@@ -27,7 +27,7 @@ import msgspec
 
 from flaskd.audit.entry import entry_of, sentence, why
 from flaskd.audit.last_stop import state_directory
-from flaskd.console import banner
+from flaskd.console.say import say
 from flaskd.errors import ConfigError
 from flaskd_ctl.contract import audit_log
 from flaskd_ctl.protocol import Actor, AuditEntry
@@ -54,7 +54,7 @@ class Audit:
     def __init__(self, path: str, *, tell: Tell | None = None) -> None:
         self.path = path
         self.stoppers: dict[Actor, str] = {}
-        self._tell = tell or (lambda _, sentence: banner.say(sentence))
+        self._tell = tell or (lambda _, sentence: say(sentence))
         self._silent = False  # the last line could not be written, which was said
         self._refusals = _Flood()
         self._applications = _Flood()
@@ -149,7 +149,7 @@ class Audit:
             _append(self.path, line)
         except OSError as error:
             if not self._silent:
-                banner.say(
+                say(
                     f"flaskd: cannot write the audit log {self.path}: {error.strerror}; orders are carried out all the same"
                 )
             self._silent = True

@@ -31,38 +31,31 @@ class Engine(Protocol):
 
     name: str
     version: str
-    tells: bool
+    reports_changes: bool
     """Whether `on_change` is called; if not, whoever waits for connections to end looks at `activity` now and then."""
 
     def serve(
         self, app: "WSGIApplication", listeners: "Sequence[socket.socket]", *, on_change: Callable[[], None]
     ) -> None:
         """Begin to accept; returns when it does. `on_change` is called, on any thread, when a connection came or ended."""
-        ...
 
     def activity(self) -> Activity:
         """Count what is open now."""
-        ...
 
-    def say_close(self, *, closing: bool) -> None:
+    def set_keepalive(self, *, enabled: bool) -> None:
         """Let each response say `Connection: close`, so that keep-alive clients leave by themselves, or no longer."""
-        ...
 
-    def deafen(self) -> None:
+    def stop_accepting(self) -> None:
         """Stop accepting without touching what is open; returns when no further connection will be accepted."""
-        ...
 
-    def reap(self, older_than: float) -> None:
+    def close_idle(self, older_than: float) -> None:
         """Close connections that have waited for a complete request head for more than `older_than` seconds."""
-        ...
 
     def stop(self) -> None:
         """Close what is idle and write out the rest; it is done when `activity` shows no connection."""
-        ...
 
-    def cut(self) -> int:
+    def abort(self) -> int:
         """Close everything at once; returns how many connections had a request unanswered or a response unfinished."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +65,8 @@ class Options:
     `threads` is how many requests may be in the application at a time. A client has `head_timeout` for a request's head, and
     `body_timeout` and `write_timeout` for its body and for taking a response, as `bodies.Pace` counts. A larger head than
     `max_head` is answered 431, a larger body than `max_body` 413 (0: any). `spool` bounds what an engine stores of
-    bodies that have not come whole, in all. `late` may answer requests in the application's place, with granian only.
+    bodies that have not come whole, in all. `late` may answer requests in the application's place, with granian
+    and waitress. `multiprocess`: other processes may serve the application at the same time.
     """
 
     threads: int
@@ -85,3 +79,4 @@ class Options:
     spool: int = 1 << 30
     tls: "Tls | None" = None
     late: "LateAnswers | None" = None
+    multiprocess: bool = False

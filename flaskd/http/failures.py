@@ -22,6 +22,10 @@ UNEXPLAINED: Final = "The application failed to answer."
 log = logging.getLogger("flaskd.http")
 
 
+class ClientLeft(OSError):
+    """The client closed its connection before it had its response, or did not take it in its time."""
+
+
 def status_of(error: BaseException) -> int:
     """Return the status that answers `error`, where nothing has been sent yet."""
     code = error.code if isinstance(error, HTTPException) else None

@@ -1,9 +1,9 @@
-"""An answer in the application's place, where it has not begun one when its time is over.
+"""Answers requests in the application's place when they take too long.
 
-The application's thread cannot be stopped: it goes on, and what it answers is dropped. Who answers is decided once for each
-request, by who takes it out of a dictionary. granian's protocol object takes one response, from any thread (a channel behind a
-mutex; granian 2.8, src/asgi/io.rs); waitress writes from any thread, under a lock. Werkzeug writes on the connection from its
-handler's thread, and under TLS nobody else may write while that one reads.
+The application's thread cannot be stopped: it goes on, and its answer is dropped. Whichever of the two takes the request out
+of a dictionary answers it, so it is answered once. granian's protocol object takes a response from any thread (a channel
+behind a mutex; granian 2.8, src/asgi/io.rs), and so does the waitress engine's channel (under a lock). The Werkzeug engine
+does not: over TLS no other thread may write while the connection's own one reads.
 """
 
 import contextlib
@@ -15,12 +15,11 @@ from flaskd.http import request_id
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-Call = Callable[[Any, dict[str, Any]], int]
 Respond = Callable[[int, list[tuple[str, str]], bytes], object]
 
 STATUS: Final = 503
 ANSWERED: Final = "flaskd.answered"
-"""The key in a request's environ with the status that it was given in the application's place."""
+"""The key in the environ of a request that was answered in the application's place; its value is the status."""
 
 BODY: Final = b"The server took too long.\n"
 HEADERS: Final = [
@@ -31,9 +30,9 @@ HEADERS: Final = [
 
 
 class LateAnswers:
-    """The requests that the application has not begun to answer. From any thread.
+    """The requests that the application has not begun to answer. For any thread.
 
-    `number_of` tells by which number the one of an environ is known.
+    `number_of` returns the number of the request that an environ belongs to.
     """
 
     def __init__(self, number_of: "Callable[[WSGIEnvironment], int]") -> None:
@@ -42,9 +41,9 @@ class LateAnswers:
 
     @contextlib.contextmanager
     def within(self, environ: dict[str, Any], respond: Respond) -> Iterator[Callable[[], bool]]:
-        """Let the request of `environ` be answered by calling `respond`, until the block ends or the application answers.
+        """Allow `respond` to answer the request of `environ` until the block ends or the application answers.
 
-        What it yields has to be asked before each part of the application's answer: whether that may be sent.
+        Yields a function to call before each part of the application's answer; it returns whether that part may be sent.
         """
         key = id(environ)
         self._waiting[key] = respond, environ
@@ -60,49 +59,11 @@ class LateAnswers:
         finally:
             self._waiting.pop(key, None)
 
-    def around(self, call: Call) -> Call:
-        """Let what granian calls, with a protocol object and an environ, be answered late."""
-
-        def run(proto: Any, environ: dict[str, Any]) -> int:
-            with self.within(environ, proto.response_bytes) as claim:
-                try:
-                    return call(_Guarded(proto, claim), environ)
-                except Exception:
-                    if ANSWERED in environ:
-                        return STATUS
-                    raise
-
-        return run
-
     def answer(self, number: int) -> bool:
-        """Answer this request; False where the application was quicker."""
+        """Answer this request; returns False if the application was quicker."""
         for key, (respond, environ) in self._waiting.copy().items():
             if self._number_of(environ) == number and self._waiting.pop(key, None) is not None:
                 environ[ANSWERED] = STATUS
                 respond(STATUS, [*HEADERS, *request_id.header(environ)], BODY)
                 return True
         return False
-
-
-class _Guarded:
-    """A protocol object whose response is dropped if the request has one already."""
-
-    __slots__ = ("_claim", "_proto")
-
-    def __init__(self, proto: Any, claim: Callable[[], bool]) -> None:
-        self._proto = proto
-        self._claim = claim
-
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        if self._claim():
-            self._proto.response_bytes(status, headers, body)
-
-    def response_write(self, status: int, headers: list[tuple[str, str]], piece: bytes) -> None:
-        if self._claim():
-            self._proto.response_write(status, headers, piece)
-
-    def response_iter(self, status: int, headers: list[tuple[str, str]], body: Any) -> None:
-        if self._claim():
-            self._proto.response_iter(status, headers, body)
-        else:
-            body.close()

@@ -1,6 +1,6 @@
 """The ledger of requests: what the application has begun and not finished, and counts of what it has.
 
-`Ledger` is WSGI middleware around the application, and writes what it sees on a slate. A request is in flight from the call of
+`Ledger` is WSGI middleware around the application, and writes what it sees on a table. A request is in flight from the call of
 the application until `close()` of its response body: a streaming response is in flight until its last byte was handed to the
 engine.
 
@@ -20,16 +20,16 @@ from flaskd.http.file_wrapper import Watched
 from flaskd.http.late_answers import ANSWERED
 from flaskd.http.request_id import VALID
 from flaskd.ledger.access_log import Line
-from flaskd.ledger.row import KINDS, Slot
-from flaskd.ledger.shared_memory import Slate
+from flaskd.ledger.row import KINDS, Row
+from flaskd.ledger.shared_memory import RequestTable
 from flaskd.process import forks
 from flaskd_ctl.protocol import InFlight, LastError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-SLOTS: Final = 64
-"""Requests that a slate of our own has places for; more than that are kept, too, at a higher price."""
+ROWS: Final = 64
+"""Requests that a table of our own has places for; more than that are kept, too, at a higher price."""
 
 _KIND: Final = {kind[0]: index for index, kind in enumerate(KINDS)}
 _ABORTED: Final = KINDS.index("aborted")
@@ -39,7 +39,7 @@ _KEY: Final = "flaskd.request"
 class Ledger:
     """WSGI middleware that knows what is in flight.
 
-    `on_end` is called after each request, on the handler's thread; `log`, if given, gets its line. `slate` is where others may
+    `on_end` is called after each request, on the handler's thread; `log`, if given, gets its line. `table` is where others may
     read along; without one the ledger keeps its own.
 
     Each request has an id: the `X-Request-ID` it came with, or one made here. The application finds it in the request's header,
@@ -51,15 +51,15 @@ class Ledger:
         app: "WSGIApplication",
         on_end: Callable[[], None],
         *,
-        slate: Slate | None = None,
+        table: RequestTable | None = None,
         log: Callable[[Line], None] | None = None,
     ) -> None:
-        self.slate = slate or Slate.private(SLOTS)
+        self.table = table or RequestTable.private(ROWS)
         self.on_end = on_end
         self.log = log
         self._app = app
         self.depth = forks.depth
-        self._begin = self.slate.begin
+        self._begin = self.table.begin
         self._made = secrets.token_hex(6)  # of each id that is made here, the part that tells servers apart
         self._numbers = itertools.count(1)
 
@@ -69,8 +69,8 @@ class Ledger:
         request_id = environ.get("HTTP_X_REQUEST_ID")
         if request_id is None or not VALID.fullmatch(request_id):
             request_id = environ["HTTP_X_REQUEST_ID"] = f"{self._made}-{number}"
-        slot = self._begin(number, request_id, environ)
-        request = environ[_KEY] = _here.request = _Request(self, slot, environ, start_response, request_id)
+        row = self._begin(number, request_id, environ)
+        request = environ[_KEY] = _here.request = _Request(self, row, environ, start_response, request_id)
         try:
             request.body = self._app(environ, request.started)
         except BaseException as error:
@@ -82,30 +82,30 @@ class Ledger:
     @property
     def in_flight(self) -> int:
         """How many requests the application has begun and not finished."""
-        return self.slate.in_flight
+        return self.table.in_flight
 
     def requests(self) -> list[InFlight]:
         """List what is in flight, oldest first."""
-        return self.slate.requests()
+        return self.table.requests()
 
     def served(self) -> dict[str, int]:
         """Count finished requests by status class."""
-        return self.slate.served()
+        return self.table.served()
 
     def finished(self) -> int:
         """Count all finished requests."""
-        return self.slate.finished()
+        return self.table.finished()
 
     @property
     def last_error(self) -> LastError | None:
         """The newest exception that left the application, or 500 or above that it answered."""
-        return self.slate.last_error
+        return self.table.last_error
 
-    def blame(self, environ: "WSGIEnvironment", error: BaseException) -> None:
+    def record_error(self, environ: "WSGIEnvironment", error: BaseException) -> None:
         """Note an exception that the framework turned into an answer (Flask's got_request_exception)."""
         request: _Request | None = environ.get(_KEY)
         if request is not None and request.ledger is self:
-            request.blame(error)
+            request.record_error(error)
 
     def routed(self) -> None:
         """Note the route that Flask has found for the request of this thread (its request_started).
@@ -118,13 +118,13 @@ class Ledger:
 
 
 def number_of(environ: "WSGIEnvironment") -> int:
-    """Return the number by which the slate knows the request of `environ`; 0 where it is over, or was never in a ledger."""
+    """Return the number by which the table knows the request of `environ`; 0 where it is over, or was never in a ledger."""
     request: _Request | None = environ.get(_KEY)
-    slot = request.slot if request is not None else None
-    if slot is None or request is None:
+    row = request.row if request is not None else None
+    if row is None or request is None:
         return 0
-    number = slot.number
-    return number if request.slot is slot else 0  # else the slot may be another's by now
+    number = row.number
+    return number if request.row is row else 0  # else the row may be another's by now
 
 
 class _Request(Watched):
@@ -142,8 +142,8 @@ class _Request(Watched):
         "ledger",
         "request_id",
         "respond",
+        "row",
         "size",
-        "slot",
         "status",
         "written",
     )
@@ -151,13 +151,13 @@ class _Request(Watched):
     def __init__(
         self,
         ledger: Ledger,
-        slot: Slot,
+        row: Row,
         environ: "WSGIEnvironment",
         respond: "StartResponse",
         request_id: str,
     ) -> None:
         self.ledger: Ledger | None = ledger
-        self.slot: Slot | None = slot
+        self.row: Row | None = row
         self.environ: WSGIEnvironment | None = environ
         self.respond: StartResponse | None = respond
         self.request_id = request_id
@@ -215,37 +215,37 @@ class _Request(Watched):
         self.size += len(data)
         self.written(data)
 
-    def blame(self, error: BaseException) -> None:
+    def record_error(self, error: BaseException) -> None:
         """Remember what went wrong."""
         self.error = f"{type(error).__name__}: {error}"
 
     def failed(self, error: BaseException) -> None:
         """Note an exception that the engine gets: where nothing was sent, it is what answers the request."""
-        self.blame(error)
+        self.record_error(error)
         if not self.size:
             self.status = str(status_of(error))
             self.complete = True
 
     def routed(self) -> None:
         """Write down endpoint and rule, where there are any."""
-        if self.slot is not None and self.environ is not None:
+        if self.row is not None and self.environ is not None:
             rule = getattr(self.environ.get("werkzeug.request"), "url_rule", None)
             if rule is not None:
-                self.slot.route(rule.endpoint, rule.rule)
+                self.row.route(rule.endpoint, rule.rule)
 
     def end(self) -> None:
         """Count the request, once, whoever says so again."""
-        ledger, slot = self.ledger, self.slot
-        self.ledger = self.slot = None  # no call in between, so no other thread either
-        if ledger is None or slot is None or ledger.depth != forks.depth:
+        ledger, row = self.ledger, self.row
+        self.ledger = self.row = None  # no call in between, so no other thread either
+        if ledger is None or row is None or ledger.depth != forks.depth:
             return  # ended before, or in a child that the application forked: the request is its parent's
         if self.error or self.status >= "500":
-            request = slot.seen(time.monotonic())
+            request = row.snapshot(time.monotonic())
             if request is not None:
-                ledger.slate.blame(self.error or self.status, request)
+                ledger.table.record_error(self.error or self.status, request)
         if self.environ is not None and ledger.log is not None:
-            ledger.log(self._line(self.environ, slot.age()))
-        slot.end(_KIND.get(self.status[:1], _ABORTED) if self.complete else _ABORTED)
+            ledger.log(self._line(self.environ, row.age()))
+        row.end(_KIND.get(self.status[:1], _ABORTED) if self.complete else _ABORTED)
         self.environ = self.respond = self.written = self.body = None
         ledger.on_end()
 

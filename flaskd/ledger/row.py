@@ -1,15 +1,14 @@
-"""A slot: the place of one request in memory, written by the thread that serves it and read by whoever may see the memory.
+"""One request in shared memory: written by the thread that serves it, read by any process that maps the memory.
 
-A row of 1 KiB. Eight words come first: the request's number, or 0; the number of the request whose route is known; six that
-count finished requests by kind. Then come the request's fields, each of a fixed width.
+A row has 1 KiB. It begins with eight words: the request's number, or 0; the number of the request whose route is known; six
+counts of finished requests, by kind. The request's fields follow, each with a fixed width.
 
-A reader may look at any moment, and find the writer stopped or dead in the midst of anything. So what is published is
-complete and stays as it is: the number is stored after the fields and wiped before they change, so a copy with the same number
-before and after is whole. Numbers are not used again. (Stores of one thread become visible in order on x86; elsewhere the
-interpreter does much between two of ours.)
+A reader may look at any moment, and may find that the writer has stopped or died halfway. So the number is stored after the
+fields and cleared before they change: a copy with the same number before and after it is consistent. Numbers are never used
+twice. (On x86, stores of one thread become visible in order; elsewhere the interpreter does much between two of ours.)
 
-A reader does not trust the writer, which runs the application: a look takes bounded time, bytes that are no text become such,
-numbers have a range.
+A reader does not trust the writer, which runs the application. Reading takes bounded time, bytes that are not text are escaped,
+and numbers are limited to a range.
 """
 
 import struct
@@ -24,30 +23,30 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 KINDS: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", "aborted")
-"""How a request may end, in the order of the counting words."""
+"""How a request can end, in the order of the counts."""
 
-ROW: Final = 1024
-"""Bytes of a slot."""
+ROW_SIZE: Final = 1024
+"""Bytes of a row."""
 NUMBER, ROUTED, COUNTS = 0, 1, 2
-"""The words of a row: two, and the first of six."""
+"""Indexes of a row's words: two, and the first of the six counts."""
 TEXT: Final = 64
-"""Where the words end."""
+"""Offset of the first byte after the words."""
 TRIES: Final = 3
-"""How often a reader looks again at what changes under its eyes."""
+"""How often a reader copies what changes while it reads."""
 LARGEST: Final = 2**53 - 1
-"""The largest number that is told: every JSON reader knows it (RFC 8259, section 6)."""
+"""The largest number that is reported: every JSON reader represents it exactly (RFC 8259, section 6)."""
 
 _SINCE: Final = struct.Struct("=d")
 _REQUEST: Final = struct.Struct("=d16s48s32s136s512s")  # since, method, client, thread, request id, path
 _ROUTE: Final = struct.Struct("=80s128s")  # endpoint, rule
 _ROUTE_AT: Final = TEXT + _REQUEST.size
-assert _ROUTE_AT + _ROUTE.size == ROW
+assert _ROUTE_AT + _ROUTE.size == ROW_SIZE
 
 
-class _Here(threading.local):
-    """The name of each thread, spelled once. An engine's own (granian's) has none: it is called as faulthandler calls it.
+class _ThreadName(threading.local):
+    """The encoded name of each thread, made once. A thread of granian's has no name: it gets faulthandler's name for it.
 
-    Not by `current_thread`, which would leave an entry in `threading.enumerate` for each of those, for ever.
+    `current_thread` would leave an entry in `threading.enumerate` for each of those threads, for ever.
     """
 
     def __init__(self) -> None:
@@ -56,125 +55,120 @@ class _Here(threading.local):
         self.name = next(names, f"thread {threading.get_ident():#018x}").encode("utf-8", "replace")
 
 
-_here: Final = _Here()
+_thread: Final = _ThreadName()
 
 
-class Slot:
-    """The place of one request at a time; whoever took it may write, until `end`."""
+class Row:
+    """A row of the request table. It holds one request at a time; the thread that took it writes to it, until `end`."""
 
-    __slots__ = ("_endpoint", "_home", "_row", "_rule", "_words")
+    __slots__ = ("_endpoint", "_free", "_memory", "_rule", "_words")
 
-    def __init__(self, row: memoryview, home: "deque[Slot]") -> None:
-        self._row = row
-        self._words = row.cast("Q")
-        self._home = home
+    def __init__(self, memory: memoryview, free: "deque[Row]") -> None:
+        self._memory = memory
+        self._words = memory.cast("Q")
+        self._free = free
         self._endpoint = self._rule = ""
 
     def begin(self, number: int, request_id: str, environ: "WSGIEnvironment") -> None:
-        """Write down a request that comes into the application now; `number` is above 0 and was never used here."""
+        """Record a request that enters the application now. `number` is above 0 and was never used in this table."""
         get = environ.get
         path = get("SCRIPT_NAME", "") + get("PATH_INFO", "")
         _REQUEST.pack_into(
-            self._row,
+            self._memory,
             TEXT,
             monotonic(),
             get("REQUEST_METHOD", "").encode(),
-            get("REMOTE_ADDR", "").encode(
-                "latin-1", "replace"
-            ),  # WSGI's strings are bytes in disguise: PEP 3333
-            _here.name,
+            # WSGI's strings are bytes decoded as latin-1 (PEP 3333).
+            get("REMOTE_ADDR", "").encode("latin-1", "replace"),
+            _thread.name,
             request_id.encode(),
             path.encode("latin-1", "replace"),
         )
         self._words[NUMBER] = number
 
     def route(self, endpoint: str, rule: str) -> None:
-        """Note what the framework has found to be responsible; often the same as for the slot's last request."""
+        """Record the request's route; it is often the same as for the row's last request."""
         if rule != self._rule or endpoint != self._endpoint:
             self._rule, self._endpoint = rule, endpoint
             texts = endpoint.encode("utf-8", "replace"), rule.encode("utf-8", "replace")
-            _ROUTE.pack_into(self._row, _ROUTE_AT, *texts)
+            _ROUTE.pack_into(self._memory, _ROUTE_AT, *texts)
         self._words[ROUTED] = self._words[NUMBER]
 
     @property
     def number(self) -> int:
-        """The request's number, 0 where there is none."""
+        """The request's number; 0 if the row is free."""
         return self._words[NUMBER]
 
     def age(self) -> float:
-        """Return for how many seconds the request has been here."""
-        since: float = _SINCE.unpack_from(self._row, TEXT)[0]
+        """Return how many seconds ago the request began."""
+        since: float = _SINCE.unpack_from(self._memory, TEXT)[0]
         return monotonic() - since
 
     def end(self, kind: int) -> None:
-        """Count the request as `KINDS[kind]` and give the slot back. It is counted first, so that no reader misses it."""
+        """Count the request as `KINDS[kind]` and free the row. Counting comes first, so that no reader misses the request."""
         words = self._words
         words[COUNTS + kind] += 1
         words[NUMBER] = 0
-        self._home.append(self)
+        self._free.append(self)
 
-    def seen(self, now: float) -> InFlight | None:
-        """Describe the request as of monotonic time `now`; None where there is none, or they come and go too fast."""
+    def snapshot(self, now: float) -> InFlight | None:
+        """Describe the request at monotonic time `now`; None if there is none, or if the row changes faster than it is read."""
         words = self._words
         for _ in range(TRIES):
             number, routed = words[NUMBER], words[ROUTED]
             if not number:
                 return None
-            row = bytes(self._row)
+            copy = bytes(self._memory)
             if words[NUMBER] == number:
-                return _spelled(row, min(number, LARGEST), routed=routed == number, now=now)
+                return _decode(copy, min(number, LARGEST), routed=routed == number, now=now)
         return None
 
     def release(self) -> None:
-        """Let go of the memory."""
+        """Release the memory."""
         self._words.release()
-        self._row.release()
+        self._memory.release()
 
 
-def _spelled(row: bytes, number: int, *, routed: bool, now: float) -> InFlight:
+def _decode(row: bytes, number: int, *, routed: bool, now: float) -> InFlight:
     since, method, client, thread, request_id, path = _REQUEST.unpack_from(row, TEXT)
     endpoint, rule = _ROUTE.unpack_from(row, _ROUTE_AT) if routed else (b"", b"")
     return InFlight(
         id=number,
-        method=legible(method),
-        path=legible(path),
+        method=decode_field(method),
+        path=decode_field(path),
         age=round(now - since, 3) if 0 <= since <= now else 0.0,
-        client=legible(client),
-        thread=legible(thread),
-        endpoint=legible(endpoint) if routed else None,
-        rule=legible(rule) if routed else None,
-        request_id=legible(request_id),
+        client=decode_field(client),
+        thread=decode_field(thread),
+        endpoint=decode_field(endpoint) if routed else None,
+        rule=decode_field(rule) if routed else None,
+        request_id=decode_field(request_id),
     )
 
 
-def legible(field: bytes) -> str:
-    """Return the text of a field that zeros fill up; one without any was too long for it and ends with an ellipsis.
+def decode_field(field: bytes) -> str:
+    """Return the text of a field that is padded with zeros. Text that was cut to fit has no zero and gets an ellipsis.
 
-    What cannot be printed stays encoded: it is shown on terminals and in logs, and is whatever a client made up.
+    Unprintable characters stay escaped: a client may have chosen them, and the text is shown on terminals and in logs.
     """
-    full = field[-1:] > b"\0"
-    text = (
-        field[:-1].decode("utf-8", "replace") + "…"
-        if full
-        else field.rstrip(b"\0").decode("utf-8", "replace")
-    )
-    return printable(text)
+    cut = field[-1:] > b"\0"
+    text = (field[:-1] if cut else field.rstrip(b"\0")).decode("utf-8", "replace")
+    return printable(f"{text}…" if cut else text)
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """Return `text` with what cannot be printed spelled as in a URL, but for the characters in `keep`."""
+    """Return `text` with unprintable characters percent-encoded, except those in `keep`."""
     if text.isprintable():
         return text
     kept = {ord(char): char for char in keep}
-    return text.translate(_Spelling(kept))
+    return text.translate(_PercentEncoding(kept))
 
 
-class _Spelling(dict[int, str]):
-    """How a character is shown, worked out once for each: a text full of what cannot be printed takes little longer."""
+class _PercentEncoding(dict[int, str]):
+    """How each character is shown, computed once: text full of unprintable characters takes little longer."""
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
-        # As in a URL (RFC 3986, section 2.1).
+        # RFC 3986, section 2.1.
         quoted = "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "replace"))
         self[code] = char if char.isprintable() else quoted
         return self[code]

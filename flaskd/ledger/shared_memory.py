@@ -1,14 +1,14 @@
-"""The slate: one worker's requests in memory that other processes read, whatever has become of the worker.
+"""One worker's requests in memory that other processes can read, whatever happens to the worker.
 
-The memory is rows of 1 KiB that begin with eight words, as a slot does:
+The memory is divided into blocks of 1 KiB:
 
-    row 0      words: number of the last error; requests in flight that found no slot; counts of those. Then the mark and
-               the bell, a byte
-    row 1, 2   the last error, and the one before it or the next: it is written where the current one is not, then made current
-    row 3 …    slots
+    block 0      eight words: number of the last error; requests in flight that found no free row; counts of those. Then
+                 a mark for the format, and the notification flag, a byte
+    block 1, 2   the last error and the one before it: a new error is written over the older one, then made current
+    block 3 …    rows, one for each request
 
-Nothing is locked for a request: each slot has counts of its own, which readers add up. The size is sealed, so that reading
-never ends in SIGBUS.
+Requests take no lock: each row has its own counts, and readers add them up. The size is sealed, so that reading never ends in
+SIGBUS.
 """
 
 import fcntl
@@ -21,49 +21,50 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Self
 
-from flaskd.ledger.row import COUNTS, KINDS, LARGEST, NUMBER, ROW, TEXT, TRIES, Slot, legible
+from flaskd.ledger.row import COUNTS, KINDS, LARGEST, NUMBER, ROW_SIZE, TEXT, TRIES, Row, decode_field
 from flaskd_ctl.protocol import InFlight, LastError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-_HEAD: Final = 3  # rows before the first slot
-_WORDS: Final = ROW // 8  # from a word to the same one of the next row
-_ERRORS, _SPILLED = 0, 1  # words of row 0
-_MARK: Final = b"flaskd slate 2"
-_BELL: Final = TEXT + 32  # 1: whoever begins the next request is to ring
+_HEADER: Final = 3  # blocks before the first row
+_WORDS: Final = ROW_SIZE // 8  # words in a block
+_ERRORS, _OVERFLOW = 0, 1  # words of block 0
+_MARK: Final = b"flaskd requests 3"
+_NOTIFY: Final = TEXT + 32  # offset of the flag; 1: the next request calls `on_next_request`
 _ERROR: Final = struct.Struct("=d136s408s408s")  # at, request id, request, message
-assert TEXT + _ERROR.size == ROW
+assert TEXT + _ERROR.size == ROW_SIZE
 
 
 _Memory = mmap.mmap | bytearray
 
 
-class Slate:
-    """The requests of one worker: in flight, counted, and the last error.
+class RequestTable:
+    """The requests of one worker: those in flight, counts of finished ones, and the last error.
 
-    `create` makes the memory, `adopt` finds it in a process that has inherited the descriptor, `private` does without one.
-    One process begins requests; any may read. `on_ring` is called there when one begins after `arm`, once.
+    `create` makes the memory, `attach` maps it in a process that has inherited the descriptor, `private` does without sharing.
+    One process begins requests; any process may read. `on_next_request` is called in the first one, once for each
+    `notify_on_next_request`.
     """
 
     def __init__(self, memory: _Memory, descriptor: int | None) -> None:
         self._memory = memory
         self._descriptor = descriptor
-        self._rows = memoryview(memory)
-        self._words = self._rows.cast("Q")
-        self._free: deque[Slot] = deque()
-        starts = range(_HEAD * ROW, len(memory), ROW)
-        self._slots = [Slot(self._rows[start : start + ROW], self._free) for start in starts]
-        self._free.extend(reversed(self._slots))  # used from the end: few of them are, and stay in the cache
-        self._spilled: set[Slot] = set()
-        self.on_ring: Callable[[], None] = lambda: None
-        self._lock = threading.Lock()  # protects what is written of rows 0 to 2, and _spilled
+        self._bytes = memoryview(memory)
+        self._words = self._bytes.cast("Q")
+        self._free: deque[Row] = deque()
+        starts = range(_HEADER * ROW_SIZE, len(memory), ROW_SIZE)
+        self._rows = [Row(self._bytes[start : start + ROW_SIZE], self._free) for start in starts]
+        self._free.extend(reversed(self._rows))  # taken from the end: the few in use stay in the cache
+        self._overflow: set[Row] = set()
+        self.on_next_request: Callable[[], None] = lambda: None
+        self._lock = threading.Lock()  # protects writes to blocks 0 to 2, and _overflow
 
     @classmethod
-    def create(cls, slots: int) -> Self:
-        """Make the memory for `slots` requests at once, which can be given to another process."""
-        size = (_HEAD + slots) * ROW
-        descriptor = _nameless()
+    def create(cls, rows: int) -> Self:
+        """Make memory for `rows` requests at a time, which another process can map."""
+        size = (_HEADER + rows) * ROW_SIZE
+        descriptor = _anonymous_file()
         try:
             os.ftruncate(descriptor, size)
             if hasattr(fcntl, "F_ADD_SEALS") and hasattr(os, "memfd_create"):
@@ -75,79 +76,78 @@ class Slate:
             raise
 
     @classmethod
-    def adopt(cls, descriptor: int) -> Self:
-        """Take over the descriptor of a slate; raises ValueError where it is none, or another version's."""
+    def attach(cls, descriptor: int) -> Self:
+        """Map the table behind `descriptor`; raises ValueError for anything else, or another version's table."""
         size = os.fstat(descriptor).st_size
-        if size > _HEAD * ROW and not size % ROW:
+        if size > _HEADER * ROW_SIZE and not size % ROW_SIZE:
             memory = mmap.mmap(descriptor, size)
             if memory[TEXT : TEXT + len(_MARK)] == _MARK:
-                os.set_inheritable(
-                    descriptor, False
-                )  # it came through an exec; the application's children go without
+                # It came through an exec; the application's children must not inherit it.
+                os.set_inheritable(descriptor, False)
                 return cls(memory, descriptor)
             memory.close()
-        raise ValueError(f"descriptor {descriptor} is no slate of this version of flaskd")
+        raise ValueError(f"descriptor {descriptor} is no request table of this version of flaskd")
 
     @classmethod
-    def private(cls, slots: int) -> Self:
-        """Make one that only this process can read; it needs no closing."""
-        return cls(_marked(bytearray((_HEAD + slots) * ROW)), None)
+    def private(cls, rows: int) -> Self:
+        """Make a table that only this process can read; it needs no `close`."""
+        return cls(_marked(bytearray((_HEADER + rows) * ROW_SIZE)), None)
 
     @property
     def descriptor(self) -> int:
-        """What another process adopts; inherited by it only if told to. Raises ValueError for a private slate."""
+        """The descriptor that another process attaches to; it is not inheritable. Raises ValueError for a private table."""
         if self._descriptor is None:
-            raise ValueError("this slate has no descriptor")
+            raise ValueError("this request table has no descriptor")
         return self._descriptor
 
     def close(self) -> None:
-        """Let go of the memory; nothing can be read or written here afterwards. Other processes keep theirs."""
-        for slot in self._slots:
-            slot.release()
+        """Release the memory; this object cannot be used afterwards. Other processes keep theirs."""
+        for row in self._rows:
+            row.release()
         self._words.release()
-        self._rows.release()
+        self._bytes.release()
         if isinstance(self._memory, mmap.mmap):
             self._memory.close()
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def begin(self, number: int, request_id: str, environ: "WSGIEnvironment") -> Slot:
-        """Write down a request that comes into the application now; `number` is above 0 and was never used here."""
+    def begin(self, number: int, request_id: str, environ: "WSGIEnvironment") -> Row:
+        """Record a request that enters the application now. `number` is above 0 and was never used in this table."""
         try:
-            slot = self._free.pop()
+            row = self._free.pop()
         except IndexError:
-            slot = _Spill(self)
-        slot.begin(number, request_id, environ)
-        if self._rows[_BELL]:
-            self._rows[_BELL] = 0
-            self.on_ring()
-        return slot
+            row = _OverflowRow(self)
+        row.begin(number, request_id, environ)
+        if self._bytes[_NOTIFY]:
+            self._bytes[_NOTIFY] = 0
+            self.on_next_request()
+        return row
 
-    def arm(self) -> None:
-        """Have whoever begins the next request ring: so nobody has to look again and again whether one has begun."""
-        self._rows[_BELL] = 1
+    def notify_on_next_request(self) -> None:
+        """Have the worker call `on_next_request` when its next request begins, so that nobody has to poll for one."""
+        self._bytes[_NOTIFY] = 1
 
-    def blame(self, message: str, request: InFlight) -> None:
-        """Make `message` the last error, seen in `request`."""
+    def record_error(self, message: str, request: InFlight) -> None:
+        """Make `message`, which belongs to `request`, the last error."""
         texts = (request.request_id, f"{request.method} {request.path}", message)
         encoded = [text.encode("utf-8", "replace") for text in texts]
         with self._lock:
             number = self._words[_ERRORS] + 1
-            _ERROR.pack_into(self._rows, _error_at(number), time.time(), *encoded)
+            _ERROR.pack_into(self._bytes, _error_at(number), time.time(), *encoded)
             self._words[_ERRORS] = number
 
     @property
     def in_flight(self) -> int:
         """How many requests the application has begun and not finished."""
-        numbers = self._words[_HEAD * _WORDS + NUMBER :: _WORDS].tolist()
-        return min(len(numbers) - numbers.count(0) + self._words[_SPILLED], LARGEST)
+        numbers = self._words[_HEADER * _WORDS + NUMBER :: _WORDS].tolist()
+        return min(len(numbers) - numbers.count(0) + self._words[_OVERFLOW], LARGEST)
 
     def requests(self) -> list[InFlight]:
-        """List what is in flight, oldest first. Those of another process that found no slot are in `in_flight` only."""
+        """List the requests in flight, oldest first. Another process's overflow appears only in `in_flight`."""
         now = time.monotonic()
-        seen = [slot.seen(now) for slot in (*self._slots, *self._spilled)]
-        return sorted((request for request in seen if request), key=lambda request: request.id)
+        found = [row.snapshot(now) for row in (*self._rows, *self._overflow)]
+        return sorted((request for request in found if request), key=lambda request: request.id)
 
     def served(self) -> dict[str, int]:
         """Count finished requests by status class."""
@@ -162,52 +162,52 @@ class Slate:
 
     @property
     def last_error(self) -> LastError | None:
-        """The newest exception that left the application, or 500 or above that it answered."""
+        """The newest exception that left the application, or answer of 500 or above."""
         found = b""
         for _ in range(TRIES):
             number = self._words[_ERRORS]
             if not number:
                 return None
             at = _error_at(number)
-            found = bytes(self._rows[at : at + _ERROR.size])
+            found = bytes(self._bytes[at : at + _ERROR.size])
             if self._words[_ERRORS] == number:
                 break
         when, request_id, request, message = _ERROR.unpack(found)
         return LastError(
             at=when if 0 <= when <= LARGEST else 0.0,
-            message=legible(message),
-            request=legible(request),
-            request_id=legible(request_id),
+            message=decode_field(message),
+            request=decode_field(request),
+            request_id=decode_field(request_id),
         )
 
 
-class _Spill(Slot):
-    """A slot made for a request that found all others taken: only its process can describe it, others count it."""
+class _OverflowRow(Row):
+    """A row outside the memory, for a request that found no free one: other processes count it but cannot describe it."""
 
-    __slots__ = ("_slate",)
+    __slots__ = ("_table",)
 
-    def __init__(self, slate: Slate) -> None:
-        super().__init__(memoryview(bytearray(ROW)), deque())
-        self._slate = slate
-        with slate._lock:
-            slate._spilled.add(self)
-            slate._words[_SPILLED] += 1
+    def __init__(self, table: RequestTable) -> None:
+        super().__init__(memoryview(bytearray(ROW_SIZE)), deque())
+        self._table = table
+        with table._lock:
+            table._overflow.add(self)
+            table._words[_OVERFLOW] += 1
 
     def end(self, kind: int) -> None:
-        slate = self._slate
-        with slate._lock:
-            slate._words[COUNTS + kind] += 1
-            slate._words[_SPILLED] -= 1
-            slate._spilled.discard(self)
+        table = self._table
+        with table._lock:
+            table._words[COUNTS + kind] += 1
+            table._words[_OVERFLOW] -= 1
+            table._overflow.discard(self)
 
 
-def _nameless() -> int:
-    """Open memory without a name, or where the system has none (it is Linux's) a file without one."""
+def _anonymous_file() -> int:
+    """Open a file without a name: in memory on Linux, else on disk."""
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("flaskd-slate", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        return os.memfd_create("flaskd-requests", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     import tempfile
 
-    descriptor, path = tempfile.mkstemp(prefix="flaskd-slate-")
+    descriptor, path = tempfile.mkstemp(prefix="flaskd-requests-")
     os.unlink(path)
     return descriptor
 
@@ -218,4 +218,4 @@ def _marked(memory: _Memory) -> _Memory:
 
 
 def _error_at(number: int) -> int:
-    return (1 + number % 2) * ROW + TEXT
+    return (1 + number % 2) * ROW_SIZE + TEXT

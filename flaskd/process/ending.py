@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from flaskd.console.banner import say
 from flaskd.console.priority import Priority
+from flaskd.console.say import say
 from flaskd.errors import ConfigError
 from flaskd.process.descriptors import RESERVE
 

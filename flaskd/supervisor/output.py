@@ -1,7 +1,7 @@
 """What workers write to stdout and stderr comes out of ours, line by line, each with its worker's id before it.
 
 On a thread: whoever reads our output may be slow, and then the workers that write it have to wait, not the supervisor. What
-that itself says goes the same way (`voice`), and is dropped where a worker would wait.
+that itself says goes the same way (`stream`), and is dropped where a worker would wait.
 """
 
 import contextlib
@@ -22,23 +22,25 @@ LAST_MOMENT: Final = 1.0
 """Seconds at the end for who reads our output."""
 
 
-class Relay:
-    """Passes on from `__enter__` to `__exit__`."""
+class WorkerOutput:
+    """Passes on what workers write, from `__enter__` to `__exit__`."""
 
-    def __enter__(self) -> Self:
+    def __init__(self) -> None:
         self._fresh: deque[tuple[int, bytes, int]] = deque()
-        self._voices: list[TextIO] = []
+        self._streams: list[TextIO] = []
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
         self._ending = False
-        self._thread = threading.Thread(target=self._run, name="flaskd-relay", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="flaskd-output", daemon=True)
+
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for voice in self._voices:
+        for stream in self._streams:
             with contextlib.suppress(OSError):  # full: what it still holds is dropped
-                voice.close()
+                stream.close()
         self._ending = True
         self._wake.close()
         self._thread.join(LAST_MOMENT)
@@ -51,12 +53,12 @@ class Relay:
             self._wake.send(b"\0")
         return write_end
 
-    def voice(self, target: int) -> TextIO:
+    def stream(self, target: int) -> TextIO:
         """Return a stream that comes out at the descriptor `target`, until `__exit__`. Who writes to it never waits."""
         descriptor = self.pipe("", target)
         os.set_blocking(descriptor, False)
-        self._voices.append(os.fdopen(descriptor, "w", buffering=1, errors="backslashreplace"))
-        return self._voices[-1]
+        self._streams.append(os.fdopen(descriptor, "w", buffering=1, errors="backslashreplace"))
+        return self._streams[-1]
 
     def _run(self) -> None:
         with selectors.DefaultSelector() as selector, self._woken:

@@ -3,14 +3,14 @@
 The rules, in the order in which they are applied:
 
 1. A worker that has to be replaced (`due`) and does not serve yet is ended: it loads what is already out of date.
-2. More serve than are wanted: the surplus steps back, first those that are due, the oldest first, then the newest. A worker
-   never steps back otherwise, so as many as wanted serve all the time, once they did.
+2. More serve than are wanted: the surplus is stopped gracefully, first those that are due, the oldest first, then the
+   newest. A worker is never stopped otherwise, so as many as wanted serve all the time, once they did.
 3. Fewer are there than are wanted: the missing are started.
 4. As many are there as wanted, and some are due: one more is started. When it serves, rule 2 lets the oldest of them go. So a
    reload is rolling, new before old, and needs room for one worker more.
 5. More are being started than rules 3 and 4 ask for: the newest of them are ended.
 
-After failures (a start that failed, a worker that ended unasked) starts are put off, longer each time: `Failures`.
+After failures (a start that failed, a worker that ended by itself) starts are put off, longer each time: `Failures`.
 """
 
 import enum
@@ -41,7 +41,7 @@ class Move(enum.Enum):
     """What may happen to a worker."""
 
     READY = "ready"
-    STEP_BACK = "step back"
+    STOP = "stop"
     END = "end"
 
 
@@ -49,10 +49,10 @@ MOVES: Final = {
     (WorkerState.STARTING, Move.READY): WorkerState.SERVING,
     (
         WorkerState.STARTING,
-        Move.STEP_BACK,
+        Move.STOP,
     ): WorkerState.LEAVING,  # it may accept already, and has not yet said so
-    (WorkerState.SERVING, Move.STEP_BACK): WorkerState.LEAVING,
-    (WorkerState.LEAVING, Move.STEP_BACK): WorkerState.LEAVING,  # to an earlier deadline
+    (WorkerState.SERVING, Move.STOP): WorkerState.LEAVING,
+    (WorkerState.LEAVING, Move.STOP): WorkerState.LEAVING,  # to an earlier deadline
     (WorkerState.STARTING, Move.END): WorkerState.GONE,
     (WorkerState.SERVING, Move.END): WorkerState.GONE,
     (WorkerState.LEAVING, Move.END): WorkerState.GONE,
@@ -61,7 +61,7 @@ MOVES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class WorkerView:
     """One worker as the plan sees it. Ids grow: the smaller one is older. `due` says why it is to be replaced, or nothing."""
 
     id: int
@@ -107,20 +107,20 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class StepBack:
-    """Let a serving worker finish what it has and end."""
+class StopWorker:
+    """Let a serving worker answer what it has and exit."""
 
     worker: int
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """Let go of a worker that has not said that it serves."""
+class EndStart:
+    """End a worker that does not serve yet."""
 
     worker: int
 
 
-Action = Start | StepBack | End
+Action = Start | StopWorker | EndStart
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,23 +131,23 @@ class Plan:
     look_again: float | None = None
 
 
-def plan(wanted: int, workers: Sequence[Worker], failures: Failures, now: float) -> Plan:
+def plan(wanted: int, workers: Sequence[WorkerView], failures: Failures, now: float) -> Plan:
     """Say what to do so that `wanted` workers serve and none of them is due. Call it again whenever one of these changed."""
     starting = sorted(
         (each for each in workers if each.state is WorkerState.STARTING), key=lambda each: each.id
     )
     serving = [each for each in workers if each.state is WorkerState.SERVING]
-    actions: list[Action] = [End(each.id) for each in starting if each.due]
+    actions: list[Action] = [EndStart(each.id) for each in starting if each.due]
     starting = [each for each in starting if not each.due]
 
     leaving = sorted(serving, key=_who_goes_first)[: max(0, len(serving) - wanted)]
-    actions += [StepBack(each.id) for each in leaving]
+    actions += [StopWorker(each.id) for each in leaving]
     staying = [each for each in serving if each not in leaving]
 
     due = sorted((each for each in staying if each.due), key=lambda each: each.id)
     missing = wanted - len(staying)
     needed = missing if missing > 0 else min(1, len(due))
-    actions += [End(each.id) for each in starting[needed:]]
+    actions += [EndStart(each.id) for each in starting[needed:]]
 
     to_start = needed - len(starting)
     if failures.streak > 1:  # do not try with all at once what keeps failing
@@ -160,5 +160,5 @@ def plan(wanted: int, workers: Sequence[Worker], failures: Failures, now: float)
     return Plan(tuple(actions))
 
 
-def _who_goes_first(worker: Worker) -> tuple[bool, int]:
+def _who_goes_first(worker: WorkerView) -> tuple[bool, int]:
     return (not worker.due, worker.id if worker.due else -worker.id)

@@ -142,7 +142,7 @@ def test_a_worker_of_another_user_has_no_power_over_its_supervisor(start_daemon:
 
 
 def test_a_worker_is_given_nothing_of_the_control_socket(start_daemon: StartDaemon) -> None:
-    """Nor of other workers': it has its line, slate and stacks, the listener, standard streams and what its engine opened."""
+    """Nor of other workers': it has its line, table and stacks, the listener, standard streams and what its engine opened."""
     daemon = start(start_daemon, "--workers", "2")
     with client(daemon) as shop:
         workers = [held_by(worker.pid) for worker in shop.status().workers]

@@ -1,4 +1,4 @@
-"""A request's body as PEP 3333 has it, on the pieces that granian receives; what is left of it is known."""
+"""A request's body as `wsgi.input` (PEP 3333), made of the pieces that granian receives."""
 
 import contextlib
 import io
@@ -15,17 +15,16 @@ PIECE: Final = 65_536
 class Stream(Protocol):
     """What a body is received from."""
 
-    body: "Input | None"
+    body: "Body | None"
 
     def receive(self, timeout: float) -> tuple[bytes, bool] | None:
-        """Return the next piece, and whether there may be more; None where the body is broken. Raises TimeoutError."""
-        ...
+        """Return the next piece and whether there may be more; None if the body is broken. Raises TimeoutError."""
 
 
-class Input(io.RawIOBase):
-    """Reads a body of `length` bytes, or of chunks (None); `asks`: the client waits for 100 Continue, which a read sends it.
+class Body(io.RawIOBase):
+    """Reads a body of `length` bytes, or in chunks (None); `asks`: the client waits for 100 Continue, which a read sends.
 
-    A read raises BrokenBody where the client has left or sent something malformed, SlowBody after `timeout`, as `Pace` counts.
+    A read raises BrokenBody if the client has left or sent something malformed, SlowBody if it takes longer than `Pace` allows.
     """
 
     def __init__(self, stream: Stream, length: int | None, *, asks: bool, timeout: float) -> None:
@@ -36,11 +35,11 @@ class Input(io.RawIOBase):
         self._piece = memoryview(b"")
         self._broken: type[BrokenBody | SlowBody] | None = None  # an error that is kept would keep its frames
         self.unread = length != 0
-        """Whether there is more, as far as is known."""
-        self.under_way = not asks
-        """Whether the client sends without being asked to."""
+        """Whether there may be more."""
+        self.sending = not asks
+        """Whether the client sends without a 100 Continue."""
         self.stalled = False
-        """Whether it was waited for in vain."""
+        """Whether the client took too long."""
 
     @property
     def whole(self) -> bool:
@@ -59,7 +58,7 @@ class Input(io.RawIOBase):
         return count
 
     def discard(self, timeout: float) -> int:
-        """Drop the next piece, for which at most `timeout` seconds are waited; returns its size."""
+        """Drop the next piece after waiting up to `timeout` seconds for it; returns its size."""
         self._receive(timeout)
         count, self._piece = len(self._piece), memoryview(b"")
         return count
@@ -74,7 +73,7 @@ class Input(io.RawIOBase):
             self._broken = SlowBody
             self.unread, self.stalled = False, True
             raise self._broken from None
-        self.under_way = True
+        self.sending = True
         if received is None:
             self._broken = BrokenBody
             self.unread = False
@@ -88,40 +87,40 @@ class Input(io.RawIOBase):
         self.unread = more
 
 
-def input_of(environ: dict[str, Any], *, timeout: float) -> Input | None:
-    """Put what reads the request's body into its environ; None where it has none."""
+def body_of(environ: dict[str, Any], *, timeout: float) -> Body | None:
+    """Put the reader of the request's body into its environ, and return it; None if there is no body."""
     stream: Stream | None = environ.get("wsgi.input")
     length = None
     if "HTTP_TRANSFER_ENCODING" in environ:
-        # Not for a length that was announced, which tells a body's end from a client that has left.
+        # Not with a Content-Length, which distinguishes a body's end from a client that has left.
         environ["wsgi.input_terminated"] = True
     elif not (length := int(environ.get("CONTENT_LENGTH") or 0)):
         environ["wsgi.input"] = io.BytesIO()
         return None
     assert stream is not None  # granian has brought one
-    stream.body = body = Input(stream, length, asks="HTTP_EXPECT" in environ, timeout=timeout)
+    stream.body = body = Body(stream, length, asks="HTTP_EXPECT" in environ, timeout=timeout)
     environ["wsgi.input"] = io.BufferedReader(body)
     return body
 
 
-class Lingering:
-    """Discards what applications have left unread, on the threads of their requests, but never on more than `most`.
+class Discarder:
+    """Discards bodies that applications have not read, on the threads of their requests, but on at most `threads` at a time.
 
-    hyper closes a connection at once whose request's body has been dropped unread: see `goodbye`.
+    hyper closes a connection at once if the body of a request was dropped unread: see `closing`.
     """
 
-    def __init__(self, most: int) -> None:
-        self._places = threading.Semaphore(most)
+    def __init__(self, threads: int) -> None:
+        self._free = threading.Semaphore(threads)
 
-    def discard(self, body: Input | None) -> None:
+    def discard(self, body: Body | None) -> None:
         """Receive `body` to its end or a bound, if the client sends it."""
-        if body is None or not body.unread or not body.under_way or not self._places.acquire(blocking=False):
+        if body is None or not body.unread or not body.sending or not self._free.acquire(blocking=False):
             return
         try:
-            deadline = time.monotonic() + closing.TIME
-            left = closing.BYTES
+            deadline = time.monotonic() + closing.LINGERING_TIME
+            left = closing.LINGERING_BYTES
             with contextlib.suppress(OSError):
                 while body.unread and left > 0 and time.monotonic() < deadline:
-                    left -= body.discard(closing.PAUSE)
+                    left -= body.discard(closing.LINGERING_TIMEOUT)
         finally:
-            self._places.release()
+            self._free.release()

@@ -1,8 +1,7 @@
-"""The connections of an engine that tells nothing about them: found among the process's own descriptors.
+"""Finds an engine's connections among the process's own descriptors, for an engine that does not report them.
 
-A descriptor is a connection of ours where it is a socket whose local address is a listener's and which has a peer. What a
-connection is about cannot be seen from here, only whether bytes move: `unsent` ones have output that the client has not yet
-taken, `still` are those on which nothing has been sent since the last look.
+A descriptor is such a connection if it is a socket that has a peer and the local address of a listener. From outside one can
+only see whether bytes move: `unsent` connections have output that the client has not yet taken, `quiet` ones have none.
 """
 
 import contextlib
@@ -18,17 +17,17 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from flaskd.engines.shared import closing
 from flaskd.listening.listeners import welcome
 from flaskd.process.descriptors import borrowed, own
 
 LINUX: Final = sys.platform == "linux"
 ACKED_OFFSET: Final = 120  # tcpi_bytes_acked, a u64, in struct tcp_info, linux/tcp.h
-RESET: Final = struct.pack("ii", 1, 0)  # struct linger: on, for no time: close(2) resets
 WILDCARDS: Final = {"0.0.0.0", "::"}
 
 
-class Sightings:
-    """Looks for connections to `listeners` in this process. From any thread."""
+class ConnectionFinder:
+    """Finds connections to `listeners` in this process. For any thread."""
 
     def __init__(self, listeners: Sequence[socket.socket]) -> None:
         self._local = [listener.getsockname() for listener in listeners]
@@ -36,12 +35,12 @@ class Sightings:
         # By descriptor: its inode, and whether it is a connection of ours.
         self._known: dict[int, tuple[int, bool]] = {}
 
-    def look(self) -> list[int]:
+    def find(self) -> list[int]:
         """List the descriptors of the connections that are open now."""
         with self._lock:
             try:
                 numbers = own()
-            except OSError:  # no descriptor left to look with: what was seen before has to do
+            except OSError:  # no descriptor left to look with: use what was found before
                 return [descriptor for descriptor, (_, ours) in self._known.items() if ours]
             known, self._known = self._known, {}
             for descriptor in numbers:
@@ -62,45 +61,42 @@ class Sightings:
             return [descriptor for descriptor, (_, ours) in self._known.items() if ours]
 
     def unsent(self) -> int:
-        """Count the connections whose client has not yet taken all that was written; where that cannot be known, all."""
-        return sum(bool(_unsent(sock)) for sock in self._each(self.look()))
+        """Count the connections whose client has not yet taken everything; all of them if that cannot be known."""
+        return sum(bool(_unsent(sock)) for sock in self._each(self.find()))
 
-    def still(self) -> dict[int, int]:
+    def quiet(self) -> dict[int, int]:
         """Map the inode of each connection that has nothing unsent to the bytes its client has taken so far.
 
-        Empty where that cannot be known. Two looks with the same number: nothing was written in between.
+        Empty if that cannot be known. If two calls return the same number, nothing was written in between.
         """
         if not LINUX:
             return {}
-        return {_inode(sock): _taken(sock) for sock in self._each(self.look()) if not _unsent(sock)}
+        return {_inode(sock): _taken(sock) for sock in self._each(self.find()) if not _unsent(sock)}
 
     def shut(self, how: int, only: "Mapping[int, int] | None" = None) -> int:
         """Shut down (shutdown(2)) the connections, or those with an inode in `only`; returns how many there were."""
         count = 0
-        for sock in self._each(self.look()):
+        for sock in self._each(self.find()):
             if only is None or _inode(sock) in only:
                 count += 1
                 with contextlib.suppress(OSError):  # the client was quicker
                     sock.shutdown(how)
         return count
 
-    def reset(self, client: tuple[str, str], now: bool) -> None:
-        """Let the connection of this client (address and port) end with a reset; `now`, or when it is closed.
-
-        Nothing is done where there is none, as behind a Unix socket.
-        """
+    def reset(self, client: tuple[str, str], *, now: bool) -> None:
+        """Reset the connection of this client (address and port), `now` or when it is closed; not on a Unix socket."""
         for sock in self._from(client):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            closing.reset_when_closed(sock)
             if now:
                 sock.shutdown(socket.SHUT_RDWR)
 
-    def hang_up(self, client: tuple[str, str]) -> None:
-        """Let nothing more be read from this client (address and port), where it can be told from others."""
+    def shut_reading(self, client: tuple[str, str]) -> None:
+        """Let nothing more be read from this client (address and port); not on a Unix socket."""
         for sock in self._from(client):
             sock.shutdown(socket.SHUT_RD)
 
     def _from(self, client: tuple[str, str]) -> Iterator[socket.socket]:
-        for sock in self._each(self.look()):
+        for sock in self._each(self.find()):
             with contextlib.suppress(OSError):  # it has left
                 if _is_from(sock.getpeername(), client):
                     yield sock
@@ -119,7 +115,7 @@ class Sightings:
         return False
 
     def _each(self, descriptors: Iterable[int]) -> Iterator[socket.socket]:
-        """Yield the connections among `descriptors`; a number may by now be another's, so each is looked at anew."""
+        """Yield the connections among `descriptors`, checked again: a number may have been reused."""
         for sock in borrowed(descriptors):
             if any(_same(sock.getsockname(), local) for local in self._local):
                 yield sock
@@ -133,7 +129,7 @@ def _same(name: Any, local: Any) -> bool:
 
 
 def _is_from(name: Any, client: tuple[str, str]) -> bool:
-    """Tell whether a peer's `name` is this address and port, which may be spelled in another way."""
+    """Tell whether a peer's `name` is this address and port, which may be written in another way."""
     if not isinstance(name, tuple) or str(name[1]) != client[1]:
         return False
     return ipaddress.ip_address(name[0].partition("%")[0]) == ipaddress.ip_address(client[0])

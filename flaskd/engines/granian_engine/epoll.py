@@ -1,4 +1,4 @@
-"""The epoll sets of this process and what is in them, as /proc/self/fdinfo tells (proc(5)). Elsewhere than on Linux: none."""
+"""The epoll sets of this process and what is in them, from /proc/self/fdinfo (proc(5)). Not on Linux: none."""
 
 import os
 import re
@@ -23,8 +23,8 @@ def sets_with(descriptor: int) -> Iterator[int]:
             continue  # closed meanwhile
 
 
-def take_out(descriptor: int) -> None:
-    """Take `descriptor` out of every epoll set."""
+def remove(descriptor: int) -> None:
+    """Remove `descriptor` from every epoll set."""
     for each in list(sets_with(descriptor)):
         try:
             with select.epoll.fromfd(os.dup(each)) as poller:

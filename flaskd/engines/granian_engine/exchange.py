@@ -1,33 +1,29 @@
 """A request that granian has read and the response to it, on granian's ASGI protocol object (granian 2.8, src/asgi/io.rs).
 
-Why not its WSGI protocol: that ends every response well, also where the application failed in the middle; its `read` does not
-tell a body that broke off from a whole one, and waits without a bound; it tells neither the client's port nor the bytes of a
-header, and takes none. ASGI's `receive` and `send` do all of that. They return futures, for which we wait on the request's own
-thread: no event loop runs.
+granian's WSGI protocol is not enough. It completes every response, even if the application failed halfway; its `read` does
+not distinguish a body that broke off from a whole one, and waits without a bound; it shows neither the client's port nor the
+bytes of a header, and takes no bytes either. ASGI's `receive` and `send` do all of that. They return futures, for which the
+request's own thread waits: no event loop runs.
 
-- `receive` gives the next piece of the body, or says that the client has left or has sent something malformed.
-- `send` returns a future only where the client takes less than it is sent.
-- A response is broken off by `done` of what brought the request (a "watcher"): a streamed body then ends in an error, so that
-  hyper closes the connection without a last chunk. Were the object merely dropped, the body would end well.
+- `receive` returns the next piece of the body, or says that the client has left or has sent something malformed.
+- `send` returns a future only if the client takes less than it is sent.
+- `done` of what brought the request (a "watcher") breaks a response off: a streamed body then ends in an error, so that hyper
+  closes the connection without a last chunk. If the object were only dropped, the body would end normally.
 """
 
 import threading
 import time
-from collections import deque
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from flaskd.engines.granian_engine.body import Input
-from flaskd.engines.granian_engine.connections import Sightings
+from flaskd.engines.granian_engine.body import Body
+from flaskd.engines.granian_engine.server import Server
 from flaskd.http.bodies import Pace
+from flaskd.http.failures import ClientLeft
 
 Headers = list[tuple[str, str]]
 
-LOOK_EVERY: Final = 0.1
-"""Seconds of streaming after which, and between which, we look whether the client has left: granian takes what nobody gets."""
-
-
-class Gone(ConnectionError):
-    """The client has left, or did not take the response in its time."""
+CHECK_EVERY: Final = 0.1
+"""Seconds of streaming between two checks whether the client has left: granian accepts data that nobody receives."""
 
 
 def _result(future: Any, timeout: float) -> Any:
@@ -40,23 +36,13 @@ def _result(future: Any, timeout: float) -> Any:
     return future.result()
 
 
-class Server(NamedTuple):
-    """What is the same for all exchanges; `connections` is for what granian has no word for."""
-
-    write_timeout: float
-    connections: Sightings
-
-
 class Exchange:
-    """One request and its response.
-
-    Everything is for one thread at a time, and `response_bytes` for any, as long as nothing has begun.
-    """
+    """One request and its response. For one thread at a time; `response_bytes` for any thread while no response has begun."""
 
     __slots__ = (
+        "_check_at",
         "_closes",
         "_kept",
-        "_look_at",
         "_pace",
         "_pending",
         "_proto",
@@ -73,85 +59,76 @@ class Exchange:
         self._proto = watcher.proto
         self._server = server
         self._pending: Any = None  # a piece of the body that was asked for
-        self._kept: deque[dict[str, Any]] | None = None  # those that came and were not read
+        self._kept: list[dict[str, Any]] = []  # pieces that came and were not read
+        self._closes = False  # whether the end of the connection is the end of the response's body
+        self._pace = Pace(server.options.write_timeout)
+        self._check_at = 0.0  # when to check whether the client has left, monotonic
         self.scope: dict[str, Any] = watcher.scope
-        self.body: Input | None = None
-        """What reads the request's body, if it has one."""
+        self.body: Body | None = None
+        """The reader of the request's body, if there is one."""
         self.begun = False
-        """Whether something of a response has been handed over."""
+        """Whether part of a response has been handed over."""
         self.ended = False
         """Whether all of it has."""
 
     def receive(self, timeout: float) -> tuple[bytes, bool] | None:
-        """Wait for the next piece of the body; returns it, and whether there may be more. None: the body is broken.
+        """Wait for the next piece of the body; returns it and whether there may be more, or None if the body is broken.
 
-        Raises TimeoutError; nothing more can be received then.
+        After a TimeoutError, nothing more can be received.
         """
         if self._proto is None:
             return None
         if self._kept:
-            message = self._kept.popleft()
+            message = self._kept.pop(0)
         else:
             pending, self._pending = self._pending or self._proto.receive(), None
             message = _result(pending, timeout)
         return (message["body"], message["more_body"]) if message["type"] == "http.request" else None
 
     def response_bytes(self, status: int, headers: Headers, body: bytes) -> None:
-        """Answer at once."""
+        """Send a whole response."""
         self._head(status, headers)
         self.ended = True
         self._proto.send({"type": "http.response.body", "body": body})
 
     def response_write(self, status: int, headers: Headers, piece: bytes) -> None:
-        """Send the next piece, behind the head where it is the first; raises Gone where nobody takes it."""
-        if not self.begun:
-            self._head(status, headers)
-            self._pace = Pace(self._server.write_timeout)
-            self._kept = deque()
-            self._look_at = time.monotonic() + LOOK_EVERY
+        """Send the next piece, the head before the first one; raises ClientLeft."""
+        if self.begun:
+            self._check_client()
         else:
-            self._look()
+            self._head(status, headers)
+            self._check_at = time.monotonic() + CHECK_EVERY
         future = self._proto.send({"type": "http.response.body", "body": piece, "more_body": True})
         if hasattr(future, "add_done_callback"):
             self._wait(future, len(piece))
 
-    def response_iter(self, status: int, headers: Headers, body: Any) -> None:
-        """Send what `body` yields, and close it; what it raises is raised, and Gone where nobody takes it."""
-        step = body.__next__
-        try:
-            if not self.begun:
-                self.response_write(status, headers, b"")
-            while True:
-                self.response_write(status, headers, step())
-        except StopIteration:
-            self.ended = True
-            self._proto.send({"type": "http.response.body", "body": b""})
-        finally:
-            body.close()
+    def response_end(self) -> None:
+        """End a response that was sent in pieces."""
+        self.ended = True
+        self._proto.send({"type": "http.response.body", "body": b""})
 
     def break_off(self) -> None:
-        """End a response that has begun so that no client can take it for whole."""
+        """End a response that has begun so that no client can take it for complete."""
         self.ended = True
         if self._closes:
-            self._server.connections.reset(self.scope["client"], False)
+            self._server.connections.reset(self.scope["client"], now=False)
         self._watcher.done()
 
-    def let_go(self) -> None:
-        """Drop all that is granian's; others may keep us, as the traceback of an error does.
+    def release(self) -> None:
+        """Drop everything of granian's; this object may live on, for example in the traceback of an error.
 
-        hyper closes a connection of which nobody can read the rest, but looks only when something comes: where nothing does, we
-        let it find the end. Only there: an end that follows a whole request would cost the response.
+        hyper closes a connection if nobody can read the rest of its request, but only when something comes. If the client has
+        stalled, we make it find the end. Not otherwise: an end that follows a whole request would cost the response.
         """
         body, self.body = self.body, None
         if body is not None:
             self._watcher.done()
             if body.stalled:
-                self._server.connections.hang_up(self.scope["client"])
+                self._server.connections.shut_reading(self.scope["client"])
         self._watcher = self._proto = self._pending = None
 
     def _head(self, status: int, headers: Headers) -> None:
         self.begun = True
-        # Whether the end of the connection is the end of the body.
         self._closes = self.scope["http_version"] == "1" and not any(
             name.lower() == "content-length" for name, _ in headers
         )
@@ -164,28 +141,28 @@ class Exchange:
             _result(future, self._pace.left)
         except TimeoutError:
             # The error that breaks it off would wait behind what the client does not take.
-            self._server.connections.reset(self.scope["client"], True)
-            raise Gone("the client did not take the response in its time") from None
+            self._server.connections.reset(self.scope["client"], now=True)
+            raise ClientLeft("the client did not take the response in its time") from None
         self._pace.moved(count, time.monotonic() - began)
 
-    def _look(self) -> None:
-        """See whether the client has left: that is received in the place of the body, or behind it.
+    def _check_client(self) -> None:
+        """Raise ClientLeft if the client has left, which is received instead of the body's next piece, or after the last.
 
-        What comes of the body meanwhile is kept for who reads it; one piece for each look, and the more there are the rarer.
+        Pieces of the body that come meanwhile are kept for the reader: one for each check. The more there are, the rarer the
+        checks.
         """
         now = time.monotonic()
-        kept = self._kept
-        if kept is None or now < self._look_at:
+        if now < self._check_at:
             return
-        self._look_at = now + LOOK_EVERY * (1 + len(kept))
+        self._check_at = now + CHECK_EVERY * (1 + len(self._kept))
         if self._pending is None:
             self._pending = self._proto.receive()
             self._pending.add_done_callback(_nothing)  # so that the thread that brings it is known
         elif self._pending.done():
             message = self._pending.result()
             if message["type"] != "http.request":
-                raise Gone("the client has left")
-            kept.append(message)
+                raise ClientLeft("the client has left")
+            self._kept.append(message)
             self._pending = None
 
 

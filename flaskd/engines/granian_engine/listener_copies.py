@@ -1,16 +1,15 @@
-"""What granian accepts from: a duplicate of each listener, which can be made deaf, for good or for a moment.
+"""What granian accepts from: a duplicate of each listener, which can be disconnected, for good or for a moment.
 
-**For good.** The duplicate is taken out of granian's epoll set, then a deaf socket takes its place (dup2): a Unix socket that
-listens where nobody can connect. Nothing tells granian of connections any more, and an accept(2) finds none. dup2 alone would
-do for an edge-triggered loop, as tokio's, but an epoll set knows the open file, not the number, and the file stays open with
-our listener: granian would wake up for each connection that others accept, and, once it has let go of the number, for an event
-that points to memory that tokio has freed. (A kqueue forgets by itself.)
+**For good.** The duplicate is removed from granian's epoll set, then a dummy socket takes its place (dup2): a Unix socket
+that listens where nobody can connect. granian gets no event for a connection any more, and accept(2) finds none. dup2 alone
+would be enough for an edge-triggered loop such as tokio's, but an epoll set refers to the open file, not to the number, and
+the file stays open with our listener: granian would wake up for each connection that others accept, and, once it has closed
+the number, for an event that points to memory that tokio has freed. (A kqueue drops the number by itself.)
 
-**For a moment**, when the process is out of descriptors. granian 2.8 then tries accept(2) again and again, without a pause, and
-over TLS before it looks at any handshake: those neither complete nor time out, so that no descriptor comes free any more. An
-accept(2) that finds nothing ends that; but it takes a descriptor before it looks, so some are kept in reserve and let go then.
-The duplicate stays in the epoll set; when it hears again, one connection of our own makes the edge for those that have come
-meanwhile.
+**For a moment**, when the process is out of descriptors. granian 2.8 then calls accept(2) again and again, without a pause, and
+over TLS before it looks at any handshake: those neither complete nor time out, so no descriptor ever becomes free. An accept(2)
+that finds nothing ends that. But it takes a descriptor before it looks, so some are kept in reserve and closed then. The
+duplicate stays in the epoll set; after the pause, a connection of our own makes the edge for those that have come meanwhile.
 """
 
 import contextlib
@@ -27,94 +26,94 @@ PAUSE: Final = 0.1  # seconds; a descriptor may come free at any time
 SPARE: Final = 4  # descriptors; others may be quicker to take one
 
 
-class Ears:
+class ListenerCopies:
     """Duplicates of `listeners` for granian, which closes them."""
 
     def __init__(self, listeners: Sequence[socket.socket]) -> None:
         self._listeners = listeners
-        self._deaf_socket: socket.socket | None = _deaf_socket()
+        self._dummy: socket.socket | None = _dummy_socket()
         self._lock = threading.Lock()  # protects what the duplicates refer to
         self._duplicates: list[int] = []
         self._spare: list[int] = []
-        self._resting = False
-        self._save(self._deaf_socket)
+        self._paused = False
+        self._reserve(self._dummy)
 
-    def lend(self) -> int:
+    def duplicate(self) -> int:
         """Duplicate the next listener."""
         self._duplicates.append(os.dup(self._listeners[len(self._duplicates)].fileno()))
         return self._duplicates[-1]
 
     def descriptors(self) -> list[int]:
         """Name the duplicates, as long as they are listeners."""
-        return [] if self._deaf_socket is None else self._duplicates
+        return [] if self._dummy is None else self._duplicates
 
-    def deafen(self) -> None:
-        """Let nothing more be accepted."""
+    def stop_accepting(self) -> None:
+        """Disconnect the duplicates for good."""
         with self._lock:
-            deaf, self._deaf_socket = self._deaf_socket, None
-            if deaf is None:
+            dummy, self._dummy = self._dummy, None
+            if dummy is None:
                 return
-            if self._resting:
+            if self._paused:
                 self._restore()
-            self._let_go()
-            with deaf:
+            self._free_reserve()
+            with dummy:
                 for duplicate in self._duplicates:
-                    epoll.take_out(duplicate)
-                    os.dup2(deaf.fileno(), duplicate, inheritable=False)
+                    epoll.remove(duplicate)
+                    os.dup2(dummy.fileno(), duplicate, inheritable=False)
 
-    def rest(self) -> None:
-        """Let nothing be accepted for a moment; from any thread, and without a descriptor."""
+    def pause(self) -> None:
+        """Disconnect the duplicates for a moment; from any thread, and without a descriptor."""
         with self._lock:
-            if self._deaf_socket is None or self._resting:
+            if self._dummy is None or self._paused:
                 return
-            self._resting = True
+            self._paused = True
             for duplicate in self._duplicates:
-                os.dup2(self._deaf_socket.fileno(), duplicate, inheritable=False)
-            self._let_go()
-        threading.Thread(target=self._hear_again, name="flaskd-granian-rest", daemon=True).start()
+                os.dup2(self._dummy.fileno(), duplicate, inheritable=False)
+            self._free_reserve()
+        threading.Thread(target=self._resume, name="flaskd-granian-pause", daemon=True).start()
 
-    def _hear_again(self) -> None:
+    def _resume(self) -> None:
         pause = threading.Event()
         while not pause.wait(PAUSE):
             with self._lock:
-                if self._deaf_socket is None:
+                if self._dummy is None:
                     return
-                if self._save(self._deaf_socket):
+                if self._reserve(self._dummy):
                     self._restore()
                     break
         for listener in self._listeners:
-            _knock(listener)
+            _connect_to(listener)
 
-    def _save(self, deaf: socket.socket) -> bool:
+    def _reserve(self, dummy: socket.socket) -> bool:
         """Keep descriptors in reserve; returns False where there are none."""
         try:
             while len(self._spare) < SPARE:
-                self._spare.append(os.dup(deaf.fileno()))
+                self._spare.append(os.dup(dummy.fileno()))
         except OSError:
-            self._let_go()
+            self._free_reserve()
             return False
         return True
 
-    def _let_go(self) -> None:
+    def _free_reserve(self) -> None:
         while self._spare:
             os.close(self._spare.pop())
 
     def _restore(self) -> None:
         for duplicate, listener in zip(self._duplicates, self._listeners, strict=False):
             os.dup2(listener.fileno(), duplicate, inheritable=False)
-        self._resting = False
+        self._paused = False
 
 
-def _knock(listener: socket.socket) -> None:
+def _connect_to(listener: socket.socket) -> None:
     with (
         contextlib.suppress(OSError),
         socket.socket(listener.family) as sock,
-    ):  # out of descriptors still: it rests again
+    ):  # still out of descriptors: it pauses again
         sock.setblocking(False)
         sock.connect(listener.getsockname())
 
 
-def _deaf_socket() -> socket.socket:
+def _dummy_socket() -> socket.socket:
     """Listen where nobody will connect, without a file: a service may have no directory to write to.
 
     On Linux that is an abstract name which the kernel makes up (unix(7), autobind); elsewhere a path that is gone at once.
@@ -127,7 +126,7 @@ def _deaf_socket() -> socket.socket:
             sock.listen()
             return sock
         with tempfile.TemporaryDirectory(prefix="flaskd-") as directory:
-            sock.bind(os.path.join(directory, "deaf"))
+            sock.bind(os.path.join(directory, "dummy"))
             sock.listen()
     except BaseException:
         sock.close()

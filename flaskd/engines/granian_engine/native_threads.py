@@ -1,4 +1,4 @@
-"""The threads of this process that an extension has started, as /proc/self/task tells (proc(5), Linux only)."""
+"""Threads of this process that an extension module has started, from /proc/self/task (proc(5), Linux only)."""
 
 import os
 import sys
@@ -9,8 +9,8 @@ from typing import Final
 LINUX: Final = sys.platform == "linux"
 
 
-class Callers(threading.local):
-    """Adds the id of each thread that looks at `caller` to `threads`: each runs the initialiser once (threading.local)."""
+class CallerIds(threading.local):
+    """`caller` is the id of the calling thread, which is also added to `threads`: a thread runs the initializer once."""
 
     def __init__(self, threads: set[int]) -> None:
         self.caller = threading.get_native_id()
@@ -18,18 +18,18 @@ class Callers(threading.local):
 
 
 def alive() -> set[int]:
-    """Return the ids of all threads that there are."""
+    """Return the ids of all threads."""
     return {int(name) for name in os.listdir("/proc/self/task")} if LINUX else set()
 
 
 def started_since(before: set[int]) -> set[int]:
-    """Return the ids of the threads that are not in `before`, and that Python has not started."""
+    """Return the ids of the threads that are not in `before` and that Python did not start."""
     return alive() - before - {each.native_id for each in threading.enumerate() if each.native_id}
 
 
-def see_gone(threads: set[int], *, within: float) -> bool:
-    """Wait until all of `threads` have ended, up to `within` seconds, and tell whether they have; nobody would tell us."""
-    deadline = time.monotonic() + within
+def wait_for_exit(threads: set[int], *, timeout: float) -> bool:
+    """Wait until all of `threads` have ended; returns False after `timeout` seconds. It polls: the kernel sends no event."""
+    deadline = time.monotonic() + timeout
     while threads & alive():
         if time.monotonic() > deadline:
             return False

@@ -1,21 +1,21 @@
-"""What of granian we use that is granian's own affair: all of it here, compared with what is written here before it is used.
+"""The private names of granian that this engine uses, and a check that they are still what they were.
 
 granian has no public way to be given a socket. These names and their parameters changed in each of its minor releases so far.
 What has to be known of them (granian 2.8, src/serve.rs and src/net.rs):
 
-- `SocketHolder` becomes the owner of its descriptor, and calls listen(2) again, so it is told the backlog.
+- `SocketHolder` becomes the owner of its descriptor and calls listen(2) again, so it gets the backlog.
 - `serve_mtr`, for Unix sockets `serve_mtr_uds`, returns at once: a runtime thread accepts and speaks HTTP, up to `py_threads`
   others bring requests.
-- `WorkerSignal.set` asks for the end; its callback says that all connections have ended. That word can get lost (a condition
-  variable is waited for without a look at what it is for).
+- `WorkerSignal.set` asks for the end; its callback says that all connections have ended. That call can get lost (a condition
+  variable is waited for without a look at its predicate).
 - The event loop is asked to call back what waits for a future, at once or soon; none runs: `_AtOnce`.
-- A panic anywhere in it aborts the process. One is certain where the listener has stopped to be one before the runtime's thread
+- A panic anywhere in it aborts the process. One is certain if the listener has stopped being one before the runtime's thread
   has looked at it, so `begin` returns only when that has happened. Another is a certificate or key that rustls cannot use:
-  `rustls` says beforehand which those are.
-- Out of descriptors it tries accept(2) again and again, and says so each time in its log.
+  `certificate` checks for those.
+- Out of descriptors it calls accept(2) again and again, and logs each failure.
 - It speaks ASGI with us: it calls a scheduler's `_schedule_fn` with a "watcher" of each request, which has its `scope` and its
-  `proto` (`granian_exchange`). What that function raises it does not look at, and would leave behind in the thread.
-- The results of futures are brought by the same `py_threads` that bring requests: one of them has to be free (`turns`).
+  `proto` (see `exchange`). It ignores what that function raises, and would leave the error behind in the thread.
+- The same `py_threads` that bring requests bring the results of futures: one of them has to be free (see `run_queue`).
 
 HTTP/1 only: over HTTP/2 granian drops `Connection: close` and sends no GOAWAY, so clients could not be asked to leave.
 """
@@ -31,8 +31,8 @@ from typing import Any, Final
 
 from flaskd.engines.choice import SUPPORTED
 from flaskd.engines.granian_engine import epoll, native_threads
+from flaskd.engines.protocol import Options
 from flaskd.errors import ConfigError, FlaskdError
-from flaskd.listening.tls import Tls
 
 PRIVATE: Final = {
     "granian._granian:SocketHolder": "fd uds backlog",
@@ -49,14 +49,14 @@ PRIVATE: Final = {
     "granian.http:HTTP1Settings": "header_read_timeout keep_alive max_buffer_size pipeline_flush",
     "granian._granian:CallbackScheduler": "event_loop cb aio_task aio_tenter aio_texit",
 }
-"""Each name we use and the parameters it takes, in the release that is supported."""
+"""Each name we use and its parameters, in the supported release."""
 
 IDLE_THREAD: Final = 30  # seconds until a thread that has nothing to do ends; granian's own default
 BEGIN_WITHIN: Final = 10.0  # seconds
 
 
 def probe(version: str | None = None) -> str:
-    """Return granian's version; raise ConfigError where it is not installed or its private names are not as written here."""
+    """Return granian's version; raise ConfigError if it is not installed or its private names differ from what stands here."""
     try:
         version = version or importlib.metadata.version("granian")
     except importlib.metadata.PackageNotFoundError:
@@ -89,24 +89,19 @@ def _find(name: str) -> Any:
 def begin(
     descriptor: int,
     call: Callable[[Any], None],
+    options: Options,
     *,
     unix: bool,
-    backlog: int,
-    threads: int,
     connections: int,
-    head_timeout: float,
-    max_head: int,
-    tls: Tls | None,
     on_thread: Callable[[], object],
     on_exhausted: Callable[[], None],
     on_end: Callable[[], None],
 ) -> Callable[[], None]:
-    """Serve on the listening socket `descriptor`, which is no longer ours; returns the function that asks for the end.
+    """Serve on the listening socket `descriptor`, which granian then owns; returns the function that asks for the end.
 
-    At most `connections` are accepted at a time. On one of `threads` threads of granian's, `call` is called with the watcher of
-    each request, and may not raise; `on_thread` when one of them brings something else; on others, `on_exhausted` where there
-    was no descriptor for a connection, and `on_end` when all have ended. Returns when it accepts; raises FlaskdError if it does
-    not come to that.
+    At most `connections` are accepted at a time. granian's threads call `call` with the watcher of each request, which must not
+    raise, and `on_thread` when they bring something else; `on_exhausted` if there was no descriptor for a connection; and
+    `on_end` when all connections have ended. Returns when it accepts; raises FlaskdError if it does not.
     """
 
     def ended() -> None:
@@ -117,17 +112,32 @@ def begin(
     before = runtime_threads()
     signal = _find("granian._granian:WorkerSignal")()
     signal.add_cb(ended)
-    holder = _find("granian._granian:SocketHolder")(descriptor, unix, backlog)
+    holder = _find("granian._granian:SocketHolder")(descriptor, unix, options.backlog)
+    worker = _worker(holder, options, connections)
+    loop = _AtOnce(on_thread)
+    scheduler = _find("granian._granian:CallbackScheduler")(loop, call, None, None, None)
+    scheduler._schedule_fn = call
+    serve = worker.serve_mtr_uds if unix else worker.serve_mtr
+    serve(scheduler, loop, signal)
+    _wait_until_accepting(descriptor, before)
+    end: Callable[[], None] = signal.set
+    return end
+
+
+def _worker(holder: Any, options: Options, connections: int) -> Any:
+    tls = options.tls
     settings = _find("granian.http:HTTP1Settings")(
-        header_read_timeout=max(1, int(head_timeout * 1000)), keep_alive=True, max_buffer_size=max_head
+        header_read_timeout=max(1, int(options.head_timeout * 1000)),
+        keep_alive=True,
+        max_buffer_size=options.max_head,
     )
-    worker = _find("granian._granian:ASGIWorker")(
+    return _find("granian._granian:ASGIWorker")(
         worker_id=1,
         sock=(None, holder),
         ipc=None,
         threads=1,
         blocking_threads=1,
-        py_threads=threads,
+        py_threads=options.threads + 1,  # one is always free: see `RunQueue`
         py_threads_idle_timeout=IDLE_THREAD,
         backpressure=connections,
         http_mode="1",
@@ -141,18 +151,10 @@ def begin(
         ssl_protocol_min="tls1.2",
         metrics=(None, None),
     )
-    loop = _AtOnce(on_thread)
-    scheduler = _find("granian._granian:CallbackScheduler")(loop, call, None, None, None)
-    scheduler._schedule_fn = call
-    serve = worker.serve_mtr_uds if unix else worker.serve_mtr
-    serve(scheduler, loop, signal)
-    _wait_until_accepting(descriptor, before)
-    end: Callable[[], None] = signal.set
-    return end
 
 
 class _AtOnce:
-    """What granian asks of an event loop; it calls back at once, on the thread that asks."""
+    """What granian needs of an event loop; it calls back at once, on the calling thread."""
 
     def __init__(self, on_thread: Callable[[], object]) -> None:
         self._on_thread = on_thread
@@ -165,7 +167,7 @@ class _AtOnce:
 
 
 def _wait_until_accepting(descriptor: int, before: set[int]) -> None:
-    """Wait until the runtime has the listener in its epoll set and its thread sleeps again; nobody would tell us."""
+    """Wait until the runtime has the listener in its epoll set and its thread sleeps again. It polls: there is no event."""
     if not epoll.LINUX:
         return
     deadline = time.monotonic() + BEGIN_WITHIN
@@ -195,22 +197,22 @@ def _asleep(thread: int) -> bool:
 
 
 _exhausted: set[Callable[[], None]] = set()
-"""Who wants to know that granian found no descriptor."""
+"""Callbacks for when granian finds no descriptor."""
 
 
 def _listen_to_log(on_exhausted: Callable[[], None]) -> None:
-    """Leave granian's "Started worker-1" out of our output, unless its logger was set up by somebody; hear of EMFILE."""
+    """Keep granian's "Started worker-1" out of our output, unless its logger was configured; notice EMFILE."""
     logger = logging.getLogger("_granian")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)
     _exhausted.add(on_exhausted)
     accepting = logger.getChild("workers")
     accepting.setLevel(logging.DEBUG)
-    accepting.addFilter(_hear)
+    accepting.addFilter(_filter)
 
 
-def _hear(record: logging.LogRecord) -> bool:
+def _filter(record: logging.LogRecord) -> bool:
     if "TooManyOpenFiles" in record.getMessage():
-        for tell in list(_exhausted):
-            tell()
+        for callback in list(_exhausted):
+            callback()
     return record.levelno >= logging.getLogger("_granian").getEffectiveLevel()

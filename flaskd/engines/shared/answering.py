@@ -20,7 +20,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final
 
 from flaskd.http import request_id
-from flaskd.http.failures import explain, named
+from flaskd.http.failures import ClientLeft, explain, named
 from flaskd.http.file_wrapper import Region, file_of, tell_sent
 from flaskd.http.responses import Start, check_start
 from flaskd.process import forks
@@ -32,10 +32,6 @@ JOINED: Final = 65_536
 """Bytes of a piece up to which it is copied together with what frames it, so that they leave in one packet."""
 
 log = logging.getLogger("flaskd.http")
-
-
-class ClientLeft(OSError):
-    """The client closed its connection before it had its response, or did not take it in its time."""
 
 
 class Transport:

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from flaskd.engines.shared.answering import ClientLeft, Transport
+from flaskd.engines.shared.answering import Transport
 from flaskd.engines.werkzeug_engine.timed_socket import TimedSocket
 from flaskd.http.bodies import Pace
+from flaskd.http.failures import ClientLeft
 from flaskd.http.file_wrapper import Region
 
 NO_SENDFILE: Final = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from flaskd.console import priority
-from flaskd.console.banner import say
 from flaskd.console.priority import Priority
+from flaskd.console.say import say
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flaskd.engines.granian_engine.connections import Sightings
+from flaskd.engines.granian_engine.connections import ConnectionFinder
 
 
 class Open:
@@ -56,27 +56,27 @@ def test_connections_to_a_listener_are_seen_until_they_are_closed(
     family = socket.AF_INET6 if ":" in bound else socket.AF_INET
     ours = Open(stack, socket.create_server((bound, 0), family=family))
     other = Open(stack, socket.create_server(("127.0.0.1", 0)))
-    sightings = Sightings([ours.listener])
-    assert sightings.look() == []
+    finder = ConnectionFinder([ours.listener])
+    assert finder.find() == []
     other.connect()
     _, first = ours.connect(host)
     _, second = ours.connect(host)
-    assert set(sightings.look()) == {first.fileno(), second.fileno()}
+    assert set(finder.find()) == {first.fileno(), second.fileno()}
     first.close()
-    assert sightings.look() == [second.fileno()]
+    assert finder.find() == [second.fileno()]
 
 
 def test_a_number_that_is_given_away_is_looked_at_anew(stack: contextlib.ExitStack) -> None:
     """A descriptor's number says nothing: the next socket gets it."""
     ours = Open(stack, socket.create_server(("127.0.0.1", 0)))
-    sightings = Sightings([ours.listener])
+    finder = ConnectionFinder([ours.listener])
     _, connection = ours.connect()
     number = connection.fileno()
-    assert sightings.look() == [number]
+    assert finder.find() == [number]
     other = stack.enter_context(socket.socket())
     os.dup2(other.fileno(), number)
-    assert sightings.look() == []
-    assert sightings.shut(socket.SHUT_RDWR) == 0
+    assert finder.find() == []
+    assert finder.shut(socket.SHUT_RDWR) == 0
 
 
 def test_connections_to_a_unix_listener_are_seen(stack: contextlib.ExitStack, tmp_path: Path) -> None:
@@ -86,16 +86,16 @@ def test_connections_to_a_unix_listener_are_seen(stack: contextlib.ExitStack, tm
     listener.bind(path)
     listener.listen()
     ours = Open(stack, listener)
-    sightings = Sightings([ours.listener])
+    finder = ConnectionFinder([ours.listener])
     _, connection = ours.connect()
     os.unlink(path)
-    assert sightings.look() == [connection.fileno()]
+    assert finder.find() == [connection.fileno()]
 
 
 def test_what_the_client_has_not_taken_is_unsent(stack: contextlib.ExitStack) -> None:
     """A connection with that is not still; one without is, by the bytes that its client took."""
     ours = Open(stack, socket.create_server(("127.0.0.1", 0)))
-    sightings = Sightings([ours.listener])
+    finder = ConnectionFinder([ours.listener])
     client, quiet = ours.connect()
     _, busy = ours.connect()
     quiet.sendall(b"12345")
@@ -104,27 +104,27 @@ def test_what_the_client_has_not_taken_is_unsent(stack: contextlib.ExitStack) ->
     with contextlib.suppress(BlockingIOError):
         while True:
             busy.send(b"x" * 65536)
-    assert sightings.unsent() == 1
+    assert finder.unsent() == 1
     inode = os.fstat(quiet.fileno()).st_ino
-    assert set(sightings.still()) == {inode}
-    before = sightings.still()[inode]
+    assert set(finder.quiet()) == {inode}
+    before = finder.quiet()[inode]
     quiet.sendall(b"1")
     assert client.recv(1) == b"1"
-    assert sightings.still()[inode] == before + 1
+    assert finder.quiet()[inode] == before + 1
 
 
 def test_shutting_reaches_those_that_are_named_or_all(stack: contextlib.ExitStack) -> None:
     """A shut connection is its client's end of stream."""
     ours = Open(stack, socket.create_server(("127.0.0.1", 0)))
-    sightings = Sightings([ours.listener])
+    finder = ConnectionFinder([ours.listener])
     first, named = ours.connect()
     second, _ = ours.connect()
-    assert sightings.shut(socket.SHUT_RDWR, {os.fstat(named.fileno()).st_ino: 0}) == 1
+    assert finder.shut(socket.SHUT_RDWR, {os.fstat(named.fileno()).st_ino: 0}) == 1
     assert first.recv(1) == b""
     second.settimeout(0.1)
     with pytest.raises(TimeoutError):
         second.recv(1)
-    sightings.shut(socket.SHUT_RDWR)
+    finder.shut(socket.SHUT_RDWR)
     assert second.recv(1) == b""
 
 
@@ -133,7 +133,7 @@ def test_out_of_descriptors_a_connection_is_not_overlooked(
 ) -> None:
     """What cannot be looked at counts, until it can."""
     ours = Open(stack, socket.create_server(("127.0.0.1", 0)))
-    sightings = Sightings([ours.listener])
+    finder = ConnectionFinder([ours.listener])
     client, connection = ours.connect()
 
     def full(*args: object) -> int:
@@ -141,7 +141,7 @@ def test_out_of_descriptors_a_connection_is_not_overlooked(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "dup", full)
-        assert {client.fileno(), connection.fileno()} <= set(sightings.look())
+        assert {client.fileno(), connection.fileno()} <= set(finder.find())
         patch.setattr(os, "listdir", full)
-        assert connection.fileno() in sightings.look()
-    assert sightings.look() == [connection.fileno()]
+        assert connection.fileno() in finder.find()
+    assert finder.find() == [connection.fileno()]

@@ -177,7 +177,7 @@ def test_many_connections_at_once_use_no_more_threads_than_allowed(granian: Serv
 def test_the_listener_keeps_its_backlog(granian: Serve) -> None:
     """granian calls listen(2) again; tcpi_sacked of a listener is its backlog (net/ipv4/tcp.c)."""
     server = granian(backlog=77)
-    info = server._listeners[0].socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+    info = server._checked().instance.listeners[0].socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
     assert int.from_bytes(info[28:32], "little") == 77
 
 
@@ -383,8 +383,8 @@ def test_a_deaf_engine_leaves_the_queue_whole_and_serves_what_is_open(listener: 
         kept = http.client.HTTPConnection("127.0.0.1", listener.getsockname()[1], timeout=WAIT)
         stack.callback(kept.close)
         assert ask(kept, "/")[0] == b"hello"
-        engine.deafen()
-        engine.deafen()
+        engine.stop_accepting()
+        engine.stop_accepting()
         waiting = stack.enter_context(socket.create_connection(listener.getsockname()))
         waiting.settimeout(0.2)
         waiting.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -397,7 +397,7 @@ def test_a_deaf_engine_leaves_the_queue_whole_and_serves_what_is_open(listener: 
         waiting.settimeout(WAIT)
         assert _until(waiting, b"hello")
         stop(engine, ended)
-        other.deafen()
+        other.stop_accepting()
         stop(other, other_ended)
 
 
@@ -417,7 +417,7 @@ def test_responses_do_not_wait_for_the_acknowledgement_of_their_heads(listener: 
 def _seen(engine: GranianEngine, count: int) -> list[int]:
     """Wait until granian has accepted so many; it tells nobody."""
     deadline = time.monotonic() + WAIT
-    while len(found := engine._sightings.look()) != count:
+    while len(found := engine._server.connections.find()) != count:
         assert time.monotonic() < deadline
     return found
 
@@ -438,7 +438,7 @@ def test_granian_uses_one_duplicate_of_the_listener(listener: socket.socket) -> 
     engine.serve(hello, [listener], on_change=ended.set)
     assert descriptors() == {listener.fileno(), *engine.descriptors()}
     assert len(engine.descriptors()) == 1
-    engine.deafen()
+    engine.stop_accepting()
     assert descriptors() == {listener.fileno()}
     assert engine.descriptors() == []
     stop(engine, ended)
@@ -456,7 +456,7 @@ def test_the_end_comes_also_where_granian_never_says_so(
 ) -> None:
     """Its word can get lost; what is open can be seen."""
     begin = private.begin
-    monkeypatch.setattr(granian_engine, "LOST_WORD", 0.1)
+    monkeypatch.setattr(granian_engine, "DONE_TIMEOUT", 0.1)
     monkeypatch.setattr(
         private, "begin", lambda *args, **more: begin(*args, **{**more, "on_end": lambda: None})
     )
@@ -494,7 +494,7 @@ def hello(environ, start_response):
     start_response("200 OK", [("Content-Length", "5")])
     return [b"hello"]
 
-granian_engine._bound = lambda threads: 10_000
+granian_engine.max_connections = lambda threads: 10_000
 resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))
 listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
 listener.setblocking(False)

@@ -57,8 +57,8 @@ def serve() -> Iterator[Serve]:
 
         yield start
         for engine, ended in engines:
-            engine.deafen()
-            engine._sightings.shut(socket.SHUT_RDWR)
+            engine.stop_accepting()
+            engine._server.connections.shut(socket.SHUT_RDWR)
             engine.stop()
             assert ended.wait(WAIT)
 
@@ -209,7 +209,7 @@ def test_the_environ_has_what_was_sent(serve: Serve) -> None:
         target,
         "sent",
         "a=1; b=2",
-        "\xe9,2",
+        "\xe9, 2",
         "HTTP/1.1",
     ]
 

@@ -1,43 +1,42 @@
 """WSGI on granian's protocol objects, with one that writes down what it is told."""
 
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 
-from flaskd.engines.granian_engine.body import Lingering
-from flaskd.engines.granian_engine.wsgi import Traffic, gateway
+from flaskd.engines.granian_engine.server import Server
+from flaskd.engines.granian_engine.wsgi import gateway
+from flaskd.engines.protocol import Options
+from flaskd.http.environ import server_environ
+from flaskd.http.late_answers import BODY, LateAnswers
 
 Headers = list[tuple[str, str]]
 HEADERS: Headers = [("X", "y")]
 
 
 class Proto:
-    """As granian's: the whole body at once, or an object that it draws chunks from and closes."""
+    """As an exchange: the whole response at once, or pieces and an end."""
 
     def __init__(self) -> None:
         self.status = 0
         self.headers: Headers = []
         self.body = b""
         self.whole = False
+        self.ended = False
 
     def response_bytes(self, status: int, headers: Headers, body: bytes) -> None:
-        self.status, self.headers, self.body, self.whole = status, headers, body, True
+        self.status, self.headers, self.body = status, headers, body
+        self.whole = self.ended = True
 
     def response_write(self, status: int, headers: Headers, piece: bytes) -> None:
         self.status, self.headers = status, headers
         self.body += piece
 
-    def response_iter(self, status: int, headers: Headers, body: Any) -> None:
-        self.status, self.headers = status, headers
-        try:
-            while True:
-                self.body += body.__next__()
-        except StopIteration:
-            pass
-        finally:
-            body.close()
+    def response_end(self) -> None:
+        self.ended = True
 
 
 class Body:
@@ -54,10 +53,14 @@ class Body:
         self.closed += 1
 
 
-def answer(app: Callable[..., Any], **base: Any) -> tuple[Proto, int]:
+def answer(app: Callable[..., Any], **base: Any) -> Proto:
     proto = Proto()
-    run = gateway(app, base, Traffic(Lingering(1)))
-    return proto, run(proto, {"PATH_INFO": "/", "SERVER_NAME": "h"})
+    with socket.socket(socket.AF_UNIX) as listener:
+        common = server_environ(listener, "granian", multiprocess=False)
+    run = gateway(app, {**common, **base}, Server(Options(threads=2)))
+    run(proto, {"PATH_INFO": "/", "SERVER_NAME": "h"})
+    assert proto.ended
+    return proto
 
 
 def test_a_list_is_sent_at_once() -> None:
@@ -67,8 +70,8 @@ def test_a_list_is_sent_at_once() -> None:
         start("404 Not Found", HEADERS)
         return [b"a", b"b"]
 
-    proto, status = answer(app)
-    assert (proto.status, proto.headers, proto.body, proto.whole, status) == (404, HEADERS, b"ab", True, 404)
+    proto = answer(app)
+    assert (proto.status, proto.headers, proto.body, proto.whole) == (404, HEADERS, b"ab", True)
 
 
 def test_any_other_body_is_drawn_and_closed() -> None:
@@ -79,7 +82,7 @@ def test_any_other_body_is_drawn_and_closed() -> None:
         start("200 OK", HEADERS)
         return body
 
-    proto, _ = answer(app)
+    proto = answer(app)
     assert (proto.body, proto.whole, body.closed) == (b"ab", False, 1)
 
 
@@ -108,7 +111,7 @@ def test_a_body_of_one_piece_is_sent_at_once(
         start("200 OK", [("content-length", length)])
         return body
 
-    proto, _ = answer(app, REQUEST_METHOD=method)
+    proto = answer(app, REQUEST_METHOD=method)
     assert (proto.body, proto.whole, body.closed, ended) == (b"".join(chunks), whole, 1, [True])
 
 
@@ -133,7 +136,7 @@ def test_an_application_that_is_a_generator_has_its_status_and_headers() -> None
         yield b"a"
         yield b"b"
 
-    proto, _ = answer(app)
+    proto = answer(app)
     assert (proto.status, proto.headers, proto.body) == (404, HEADERS, b"ab")
 
 
@@ -144,8 +147,8 @@ def test_what_is_written_comes_first() -> None:
         start("200 OK", HEADERS)(b"a")
         return environ["body"]  # type: ignore[no-any-return]
 
-    assert answer(app, body=[b"b"])[0].body == b"ab"
-    assert answer(app, body=(b"b",))[0].body == b"ab"
+    assert answer(app, body=[b"b"]).body == b"ab"
+    assert answer(app, body=(b"b",)).body == b"ab"
 
 
 @pytest.mark.parametrize("status", ["99 Hm", "1000 Hm", "abc", "", "²00 OK", "200OK"])
@@ -184,7 +187,7 @@ def test_a_second_start_needs_an_exception_and_is_too_late_once_sent() -> None:
 
     with pytest.raises(AssertionError, match="twice"):
         answer(twice)
-    assert (answer(replaced)[0].status, answer(replaced)[0].headers) == (500, HEADERS)
+    assert (answer(replaced).status, answer(replaced).headers) == (500, HEADERS)
     with pytest.raises(KeyError):
         answer(late)
 
@@ -196,10 +199,10 @@ def test_while_closing_every_response_says_so_once() -> None:
         start("200 OK", [*HEADERS, ("connection", "keep-alive")])
         return []
 
-    traffic = Traffic(Lingering(1))
-    run, proto = gateway(app, {}, traffic), Proto()
+    server = Server(Options(threads=2))
+    run, proto = gateway(app, {}, server), Proto()
     seen = []
-    for traffic.closing in (False, True, False):
+    for server.keepalive in (True, False, True):
         run(proto, {})
         seen.append([value for name, value in proto.headers if name.lower() == "connection"])
     assert seen == [[], ["close"], []]
@@ -229,3 +232,64 @@ def test_the_environ_holds_the_request_and_nothing_of_the_process(monkeypatch: p
     answer(app, SERVER_NAME="localhost")
     assert not set(seen) & set(os.environ)
     assert (seen["PATH_INFO"], seen["SERVER_NAME"], seen["wsgi.version"]) == ("/", "localhost", (1, 0))
+
+
+def late_gateway(app: Callable[..., Any]) -> tuple[LateAnswers, Callable[[Any, dict[str, Any]], None]]:
+    late = LateAnswers(lambda environ: environ["number"])
+    return late, gateway(app, {}, Server(Options(threads=2, late=late)))
+
+
+@pytest.mark.parametrize("written", [True, False])
+@pytest.mark.parametrize("chunks", [[b"late body"], (piece for piece in [b"late ", b"body"])])
+def test_the_answer_that_comes_after_a_late_one_is_dropped(chunks: Iterable[bytes], written: bool) -> None:
+    """And its body closed; the late one has the request's id, and a connection that ends."""
+    body = Body(chunks)
+
+    def app(environ: Any, start: Any) -> Iterable[bytes]:
+        assert late.answer(7)
+        write = start("200 OK", HEADERS)
+        if written:
+            write(b"written")
+        return body
+
+    late, run = late_gateway(app)
+    proto = Proto()
+    run(proto, {"number": 7, "HTTP_X_REQUEST_ID": "mine"})
+    assert (proto.status, proto.body, proto.whole) == (503, BODY, True)
+    assert ("X-Request-ID", "mine") in proto.headers
+    assert ("Connection", "close") in proto.headers
+    assert body.closed == (not written)
+
+
+def test_no_late_answer_follows_the_applications() -> None:
+    """In one piece, or with the first of many."""
+
+    def app(environ: Any, start: Any) -> Iterator[bytes]:
+        start("200 OK", HEADERS)
+        for piece in environ["pieces"]:
+            yield piece
+            taken.append(late.answer(7))
+
+    late, run = late_gateway(app)
+    for pieces in ([b"late body"], [b"late ", b"body"]):
+        proto, taken = Proto(), list[bool]()
+        run(proto, {"number": 7, "pieces": pieces})
+        assert (proto.status, proto.body, any(taken)) == (200, b"late body", False)
+        assert not late.answer(7)
+
+
+def test_what_fails_after_a_late_answer_is_not_heard_of() -> None:
+    """It would be logged with a traceback, for nobody. Else the engine has to be told."""
+
+    def app(environ: Any, start: Any) -> list[bytes]:
+        if environ["number"] == 7:
+            late.answer(7)
+        raise ValueError("no database")
+
+    late, run = late_gateway(app)
+    proto = Proto()
+    run(proto, {"number": 7})
+    assert proto.status == 503
+    with pytest.raises(ValueError, match="no database"):
+        run(Proto(), {"number": 8})
+    assert not late.answer(8)

@@ -228,8 +228,8 @@ def test_a_stop_does_not_wait_for_who_stalls(linger: float, app: App, serve: Ser
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little patience."""
-    monkeypatch.setattr(closing, "BYTES", 1_000_000)
-    monkeypatch.setattr(closing, "PAUSE", 0.1)
+    monkeypatch.setattr(closing, "LINGERING_BYTES", 1_000_000)
+    monkeypatch.setattr(closing, "LINGERING_TIMEOUT", 0.1)
 
 
 @pytest.mark.usefixtures("short")

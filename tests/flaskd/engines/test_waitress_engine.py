@@ -179,8 +179,8 @@ def test_a_disk_that_is_full_refuses_the_body(waitress: Serve, monkeypatch: pyte
 
 def test_silent_connections_make_room_for_others(waitress: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """When there are as many as there may be, the oldest is closed; one with a request under way is not."""
-    monkeypatch.setattr("flaskd.engines.waitress_engine.engine.CONNECTIONS", 4)
-    monkeypatch.setattr("flaskd.engines.waitress_engine.engine.PATIENCE", 0.1)
+    monkeypatch.setattr("flaskd.engines.shared.acceptor.MAX_CONNECTIONS", 4)
+    monkeypatch.setattr("flaskd.engines.waitress_engine.loop.MIN_WAIT", 0.1)
     server = waitress(threads=2)
     upload = post(server, "Content-Length: 2\r\nConnection: close", b"a")
     silent = [Http(server.listeners[0], sent) for sent in (b"", b"GET / HT", KEPT)]

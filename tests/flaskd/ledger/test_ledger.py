@@ -17,7 +17,7 @@ from flaskd.app.extension import watch_flask
 from flaskd.http.bodies import SlowBody
 from flaskd.ledger.access_log import Line
 from flaskd.ledger.middleware import Ledger
-from flaskd.ledger.shared_memory import Slate
+from flaskd.ledger.shared_memory import RequestTable
 from flaskd_ctl.protocol import InFlight
 
 ENVIRON = {"REQUEST_METHOD": "GET", "PATH_INFO": "/caf\xc3\xa9", "SCRIPT_NAME": "/shop", "REMOTE_ADDR": "::1"}
@@ -179,9 +179,9 @@ def test_a_body_that_is_not_read_to_its_end_is_closed_once() -> None:
     assert inner.closed == 1
 
 
-def test_more_requests_than_slots_are_all_kept() -> None:
-    """Each streaming response holds a slot; the next one is served, shown and counted all the same."""
-    ledger = Ledger(answering("200 OK", [b"x"]), lambda: None, slate=Slate.private(1))
+def test_more_requests_than_rows_are_all_kept() -> None:
+    """Each streaming response holds a row; the next one is served, shown and counted all the same."""
+    ledger = Ledger(answering("200 OK", [b"x"]), lambda: None, table=RequestTable.private(1))
     bodies = [ledger(dict(ENVIRON), lambda *args: lambda data: None) for _ in range(3)]
     assert ([request.id for request in ledger.requests()], ledger.in_flight) == ([1, 2, 3], 3)
     for body in bodies:
@@ -329,7 +329,7 @@ def test_a_request_that_a_view_makes_itself_is_not_mistaken_for_its_own(
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_child_that_the_application_forks_does_not_end_its_parents_request() -> None:
     """The memory is shared with it; a child that unwinds through the request leaves it as it was."""
-    slate = Slate.create(4)
+    table = RequestTable.create(4)
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
         child = os.fork()
@@ -337,14 +337,14 @@ def test_a_child_that_the_application_forks_does_not_end_its_parents_request() -
             raise SystemExit
         os.waitpid(child, 0)
         start_response("200 OK", [])
-        return [str(slate.in_flight).encode()]
+        return [str(table.in_flight).encode()]
 
     parent = os.getpid()
     try:
-        said = serve(Ledger(app, lambda: None, slate=slate))
+        said = serve(Ledger(app, lambda: None, table=table))
     finally:
         if os.getpid() != parent:
             os._exit(0)
     assert said["chunks"] == [b"1"]
-    assert (slate.in_flight, slate.finished()) == (0, 1)
-    slate.close()
+    assert (table.in_flight, table.finished()) == (0, 1)
+    table.close()

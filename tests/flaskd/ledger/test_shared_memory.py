@@ -1,4 +1,4 @@
-"""The slate: what one process writes, others read, whatever has become of the writer and whatever it has written."""
+"""The table: what one process writes, others read, whatever has become of the writer and whatever it has written."""
 
 import _thread
 import contextlib
@@ -21,8 +21,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flaskd.ledger.row import KINDS, ROW, Slot, legible
-from flaskd.ledger.shared_memory import Slate
+from flaskd.ledger.row import KINDS, ROW_SIZE, Row, decode_field
+from flaskd.ledger.shared_memory import RequestTable
 from flaskd_ctl.protocol import InFlight, LastError
 from tests.flaskd.conftest import WAIT
 
@@ -30,31 +30,31 @@ ENVIRON = {"REQUEST_METHOD": "GET", "PATH_INFO": "/caf\xc3\xa9", "SCRIPT_NAME": 
 
 WRITER = """
 import sys, flaskd.ledger.shared_memory
-slate = flaskd.ledger.shared_memory.Slate.adopt(int(sys.argv[1]))
+table = flaskd.ledger.shared_memory.RequestTable.attach(int(sys.argv[1]))
 for number in (1, 2):
-    slot = slate.begin(number, f"id-{number}", {"REQUEST_METHOD": "PUT", "PATH_INFO": f"/{number}"})
-slot.route("pay", "/<number>")
-slate.begin(3, "id-3", {}).end(1)
-slate.blame("KeyError: 'k'", slate.requests()[0])
+    row = table.begin(number, f"id-{number}", {"REQUEST_METHOD": "PUT", "PATH_INFO": f"/{number}"})
+row.route("pay", "/<number>")
+table.begin(3, "id-3", {}).end(1)
+table.record_error("KeyError: 'k'", table.requests()[0])
 print("written", flush=True)
 sys.stdin.read()
 """
 
 
 @pytest.fixture
-def slate() -> Iterator[Slate]:
-    made = Slate.create(4)
+def table() -> Iterator[RequestTable]:
+    made = RequestTable.create(4)
     with contextlib.closing(made):
         yield made
 
 
 @contextlib.contextmanager
-def writing(slate: Slate) -> Iterator["subprocess.Popen[str]"]:
-    """A process that has adopted the slate, and written two requests in flight, one finished and an error."""
-    command = [sys.executable, "-c", WRITER, str(slate.descriptor)]
+def writing(table: RequestTable) -> Iterator["subprocess.Popen[str]"]:
+    """A process that has adopted the table, and written two requests in flight, one finished and an error."""
+    command = [sys.executable, "-c", WRITER, str(table.descriptor)]
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        command, pass_fds=[slate.descriptor], stdin=pipe, stdout=pipe, text=True
+        command, pass_fds=[table.descriptor], stdin=pipe, stdout=pipe, text=True
     ) as process:
         try:
             assert process.stdout is not None
@@ -65,29 +65,29 @@ def writing(slate: Slate) -> Iterator["subprocess.Popen[str]"]:
 
 
 @pytest.mark.parametrize("fate", [signal.SIGSTOP, signal.SIGKILL])
-def test_the_requests_of_a_worker_outlive_it(slate: Slate, fate: signal.Signals) -> None:
+def test_the_requests_of_a_worker_outlive_it(table: RequestTable, fate: signal.Signals) -> None:
     """Stopped or killed, it need not answer: they are in the reader's memory, too."""
-    with writing(slate) as process:
+    with writing(table) as process:
         process.send_signal(fate)
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
-        first, second = slate.requests()
+        first, second = table.requests()
         assert (first.id, first.method, first.path, first.rule) == (1, "PUT", "/1", None)
         assert (second.endpoint, second.rule, second.request_id) == ("pay", "/<number>", "id-2")
         assert 0 <= second.age <= first.age < WAIT  # one clock for both processes
-        assert (slate.in_flight, slate.finished(), slate.served()["2xx"]) == (2, 1, 1)
-        error = slate.last_error
+        assert (table.in_flight, table.finished(), table.served()["2xx"]) == (2, 1, 1)
+        error = table.last_error
         assert error is not None
         assert (error.message, error.request, error.request_id) == ("KeyError: 'k'", "PUT /1", "id-1")
         assert abs(error.at - time.time()) < WAIT
 
 
-def test_no_memory_is_taken_from_under_a_reader(slate: Slate) -> None:
+def test_no_memory_is_taken_from_under_a_reader(table: RequestTable) -> None:
     """Who reads beyond the end of a file gets SIGBUS: the worker cannot shorten it."""
     if not hasattr(os, "memfd_create"):
         pytest.skip("sealing is Linux's")
     with pytest.raises(PermissionError):
-        os.ftruncate(slate.descriptor, ROW)
-    assert not os.get_inheritable(slate.descriptor)
+        os.ftruncate(table.descriptor, ROW_SIZE)
+    assert not os.get_inheritable(table.descriptor)
 
 
 def test_where_memory_has_no_descriptors_a_file_without_a_name_serves(
@@ -95,58 +95,63 @@ def test_where_memory_has_no_descriptors_a_file_without_a_name_serves(
 ) -> None:
     """Elsewhere than on Linux."""
     monkeypatch.delattr(os, "memfd_create", raising=False)
-    with contextlib.closing(Slate.create(1)) as slate:
-        slate.begin(1, "x", ENVIRON)
-        descriptor = os.dup(slate.descriptor)
+    with contextlib.closing(RequestTable.create(1)) as table:
+        table.begin(1, "x", ENVIRON)
+        descriptor = os.dup(table.descriptor)
         os.set_inheritable(descriptor, True)
-        with contextlib.closing(Slate.adopt(descriptor)) as reader:
+        with contextlib.closing(RequestTable.attach(descriptor)) as reader:
             assert reader.in_flight == 1
             assert not os.get_inheritable(descriptor)  # what the application starts has no business with it
-        assert os.fstat(slate.descriptor).st_nlink == 0
+        assert os.fstat(table.descriptor).st_nlink == 0
 
 
-@pytest.mark.parametrize("content", [b"", b"x" * 100, b"x" * ROW * 5])
-def test_what_is_no_slate_is_not_adopted(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"", b"x" * 100, b"x" * ROW_SIZE * 5])
+def test_what_is_no_request_table_is_not_attached(content: bytes, tmp_path: Path) -> None:
     """Nor one of another version, which has another mark; the descriptor stays its owner's."""
     path = tmp_path / "file"
     path.write_bytes(content)
     with path.open("r+b") as file:
-        with pytest.raises(ValueError, match="no slate of this version"):
-            Slate.adopt(file.fileno())
+        with pytest.raises(ValueError, match="no request table of this version"):
+            RequestTable.attach(file.fileno())
         assert file.read() == content
 
 
-def test_a_private_slate_has_nothing_to_give_away() -> None:
+def test_a_private_table_has_nothing_to_give_away() -> None:
     """It is plain memory of this process."""
     with pytest.raises(ValueError, match="no descriptor"):
-        _ = Slate.private(1).descriptor
+        _ = RequestTable.private(1).descriptor
 
 
-@given(st.binary(min_size=1, max_size=64), st.integers(0, 7 * ROW), st.integers(1, 7 * ROW), st.booleans())
+@given(
+    st.binary(min_size=1, max_size=64),
+    st.integers(0, 7 * ROW_SIZE),
+    st.integers(1, 7 * ROW_SIZE),
+    st.booleans(),
+)
 @settings(max_examples=300)
 def test_whatever_a_worker_writes_can_be_read(pattern: bytes, start: int, length: int, used: bool) -> None:
     """It runs the application, and may have been taken over: any bytes give a bounded answer that JSON can carry."""
-    with contextlib.closing(Slate.create(4)) as slate:
+    with contextlib.closing(RequestTable.create(4)) as table:
         if used:
-            slate.begin(1, "id", ENVIRON).route("e", "/r")
-            slate.blame("oops", slate.requests()[0])
-        with mmap.mmap(slate.descriptor, 7 * ROW) as memory:
+            table.begin(1, "id", ENVIRON).route("e", "/r")
+            table.record_error("oops", table.requests()[0])
+        with mmap.mmap(table.descriptor, 7 * ROW_SIZE) as memory:
             end = min(start + length, len(memory))
             memory[start:end] = (pattern * (length // len(pattern) + 1))[: end - start]
-        requests, served, error = slate.requests(), slate.served(), slate.last_error
+        requests, served, error = table.requests(), table.served(), table.last_error
         assert msgspec.json.decode(msgspec.json.encode(requests), type=list[InFlight]) == requests
         assert msgspec.json.decode(msgspec.json.encode(error), type=LastError | None) == error
         assert len(requests) <= 4
-        assert all(0 <= count < 2**53 for count in (slate.in_flight, *served.values()))
+        assert all(0 <= count < 2**53 for count in (table.in_flight, *served.values()))
         shown = [error.message, error.request] if error else []
         for request in requests:
             assert 0 <= request.age < time.monotonic() + 1
             shown += [request.path, request.method, request.client, request.thread, request.rule or ""]
-        assert all(text.isprintable() and len(text) < 12 * ROW for text in shown)
+        assert all(text.isprintable() and len(text) < 12 * ROW_SIZE for text in shown)
 
 
-def test_a_reader_never_sees_half_a_request(slate: Slate) -> None:
-    """It looks while a slot changes hands as fast as it can: each request is shown as it was, or not at all."""
+def test_a_reader_never_sees_half_a_request(table: RequestTable) -> None:
+    """It looks while a row changes hands as fast as it can: each request is shown as it was, or not at all."""
     over = threading.Event()
 
     def write() -> None:
@@ -154,16 +159,16 @@ def test_a_reader_never_sees_half_a_request(slate: Slate) -> None:
         while not over.is_set():
             number += 1
             text = str(number)
-            slot = slate.begin(number, text, {"REQUEST_METHOD": text, "PATH_INFO": text, "REMOTE_ADDR": text})
-            slot.route(text, text)
-            slot.end(1)
+            row = table.begin(number, text, {"REQUEST_METHOD": text, "PATH_INFO": text, "REMOTE_ADDR": text})
+            row.route(text, text)
+            row.end(1)
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
         seen = 0
         while seen < 200:
-            for it in slate.requests():
+            for it in table.requests():
                 seen += 1
                 assert {it.method, it.path, it.client, it.request_id} == {str(it.id)}
                 assert it.rule in {None, str(it.id)}
@@ -173,7 +178,7 @@ def test_a_reader_never_sees_half_a_request(slate: Slate) -> None:
         writer.join(WAIT)
 
 
-def test_a_slot_that_changes_hands_at_every_look_is_passed_over() -> None:
+def test_a_row_that_changes_hands_at_every_look_is_passed_over() -> None:
     """A worker that makes it look so cannot hold up whoever reads."""
 
     class Restless:
@@ -184,62 +189,64 @@ def test_a_slot_that_changes_hands_at_every_look_is_passed_over() -> None:
             self.looks += 1
             return self.looks
 
-    slot = Slot(memoryview(bytearray(ROW)), deque())
+    row = Row(memoryview(bytearray(ROW_SIZE)), deque())
     restless: Any = Restless()
-    slot._words = restless
-    assert slot.seen(time.monotonic()) is None
+    row._words = restless
+    assert row.snapshot(time.monotonic()) is None
     assert restless.looks < 20
 
 
-def test_requests_beyond_the_slots_are_kept_and_counted(slate: Slate) -> None:
-    """Streaming responses may hold all slots: their own process shows the others, another one counts them."""
-    with contextlib.closing(Slate.adopt(os.dup(slate.descriptor))) as reader:
-        slots = [slate.begin(number, "x", ENVIRON) for number in range(1, 8)]
-        slots[6].route("e", "/r")
-        assert [request.id for request in slate.requests()] == [1, 2, 3, 4, 5, 6, 7]
-        assert slate.requests()[6].rule == "/r"
+def test_requests_beyond_the_rows_are_kept_and_counted(table: RequestTable) -> None:
+    """Streaming responses may hold all rows: their own process shows the others, another one counts them."""
+    with contextlib.closing(RequestTable.attach(os.dup(table.descriptor))) as reader:
+        rows = [table.begin(number, "x", ENVIRON) for number in range(1, 8)]
+        rows[6].route("e", "/r")
+        assert [request.id for request in table.requests()] == [1, 2, 3, 4, 5, 6, 7]
+        assert table.requests()[6].rule == "/r"
         assert [request.id for request in reader.requests()] == [1, 2, 3, 4]
-        assert (slate.in_flight, reader.in_flight) == (7, 7)
-        for kind, slot in zip((0, 1, 2, 3, 4, 5, 5), slots, strict=True):
-            slot.end(kind)
-        assert (slate.in_flight, reader.in_flight, reader.requests()) == (0, 0, [])
+        assert (table.in_flight, reader.in_flight) == (7, 7)
+        for kind, row in zip((0, 1, 2, 3, 4, 5, 5), rows, strict=True):
+            row.end(kind)
+        assert (table.in_flight, reader.in_flight, reader.requests()) == (0, 0, [])
         assert list(reader.served().values()) == [1, 1, 1, 1, 1, 2]
         assert list(reader.served()) == list(KINDS)
 
 
-def test_the_route_of_one_request_is_not_the_nexts(slate: Slate) -> None:
-    """They share the slot, and what is written there is not written again; it counts for whom it was found."""
+def test_the_route_of_one_request_is_not_the_nexts(table: RequestTable) -> None:
+    """They share the row, and what is written there is not written again; it counts for whom it was found."""
     for number, route in enumerate([("e", "/r"), None, ("e", "/r"), ("f", "/r"), ("f", "/s"), None], 1):
-        slot = slate.begin(number, "x", ENVIRON)
+        row = table.begin(number, "x", ENVIRON)
         if route is not None:
-            slot.route(*route)
-        seen = slate.requests()[0]
+            row.route(*route)
+        seen = table.requests()[0]
         assert (seen.endpoint, seen.rule) == (route or (None, None))
-        slot.end(1)
+        row.end(1)
 
 
-def test_the_last_error_is_the_last(slate: Slate) -> None:
+def test_the_last_error_is_the_last(table: RequestTable) -> None:
     """Each is written where the one before is not."""
-    slate.begin(1, "id", ENVIRON)
-    request = slate.requests()[0]
+    table.begin(1, "id", ENVIRON)
+    request = table.requests()[0]
     for number in range(5):
-        slate.blame(f"Error: {number}", request)
-        error = slate.last_error
+        table.record_error(f"Error: {number}", request)
+        error = table.last_error
         assert error is not None
         assert (error.message, error.request) == (f"Error: {number}", "GET /shop/café")
-    slate.blame("x" * 5000, request)
-    error = slate.last_error
+    table.record_error("x" * 5000, request)
+    error = table.last_error
     assert error is not None
     assert 300 < len(error.message) < 500
     assert error.message.endswith("…")
 
 
-def test_a_thread_that_python_did_not_start_is_called_as_in_its_stacks(slate: Slate, tmp_path: Path) -> None:
+def test_a_thread_that_python_did_not_start_is_called_as_in_its_stacks(
+    table: RequestTable, tmp_path: Path
+) -> None:
     """granian's are such; looking at one leaves nothing behind."""
     over, stacks = threading.Event(), tmp_path / "stacks"
 
     def serve() -> None:
-        slate.begin(1, "x", ENVIRON)
+        table.begin(1, "x", ENVIRON)
         with stacks.open("w") as file:
             faulthandler.dump_traceback(file)
         over.set()
@@ -247,7 +254,7 @@ def test_a_thread_that_python_did_not_start_is_called_as_in_its_stacks(slate: Sl
     before = threading.enumerate()
     _thread.start_new_thread(serve, ())
     assert over.wait(WAIT)
-    assert f"Current {slate.requests()[0].thread} (most recent call first)" in stacks.read_text()
+    assert f"Current {table.requests()[0].thread} (most recent call first)" in stacks.read_text()
     assert threading.enumerate() == before
 
 
@@ -266,17 +273,17 @@ def test_a_thread_that_python_did_not_start_is_called_as_in_its_stacks(slate: Sl
 )
 def test_a_path_cannot_write_on_the_operators_terminal(field: bytes, text: str) -> None:
     """Line ends would fake lines of the log, escape sequences move its cursor; what is no text is shown as such."""
-    assert legible(field) == text
+    assert decode_field(field) == text
 
 
 def test_closing_gives_everything_back() -> None:
     """A supervisor makes one for each worker."""
     before = len(os.listdir("/dev/fd"))
     for _ in range(20):
-        slate = Slate.create(2)
-        slate.begin(1, "x", ENVIRON).end(1)
-        slate.close()
-        slate.close()
-    del slate
+        table = RequestTable.create(2)
+        table.begin(1, "x", ENVIRON).end(1)
+        table.close()
+        table.close()
+    del table
     gc.collect()
     assert len(os.listdir("/dev/fd")) == before

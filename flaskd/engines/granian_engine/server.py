@@ -1,0 +1,37 @@
+"""What all requests of a granian engine share."""
+
+from flaskd.engines.granian_engine.body import Discarder
+from flaskd.engines.granian_engine.connections import ConnectionFinder
+from flaskd.engines.granian_engine.native_threads import CallerIds
+from flaskd.engines.granian_engine.run_queue import RunQueue
+from flaskd.engines.protocol import Options
+
+
+class Server:
+    """What all requests of an engine share.
+
+    `running` has the thread of each request in the application; `threads` are the ids of all threads that granian has called
+    on. Without `keepalive` each response says `Connection: close`.
+    """
+
+    __slots__ = (
+        "caller_ids",
+        "connections",
+        "discarder",
+        "keepalive",
+        "options",
+        "queue",
+        "running",
+        "threads",
+    )
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.keepalive = True
+        self.connections = ConnectionFinder([])
+        self.running: dict[int, int] = {}
+        self.threads: set[int] = set()
+        self.caller_ids = CallerIds(self.threads)
+        self.threads.clear()  # this thread is none of granian's
+        self.discarder = Discarder(options.threads // 2)
+        self.queue = RunQueue(options.threads)
