@@ -1,6 +1,6 @@
-"""Draw docs/protocol.md and docs/states.md from the code that they describe.
+"""Write docs/protocol.md and docs/states.md, and the tables of docs/configuration.md and docs/doctor.md, from the code.
 
-    python docs/generate.py          write both pages
+    python docs/generate.py          write the pages
     python docs/generate.py states   print one
 
 A test holds the committed pages to what is printed here, and the messages shown (tests/golden) to the code.
@@ -16,6 +16,10 @@ from typing import Any, Final
 
 import msgspec
 
+from flaskd.doctor.rules import RULES
+from flaskd.engines.choice import ENGINES
+from flaskd.settings.options import help_text, metavar
+from flaskd.settings.schema import SETTINGS
 from flaskd.shutdown.lifecycle import TRANSITIONS, Event, State
 from flaskd.supervisor.plan import MOVES, Move, WorkerState
 from flaskd_ctl.contract.commands import COMMANDS, PROTOCOL_VERSION, Command
@@ -35,54 +39,60 @@ PROTOCOL: Final = f"""{NOTICE}
 
 # The control protocol
 
-Version {PROTOCOL_VERSION}. JSON-RPC 2.0, one object a message, UTF-8, at most {MAX_MESSAGE:,} bytes either
-way. Times of day are Unix time in seconds, durations are seconds. A running instance tells the same in
-machine-readable form: `flaskd_ctl describe --json` is an OpenRPC document with a JSON Schema for everything
-below; `x-caller` and each method's `x-permitted` tell [what whoever asks may do](access.md).
+Version {PROTOCOL_VERSION}. JSON-RPC 2.0, one object per message, UTF-8, at most {MAX_MESSAGE:,} bytes in each
+direction. Times are Unix time in seconds; durations are seconds. `flaskd_ctl describe --json` prints this page in
+machine-readable form: an OpenRPC document with a JSON Schema for everything below. Its `x-caller` and each method's
+`x-permitted` say [what you may do](access.md).
 
 | transport | endpoint | a message is |
 |---|---|---|
-| plain stream | `unix:///run/flaskd/NAME/sock` | one line each way; calls may overlap, `id` tells |
-| ZeroMQ, Dealer | `ipc:///run/flaskd/NAME/zmq` | one frame, or an empty one before it; so are replies |
-| ZeroMQ, Request | the same | one reply, nothing else: `events` and `progress` are `invalid_params` |
-| ZeroMQ with CURVE | `tcp://HOST:PORT`, where it is set | as above, for either kind ([Other hosts](other-hosts.md)) |
+| plain stream | `unix:///run/flaskd/NAME/sock` | one line; calls may overlap, and `id` matches replies to them |
+| ZeroMQ, Dealer | `ipc:///run/flaskd/NAME/zmq` | one frame, optionally after an empty one; replies have the same form |
+| ZeroMQ, Request | the same | one reply only: `events` and `progress` are `invalid_params` |
+| ZeroMQ with CURVE | `tcp://HOST:PORT`, if set | as for Dealer and Request ([Other hosts](other-hosts.md)) |
 
-Who asks is told by the kernel (SO_PEERCRED) or proved by a key, never told by the message.
-[Other languages](other-languages.md) has working examples.
+The kernel (SO_PEERCRED) or a key identifies the caller, never the message. [Other languages](other-languages.md) has
+working examples.
 
-An `id` that is a text has at most {MAX_ID:,} characters. Parameters that are unknown are refused. Results may gain
-fields in a later minor version; ignore those that you do not know.
+A string `id` has at most {MAX_ID:,} characters. Unknown parameters are refused. Results may gain fields in a later
+minor version; ignore those that you do not know.
 """
 
 STATES: Final = f"""{NOTICE}
 
 # The states of an instance
 
-A *starting* instance has claimed its place but serves nothing yet. A *draining* one serves everything, but
-its readiness is off and each response says `Connection: close`, so that balancers and keep-alive clients
-leave. A *degraded* one has fewer workers than are wanted, or none, since they fail again and again; it answers
-its control socket and goes on trying. A *stopping* one answers what has reached it, then it has *stopped*; that
-cannot be undone.
+- *starting*: the instance owns its name but serves nothing yet.
+- *running*: it serves.
+- *degraded*: it has fewer workers than wanted, or none, because they fail repeatedly. It answers its control socket
+  and keeps trying.
+- *draining*: it serves everything, but readiness is off and each response says `Connection: close`, so that
+  balancers and keep-alive clients leave.
+- *stopping*: it answers what has reached it, then it has *stopped*. You cannot undo this.
 """
 
-ERRORS: Final = """An error has JSON-RPC's `code` and `message`. In `data` is a stable `name`, and where they
-apply a `hint` (the next step), `path` (the field at fault), `needed` (the role) or `log_id`.
+ERRORS: Final = """An error has JSON-RPC's `code` and `message`. `data` has a stable `name` and, if they apply, `hint` (the
+next step), `path` (the invalid field), `needed` (the role) or `log_id`.
 """
 
-REFUSED: Final = """What is empty here is no legal move: it is refused with `wrong_state` and changes nothing.
-A command that asks for what already is, or is under way (a second `drain` or `shutdown`), needs no move and
-is no error.
+REFUSED: Final = """An empty cell is an illegal move: it is refused with `wrong_state` and changes nothing. Repeating a
+command that has taken effect or is under way (a second `drain` or `shutdown`) is not an error.
 """
 
 
 WORKER_STATES: Final = """## The states of a worker
 
-`flaskd run` has workers (`flaskd_ctl workers`), each with a life of its own. A *starting* worker loads the
-application and answers its check; it accepts nothing before it is let in, and serves when it has said so. Let in
-and not wanted any more, it steps back as one that serves. A *serving* one accepts requests. A *leaving* one accepts
-no more, answers what it has, and ends: another has taken over from it, fewer are wanted, or the instance stops. It
-may be told again, to an earlier deadline. A worker may end unasked in each state; then another is
-started, at once or, after failures in a row, a while later. When it is *gone* its id is not used again.
+Each worker of `flaskd run` (see `flaskd_ctl workers`) has a state of its own.
+
+- *starting*: it loads the application and answers its check. It accepts nothing before the supervisor allows it. If it
+  is no longer wanted after that, it stops gracefully like a serving one.
+- *serving*: it accepts requests.
+- *leaving*: it accepts no more, answers what it has, and ends, because another worker has replaced it, fewer are
+  wanted, or the instance stops. A later command can only shorten its deadline.
+- *gone*: it has ended. Its ID is never used again.
+
+A worker may end unexpectedly in each state. flaskd then starts another, at once or, after repeated failures, after a
+pause.
 """
 
 
@@ -195,6 +205,40 @@ def states_page() -> str:
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
+def configuration_page() -> str:
+    """Return docs/configuration.md, its table made anew."""
+    rows = (
+        (f"`{name}`", metavar(name).strip("[]").replace("|", ", "), help_text(name), remarks(name))
+        for name in SETTINGS
+    )
+    return with_table("configuration", "settings", table(("setting", "value", "what it does", ""), rows))
+
+
+def doctor_page() -> str:
+    """Return docs/doctor.md, its table made anew."""
+    rows = ((f"`{rule.id}`", rule.severity.value, rule.meaning) for rule in RULES)
+    return with_table("doctor", "rules", table(("rule", "", "what it looks for"), rows))
+
+
+def with_table(page: str, source: str, lines: str) -> str:
+    """Return a page, `lines` in place of the table that was generated from `source`."""
+    begin = f"<!-- Generated by docs/generate.py from the {source}. Do not edit this table. -->\n"
+    end = "<!-- End of the generated table. -->"
+    before, _, rest = (DOCS / f"{page}.md").read_text(encoding="utf-8").partition(begin)
+    return f"{before}{begin}\n{lines}\n\n{end}{rest.partition(end)[2]}"
+
+
+def remarks(name: str) -> str:
+    """List what else there is to know of a setting."""
+    setting = SETTINGS[name]
+    restart = {"to change": ["needs a restart"], "to switch": ["needs a restart to switch it on or off"]}
+    said = restart.get(setting.restart, [])
+    said += ["`flaskd run` only"] if setting.workers_only else []
+    said += [f"needs `{other}`" for other in setting.requires]
+    said += [f"engines: {', '.join(setting.engines)}"] if setting.engines != ENGINES else []
+    return "; ".join(said)
+
+
 def arrows(legal: Moves) -> str:
     """Draw a line for each legal move."""
     width = max(len(was.value) for was, _ in legal)
@@ -218,8 +262,13 @@ def moves(states: Iterable[Enum], events: Iterable[Enum], legal: Moves) -> str:
     return table(["state", *(event.value for event in events)], rows)
 
 
-PAGES: Final[Mapping[str, Callable[[], str]]] = {"protocol": protocol_page, "states": states_page}
-"""The generated pages by name."""
+PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "protocol": protocol_page,
+    "states": states_page,
+    "configuration": configuration_page,
+    "doctor": doctor_page,
+}
+"""The generated pages, by name."""
 
 if __name__ == "__main__":
     for asked in sys.argv[1:]:

@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
+from flaskd.version import __version__
+
 if TYPE_CHECKING:
     from flaskd.embedded.drop_in import run
     from flaskd.embedded.server import Server
 
-__all__ = ["Server", "run"]
-__version__ = "0.1.0"
+__all__ = ["Server", "__version__", "run"]
 
 
 def __getattr__(name: str) -> Any:

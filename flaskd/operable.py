@@ -1,62 +1,145 @@
-"""Orders that come by no control socket: from signals, from the application, from the program around a `Server`.
+"""What can be operated, and orders that do not come over a control socket.
 
-Whoever gives them needs no role: the kernel let it through, or the application is the owner's. Each is written down with its
-outcome, as those that come by the socket are.
+`Operable` is all that the control server and signals know of an instance: `flaskd.supervisor.daemon` implements it with
+workers, `flaskd.embedded.server` in one process. `order_` methods return at once; their futures complete when it is done.
+What cannot be done is a ControlError, raised or set on the future: WrongState, NotFound, InvalidParams, TimedOut, or Failed
+(with `data["traceback"]` where the application raised).
 """
 
 import contextlib
 from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from flaskd.audit.entry import told
-from flaskd.control.commands import Daemon
+from flaskd.audit.log import Audit
+from flaskd.events import Bus
 from flaskd_ctl.errors import WrongState
-from flaskd_ctl.protocol import Actor, ShutdownParams, ShutdownResult, StateResult
+from flaskd_ctl.protocol import (
+    Actor,
+    IncidentsResult,
+    ReloadResult,
+    RequestsResult,
+    RestartResult,
+    ScaleResult,
+    ShutdownParams,
+    ShutdownResult,
+    StateResult,
+    StatusResult,
+    WorkersResult,
+)
+
+
+class Workers(Protocol):
+    """The workers of an instance."""
+
+    def order_reload(self, *, check: str | None) -> Future[ReloadResult]:
+        """Replace every worker; completes when no old one accepts connections."""
+
+    def order_scale(self, *, to: int | None, by: int | None) -> Future[ScaleResult]:
+        """Run `to` workers, or `by` more; completes when exactly that many serve."""
+
+    def order_restart(self, worker: int) -> Future[RestartResult]:
+        """Replace one worker; completes when the new one serves and the old one accepts no connections."""
+
+    def workers(self) -> WorkersResult:
+        """List the workers."""
+
+    def incidents(self, ident: int | None) -> IncidentsResult:
+        """List the incidents, or show one in full."""
+
+
+class Operable(Protocol):
+    """An instance: a `Daemon`, or a `Server`."""
+
+    bus: Bus
+
+    @property
+    def audit(self) -> Audit:
+        """The audit log."""
+
+    @property
+    def fleet(self) -> Workers | None:
+        """The workers; None where one process serves."""
+
+    def status(self) -> StatusResult:
+        """Describe the instance at a glance."""
+
+    def requests(self) -> RequestsResult:
+        """List the requests in flight, oldest first; raises WrongState where the ledger is off."""
+
+    def order_drain(self, by: Actor) -> Future[StateResult]:
+        """Go out of rotation."""
+
+    def order_resume(self, by: Actor) -> Future[StateResult]:
+        """Go back into rotation."""
+
+    def order_shutdown(self, by: Actor, asked: ShutdownParams) -> Future[ShutdownResult]:
+        """Stop; completes when nothing is left to answer, while the control socket still answers."""
+
+    def order_kill(self, by: Actor) -> None:
+        """End without waiting for any request."""
 
 
 class Orders:
-    """Give orders to `daemon`, each with an entry in its audit; what they raise is the daemon's."""
+    """Orders from signals, from the application, and from the program around a `Server`.
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    These need no role: the kernel let the signal through, or the application is the owner's own. Each is written to the audit
+    log with its outcome, as those that come over the control socket are. They raise what the instance raises.
+    """
+
+    def __init__(self, instance: Operable) -> None:
+        self._instance = instance
 
     def drain(self, by: Actor) -> "Future[StateResult]":
         """Go out of rotation."""
-        return self._daemon.audit.ordered("drain", {}, by, lambda: self._daemon.order_drain(by))
+        return self._instance.audit.ordered("drain", {}, by, lambda: self._instance.order_drain(by))
 
     def resume(self, by: Actor) -> "Future[StateResult]":
         """Go back into rotation."""
-        return self._daemon.audit.ordered("resume", {}, by, lambda: self._daemon.order_resume(by))
+        return self._instance.audit.ordered("resume", {}, by, lambda: self._instance.order_resume(by))
 
     def shutdown(self, by: Actor, asked: ShutdownParams) -> "Future[ShutdownResult]":
-        """Stop as it was `asked`."""
-        return self._daemon.audit.ordered(
-            "shutdown",
-            told("shutdown", asked),
-            by,
-            lambda: self._daemon.order_shutdown(
-                by, grace=asked.grace, lame_duck=asked.lame_duck, wait_unrouted=asked.wait_unrouted
-            ),
+        """Stop as `asked`."""
+        return self._instance.audit.ordered(
+            "shutdown", told("shutdown", asked), by, lambda: self._instance.order_shutdown(by, asked)
         )
 
-    def of_application(self, by: Actor, event: Mapping[str, Any]) -> None:
-        """Do what a worker's application asked for; what a worker says is whatever its application lets it say."""
-        match event.get("what"):
+    def stop(self, by: Actor, *, again: bool) -> None:
+        """Stop on a signal; one that comes `again` cuts the requests in flight."""
+        self.shutdown(by, ShutdownParams(grace=0.0 if again else None))
+
+    def reload(self, by: Actor) -> "Future[ReloadResult]":
+        """Replace every worker on a signal."""
+        workers = self._workers()
+        return self._instance.audit.ordered("reload", {}, by, lambda: workers.order_reload(check=None))
+
+    def scale(self, by: Actor, count: int) -> "Future[ScaleResult]":
+        """Run `count` more workers, or fewer, on a signal."""
+        workers = self._workers()
+        return self._instance.audit.ordered(
+            "scale", {"by": count}, by, lambda: workers.order_scale(to=None, by=count)
+        )
+
+    def of_application(self, by: Actor, what: str, params: Mapping[str, Any]) -> None:
+        """Do what a worker's application asked for; a worker says whatever its application lets it say."""
+        match what:
             case "drain":
                 self.drain(by)
             case "resume":
                 self.resume(by)
             case "shutdown":
-                said = {
-                    name: event[name] for name in ("grace", "lame_duck", "wait_unrouted") if name in event
-                }
                 try:
-                    asked = msgspec.convert(said, ShutdownParams)
+                    asked = msgspec.convert(params, ShutdownParams)
                 except msgspec.ValidationError as error:
-                    self._daemon.audit.refuse("shutdown", {}, by, f"that cannot be: {error}", role="")
+                    self._instance.audit.refuse("shutdown", {}, by, f"bad parameters: {error}", role="")
                 else:
-                    with contextlib.suppress(WrongState):  # the audit has said so
+                    with contextlib.suppress(WrongState):  # the audit log has it
                         self.shutdown(by, asked)
+
+    def _workers(self) -> Workers:
+        workers = self._instance.fleet
+        assert workers is not None  # only a supervisor takes these signals
+        return workers

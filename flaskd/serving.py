@@ -1,6 +1,6 @@
-"""What serves in one process, a worker's as well as a `Server`'s: the engine, the ledger before the application, the listeners.
+"""The core that serves in one process, a worker's or a `Server`'s: engine, ledger, application and listeners.
 
-It is the owner's charge: it says what can be seen of a stop, and does what the stop orders.
+It is what the owner stops (see `shutdown.stoppable`).
 """
 
 import importlib.metadata
@@ -23,8 +23,8 @@ from flaskd.ledger.middleware import Ledger
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening.listeners import Listener, close_all
 from flaskd.settings.schema import Settings, size, worker_count
-from flaskd.shutdown.owner import Losses
-from flaskd.shutdown.phases import Order, Phase, Sight
+from flaskd.shutdown.phases import Action, Phase, Snapshot, Stop
+from flaskd.shutdown.stoppable import Losses
 from flaskd_ctl.protocol import InFlight
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def engine_options(
 
 
 class Core:
-    """Serves `app` with `engine` on `listeners`, from `serve` to `close`. `extension` is what the application finds as ours."""
+    """Serves `app` with `engine` on `listeners`, from `serve` to `close`. `extension` becomes `app.extensions["flaskd"]`."""
 
-    spare = 0.0
+    report_time = 0.0
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Core:
         log: Callable[[Line], None] | None = None,
     ) -> None:
         self.engine = engine
-        self.told = engine.reports_changes
+        self.notifies = engine.reports_changes
         self._app = app
         self._settings = settings
         self._listeners = listeners
@@ -86,7 +86,7 @@ class Core:
             inner = BodyLimit(inner, settings.max_request_body_size)
         self.ledger = Ledger(inner, lambda: self._changed(), table=request_table, log=log)
         self.outermost = self.ledger if settings.ledger else inner
-        if settings.trusted_proxies:  # so that the ledger shows the client that they tell
+        if settings.trusted_proxies:  # outermost, so that the ledger shows the real client
             self.outermost = behind_proxies(self.outermost, settings.trusted_proxies)
 
     def serve(self, on_change: Callable[[], None]) -> None:
@@ -100,24 +100,24 @@ class Core:
         self.engine.serve(self.outermost, sockets, on_change=on_change)
 
     def close(self) -> None:
-        """Let go of the engine, after the stop or in its place."""
+        """Stop the engine, after the stop or in its place."""
         self.engine.stop_accepting()
         self.engine.stop()
         self._unwatch()
 
     def versions(self) -> dict[str, str]:
-        """Name what serves, with versions."""
+        """Return the versions of Python, flaskd, Flask, Werkzeug and the engine."""
         packages = {name: importlib.metadata.version(name) for name in VERSIONS_OF}
         return {"python": platform.python_version(), **packages, self.engine.name: self.engine.version}
 
-    def sight(self, phase: Phase) -> Sight:
-        """Look at listeners, connections and requests."""
-        emptying = phase is Phase.EMPTYING
+    def snapshot(self, stop: Stop) -> Snapshot:
+        """See `Stoppable.snapshot`."""
+        emptying = stop.phase is Phase.EMPTYING
         half_open = emptying and any(listener.half_open() for listener in self._listeners)
-        lame = phase is Phase.LAME_DUCK
+        lame = stop.phase is Phase.LAME_DUCK
         queued = (emptying or lame) and any(listener.queued() for listener in self._listeners)
         activity = self.engine.activity()
-        return Sight(
+        return Snapshot(
             now=time.monotonic(),
             in_flight=max(self.ledger.in_flight, activity.busy),
             connections=activity.connections,
@@ -127,36 +127,36 @@ class Core:
             begun=self.finished() + self.ledger.in_flight if lame else 0,
         )
 
-    def carry_out(self, order: Order) -> None:
-        """Do it."""
-        match order:
-            case Order.TURN_AWAY:
+    def carry_out(self, action: Action, stop: Stop | None = None) -> None:
+        """See `Stoppable.carry_out`."""
+        match action:
+            case Action.TURN_AWAY:
                 for listener in self._listeners:
                     listener.turn_away()
-            case Order.REAP:
+            case Action.CLOSE_IDLE:
                 self.engine.close_idle(self._settings.linger)
-            case Order.DEAFEN:
+            case Action.STOP_ACCEPTING:
                 self.engine.stop_accepting()
-            case Order.CLOSE:
+            case Action.CLOSE_LISTENERS:
                 self._losses = self._losses._replace(queued_cut=close_all(self._listeners))
-            case Order.FLUSH:
+            case Action.FLUSH:
                 self.engine.stop()
-            case Order.CUT:
+            case Action.CUT:
                 cut = self.ledger.requests()
                 self._losses = self._losses._replace(cut=cut, connections_cut=self.engine.abort())
 
-    def say_close(self, *, closing: bool) -> None:
-        """Let each response say `Connection: close`."""
+    def announce_close(self, *, closing: bool) -> None:
+        """See `Stoppable.announce_close`."""
         self.engine.set_keepalive(enabled=not closing)
 
     def requests(self) -> list[InFlight]:
-        """List what is in flight."""
+        """See `Stoppable.requests`."""
         return self.ledger.requests()
 
     def finished(self) -> int:
-        """Count what the application has finished."""
+        """See `Stoppable.finished`."""
         return self.ledger.finished()
 
     def losses(self) -> Losses:
-        """Tell what was cut."""
+        """See `Stoppable.losses`."""
         return self._losses

@@ -1,1 +1,1 @@
-"""Loading the application, and what is hung on it: hooks, the Flask extension, the body limit."""
+"""The application: its loading, its hooks, and what flaskd adds to it."""

@@ -1,4 +1,4 @@
-"""A bound on the size of request bodies, in front of any application and behind any engine."""
+"""Middleware that limits the size of request bodies, with any engine."""
 
 import io
 import re
@@ -10,15 +10,14 @@ from werkzeug.exceptions import RequestEntityTooLarge
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_LENGTH: Final = re.compile(r"[0-9]{1,18}")  # `isdecimal` would take digits of other scripts, too
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")  # `isdecimal` also accepts digits of other scripts
 
 
 class BodyLimit:
-    """Answers 413 for a request whose body is larger than `limit` bytes.
+    """Answers 413 to a request whose body is larger than `limit` bytes.
 
-    Where the client says beforehand how much it sends, the application never sees the request. Any other body is read by the
-    application up to the limit; there RequestEntityTooLarge is raised, which is a 413 in Flask, and here for other
-    applications.
+    If the client announced the length, the application never sees the request. It can read any other body up to the limit,
+    where the read raises RequestEntityTooLarge: Flask turns that into a 413, and this class does for other applications.
     """
 
     def __init__(self, app: "WSGIApplication", limit: int) -> None:
@@ -39,7 +38,7 @@ class BodyLimit:
 
 
 class _Bounded(io.RawIOBase):
-    """Reads `limit` bytes of a stream; where there are more, each further read raises RequestEntityTooLarge."""
+    """Reads at most `limit` bytes of a stream; if there are more, each further read raises RequestEntityTooLarge."""
 
     def __init__(self, stream: Any, limit: int) -> None:
         super().__init__()
@@ -51,7 +50,7 @@ class _Bounded(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         if self._left >= 0:
-            data = self._stream.read(min(len(buffer), self._left + 1))  # one more tells whether there is more
+            data = self._stream.read(min(len(buffer), self._left + 1))  # one more shows whether there is more
             self._left -= len(data)
         if self._left < 0:
             raise RequestEntityTooLarge
@@ -60,7 +59,7 @@ class _Bounded(io.RawIOBase):
 
 
 def _announced(environ: "WSGIEnvironment") -> int | None:
-    """Return the length of the body; None where its end has to be found by reading, so that no spelling passes the limit."""
+    """Return the announced length of the body; None if only reading shows it, so that no spelling evades the limit."""
     if "HTTP_TRANSFER_ENCODING" in environ:
         return None
     length = (environ.get("CONTENT_LENGTH") or "0").strip(" \t")

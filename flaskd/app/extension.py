@@ -1,4 +1,4 @@
-"""What the application sees of the server: its extension, its exceptions noted, and the classic shutdown hook."""
+"""What flaskd adds to an application: its extension, signals that note routes and errors, middleware."""
 
 import logging
 import sys
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from flaskd.channel.worker_end import Line
 from flaskd.ledger.middleware import Ledger
 
 if TYPE_CHECKING:
@@ -18,15 +17,15 @@ log = logging.getLogger("flaskd")
 
 
 def install_extension(app: Any, server: object) -> None:
-    """Let a Flask application find its server: `app.extensions["flaskd"].shutdown()`. Other WSGI applications have none."""
+    """Make the server available to a Flask application: `app.extensions["flaskd"].shutdown()`."""
     if isinstance(app, flask.Flask):
         app.extensions["flaskd"] = server
 
 
 def watch_flask(ledger: Ledger) -> Callable[[], None]:
-    """Note each request's endpoint and rule, and each exception that Flask turns into a 500; returns what ends it.
+    """Record the endpoint and rule of each request, and each exception that Flask turns into a 500. Call the result to stop.
 
-    Of all Flask applications in this process, since ours may stand behind middleware: the ledger knows its own requests.
+    This covers all Flask applications in the process, since ours may be behind middleware: the ledger knows its own requests.
     """
 
     def routed(sender: flask.Flask, **extra: Any) -> None:
@@ -46,7 +45,7 @@ def watch_flask(ledger: Ledger) -> Callable[[], None]:
 
 
 def with_shutdown_hook(app: "WSGIApplication", ask: Callable[[], None]) -> "WSGIApplication":
-    """Put `werkzeug.server.shutdown` into each request's environ, as Werkzeug did until 2.1; calling it calls `ask`."""
+    """Add `werkzeug.server.shutdown` to each request's environ, as Werkzeug did until 2.1; it calls `ask`."""
 
     def hooked(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         environ["werkzeug.server.shutdown"] = ask
@@ -56,46 +55,17 @@ def with_shutdown_hook(app: "WSGIApplication", ask: Callable[[], None]) -> "WSGI
 
 
 def behind_proxies(app: "WSGIApplication", count: int) -> "WSGIApplication":
-    """Believe the X-Forwarded-For, -Proto, -Host, -Port and -Prefix of `count` proxies in front (Werkzeug's ProxyFix)."""
+    """Trust the X-Forwarded-For, -Proto, -Host, -Port and -Prefix headers of `count` proxies (Werkzeug's ProxyFix)."""
     return ProxyFix(app, x_for=count, x_proto=count, x_host=count, x_port=count, x_prefix=count)
 
 
 def warn_of_websockets(engine: str) -> None:
-    """Say in the log that an application's WebSockets cannot be opened, where this engine has none.
+    """Log a warning if the application uses WebSockets and this engine has none.
 
     flask-sock and Flask-SocketIO open them with simple-websocket, which needs `werkzeug.socket` in a request's environ.
     """
     if engine != "werkzeug" and "simple_websocket" in sys.modules:
         log.warning(
-            "the application has simple-websocket, and the %s engine has no WebSockets: use --engine werkzeug",
+            "the application uses simple-websocket, but the %s engine has no WebSockets: use --engine werkzeug",
             engine,
         )
-
-
-class Instance:
-    """What a Flask application in a worker finds as `app.extensions["flaskd"]`: its instance, of which it is one worker."""
-
-    def __init__(self, line: Line, *, name: str, worker: int, generation: int) -> None:
-        self.name = name
-        self.worker = worker
-        self.generation = generation
-        self._line = line
-
-    def shutdown(
-        self,
-        *,
-        grace: float | None = None,
-        lame_duck: float | None = None,
-        wait_unrouted: float | None = None,
-    ) -> None:
-        """Stop the whole instance without losing a request, this one's included; returns at once."""
-        asked = {"grace": grace, "lame_duck": lame_duck, "wait_unrouted": wait_unrouted}
-        self._line.tell({"event": "asked", "what": "shutdown", **asked})
-
-    def drain(self) -> None:
-        """Take the whole instance out of rotation; returns at once."""
-        self._line.tell({"event": "asked", "what": "drain"})
-
-    def resume(self) -> None:
-        """Put it back into rotation; returns at once."""
-        self._line.tell({"event": "asked", "what": "resume"})

@@ -1,18 +1,17 @@
-"""Functions of the application's that a worker calls once in its life: `post_load` before it serves, `pre_stop` before it ends.
+"""The hooks of an application: a worker calls `post_load` before it serves, and `pre_stop` before it ends.
 
-Each is named as `module:function` and is called with the application, on the main thread. A thread beside it watches the time,
-since nothing else reaches a function that waits: what takes too long ends with the process.
+Each is called with the application, on the main thread. Another thread watches the time, because nothing else can interrupt a
+function that waits: the process ends with a hook that takes too long.
 """
 
 import contextlib
-import importlib
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flaskd.app.loader import what_failed
+from flaskd.app.importing import load_function, what_failed
 from flaskd.console.priority import Priority
 from flaskd.console.say import say
 from flaskd.errors import LoadError
@@ -24,18 +23,17 @@ if TYPE_CHECKING:
 
 
 class Hooks:
-    """The hooks that are set. Raises LoadError where one cannot be imported; the application's directory must be importable."""
+    """The hooks of the settings. Raises LoadError if one cannot be imported: load the application first, for sys.path."""
 
     def __init__(self, settings: Settings) -> None:
         self._limit = settings.hook_timeout
-        self._post_load = _find("post_load", settings.post_load)
-        self._pre_stop = _find("pre_stop", settings.pre_stop)
+        self._post_load = load_function(settings.post_load, "post_load") if settings.post_load else None
+        self._pre_stop = load_function(settings.pre_stop, "pre_stop") if settings.pre_stop else None
 
     def loaded(self, app: "WSGIApplication", *, give_up: Callable[[LoadError, str], None]) -> None:
-        """Call `post_load`; raises LoadError with what it raised, its traceback on stderr.
+        """Call `post_load`. Raises LoadError with the error that it raised, and prints its traceback.
 
-        Where it takes too long, `give_up` is called on another thread, with the stack that shows where it hangs; it is to end
-        the process.
+        If it takes too long, another thread calls `give_up` with the stack that shows where it hangs, to end the process.
         """
         if self._post_load is None:
             return
@@ -48,7 +46,7 @@ class Hooks:
                 raise LoadError(f"post_load failed: {what_failed(error)}") from error
 
     def stopping(self, app: "WSGIApplication") -> None:
-        """Call `pre_stop`; what it raises is said on stderr, and where it takes too long the process ends."""
+        """Call `pre_stop`. Its error is printed; if it takes too long, the process ends."""
         if self._pre_stop is None:
             return
 
@@ -64,39 +62,9 @@ class Hooks:
                 traceback.print_exception(error)
 
 
-def _find(setting: str, target: str) -> "Callable[[WSGIApplication], Any] | None":
-    """Import the function that `target` names for `setting`."""
-    if not target:
-        return None
-    where, _, what = target.partition(":")
-    said = f"cannot load {setting} {target}"
-    try:
-        module = importlib.import_module(where)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (where == error.name or where.startswith(f"{error.name}.")):
-            raise LoadError(f"{said}: {error}") from error
-        raise LoadError(
-            f"{said}: there is no module {error.name!r}", hint="name it as module:function"
-        ) from None
-    except (Exception, SystemExit) as error:  # whatever the application's code raises
-        raise LoadError(f"{said}: {what_failed(error)}") from error
-    found: Any = module
-    for part in what.split("."):
-        if not hasattr(found, part):
-            raise LoadError(f"{said}: {where} has no function {what!r}", hint="name it as module:function")
-        found = getattr(found, part)
-    if not callable(found):
-        raise LoadError(f"{said}: it is of type {type(found).__name__}, not a function")
-    hook: Callable[[WSGIApplication], Any] = found
-    return hook
-
-
 @contextlib.contextmanager
 def _time_limit(seconds: float, on_over: Callable[[str], None]) -> Iterator[None]:
-    """Call `on_over`, on a thread beside this one, where the block takes longer.
-
-    It gets the stack of the block's thread, which is on stderr by then.
-    """
+    """Call `on_over` on another thread, with the stack of this one, if the block takes longer. The stack is printed too."""
     ident = threading.get_ident()
 
     def over() -> None:

@@ -1,9 +1,9 @@
-"""From "shop:app" to a WSGI callable.
+"""Load the application that a target such as "shop:app" names.
 
 A target is `module`, `module:attribute`, `module:factory()` with literal arguments, or the same with a path in place of
 the module (`shop.py:app`, `src/shop`). A function that takes no arguments is a factory too. Without an attribute the
 application is found as `flask --app` finds it: `app` or `application`, else the only Flask object, else `create_app()` or
-`make_app()`. Any WSGI callable will do; where several Flask objects are found, one has to be named.
+`make_app()`. Any WSGI callable is accepted; if a module has several Flask objects, the target has to name one.
 """
 
 import ast
@@ -14,11 +14,12 @@ import os
 import re
 import sys
 import traceback
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import flask
 
+from flaskd.app.importing import attribute, failed, import_module
 from flaskd.errors import FlaskdError, LoadError
 from flaskd.settings.target import is_path
 
@@ -32,12 +33,12 @@ FACTORIES: Final = ("create_app", "make_app")
 def load(target: str) -> "WSGIApplication":
     """Import and return the application that `target` names.
 
-    Raises LoadError with the original error and where it happened. As under `flask run`, an `app.run()` at the end of the
-    imported file does nothing.
+    Raises LoadError with the original error and its place. As under `flask run`, an `app.run()` at the end of the imported file
+    does nothing.
     """
     where, _, what = target.partition(":")
-    os.environ.setdefault("FLASK_RUN_FROM_CLI", "true")  # what Flask.run looks at
-    module = _import(where, target)
+    os.environ.setdefault("FLASK_RUN_FROM_CLI", "true")  # Flask.run looks at it
+    module = import_module(_module_name(where), target)
     found = _named(module, what, target) if what else _best(module, target)
     if not callable(found):
         raise LoadError(
@@ -48,26 +49,8 @@ def load(target: str) -> "WSGIApplication":
     return application
 
 
-def _import(where: str, target: str) -> ModuleType:
-    name = _module_name(where)
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            parent, _, last = name.rpartition(".")
-            raise LoadError(
-                f"cannot load {target}: there is no module {error.name!r} in {os.getcwd()} or on sys.path",
-                hint=f"if {last} is in the module {parent}, write {parent}:{last}"
-                if parent and error.name == name
-                else "run from the directory that holds it, or give its path: flaskd run path/to/shop.py:app",
-            ) from None
-        raise _failed(target, error) from error
-    except (Exception, SystemExit) as error:  # whatever the application's code raises
-        raise _failed(target, error) from error
-
-
 def _module_name(where: str) -> str:
-    """Return what to import for a module name or a path, with the directory to import it from on sys.path."""
+    """Return the module to import for a module name or a path, and put its directory on sys.path."""
     if not where.strip():
         raise LoadError("no application was named", hint="name it: flaskd run shop:app")
     if is_path(where):
@@ -93,7 +76,7 @@ def _module_name(where: str) -> str:
         directory, name = os.getcwd(), where
     if not all(name.split(".")):
         raise LoadError(
-            f"cannot load {where}: {name!r} is not a module's name",
+            f"cannot load {where}: {name!r} is not the name of a module",
             hint="write shop:app or path/to/shop.py:app",
         )
     if directory not in sys.path:
@@ -102,36 +85,27 @@ def _module_name(where: str) -> str:
 
 
 def _named(module: ModuleType, what: str, target: str) -> Any:
-    """Return the attribute, or what the factory call, that `what` spells."""
+    """Return the attribute that `what` names, or the result of the factory call."""
     try:
         expression = ast.parse(what.strip(), mode="eval").body
     except SyntaxError:
         expression = ast.Constant(None)
-    arguments: list[Any] = []
-    keywords: dict[str, Any] = {}
-    called = isinstance(expression, ast.Call)
-    if isinstance(expression, ast.Call):
-        try:
-            arguments = [ast.literal_eval(argument) for argument in expression.args]
-            keywords = {str(each.arg): ast.literal_eval(each.value) for each in expression.keywords}
-        except ValueError:
-            raise LoadError(f"cannot load {target}: the arguments of {what!r} must be literals") from None
-        expression = expression.func
-    if not isinstance(expression, ast.Name | ast.Attribute):
+    call = expression if isinstance(expression, ast.Call) else ast.Call(expression, [], [])
+    try:
+        arguments = [ast.literal_eval(argument) for argument in call.args]
+        keywords = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
+    except ValueError:
+        raise LoadError(f"cannot load {target}: the arguments of {what!r} must be literals") from None
+    if not isinstance(call.func, ast.Name | ast.Attribute):
         raise LoadError(
             f"cannot load {target}: {what!r} is neither a name nor a call",
             hint="write shop:app or shop:create_app()",
         )
-    found: Any = module
-    for part in ast.unparse(expression).split("."):
-        if not hasattr(found, part):
-            raise LoadError(
-                f"cannot load {target}: {module.__name__} has no attribute {part!r}", hint=_candidates(module)
-            )
-        found = getattr(found, part)
+    found = attribute(module, ast.unparse(call.func), target, hint=lambda: _candidates(module))
+    called = call is expression
     if called and isinstance(found, flask.Flask):
         raise LoadError(
-            f"cannot load {target}: {ast.unparse(expression)} is an application, not a factory",
+            f"cannot load {target}: {ast.unparse(call.func)} is an application, not a factory",
             hint="leave out the brackets",
         )
     if called:
@@ -142,12 +116,12 @@ def _named(module: ModuleType, what: str, target: str) -> Any:
 
 
 def _takes_nothing(function: Any) -> bool:
-    """Tell a factory from a WSGI application, which takes `environ` and `start_response`."""
+    """Whether a function is a factory; a WSGI application takes `environ` and `start_response`."""
     return not inspect.signature(function).parameters
 
 
 def _best(module: ModuleType, target: str) -> Any:
-    """Find the application as `flask --app` does."""
+    """Find the application in a module, as `flask --app` does."""
     for name in NAMES:
         if isinstance(getattr(module, name, None), flask.Flask):
             return getattr(module, name)
@@ -155,9 +129,7 @@ def _best(module: ModuleType, target: str) -> Any:
     if len(flasks) == 1:
         return flasks[0]
     if len(flasks) > 1:
-        raise LoadError(
-            f"cannot load {target}: several Flask applications are in it", hint=_candidates(module)
-        )
+        raise LoadError(f"cannot load {target}: it has several Flask applications", hint=_candidates(module))
     for name in FACTORIES:
         if inspect.isfunction(getattr(module, name, None)):
             return _called(getattr(module, name), target)
@@ -165,7 +137,7 @@ def _best(module: ModuleType, target: str) -> Any:
         if callable(getattr(module, name, None)):
             return getattr(module, name)
     raise LoadError(
-        f"cannot load {target}: neither an application ({', '.join(NAMES)}) nor a factory ({', '.join(FACTORIES)}) is in it",
+        f"cannot load {target}: it has neither an application ({', '.join(NAMES)}) nor a factory ({', '.join(FACTORIES)})",
         hint=f"name it: flaskd run {target.partition(':')[0]}:the_name",
     )
 
@@ -177,41 +149,11 @@ def _called(factory: Any, target: str, *arguments: Any, **keywords: Any) -> Any:
         name = getattr(factory, "__name__", "it")
         raise LoadError(f"cannot load {target}: {name}() does not take these arguments: {error}") from None
     except ValueError:
-        pass  # a builtin without a signature: the call will tell
+        pass  # a builtin without a signature: call it
     try:
         return factory(*arguments, **keywords)
     except (Exception, SystemExit) as error:  # whatever the application's code raises
-        raise _failed(target, error) from error
-
-
-def _failed(target: str, error: BaseException) -> LoadError:
-    return LoadError(
-        f"cannot load {target}: {what_failed(error)}",
-        hint="the traceback is shown by `flaskd check --traceback`",
-    )
-
-
-def what_failed(error: BaseException) -> str:
-    """Say in one line what the application's own code raised, and where: the innermost line outside of the import system."""
-    where = _place(error.__traceback__)
-    if isinstance(error, SyntaxError) and error.filename:
-        where = f" ({error.filename}, line {error.lineno})"
-    kind = error.__class__
-    name = (
-        kind.__qualname__
-        if kind.__module__ in {"builtins", "__main__"}
-        else f"{kind.__module__}.{kind.__qualname__}"
-    )
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    said = f"{name}: {' '.join(text.split())}" if text else name
-    return f"{said}{where}"
-
-
-def _place(trace: TracebackType | None) -> str:
-    frames = [frame for frame in traceback.extract_tb(trace) if not frame.filename.startswith("<frozen")]
-    if len(frames) < 2:  # only ours
-        return ""
-    return f" ({frames[-1].filename}, line {frames[-1].lineno})"
+        raise failed(target, error) from error
 
 
 def _candidates(module: ModuleType) -> str:
@@ -220,18 +162,18 @@ def _candidates(module: ModuleType) -> str:
     return (
         f"name one that it has: {', '.join(names)}"
         if names
-        else "name another module: this one has no Flask application and no create_app()"
+        else "name another module: this one has neither a Flask application nor create_app()"
     )
 
 
 def name_of(app: "WSGIApplication") -> str:
-    """Derive an instance's name from its application: Flask's import name, else the object's own."""
+    """Return the default name of an instance: that of its Flask application, else of the WSGI callable."""
     name = getattr(app, "name", None) or getattr(app, "__name__", None) or type(app).__name__
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", str(name)).strip("-_.")[:64] or "app"
 
 
 def applications_traceback(error: BaseException) -> str:
-    """Return the traceback of what the application's code raised, from its first own line on; "" where it raised nothing."""
+    """Return the traceback of an error in the application's code, from its first own line on; "" if it raised none."""
     if isinstance(error, FlaskdError) and error.__cause__ is None:
         return ""
     shown = traceback.TracebackException.from_exception(error.__cause__ or error)

@@ -1,1 +1,1 @@
-"""What is written for people on stderr, and its journal priorities."""
+"""Output for people on stderr, with priorities for the journal."""

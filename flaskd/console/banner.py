@@ -1,13 +1,16 @@
 """The lines printed on stderr during an instance's life: a banner at its start, incidents, a summary at its end."""
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from flaskd.console.priority import Priority
 from flaskd.console.say import say
+from flaskd.version import __version__
 from flaskd_ctl.protocol import (
     Event,
     Incident,
     IncidentEvent,
+    InFlight,
     ShutdownResult,
     StateEvent,
     StatusResult,
@@ -16,21 +19,21 @@ from flaskd_ctl.protocol import (
 
 
 class Instance(Protocol):
-    """What is told of: a `Server` or a `Daemon`."""
+    """The instance to report on: a `Server` or a `Daemon`."""
 
-    name: str
-    version: str
+    @property
+    def name(self) -> str:
+        """Its name."""
 
     def status(self) -> StatusResult:
-        """Tell what is known."""
-        ...
+        """Return its status."""
 
 
 QUEUED: Final = "in the accept queue"
 
 
 def announce(server: Instance, event: Event) -> None:
-    """Print what a state change means for whoever watches the terminal."""
+    """Print an event of the instance's life."""
     match event:
         case StateEvent(state="running", was="starting"):
             greet(server)
@@ -41,19 +44,15 @@ def announce(server: Instance, event: Event) -> None:
         case WorkerEvent(worker=worker, pid=pid, state="serving", why=why) if why != "start":
             say(f"flaskd: worker {worker} (pid {pid}) serves, started for {why}")
         case IncidentEvent(incident=incident):
-            _tell_incident(server, incident)
+            _print_incident(server, incident)
         case StateEvent(state="stopping", was=was, by=by) if was != "starting":
-            who = (
-                ""
-                if by is None
-                else f", asked by {f'key {by.key}' if by.key else by.detail or by.via}"
-                + (f" (pid {by.pid})" if by.pid else "")
-            )
-            say(f"flaskd: {server.name} is stopping{who}")
+            caller = "" if by is None else f", asked by {f'key {by.key}' if by.key else by.detail or by.via}"
+            process = f" (pid {by.pid})" if by is not None and by.pid else ""
+            say(f"flaskd: {server.name} is stopping{caller}{process}")
 
 
-def _tell_incident(server: Instance, incident: Incident) -> None:
-    """Say what became of a worker; at the start that is for whoever started the instance to say."""
+def _print_incident(server: Instance, incident: Incident) -> None:
+    """Print what happened to a worker. During the start, the error of the start reports it."""
     status = server.status()
     if status.state == "starting":
         return
@@ -61,21 +60,23 @@ def _tell_incident(server: Instance, incident: Incident) -> None:
         f"flaskd: worker {incident.worker} (pid {incident.pid}), {incident.kind}: {incident.reason}",
         Priority.WARNING,
     )
-    for request in incident.requests:
-        lost = (
-            f"flaskd: lost {request.method} {request.path} after {request.age:g} s (client {request.client})"
-        )
-        say(lost, Priority.ERR)
+    _print_requests("lost", incident.requests)
     failure = status.last_failure
     if failure is not None and failure.worker == incident.worker:
         for line in failure.traceback.splitlines():
             say(f"  {line}", Priority.WARNING)
 
 
+def _print_requests(what: str, requests: Sequence[InFlight]) -> None:
+    for each in requests:
+        line = f"flaskd: {what} {each.method} {each.path} after {each.age:g} s (client {each.client})"
+        say(line, Priority.ERR)
+
+
 def greet(server: Instance) -> None:
-    """Tell what is served, where, with which engine, and where it is operated: at most five lines."""
+    """Print what is served, where, by which engine, and the control endpoints: at most five lines."""
     status = server.status()
-    say(f"flaskd {server.version}: serving {status.app} as {server.name!r}, pid {status.pid}")
+    say(f"flaskd {__version__}: serving {status.app} as {server.name!r}, pid {status.pid}")
     many = status.wanted_workers > 1
     workers = f"{status.wanted_workers} workers, " if many else ""
     each = " each" if many else ""
@@ -87,13 +88,9 @@ def greet(server: Instance) -> None:
         say(f"  control  {'  '.join(status.endpoints)}")
 
 
-def farewell(server: Instance, result: ShutdownResult) -> None:
-    """Tell how the stop went, and name what was cut."""
-    for request in result.cut:
-        cut_off = (
-            f"flaskd: cut {request.method} {request.path} after {request.age:g} s (client {request.client})"
-        )
-        say(cut_off, Priority.ERR)
+def farewell(name: str, result: ShutdownResult) -> None:
+    """Print how the stop went, and the requests that it cut."""
+    _print_requests("cut", result.cut)
     others = result.connections_cut - len(result.cut)
     cut = [
         f"{number} {thing}{'s' if number != 1 and thing != QUEUED else ''}"
@@ -107,4 +104,4 @@ def farewell(server: Instance, result: ShutdownResult) -> None:
     ]
     how = "nothing lost" if result.clean else f"cut: {', '.join(cut) or 'what was left'}"
     gravity = Priority.INFO if result.clean else Priority.ERR
-    say(f"flaskd: {server.name} stopped after {result.took:g} s, {how}", gravity)
+    say(f"flaskd: {name} stopped after {result.took:g} s, {how}", gravity)

@@ -1,4 +1,4 @@
-"""How grave a line of the log is, for the journal: a prefix such as <3> (sd-daemon(3)), only where the journal reads stderr."""
+"""Priorities of lines for the journal: a prefix such as <3> (sd-daemon(3)), only if the journal reads stderr."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ from typing import Final
 
 
 class Priority(IntEnum):
-    """The syslog levels that we use. A line without one is INFO (SyslogLevel= of the unit)."""
+    """The syslog levels in use. A line without one is INFO (SyslogLevel= of the unit)."""
 
     ERR = 3
     WARNING = 4
@@ -31,7 +31,7 @@ _marking = False
 
 
 def journal_reads(descriptor: int, environ: Mapping[str, str]) -> bool:
-    """Tell whether `descriptor` is the stream that systemd connected to the journal (JOURNAL_STREAM, systemd.exec(5))."""
+    """Whether `descriptor` is the stream that systemd connected to the journal (JOURNAL_STREAM, systemd.exec(5))."""
     try:
         there = os.fstat(descriptor)
     except OSError:
@@ -40,7 +40,7 @@ def journal_reads(descriptor: int, environ: Mapping[str, str]) -> bool:
 
 
 def mark_lines() -> None:
-    """Let `marked` mark from now on, and the root logger's records begin with their priority, too."""
+    """Mark lines from now on, in `marked` and in the records of the root logger."""
     global _marking
     _marking = True
     for handler in logging.getLogger().handlers:
@@ -49,29 +49,29 @@ def mark_lines() -> None:
 
 
 def marking() -> bool:
-    """Tell whether lines are marked."""
+    """Whether lines are marked."""
     return _marking
 
 
 def marked(line: str, priority: Priority) -> str:
-    """Return `line` with its priority, where the journal reads it; the usual one needs no mark."""
+    """Return `line` with its priority, if lines are marked; INFO needs no mark."""
     return f"<{priority:d}>{line}" if _marking and priority is not Priority.INFO else line
 
 
 def before(prefix: bytes, line: bytes) -> bytes:
-    """Put `prefix` before `line`, but after a priority that it begins with: the journal looks for that at the first byte."""
+    """Put `prefix` before `line`, but after its priority, which the journal expects at the first byte."""
     found = PREFIX.match(line) if _marking else None
     return prefix + line if found is None else found[0] + prefix + line[found.end() :]
 
 
 class _Marked(logging.Formatter):
-    """Another formatter's text, each line with the record's priority."""
+    """Formats a record with another formatter, and marks each line with the record's priority."""
 
     def __init__(self, inner: logging.Formatter) -> None:
         super().__init__()
         self._inner = inner
 
     def format(self, record: logging.LogRecord) -> str:
-        """Mark every line: the journal makes an entry of each."""
+        """Mark every line, because the journal makes an entry of each."""
         priority = next(priority for level, priority in LEVELS if record.levelno >= level)
         return "\n".join(marked(line, priority) for line in self._inner.format(record).split("\n"))

@@ -1,20 +1,16 @@
-"""What each command does: a call on the daemon, on the control loop, without blocking it.
-
-`Daemon` is all that the control plane knows of what it controls; `flaskd.embedded.server` implements it in one process,
-`flaskd.supervisor.daemon` with a `Fleet` of workers.
-"""
+"""What each command does: a call on the instance, on the control loop, without blocking it."""
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing, suppress
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
-from flaskd.audit.log import Audit
 from flaskd.control.describe import document
 from flaskd.control.registry import Call, Registry, failure
 from flaskd.control.transports.subscription import Subscription
-from flaskd.events import Bus
+from flaskd.operable import Operable, Workers
+from flaskd.version import __version__
 from flaskd_ctl import errors
 from flaskd_ctl.contract.commands import COMMANDS, PROTOCOL_VERSION, Role
 from flaskd_ctl.protocol import (
@@ -49,108 +45,17 @@ MOST_SUBSCRIBERS = 64
 TURNS = 8  # of the loop, in which a subscriber's task sends one event
 
 
-class Fleet(Protocol):
-    """The workers, which can be replaced and counted. `order_` methods return at once, as those of `Daemon` do.
-
-    What cannot be done is a ControlError, raised or set on the future: Failed (with `data["traceback"]` where the application
-    had one), WrongState, NotFound, InvalidParams, TimedOut.
-    """
-
-    def order_reload(self, by: Actor, *, check: str | None) -> Future[ReloadResult]:
-        """Replace every worker; completes when no old one accepts anything."""
-        ...
-
-    def order_scale(self, by: Actor, *, to: int | None, by_count: int | None) -> Future[ScaleResult]:
-        """Have `to` workers, or `by_count` more; completes when so many serve and no others."""
-        ...
-
-    def order_restart(self, by: Actor, worker: int) -> Future[RestartResult]:
-        """Replace one worker; completes when the new one serves and the old one accepts nothing."""
-        ...
-
-    def workers(self) -> WorkersResult:
-        """List the workers."""
-        ...
-
-    def incidents(self, ident: int | None) -> IncidentsResult:
-        """List the incidents, or show one in full."""
-        ...
-
-
-class Daemon(Protocol):
-    """What can be operated. The `order_` methods return at once; their futures complete when the thing has happened.
-
-    `fleet` is None where it serves in one process.
-    """
-
-    bus: Bus
-    version: str
-    audit: Audit
-
-    @property
-    def fleet(self) -> Fleet | None:
-        """The workers."""
-        ...
-
-    def status(self) -> StatusResult:
-        """Tell what an operator wants to know at a glance."""
-        ...
-
-    def requests(self) -> RequestsResult:
-        """List what is in flight."""
-        ...
-
-    def order_drain(self, by: Actor) -> Future[StateResult]:
-        """Go out of rotation."""
-        ...
-
-    def order_resume(self, by: Actor) -> Future[StateResult]:
-        """Go back into rotation."""
-        ...
-
-    def order_shutdown(
-        self,
-        by: Actor,
-        *,
-        grace: float | None,
-        lame_duck: float | None = None,
-        wait_unrouted: float | None = None,
-    ) -> Future[ShutdownResult]:
-        """Stop; completes when nothing is left to answer, while the control plane still answers. None: as it is set."""
-        ...
-
-    def order_kill(self, by: Actor) -> None:
-        """End without waiting for any request."""
-        ...
-
-
 class Commands:
-    """The handlers of all commands, for one daemon: plain functions where the answer is at hand."""
+    """The handlers of all commands, for one instance: plain functions where the answer is at hand."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    def __init__(self, instance: Operable) -> None:
+        self._instance = instance
         self._subscribers: set[Subscription] = set()
 
     def register(self, registry: Registry) -> None:
-        """Serve every command that has a handler here."""
+        """Serve every command; the handler of each is the method of its name."""
         self._registry = registry
-        for name in (
-            "ping",
-            "status",
-            "describe",
-            "drain",
-            "resume",
-            "reload",
-            "scale",
-            "restart_worker",
-            "shutdown",
-            "kill",
-            "workers",
-            "requests",
-            "incidents",
-            "history",
-            "events",
-        ):
+        for name in COMMANDS:
             registry.add(name, getattr(self, name))
 
     def end_streams(self) -> None:
@@ -167,57 +72,57 @@ class Commands:
 
     def ping(self, call: Call) -> PingResult:
         """Say that we are here."""
-        status = self._daemon.status()
+        status = self._instance.status()
         return PingResult(name=status.name, pid=status.pid, state=status.state, protocol=PROTOCOL_VERSION)
 
     def status(self, call: Call) -> StatusResult:
         """Tell what an operator wants to know at a glance."""
-        return self._daemon.status()
+        return self._instance.status()
 
     def describe(self, call: Call) -> dict[str, Any]:
         """Tell what can be asked."""
         role = self._registry.role_of(call.caller) or Role.VIEWER  # some role it has, or it would not be here
-        return document(self._registry.served(), version=self._daemon.version, role=role)
+        return document(self._registry.served(), version=__version__, role=role)
 
     async def drain(self, call: Call) -> StateResult:
         """Go out of rotation."""
-        return await asyncio.wrap_future(call.ordered(self._daemon.order_drain(call.peer.caller)))
+        return await asyncio.wrap_future(call.ordered(self._instance.order_drain(call.peer.caller)))
 
     async def resume(self, call: Call) -> StateResult:
         """Go back into rotation."""
-        return await asyncio.wrap_future(call.ordered(self._daemon.order_resume(call.peer.caller)))
+        return await asyncio.wrap_future(call.ordered(self._instance.order_resume(call.peer.caller)))
 
     async def reload(self, call: Call) -> ReloadResult:
         """Replace every worker, telling each step if asked to."""
         params = cast(ReloadParams, call.params)
-        fleet = self._fleet("cannot be reloaded")
+        workers = self._workers("cannot be reloaded")
         return await self._follow(
             call,
-            lambda by: fleet.order_reload(by, check=params.check),
+            lambda by: workers.order_reload(check=params.check),
             progress=WorkerEvent if params.progress else None,
         )
 
     async def scale(self, call: Call) -> ScaleResult:
         """Change the number of workers, telling each step if asked to."""
         params = cast(ScaleParams, call.params)
-        fleet = self._fleet("cannot be scaled")
+        workers = self._workers("cannot be scaled")
         if (params.to is None) == (params.by is None):
             raise errors.InvalidParams("scale takes exactly one of `to` and `by`", data={"path": "params"})
         if params.by == 0:
             raise errors.InvalidParams("scale by 0 would change nothing", data={"path": "params.by"})
         return await self._follow(
             call,
-            lambda by: fleet.order_scale(by, to=params.to, by_count=params.by),
+            lambda by: workers.order_scale(to=params.to, by=params.by),
             progress=WorkerEvent if params.progress else None,
         )
 
     async def restart_worker(self, call: Call) -> RestartResult:
         """Replace one worker, telling each step if asked to."""
         params = cast(RestartParams, call.params)
-        fleet = self._fleet("has no worker to restart")
+        workers = self._workers("has no worker to restart")
         return await self._follow(
             call,
-            lambda by: fleet.order_restart(by, params.worker),
+            lambda by: workers.order_restart(params.worker),
             progress=WorkerEvent if params.progress else None,
         )
 
@@ -226,9 +131,7 @@ class Commands:
         params = cast(ShutdownParams, call.params)
         return await self._follow(
             call,
-            lambda by: self._daemon.order_shutdown(
-                by, grace=params.grace, lame_duck=params.lame_duck, wait_unrouted=params.wait_unrouted
-            ),
+            lambda by: self._instance.order_shutdown(by, params),
             progress=ProgressEvent if params.progress else None,
         )
 
@@ -250,7 +153,7 @@ class Commands:
         async def tell(event: Event) -> bool:
             return await call.note("progress", event)
 
-        with closing(Subscription(self._daemon.bus, progress)) as told:
+        with closing(Subscription(self._instance.bus, progress)) as told:
             doing = ordered()
             telling = asyncio.create_task(told.pump(tell))
             try:
@@ -262,39 +165,39 @@ class Commands:
                 telling.cancel()
                 doing.cancel()
 
-    def _fleet(self, lacks: str) -> Fleet:
+    def _workers(self, lacks: str) -> Workers:
         """Return the workers; raises WrongState, saying what one process `lacks`, where there are none."""
-        fleet = self._daemon.fleet
-        if fleet is None:
-            name = self._daemon.status().name
+        workers = self._instance.fleet
+        if workers is None:
+            name = self._instance.status().name
             raise errors.WrongState(
                 f"{name} serves in one process, which {lacks}", hint="run it with `flaskd run`"
             )
-        return fleet
+        return workers
 
     def kill(self, call: Call) -> KillResult:
         """Reply, then end."""
-        status = self._daemon.status()
-        self._daemon.order_kill(call.peer.caller)
+        status = self._instance.status()
+        self._instance.order_kill(call.peer.caller)
         return KillResult(pid=status.pid, process_exits=status.process_exits)
 
     def workers(self, call: Call) -> WorkersResult:
         """List the workers."""
-        return self._fleet("has no workers").workers()
+        return self._workers("has no workers").workers()
 
     def requests(self, call: Call) -> RequestsResult:
         """List what is in flight."""
-        return self._daemon.requests()
+        return self._instance.requests()
 
     def incidents(self, call: Call) -> IncidentsResult:
         """List what went wrong with workers, or show one of these in full."""
         params = cast(IncidentsParams, call.params)
-        return self._fleet("keeps no incidents of workers").incidents(params.id)
+        return self._workers("keeps no incidents of workers").incidents(params.id)
 
     def history(self, call: Call) -> HistoryResult:
         """Show the newest orders of the audit log."""
         params = cast(HistoryParams, call.params)
-        audit = self._daemon.audit
+        audit = self._instance.audit
         if not audit.path:
             raise errors.WrongState(
                 "no audit log is kept", hint="give --audit-log PATH, or leave out --audit-log off"
@@ -313,7 +216,7 @@ class Commands:
             await self._notice_who_left()
         if len(self._subscribers) >= MOST_SUBSCRIBERS:
             raise errors.Failed(f"{MOST_SUBSCRIBERS} callers stream events already", hint="end one of them")
-        subscription = Subscription(self._daemon.bus)
+        subscription = Subscription(self._instance.bus)
         self._subscribers.add(subscription)
 
         async def tell(event: Event) -> bool:
@@ -333,7 +236,7 @@ class Commands:
                 self._subscribers.discard(subscription)
 
         call.peer.spawn(stream())
-        status = self._daemon.status()
+        status = self._instance.status()
         return EventsResult(state=status.state, since=status.since)
 
 

@@ -36,18 +36,15 @@ class Peer(Protocol):
 
     def takes_notifications(self) -> bool:
         """Tell whether anything but one reply a request can be sent (a ZeroMQ REQ takes no more)."""
-        ...
 
     async def send(self, message: bytes) -> bool:
         """Send one message; False where it had to be dropped because the peer reads too slowly.
 
         Raises ConnectionError when the peer is gone.
         """
-        ...
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` as long as the connection lives."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

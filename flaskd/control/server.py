@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from flaskd.control.access.policy import Rules
 from flaskd.control.claim import Claim
-from flaskd.control.commands import Commands, Daemon
+from flaskd.control.commands import Commands
 from flaskd.control.registry import Registry
 from flaskd.control.transports.plain import PlainPeer
 from flaskd.control.transports.router import Router
+from flaskd.operable import Operable
 
 if TYPE_CHECKING:
     from flaskd.control.tcp.endpoints import Remote
@@ -30,11 +31,13 @@ log = logging.getLogger("flaskd.control")
 class ControlServer:
     """Serves a daemon's commands at a claimed place, and over TCP if it is given a `remote`; from `open` to `close`."""
 
-    def __init__(self, claim: Claim, daemon: Daemon, rules: Rules, *, remote: "Remote | None" = None) -> None:
+    def __init__(
+        self, claim: Claim, instance: Operable, rules: Rules, *, remote: "Remote | None" = None
+    ) -> None:
         self._claim = claim
         self._remote = remote
-        self._registry = Registry(rules, audit=daemon.audit)
-        self._commands = Commands(daemon)
+        self._registry = Registry(rules, audit=instance.audit)
+        self._commands = Commands(instance)
         self._commands.register(self._registry)
         self._peers: set[PlainPeer] = set()
 
@@ -97,8 +100,8 @@ class ControlServer:
 class ControlThread:
     """A control server on a loop and a thread of its own, from `start` to `stop`."""
 
-    def __init__(self, claim: Claim, daemon: Daemon, rules: Rules, *, remote: "Remote | None" = None) -> None:
-        self._server = ControlServer(claim, daemon, rules, remote=remote)
+    def __init__(self, server: ControlServer) -> None:
+        self._server = server
         self._serving = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="flaskd-control", daemon=True)

@@ -1,99 +1,87 @@
-"""What can be wrong between a balancer and an instance behind it."""
+"""Problems between a balancer and an instance behind it."""
 
 import math
+from collections.abc import Iterator
 
-from flaskd.doctor.facts import NEVER, Balancer, Pod, Service, Task, Unit
-from flaskd.doctor.findings import Said
-
-
-def keeps_connections_longer(balancer: Balancer, service: Service) -> Said | None:
-    """Its idle connections outlive ours: it may send a request on one that we are closing."""
-    if not service.keeps_alive or not balancer.idle or balancer.idle < service.value("head_timeout"):
-        return None
-    least = math.ceil(balancer.idle) + 5 if balancer.idle < NEVER else 0
-    ours = f"--head-timeout {least}" if least else ""
-    return Said(
-        f"{balancer.product} keeps idle connections to a server for {balancer.idle:g} s ({balancer.idle_from}), and we close "
-        f"them when {service.said('head_timeout')}: a request that is sent just then is lost, or sent twice",
-        " or ".join(
-            filter(None, [f"make {balancer.idle_from.split(',')[0].split(' ')[0]} shorter than ours", ours])
-        ),
-    )
+from flaskd.doctor.facts import NEVER, Balancer, Service, Task
+from flaskd.doctor.findings import Problem
 
 
-def notices_too_late(balancer: Balancer, service: Service) -> Said | None:
-    """It sends requests to an instance that has begun to refuse them, and does not try another."""
-    if _waits_in_line(service) or balancer.product != "HAProxy" or balancer.retried:
-        return None
+def idle(balancer: Balancer, service: Service) -> Iterator[Problem]:
+    """The balancer keeps idle connections longer than flaskd: it may use one that is being closed."""
+    if service.keeps_alive and balancer.idle and balancer.idle >= service.value("head_timeout"):
+        option = balancer.idle_from.split(",")[0].split(" ")[0]
+        longer = f" or --head-timeout {math.ceil(balancer.idle) + 5}" if balancer.idle < NEVER else ""
+        yield Problem(
+            f"{balancer.product} keeps idle connections to a server for {balancer.idle:g} s ({balancer.idle_from}), but flaskd "
+            f"closes them earlier: {service.quoted('head_timeout')}; a request sent at that moment is lost, or sent twice",
+            f"make {option} shorter than that{longer}",
+        )
+
+
+def late(balancer: Balancer, service: Service) -> Iterator[Problem]:
+    """The balancer sends requests to an instance that refuses them, and does not try another one."""
     lead = service.stop.lead if balancer.sees_drain else 0.0
-    if lead >= balancer.notices:
-        return None
+    if service.from_socket or balancer.product != "HAProxy" or balancer.retried or lead >= balancer.notices:
+        return
     if balancer.notices == NEVER:
-        return Said(
+        yield Problem(
             "HAProxy does not check this server (check, agent-check), so it sends requests to it after it has stopped, and "
             "does not try another one (option redispatch)",
             "add `option redispatch`, and `check` with `option httpchk GET /readyz`, or `agent-check`",
         )
-    return Said(
-        f"HAProxy notices after up to {balancer.notices:g} s that a server is leaving ({balancer.notices_from}), which "
-        f"refuses connections {lead:g} s after it said so, and HAProxy does not try another one (option redispatch)",
-        f"give a lame duck of {math.ceil(balancer.notices) + 1} s or more, or add `option redispatch`",
-    )
-
-
-def check_sees_no_drain(balancer: Balancer, service: Service) -> Said | None:
-    """It only asks whether the instance lives, which a draining one does."""
-    if balancer.checked not in {"tcp", "livez"} or not service.stop.lead or _waits_in_line(service):
-        return None
-    asks = "asks /livez" if balancer.checked == "livez" else "checks that a connection is taken"
-    return Said(
-        f"HAProxy only {asks}, and all is well there in the {service.stop.lead:g} s in which the instance wants to be left "
-        "alone: they are waited for in vain",
-        "set `option httpchk GET /readyz` with `check port` of --health, or `agent-check` with --agent",
-    )
-
-
-def nobody_else_is_tried(balancer: Balancer, service: Service) -> Said | None:
-    """A connection that was refused is nobody else's to take: nginx tells the client."""
-    if balancer.product != "nginx" or balancer.retried or _waits_in_line(service):
-        return None
-    if balancer.servers < 2:
-        return Said(
-            "nginx has one server here: while that restarts, clients get 502",
-            "add a second instance, or let systemd hold the socket",
+    else:
+        yield Problem(
+            f"HAProxy notices after up to {balancer.notices:g} s that a server is leaving ({balancer.notices_from}), but the "
+            f"server refuses connections {lead:g} s after it said so, and HAProxy does not try another one (option redispatch)",
+            f"set a lame duck of {math.ceil(balancer.notices) + 1} s or more, or add `option redispatch`",
         )
-    return Said(
-        "nginx does not try another server when a connection is refused (proxy_next_upstream), which is how it learns that "
-        "one has stopped",
-        "set `proxy_next_upstream error timeout`, as is the default",
-    )
 
 
-def gives_up_before_us(balancer: Balancer, service: Service) -> Said | None:
-    """It gives up on responses that we still work on, and that a stop waits for."""
-    if balancer.patience >= service.stop.grace:
-        return None
-    return Said(
-        f"{balancer.product} answers 504 when a response takes longer than {balancer.patience:g} s ({balancer.patience_from}), "
-        f"while a stop waits {service.stop.grace:g} s for it: for nobody",
-        f"a grace of {balancer.patience:g} s is enough, or make {balancer.patience_from} longer",
-    )
+def blind_check(balancer: Balancer, service: Service) -> Iterator[Problem]:
+    """The balancer only checks whether the instance is alive, which a draining one is."""
+    if balancer.checked in {"tcp", "livez"} and service.stop.lead and not service.from_socket:
+        asks = "asks /livez" if balancer.checked == "livez" else "opens a connection"
+        yield Problem(
+            f"HAProxy only {asks}, so it does not notice the {service.stop.lead:g} s in which the instance wants no new "
+            "requests",
+            "set `option httpchk GET /readyz` with `check port` of --health, or `agent-check` with --agent",
+        )
 
 
-def replaced_before_counted_in(balancer: Balancer, service: Task | Pod) -> Said | None:
-    """A rollout is over before the balancer has seen the first new instance."""
-    if not isinstance(service, Task) or not service.swarm or not balancer.counts_in:
-        return None
-    pauses = math.ceil(service.replicas / service.batch) - 1
-    if pauses * service.delay + service.stop.lead >= balancer.counts_in:
-        return None
-    return Said(
-        f"an update replaces {service.replicas} tasks with {service.delay:g} s between (delay), and HAProxy sends requests to "
-        f"a new one only after {balancer.counts_in:g} s (rise times inter): the last old one may be gone by then",
-        f"set update_config: delay: {math.ceil(balancer.counts_in / max(1, pauses))}s or more",
-    )
+def alone(balancer: Balancer, service: Service) -> Iterator[Problem]:
+    """The balancer does not try another server when a connection is refused."""
+    if balancer.product != "nginx" or balancer.retried or service.from_socket:
+        return
+    if balancer.servers < 2:
+        yield Problem(
+            "nginx has one server here: while it restarts, clients get 502",
+            "add a second instance, or let systemd open the socket",
+        )
+    else:
+        yield Problem(
+            "nginx does not try another server when a connection is refused (proxy_next_upstream), which is how it learns that "
+            "a server has stopped",
+            "set `proxy_next_upstream error timeout`, the default",
+        )
 
 
-def _waits_in_line(service: Service) -> bool:
-    """Tell whether somebody else holds the listeners, so that nothing is refused."""
-    return isinstance(service, Unit) and service.from_socket
+def patience(balancer: Balancer, service: Service) -> Iterator[Problem]:
+    """The balancer gives up on responses that a stop still waits for."""
+    if balancer.patience < service.stop.grace:
+        yield Problem(
+            f"{balancer.product} answers 504 when a response takes longer than {balancer.patience:g} s "
+            f"({balancer.patience_from}), while a stop waits {service.stop.grace:g} s for it",
+            f"set a grace period of {balancer.patience:g} s, or make {balancer.patience_from} longer",
+        )
+
+
+def rollout(balancer: Balancer, task: Task) -> Iterator[Problem]:
+    """A rollout is over before the balancer uses the first new instance."""
+    pauses = math.ceil(task.replicas / (task.batch or 1)) - 1
+    if task.swarm and balancer.counts_in and pauses * task.delay + task.stop.lead < balancer.counts_in:
+        yield Problem(
+            f"an update replaces {task.replicas} tasks with {task.delay:g} s between (delay), but HAProxy sends requests to a "
+            f"new one only after {balancer.counts_in:g} s (rise times inter): the last old one may be gone by then",
+            f"set update_config: delay: {math.ceil(balancer.counts_in / max(1, pauses))}s or more",
+        )

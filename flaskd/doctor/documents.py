@@ -1,4 +1,4 @@
-"""YAML with PyYAML, the extra `flaskd[doctor]`: the documents of a file, and how to find one's way in them."""
+"""YAML files, read with PyYAML (the extra `flaskd[doctor]`): their documents, and access to nested values."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ ENDINGS: Final = (".yaml", ".yml", ".json")
 
 
 def load(path: str, text: str) -> list[Node]:
-    """Read the documents of `text` that are mappings; raise Unreadable where it is no YAML, or PyYAML is not there."""
+    """Read the documents of `text` that are mappings. Raises Unreadable if it is not YAML, or PyYAML is missing."""
     try:
         import yaml
     except ImportError:
@@ -22,15 +22,15 @@ def load(path: str, text: str) -> list[Node]:
         ) from None
     try:
         found = list(yaml.safe_load_all(text))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # no 13th month, no nest without end
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a 13th month, endless nesting
         if path != STDIN and not path.endswith(ENDINGS):  # a Containerfile, shop.socket
             raise unknown(path) from None
-        raise Unreadable(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+        raise Unreadable(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     return [document for document in found if isinstance(document, dict)]
 
 
 def at(node: Any, *path: str, default: Any = None) -> Any:
-    """Return what is at `path` in nested mappings, `default` where there is nothing."""
+    """Return the value at `path` in nested mappings, else `default`."""
     for key in path:
         if not isinstance(node, Mapping) or node.get(key) is None:
             return default
@@ -39,12 +39,12 @@ def at(node: Any, *path: str, default: Any = None) -> Any:
 
 
 def words(node: Any) -> list[str]:
-    """Return a list of texts, from a list or nothing."""
+    """Return a list as texts; anything else is an empty list."""
     return [str(each) for each in node] if isinstance(node, list) else []
 
 
 def interpolated(node: Any, environ: Mapping[str, str]) -> Any:
-    """Replace `${NAME}`, `${NAME:-default}` and `$NAME` in each text, as Docker does; what is not set is empty, `$$` is `$`."""
+    """Replace `${NAME}`, `${NAME:-default}` and `$NAME` in each text, as Docker does: `$$` is `$`, an unset variable empty."""
 
     def value(match: re.Match[str]) -> str:
         if match["escaped"]:

@@ -1,4 +1,4 @@
-"""From files to findings: tell what each file is, read it, and apply the rules."""
+"""Examine files: recognise and read each one, and apply the rules."""
 
 import contextlib
 import sys
@@ -8,15 +8,16 @@ from typing import Any
 import msgspec
 
 from flaskd.doctor import documents, haproxy, kubernetes, nginx, stack, unit
+from flaskd.doctor.command_lines import stop_of
 from flaskd.doctor.facts import Service
 from flaskd.doctor.findings import Finding, Severity
-from flaskd.doctor.reading import Unreadable, unknown
+from flaskd.doctor.reading import Unreadable, read_text, unknown
 from flaskd.doctor.rules import findings
-from flaskd.doctor.spoken import Local, stop_of
+from flaskd.settings.sources import Found
 
 
 class Examination(msgspec.Struct, frozen=True):
-    """What was looked at, what was found, and what could not be seen."""
+    """What was examined, what was found, and what could not be seen."""
 
     looked_at: list[str]
     findings: list[Finding]
@@ -24,14 +25,27 @@ class Examination(msgspec.Struct, frozen=True):
 
     @property
     def loses(self) -> bool:
-        """Tell whether anything was found that is more than a note."""
+        """Whether anything was found that is more than a note."""
         return any(each.severity is not Severity.NOTE for each in self.findings)
 
+    def as_json(self) -> str:
+        """Write everything, for programs."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode()
 
-def examine(paths: Sequence[str], *, units: Sequence[str] = (), local: Local) -> Examination:
-    """Look at files, and at units that systemd has loaded; `local` are the settings where those say nothing.
+    def as_text(self) -> str:
+        """Write a paragraph for each finding, then what could not be seen."""
+        found = [
+            f"{each.severity.value}: {each.where} [{each.rule}]\n  {each.sentence}.\n  Next: {each.next}."
+            for each in self.findings
+        ]
+        nothing = [] if found else [f"Nothing found in {', '.join(self.looked_at) or 'the files'}."]
+        return "\n".join([*found, *(f"not seen: {sentence}." for sentence in self.unseen), *nothing])
 
-    Raises Unreadable or ConfigError for what cannot be read or would be refused.
+
+def examine(paths: Sequence[str], *, units: Sequence[str] = (), local: Found) -> Examination:
+    """Examine files, and units that systemd has loaded; `local` are the settings that these do not give.
+
+    Raises Unreadable for a file that cannot be read, and ConfigError for settings that flaskd would refuse.
     """
     unseen: list[str] = []
     subjects: list[Any] = [unit.ask(name, local=local, unseen=unseen) for name in units]
@@ -45,29 +59,26 @@ def examine(paths: Sequence[str], *, units: Sequence[str] = (), local: Local) ->
             subjects += read
     subjects += _from_yaml(manifests, local=local, unseen=unseen)
     if not subjects:
-        raise Unreadable(f"there is nothing to look at: {'; '.join(unseen)}")
+        raise Unreadable(f"there is nothing to check: {'; '.join(unseen)}")
     if not any(isinstance(each, Service) for each in subjects):
         here = stop_of(None, local, where="", by="SIGTERM")
-        subjects.append(Service(where="the settings found here", settings=local, stop=here))
+        subjects.append(Service(where="the settings of this directory", settings=local, stop=here))
     return Examination([each.where for each in subjects], list(findings(subjects)), unseen)
 
 
 def _text(path: str) -> str:
+    if path != documents.STDIN:
+        return read_text(path)
+    if sys.stdin is None:  # closed by the caller (`<&-`)
+        raise Unreadable("cannot read -: standard input is closed")
     try:
-        if path == documents.STDIN:
-            if sys.stdin is None:  # closed by whoever started us (`<&-`)
-                raise Unreadable("cannot read -: standard input is closed")
-            return sys.stdin.read()
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError as error:
-        raise Unreadable(f"cannot read {path}: {error.strerror}") from None
+        return sys.stdin.read()
     except UnicodeDecodeError:
-        raise Unreadable(f"cannot read {path}: it is no text") from None
+        raise Unreadable("cannot read -: it is not text") from None
 
 
-def _plain(path: str, text: str, *, local: Local, unseen: list[str]) -> list[Any] | None:
-    """Read what is no YAML; None for what may be."""
+def _plain(path: str, text: str, *, local: Found, unseen: list[str]) -> list[Any] | None:
+    """Read a file that is not YAML; None for one that may be."""
     if unit.is_service(text):
         return [unit.read_file(path, text, local=local, unseen=unseen)]
     if path.endswith((".yaml", ".yml")):
@@ -80,7 +91,7 @@ def _plain(path: str, text: str, *, local: Local, unseen: list[str]) -> list[Any
 
 
 def _from_yaml(
-    manifests: Sequence[tuple[str, list[documents.Node]]], *, local: Local, unseen: list[str]
+    manifests: Sequence[tuple[str, list[documents.Node]]], *, local: Found, unseen: list[str]
 ) -> list[Any]:
     with _shaped(", ".join(path for path, _ in manifests)):
         maps = kubernetes.config_maps([document for _, found in manifests for document in found])
@@ -99,10 +110,10 @@ def _from_yaml(
 
 @contextlib.contextmanager
 def _shaped(path: str) -> Iterator[None]:
-    """Say of YAML with a list where a mapping belongs, or the like, that it is not what it looked like."""
+    """Raise Unreadable for YAML of another shape, such as a list in place of a mapping."""
     try:
         yield
     except (AttributeError, TypeError, ValueError, KeyError, RecursionError) as error:
         raise Unreadable(
-            f"{path} has not the shape that it should have: {error}", hint="check it against its schema"
+            f"{path} does not have the expected shape: {error}", hint="check it against its schema"
         ) from None

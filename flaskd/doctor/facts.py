@@ -1,20 +1,20 @@
-"""What the files say, in seconds and plain values: what the rules judge. No file, clock or process here."""
+"""The facts that the rules check: what the files say, in seconds and plain values. Pure."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
-from flaskd.settings.schema import Provenance
+from flaskd.settings.sources import Found
 
 SPARE: Final = 5.0
-"""Seconds after the grace period in which a stop says what it cut, cleans up, and ends its processes."""
+"""Seconds after the grace period in which a stop reports what it cut, cleans up, and ends its processes."""
 
 NEVER: Final = float("inf")
+GRACEFUL: Final = ("SIGTERM", "SIGINT")
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """How it is told to stop: after `before` seconds of the platform's own, `by` a signal or a command, with these times."""
+    """How the platform stops an instance: it waits for `before` seconds, then sends a signal or runs a command (`by`)."""
 
     by: str
     grace: float
@@ -24,48 +24,50 @@ class Stop(msgspec.Struct, frozen=True):
 
     @property
     def lead(self) -> float:
-        """Seconds that it serves on, at the least, when it has begun to leave."""
+        """The least number of seconds that it still serves after the stop began."""
         return self.before + min(self.lame_duck, self.wait_unrouted or self.lame_duck)
 
     @property
     def needs(self) -> float:
-        """Seconds after which it is gone at the latest."""
+        """The largest number of seconds that the stop may take."""
         return self.before + self.lame_duck + self.grace + SPARE
 
     def parts(self) -> str:
-        """Spell out what `needs` adds up."""
-        named = (("before it is told", self.before), ("lame duck", self.lame_duck), ("grace", self.grace))
-        told = [f"{seconds:g} s {name}" for name, seconds in named if seconds]
-        return " + ".join([*told, f"{SPARE:g} s to end"])
+        """List the parts of `needs`."""
+        named = (("before", self.before), ("lame duck", self.lame_duck), ("grace", self.grace))
+        parts = [f"{seconds:g} s {name}" for name, seconds in named if seconds]
+        return " + ".join([*parts, f"{SPARE:g} s to end"])
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """An instance as somebody runs it; `where` names the file and the place in it, `settings` are those it gets there."""
+    """An instance; `where` names the file that starts it and the place in that file, `settings` are those it gets there."""
 
     where: str
-    settings: Mapping[str, Provenance]
+    settings: Found
     stop: Stop
     shell: bool = False
-    """A shell stands between the platform and flaskd, and gets the signals in its place."""
+    """A shell runs flaskd and receives its signals."""
+    from_socket: bool = False
+    """systemd holds its listeners: clients wait while it is not running."""
 
     def value(self, name: str) -> Any:
         """Return a setting's value."""
         return self.settings[name].value
 
-    def said(self, name: str) -> str:
-        """Write a setting in seconds, and where that is from."""
+    def quoted(self, name: str) -> str:
+        """Write a setting in seconds, with its source."""
         found = self.settings[name]
         return f"{name} is {found.value:g} s ({found.source})"
 
     @property
     def start(self) -> float:
-        """Seconds that a start may take before we give it up ourselves."""
+        """The number of seconds after which flaskd gives up a start."""
         hook = self.value("hook_timeout") if self.value("post_load") else 0.0
         return float(self.value("start_timeout") + hook)
 
     @property
     def keeps_alive(self) -> bool:
-        """Tell whether its engine keeps idle connections open; `auto` is one that does, but for HTTPS or WebSockets."""
+        """Whether its engine keeps idle connections open; `auto` does, except for HTTPS or WebSockets."""
         return bool(self.value("engine") != "werkzeug")
 
 
@@ -80,17 +82,15 @@ class Unit(Service, frozen=True, kw_only=True):
     kill_signal: str = "SIGTERM"
     stopped_by_command: bool = False
     reload: str = ""
-    from_socket: bool = False
-    """Its listeners are systemd's: while it is away, clients wait."""
 
     @property
     def asks_for_time(self) -> bool:
-        """Tell whether systemd takes its word (sd_notify(3)) that it is ready, and that it needs longer."""
+        """Whether systemd listens to it (sd_notify(3)): that it is ready, or needs more time."""
         return self.kind.startswith("notify")
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """A kubelet's probe; `port` is 0 where it is no HTTP or TCP one."""
+    """A probe of the kubelet; `port` is 0 if it is neither HTTP nor TCP."""
 
     budget: float
     port: int = 0
@@ -105,14 +105,25 @@ class Pod(Service, frozen=True, kw_only=True):
     strategy: str = "RollingUpdate"
     max_unavailable: str = "25%"
     rolled: bool = True
-    """By a Deployment, which replaces pods as `strategy` says."""
+    """A Deployment replaces its pods, as `strategy` says."""
     readiness: Probe | None = None
     liveness: Probe | None = None
     startup: Probe | None = None
 
     @property
+    def health(self) -> str:
+        """The address of the health listener."""
+        return str(self.value("health") or "not set")
+
+    @property
+    def health_port(self) -> int:
+        """The port of the health listener; -1 if there is none."""
+        port = self.health.rpartition(":")[2]
+        return int(port) if port.isdecimal() else -1
+
+    @property
     def away(self) -> int:
-        """How many pods a rollout may take away before new ones serve: a percentage is rounded down."""
+        """The number of pods that a rollout may remove before new ones serve: a percentage is rounded down."""
         text = self.max_unavailable
         if text.endswith("%"):
             return self.replicas * int(text[:-1]) // 100
@@ -120,14 +131,14 @@ class Pod(Service, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """Docker's health check of a container; `disabled` where it is switched off."""
+    """Docker's health check of a container."""
 
     budget: float = 90.0
     disabled: bool = False
 
 
 class Task(Service, frozen=True, kw_only=True):
-    """A service of a stack or compose file; `swarm` where it has a `deploy` section."""
+    """A service of a stack or compose file; `swarm` if it has a `deploy` section."""
 
     stop_grace: float = 10.0
     stop_signal: str = "SIGTERM"
@@ -140,34 +151,33 @@ class Task(Service, frozen=True, kw_only=True):
 
     @property
     def batch(self) -> int:
-        """How many tasks an update replaces at a time."""
+        """The number of tasks that an update replaces at a time."""
         return self.parallelism or self.replicas
 
 
 class Balancer(msgspec.Struct, frozen=True, kw_only=True):
-    """One group of servers that a balancer sends requests to. Times are seconds; None where it cannot be known."""
+    """One group of servers that a balancer sends requests to. Times are in seconds."""
 
     where: str
     product: str
     servers: int
     idle: float = 0.0
-    """How long it keeps an idle connection to a server, and may send a request on it; 0: it keeps none."""
+    """How long it keeps an idle connection to a server; 0 if it keeps none."""
     idle_from: str = ""
     patience: float = NEVER
     """How long it waits for a response."""
     patience_from: str = ""
     checked: str = ""
-    """By what it learns that a server wants to be left alone: "agent", "http"; "tcp" and "livez" do not tell, nor does ""."""
+    """The check of its servers: "agent" and "http" notice a drain; "tcp", "livez" and "" do not."""
     notices: float = NEVER
-    """How long it goes on sending requests to a server that has said it leaves."""
+    """How long it still sends requests to a server that has announced its stop."""
     notices_from: str = ""
     counts_in: float = 0.0
-    """How long it takes to send requests to a server that has come."""
+    """How long it waits before it sends requests to a new server."""
     retried: bool = True
-    """A request whose connection was refused goes to another server."""
-    retried_from: str = ""
+    """It sends a request whose connection was refused to another server."""
 
     @property
     def sees_drain(self) -> bool:
-        """Tell whether it learns of a lame duck or a drain."""
+        """Whether it notices a lame duck or a drain."""
         return self.checked in {"agent", "http"}

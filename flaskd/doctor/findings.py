@@ -1,22 +1,30 @@
-"""What a rule has to say, and how bad it is."""
+"""What `flaskd doctor` finds: rules, the problems that they see, and how bad these are."""
 
 import enum
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 
 
 class Severity(enum.Enum):
-    """How bad a finding is; a note is nothing that loses requests."""
+    """How bad a finding is; a note loses no requests."""
 
     WILL = "will lose requests"
     MAY = "may lose requests"
     NOTE = "note"
 
 
+class Problem(NamedTuple):
+    """A problem in a sentence with its numbers, and the next step."""
+
+    sentence: str
+    next: str
+
+
 class Finding(msgspec.Struct, frozen=True):
-    """What a rule found at `where`: a sentence with the numbers, and the next step."""
+    """A problem that a rule found, and where."""
 
     rule: str
     severity: Severity
@@ -25,25 +33,21 @@ class Finding(msgspec.Struct, frozen=True):
     next: str
 
 
-class Said(NamedTuple):
-    """What a rule says of what it has looked at."""
-
-    sentence: str
-    next: str
-
-
 class Rule(NamedTuple):
-    """One thing to look for: `check` gets what it is `about`, each time that there is one of each."""
+    """A kind of problem; `check` yields those of the subjects that it is `about`, one of each type."""
 
     id: str
     severity: Severity
     about: tuple[type, ...]
-    check: Callable[..., Said | None]
-    meaning: str
-    """What it looks for, in the docs' words."""
+    check: Callable[..., Iterator[Problem]]
 
-    def apply(self, *subjects: Any) -> Finding | None:
-        """Look at `subjects`; None where nothing is to be said."""
-        said = self.check(*subjects)
+    @property
+    def meaning(self) -> str:
+        """What it looks for, in the docs' words."""
+        return inspect.getdoc(self.check) or ""
+
+    def apply(self, *subjects: Any) -> Iterator[Finding]:
+        """Check `subjects`."""
         where = " and ".join(subject.where for subject in subjects)
-        return said and Finding(self.id, self.severity, where, said.sentence, said.next)
+        for problem in self.check(*subjects):
+            yield Finding(self.id, self.severity, where, *problem)

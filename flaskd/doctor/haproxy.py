@@ -1,12 +1,10 @@
-"""haproxy.cfg: what it does with each group of servers (HAProxy's configuration manual, sections 4 and 5)."""
+"""Read haproxy.cfg: each group of servers (HAProxy's configuration manual, sections 4 and 5)."""
 
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from flaskd.doctor import spans
 from flaskd.doctor.facts import NEVER, Balancer
-from flaskd.doctor.reading import duration, number
+from flaskd.doctor.reading import HAPROXY, duration, number, split
 
 SECTIONS: Final = {
     "global", "defaults", "frontend", "backend", "listen", "resolvers", "peers", "userlist", "cache", "program", "mailers",
@@ -14,19 +12,20 @@ SECTIONS: Final = {
 INTER: Final = 2.0
 PURGE: Final = 5.0
 ROUNDS: Final = 3
-"""Of pool-purge-delay, in which an idle connection to a server is closed (seen with 2.6: 15 s by default)."""
+"""Periods of pool-purge-delay after which an idle connection to a server is closed (seen with 2.6: 15 s by default)."""
 
 Line = list[str]
+Last = Callable[..., Line | None]
 
 
 def is_configuration(text: str) -> bool:
-    """Tell haproxy.cfg by its sections: names that begin a line, with nothing like a brace."""
+    """Recognise haproxy.cfg by its sections: their names begin a line, and there are no braces."""
     first = {line.split()[0] for line in text.splitlines() if line[:1].isalpha()}
     return bool(first & {"defaults", "backend", "listen", "frontend"}) and "{" not in text.split("\n", 1)[0]
 
 
 def read(path: str, text: str, *, unseen: list[str]) -> Iterator[Balancer]:
-    """Read each backend or listen section that has servers, with the defaults that hold there."""
+    """Read each backend or listen section that has servers, with the defaults that apply to it."""
     defaults: list[Line] = []
     found = 0
     for name, lines in _sections(text):
@@ -36,31 +35,19 @@ def read(path: str, text: str, *, unseen: list[str]) -> Iterator[Balancer]:
             found += 1
             yield _balancer(f"{path}: {' '.join(name[:2])}", defaults + lines)
     if not found:
-        unseen.append(f"{path}: no backend of it has a server")
+        unseen.append(f"{path}: no backend has a server")
 
 
-def _sections(text: str) -> Iterator[tuple[Line, list[Line]]]:
-    name: Line = []
-    lines: list[Line] = []
+def _sections(text: str) -> list[tuple[Line, list[Line]]]:
+    """Split a configuration into sections, each with its first line and the others."""
+    sections: list[tuple[Line, list[Line]]] = []
     for line in text.splitlines():
-        words = _words(line)
-        if not words:
-            continue
-        if words[0] in SECTIONS and not line[:1].isspace():
-            if name:
-                yield name, lines
-            name, lines = words, []
-        else:
-            lines.append(words)
-    if name:
-        yield name, lines
-
-
-def _words(line: str) -> Line:
-    try:
-        return shlex.split(line, comments=True)
-    except ValueError:  # a quotation without end
-        return line.split()
+        words = split(line, comments=True)
+        if words and words[0] in SECTIONS and not line[:1].isspace():
+            sections.append((words, []))
+        elif words and sections:
+            sections[-1][1].append(words)
+    return sections
 
 
 def _servers(lines: Sequence[Line]) -> list[Line]:
@@ -68,8 +55,8 @@ def _servers(lines: Sequence[Line]) -> list[Line]:
 
 
 def _balancer(where: str, lines: Sequence[Line]) -> Balancer:
-    def said(*name: str) -> Line | None:
-        """Return what follows the last line that begins with `name`, None where it is negated or not there."""
+    def last(*name: str) -> Line | None:
+        """Return what follows the last line that begins with `name`; None if there is none, or it is negated."""
         value: Line | None = None
         for words in lines:
             if tuple(words[: len(name)]) == name:
@@ -79,22 +66,17 @@ def _balancer(where: str, lines: Sequence[Line]) -> Balancer:
         return value
 
     def timeout(name: str) -> float | None:
-        value = said("timeout", name)
-        return _span(value[0], f"{where}: timeout {name}") if value else None
+        value = last("timeout", name)
+        return duration(value[0], HAPROXY, f"{where}: timeout {name}") if value else None
 
     servers = _servers(lines)
-    # default-server lines hold for the servers after them; what a server says itself comes last
+    # default-server lines apply to the servers after them; a server's own options come last
     template = [word for words in lines if words[0] == "default-server" for word in words[1:]]
     options = [template + words[3 + (words[0] == "server-template") :] for words in servers]
-    http = (said("mode") or ["tcp"])[0] == "http"
-    checked, notices, notices_from = _notice(where, options, kind=_kind(said))
-    retries = said("retries")
+    checked, notices, notices_from = _notice(where, options, kind=_kind(last))
+    retries = last("retries")
     patience = timeout("server")
-    idle, idle_from = _idle(
-        where, options, http=http, reuse=(said("http-reuse") or ["safe"])[0], timeout=timeout
-    )
-    if said("option", "httpclose") is not None or said("option", "http-server-close") is not None:
-        idle, idle_from = 0.0, ""
+    idle, idle_from = _idle(where, options, last=last, timeout=timeout)
     return Balancer(
         where=where,
         product="HAProxy",
@@ -107,22 +89,21 @@ def _balancer(where: str, lines: Sequence[Line]) -> Balancer:
         notices=notices,
         notices_from=notices_from,
         counts_in=max(_counts_in(where, each) for each in options),
-        retried=said("option", "redispatch") is not None
+        retried=last("option", "redispatch") is not None
         and (not retries or number(retries[0], f"{where}: retries") > 0),
-        retried_from="option redispatch",
     )
 
 
-def _kind(said: Callable[..., Line | None]) -> str:
-    """Tell what a health check asks for: a connection, whether it lives, or something that may tell more."""
-    if said("option", "httpchk") is None:
+def _kind(last: Last) -> str:
+    """Return what a health check asks for: a connection (tcp), whether it is alive (livez), or more (http)."""
+    if last("option", "httpchk") is None:
         return "tcp"
-    asked = [*(said("option", "httpchk") or []), *(said("http-check", "send") or [])]
+    asked = [*(last("option", "httpchk") or []), *(last("http-check", "send") or [])]
     return "livez" if any(word.startswith("/livez") for word in asked) else "http"
 
 
 def _count(words: Line) -> int:
-    """Return how many servers a line makes: `server-template web 3 …` or `1-3`."""
+    """Return the number of servers that a line makes: `server-template web 3 …` or `1-3`."""
     if words[0] == "server":
         return 1
     low, _, high = "".join(words[2:3]).partition("-")
@@ -132,17 +113,17 @@ def _count(words: Line) -> int:
 
 
 def _option(options: Line, name: str) -> str | None:
-    """Return the value of a server's option, the last one given."""
+    """Return the last value of a server's option."""
     return next((options[at + 1] for at in range(len(options) - 2, -1, -1) if options[at] == name), None)
 
 
 def _interval(where: str, options: Line, name: str, default: float) -> float:
     text = _option(options, name)
-    return default if text is None else _span(text, f"{where}: {name}")
+    return default if text is None else duration(text, HAPROXY, f"{where}: {name}")
 
 
 def _notice(where: str, options: Sequence[Line], *, kind: str) -> tuple[str, float, str]:
-    """Tell by what, and after how long at the most, the slowest of the servers is seen to leave."""
+    """Return which check notices that a server leaves, and after how long for the slowest server."""
     slowest = ("agent", 0.0, "")
     for each in options:
         inter = _interval(where, each, "inter", INTER)
@@ -167,23 +148,16 @@ def _counts_in(where: str, options: Line) -> float:
 
 
 def _idle(
-    where: str, options: Sequence[Line], *, http: bool, reuse: str, timeout: Callable[[str], float | None]
+    where: str, options: Sequence[Line], *, last: Last, timeout: Callable[[str], float | None]
 ) -> tuple[float, str]:
-    """Tell how long a connection to a server is kept idle: in the pool, or with its client (`http-reuse never`, TCP)."""
-    if not http:
-        names = ["client", "server"]
-    elif reuse == "never":
-        # the first one that is set (timeout http-keep-alive)
-        names = ["http-keep-alive", "http-request", "client"]
-    else:
-        delay = max(_interval(where, each, "pool-purge-delay", PURGE) for each in options)
-        return ROUNDS * delay, f"pool-purge-delay {delay:g} s, {ROUNDS} times"
-    for name in names:
-        value = timeout(name)
-        if value is not None:
-            return value, f"timeout {name}"
-    return NEVER, "no timeout"
-
-
-def _span(text: str, where: str) -> float:
-    return duration(lambda words: spans.seconds(words, spans.HAPROXY), text, where)
+    """Return how long a connection to a server is kept idle (in the pool, or with its client), and by which timeout."""
+    if any(last("option", name) is not None for name in ("httpclose", "http-server-close")):
+        return 0.0, ""
+    names = ["client", "server"]
+    if (last("mode") or ["tcp"])[0] == "http":
+        if (last("http-reuse") or ["safe"])[0] != "never":
+            delay = max(_interval(where, each, "pool-purge-delay", PURGE) for each in options)
+            return ROUNDS * delay, f"pool-purge-delay {delay:g} s, {ROUNDS} times"
+        names = ["http-keep-alive", "http-request", "client"]  # the first one that is set
+    found = ((value, f"timeout {name}") for name in names if (value := timeout(name)) is not None)
+    return next(found, (NEVER, "no timeout"))

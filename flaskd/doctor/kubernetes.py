@@ -1,24 +1,25 @@
-"""Kubernetes' manifests: Deployments, StatefulSets, DaemonSets and Pods with a container that runs flaskd."""
+"""Read Kubernetes manifests: Deployments, StatefulSets, DaemonSets and Pods with a container that runs flaskd."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from flaskd.doctor.command_lines import find_command, run_options, settings_of, stop_of
 from flaskd.doctor.documents import Node, at, words
 from flaskd.doctor.facts import Pod, Probe
 from flaskd.doctor.reading import Unreadable, number
-from flaskd.doctor.spoken import Local, run_options, settings, spoken, stop_of
+from flaskd.settings.sources import Found
 
 KINDS: Final = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod"}
 
 
 def is_manifest(documents: Sequence[Node]) -> bool:
-    """Tell manifests by what each of them has to have."""
+    """Recognise manifests by the keys that each of them has."""
     return any("apiVersion" in document and "kind" in document for document in documents)
 
 
 def config_maps(documents: Sequence[Node]) -> dict[str, Mapping[str, str]]:
-    """Collect the data of ConfigMaps by their names: containers may take their environment from them."""
+    """Return the data of ConfigMaps by name: containers may take their environment from them."""
     return {
         str(at(document, "metadata", "name")): {
             str(key): str(value) for key, value in at(document, "data", default={}).items()
@@ -33,17 +34,15 @@ def read(
     documents: Sequence[Node],
     *,
     maps: Mapping[str, Mapping[str, str]],
-    local: Local,
+    local: Found,
     unseen: list[str],
 ) -> Iterator[Pod]:
     """Read each workload in which flaskd runs."""
     if not any(document.get("kind") in KINDS for document in documents):
-        unseen.append(f"{path}: no workload is in it")
+        unseen.append(f"{path}: it has no workload")
     for document in documents:
         if document.get("kind") == "Kustomization":
-            unseen.append(
-                f"{path} only puts other files together: give what `kubectl kustomize` prints, as -"
-            )
+            unseen.append(f"{path} only combines other files: pipe the output of `kubectl kustomize` to -")
         if document.get("kind") not in KINDS:
             continue
         where = f"{path}: {document['kind']} {at(document, 'metadata', 'name', default='?')}"
@@ -51,17 +50,17 @@ def read(
         pod = spec if document["kind"] == "Pod" else at(spec, "template", "spec", default={})
         container = _ours(at(pod, "containers", default=[]))
         if container is None:
-            unseen.append(f"{where}: no container of it names flaskd")
+            unseen.append(f"{where}: no container names flaskd")
             continue
         yield _pod(where, document, pod, container, maps=maps, local=local, unseen=unseen)
 
 
 def _ours(containers: Sequence[Node]) -> Node | None:
-    """Find the container that runs flaskd: by its command, its hook, or as the only one there is."""
+    """Find the container that runs flaskd: by its command, its hook, or because it is the only one."""
     for container in containers:
         hook = words(at(container, "lifecycle", "preStop", "exec", "command"))
         argv = words(container.get("command")) + words(container.get("args"))
-        if spoken(argv) or spoken(hook) or run_options(argv, where=""):
+        if find_command(argv) or find_command(hook) or run_options(argv, where="").options:
             return container
     return containers[0] if len(containers) == 1 else None
 
@@ -73,7 +72,7 @@ def _pod(
     container: Node,
     *,
     maps: Mapping[str, Mapping[str, str]],
-    local: Local,
+    local: Found,
     unseen: list[str],
 ) -> Pod:
     environ = _environment(where, container, maps, unseen)
@@ -82,10 +81,10 @@ def _pod(
     ]
     if not argv:
         unseen.append(
-            f"{where}: the image has the command, so settings that are not in `env` are those found here"
+            f"{where}: the command is in the image, so settings that are not in `env` are those of this directory"
         )
-    found = settings(argv, environ=environ, local=local, where=where)
-    said = spoken(argv)
+    found = settings_of(argv, environ=environ, local=local, where=where)
+    command = find_command(argv)
     hook = words(at(container, "lifecycle", "preStop", "exec", "command"))
     spec = at(document, "spec", default={})
     strategy = at(spec, "strategy", default={})
@@ -93,7 +92,7 @@ def _pod(
         where=where,
         settings=found,
         stop=stop_of(hook, found, where=where, by="SIGTERM", before=_slept(container, hook)),
-        shell=said is not None and said.shell,
+        shell=command is not None and command.shell,
         grace_period=float(number(pod.get("terminationGracePeriodSeconds", 30), where)),
         replicas=number(spec.get("replicas", 1), where),
         strategy=str(strategy.get("type", "RollingUpdate")),
@@ -114,9 +113,7 @@ def _environment(
         if name in maps:
             environ.update(maps[name])
         else:
-            unseen.append(
-                f"{where}: its environment is from {name or 'a Secret'}, which is in none of the files"
-            )
+            unseen.append(f"{where}: its environment is from {name or 'a Secret'}, which no file has")
     for pair in container.get("env") or []:
         name = at(pair, "valueFrom", "configMapKeyRef", "name")
         if "value" in pair:
@@ -124,17 +121,17 @@ def _environment(
         elif name in maps:
             environ[str(pair["name"])] = maps[name].get(at(pair, "valueFrom", "configMapKeyRef", "key"), "")
         elif str(pair.get("name", "")).startswith("FLASKD_"):
-            unseen.append(f"{where}: {pair['name']} is from somewhere that is in none of the files")
+            unseen.append(f"{where}: {pair['name']} comes from a source that no file has")
     return environ
 
 
 def _expanded(word: str, environ: Mapping[str, str]) -> str:
-    """Replace $(NAME), as the kubelet does in commands."""
+    """Replace $(NAME) in a command, as the kubelet does."""
     return re.sub(r"\$\(([A-Za-z_]\w*)\)", lambda match: environ.get(match[1], match[0]), word)
 
 
 def _slept(container: Node, hook: Sequence[str]) -> float:
-    """Return how long a preStop hook sleeps."""
+    """Return how many seconds a preStop hook sleeps."""
     native = at(container, "lifecycle", "preStop", "sleep", "seconds")
     if native is not None:
         return float(native)
@@ -143,7 +140,7 @@ def _slept(container: Node, hook: Sequence[str]) -> float:
 
 
 def _probe(container: Node, name: str, where: str) -> Probe | None:
-    """Read a probe; the defaults are those of the API: every 10 s, three failures."""
+    """Read a probe; by default the API probes every 10 s and allows three failures."""
     probe = container.get(name)
     if not isinstance(probe, Mapping):
         return None
@@ -157,7 +154,7 @@ def _probe(container: Node, name: str, where: str) -> Probe | None:
 
 
 def _port(port: Any, container: Node) -> int:
-    """Resolve a port that may be the name of one; 0 where that is not declared."""
+    """Return a port that may be given by its name; 0 if that is not declared."""
     if isinstance(port, int) or str(port).isdecimal():
         return int(port)
     declared = container.get("ports") or []

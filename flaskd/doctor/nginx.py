@@ -1,18 +1,17 @@
-"""nginx's configuration: upstream groups, and the proxy settings where they are used (ngx_http_upstream, ngx_http_proxy)."""
+"""Read nginx.conf: upstream groups, and the proxy settings where they are used (ngx_http_upstream, ngx_http_proxy)."""
 
 import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from flaskd.doctor import spans
 from flaskd.doctor.facts import Balancer
-from flaskd.doctor.reading import Unreadable, duration
+from flaskd.doctor.reading import NGINX, Unreadable, duration
 
 KEEPALIVE_TIMEOUT: Final = "60s"
 READ_TIMEOUT: Final = "60s"
 
 DEEPEST: Final = 100
-"""Blocks in blocks; nginx itself knows five levels or so."""
+"""Levels of nested blocks; nginx itself has about five."""
 
 TOKEN: Final = re.compile(
     r"""\s+|\#[^\n]*|(?P<mark>[;{}])|(?P<quoted>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|(?P<word>[^\s;{}]+)"""
@@ -20,39 +19,38 @@ TOKEN: Final = re.compile(
 
 
 class Directive(NamedTuple):
-    """A directive with its words, and with the block that follows it."""
+    """A directive: its words, and the block that follows them."""
 
     words: list[str]
     block: "list[Directive]"
 
 
 def is_configuration(text: str) -> bool:
-    """Tell nginx's configuration by its blocks."""
+    """Recognise nginx's configuration by its blocks."""
     return bool(re.search(r"^\s*(upstream\s+\S+|server|http|location\s+\S+.*)\s*\{", text, re.MULTILINE))
 
 
 def read(path: str, text: str, *, unseen: list[str]) -> Iterator[Balancer]:
-    """Read each upstream that something is passed to, and each address that is passed to directly."""
+    """Read each target of a proxy_pass: an upstream, or an address."""
     top = parse(path, text)
     groups = {each.words[1]: each.block for each in _all(top, "upstream") if len(each.words) > 1}
-    found = False
-    for target, scope in _passes(top, []):
-        found = True
+    passes = list(_passes(top, []))
+    for target, scope in passes:
         host = re.sub(r"^https?://", "", target).partition("/")[0]
         yield _balancer(path, host, groups.get(host), scope)
-    if not found:
-        unseen.append(f"{path}: nothing of it is passed on (proxy_pass)")
+    if not passes:
+        unseen.append(f"{path}: nothing is passed on (proxy_pass)")
 
 
 def parse(path: str, text: str) -> list[Directive]:
-    """Take a configuration apart; raise Unreadable where braces do not match, or nest without end."""
+    """Parse a configuration. Raises Unreadable if its braces do not match or are nested too deep."""
     stack: list[list[Directive]] = [[]]
     words: list[str] = []
     for match in TOKEN.finditer(text):
         mark = match["mark"]
         if mark is None:
-            word = match["word"] or (match["quoted"] or "")[1:-1]
-            words += [word] if match["word"] or match["quoted"] else []
+            if match["word"] or match["quoted"]:
+                words.append(match["word"] or match["quoted"][1:-1])
         elif mark == "}":
             stack.pop()
             if not stack:
@@ -80,7 +78,7 @@ def _all(directives: Sequence[Directive], name: str) -> Iterator[Directive]:
 def _passes(
     directives: Sequence[Directive], outer: Sequence[Directive]
 ) -> Iterator[tuple[str, list[Directive]]]:
-    """Find each proxy_pass, with the directives that hold there, outermost first."""
+    """Find each proxy_pass with the directives that apply to it, outermost first."""
     scope = [*outer, *directives]
     for each in directives:
         if each.words[0] == "proxy_pass" and len(each.words) > 1:
@@ -92,31 +90,26 @@ def _passes(
 def _balancer(
     path: str, host: str, group: Sequence[Directive] | None, scope: Sequence[Directive]
 ) -> Balancer:
-    def said(name: str, among: Sequence[Directive]) -> list[str] | None:
+    def last(name: str, among: Sequence[Directive]) -> list[str] | None:
         return next((each.words[1:] for each in reversed(among) if each.words[0] == name), None)
 
     where = f"{path}: upstream {host}" if group is not None else f"{path}: proxy_pass {host}"
     inside = list(group or [])
     closed = any(each.words[:3] == ["proxy_set_header", "Connection", "close"] for each in scope)
-    kept = said("keepalive", inside) is not None and not closed
-    idle = (said("keepalive_timeout", inside) or [KEEPALIVE_TIMEOUT])[0]
-    read_timeout = (said("proxy_read_timeout", scope) or [READ_TIMEOUT])[0]
-    retried = said("proxy_next_upstream", scope) or ["error", "timeout"]
+    kept = last("keepalive", inside) is not None and not closed
+    idle = (last("keepalive_timeout", inside) or [KEEPALIVE_TIMEOUT])[0]
+    read_timeout = (last("proxy_read_timeout", scope) or [READ_TIMEOUT])[0]
+    retried = last("proxy_next_upstream", scope) or ["error", "timeout"]
     servers = max(1, sum(each.words[0] == "server" for each in inside))
     return Balancer(
         where=where,
         product="nginx",
         servers=servers,
-        idle=_span(idle, f"{where}: keepalive_timeout") if kept else 0.0,
+        idle=duration(idle, NGINX, f"{where}: keepalive_timeout") if kept else 0.0,
         idle_from="keepalive_timeout"
-        if said("keepalive_timeout", inside)
+        if last("keepalive_timeout", inside)
         else "keepalive_timeout, by default",
-        patience=_span(read_timeout, f"{where}: proxy_read_timeout"),
+        patience=duration(read_timeout, NGINX, f"{where}: proxy_read_timeout"),
         patience_from="proxy_read_timeout",
         retried="error" in retried and servers > 1,
-        retried_from="proxy_next_upstream error",
     )
-
-
-def _span(text: str, where: str) -> float:
-    return duration(lambda words: spans.seconds(words, spans.NGINX), text, where)

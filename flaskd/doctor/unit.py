@@ -1,20 +1,18 @@
-"""systemd's units: a file with its drop-ins (systemd.unit(5)), or what `systemctl show` says of one that is loaded."""
+"""Read systemd's units: a file with its drop-ins (systemd.unit(5)), or the output of `systemctl show` for a loaded one."""
 
 import glob
 import os
 import re
-import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
 from typing import Final
 
-from flaskd.doctor import spans
+from flaskd.doctor.command_lines import find_command, settings_of, stop_of
 from flaskd.doctor.facts import NEVER, Unit
-from flaskd.doctor.reading import Unreadable, duration, signal_name
-from flaskd.doctor.spoken import Local, settings, spoken, stop_of
+from flaskd.doctor.reading import SYSTEMD, Unreadable, duration, read_text, signal_name, split
+from flaskd.settings.sources import Found
 
 Entries = dict[str, list[str]]
-"""Values by key, in order; of most keys the last one counts."""
+"""Values by key, in order; for most keys the last one counts."""
 
 SHOWN: Final = {
     "TimeoutStopUSec": "TimeoutStopSec",
@@ -22,7 +20,7 @@ SHOWN: Final = {
     "WatchdogUSec": "WatchdogSec",
     "EnvironmentFiles": "EnvironmentFile",
 }
-"""What `systemctl show` calls otherwise than the file does."""
+"""Keys of the file, by their names in `systemctl show` where these differ."""
 
 COMMANDS: Final = ("ExecStart", "ExecStop", "ExecReload")
 ASKED: Final = (
@@ -31,16 +29,17 @@ ASKED: Final = (
 )  # fmt: skip
 
 
-def read_file(path: str, text: str, *, local: Local, unseen: list[str]) -> Unit:
-    """Read a service from `text`, and from the drop-ins in the directory beside `path`."""
+def read_file(path: str, text: str, *, local: Found, unseen: list[str]) -> Unit:
+    """Read a service from `text`, and from the drop-ins in the directory PATH.d."""
     entries: Entries = {}
-    for part in [text, *_drop_ins(path)]:
+    drop_ins = sorted(glob.glob(os.path.join(glob.escape(path) + ".d", "*.conf")))
+    for part in [text, *map(read_text, drop_ins)]:
         _add(entries, part)
     return _unit(entries, where=os.path.basename(path), local=local, unseen=unseen)
 
 
-def ask(name: str, *, local: Local, unseen: list[str]) -> Unit:
-    """Ask systemd for the unit `name`, as it is loaded; raise Unreadable where it is not."""
+def ask(name: str, *, local: Found, unseen: list[str]) -> Unit:
+    """Ask systemd for the loaded unit `name`. Raises Unreadable if there is none."""
     command = ["systemctl", "show", name, f"--property={','.join(ASKED)}"]
     try:
         shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
@@ -51,7 +50,7 @@ def ask(name: str, *, local: Local, unseen: list[str]) -> Unit:
     return from_shown(name, shown.stdout, local=local, unseen=unseen)
 
 
-def from_shown(name: str, shown: str, *, local: Local, unseen: list[str]) -> Unit:
+def from_shown(name: str, shown: str, *, local: Found, unseen: list[str]) -> Unit:
     """Read the unit `name` from the output of `systemctl show`."""
     entries: Entries = {}
     for line in shown.splitlines():
@@ -66,37 +65,37 @@ def from_shown(name: str, shown: str, *, local: Local, unseen: list[str]) -> Uni
         state = "".join(entries.get("LoadState", ["unknown"]))
         raise Unreadable(f"systemd has no unit {name} loaded ({state})", hint="see `systemctl list-units`")
     if entries.get("ActiveState", [""]) == ["inactive"]:
-        unseen.append(f"{name} does not run, and systemd tells the WatchdogSec only of a unit that does")
+        unseen.append(f"{name} is not running, and systemd shows the WatchdogSec only of running units")
     return _unit(entries, where=name, local=local, unseen=unseen)
 
 
 def is_service(text: str) -> bool:
-    """Tell a service's file: it begins with a section, and one of them is a service's."""
+    """Recognise a service's file: it begins with a section, and one section is [Service]."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("#", ";"))]
     return "[Service]" in lines and lines[0].startswith("[")
 
 
-def _unit(entries: Entries, *, where: str, local: Local, unseen: list[str]) -> Unit:
+def _unit(entries: Entries, *, where: str, local: Found, unseen: list[str]) -> Unit:
     def last(key: str, default: str) -> str:
         return entries.get(key, [default])[-1]
 
     def span(key: str, default: str) -> float:
-        # systemd.service(5): 0 means no timeout, as infinity does
-        return duration(spans.systemd, last(key, default), f"{where}: {key}") or NEVER
+        # systemd.service(5): 0 and infinity mean no timeout
+        text = last(key, default)
+        return NEVER if text == "infinity" else duration(text, SYSTEMD, f"{where}: {key}") or NEVER
 
     starts, stops = _argv(last("ExecStart", "")), _argv(last("ExecStop", ""))
-    found = settings(
+    found = settings_of(
         starts,
         environ=_environment(entries, where, unseen),
         local=local,
         where=where,
         directory=_directory(last("WorkingDirectory", ""), where, unseen),
     )
-    if spoken(starts) is None:
-        unseen.append(f"{where}: ExecStart does not name flaskd, so the settings are those found here")
+    if find_command(starts) is None:
+        unseen.append(f"{where}: ExecStart does not name flaskd, so its settings are those of this directory")
     kill_signal = signal_name(last("KillSignal", "SIGTERM"))
-    said = spoken(stops)
-    by_command = said is not None and said.program == "flaskd_ctl" and "shutdown" in said.words
+    stop = find_command(stops)
     both = last("TimeoutSec", "90")
     watchdog = span("WatchdogSec", "0")
     return Unit(
@@ -109,7 +108,7 @@ def _unit(entries: Entries, *, where: str, local: Local, unseen: list[str]) -> U
         watchdog=0.0 if watchdog == NEVER else watchdog,
         kill_mode=last("KillMode", "control-group"),
         kill_signal=kill_signal,
-        stopped_by_command=by_command,
+        stopped_by_command=stop is not None and stop.is_shutdown,
         reload=last("ExecReload", ""),
         from_socket=any(
             ".socket" in value
@@ -117,17 +116,6 @@ def _unit(entries: Entries, *, where: str, local: Local, unseen: list[str]) -> U
             for value in entries.get(key, [])
         ),
     )
-
-
-def _drop_ins(path: str) -> list[str]:
-    read = []
-    for name in sorted(glob.glob(os.path.join(glob.escape(path) + ".d", "*.conf"))):
-        try:
-            with open(name, encoding="utf-8") as file:
-                read.append(file.read())
-        except (OSError, UnicodeDecodeError) as error:
-            raise Unreadable(f"cannot read {name}: {error}") from None
-    return read
 
 
 def _add(entries: Entries, text: str) -> None:
@@ -142,30 +130,20 @@ def _add(entries: Entries, text: str) -> None:
 
 
 def _argv(line: str) -> list[str]:
-    try:
-        words = shlex.split(line.lstrip("-@:+! "))
-    except ValueError:
-        words = line.split()
-    return words
+    return split(line.lstrip("-@:+! "))
 
 
-def _environment(entries: Entries, where: str, unseen: list[str]) -> Mapping[str, str]:
-    pairs: list[str] = []
-    for value in entries.get("Environment", []):
-        pairs += _argv(value)
+def _environment(entries: Entries, where: str, unseen: list[str]) -> dict[str, str]:
+    pairs = [pair for value in entries.get("Environment", []) for pair in _argv(value)]
     for value in entries.get("EnvironmentFile", []):
-        path = value.removeprefix("-")
         try:
-            with open(path, encoding="utf-8") as file:
-                pairs += [line.strip() for line in file if not line.lstrip().startswith(("#", ";"))]
-        except (OSError, UnicodeDecodeError) as error:
-            unseen.append(f"{where}: its EnvironmentFile {path} could not be read ({error})")
-    return _pairs(pairs)
-
-
-def _pairs(pairs: Sequence[str]) -> Mapping[str, str]:
+            lines = read_text(value.removeprefix("-")).splitlines()
+        except Unreadable as error:
+            unseen.append(f"{where}: {error} (EnvironmentFile)")
+        else:
+            pairs += [line.strip() for line in lines if not line.lstrip().startswith(("#", ";"))]
     return {
-        name: value.strip("\"'") for name, equals, value in (pair.partition("=") for pair in pairs) if equals
+        name: value.strip("\"'") for name, _, value in (pair.partition("=") for pair in pairs if "=" in pair)
     }
 
 
@@ -175,7 +153,7 @@ def _directory(path: str, where: str, unseen: list[str]) -> str | None:
         return None
     if not os.path.isdir(path):
         unseen.append(
-            f"{where}: its WorkingDirectory {path} is not on this machine; a flaskd.toml there is not seen"
+            f"{where}: its WorkingDirectory {path} is not on this machine, so a flaskd.toml there is not read"
         )
         return None
     return path

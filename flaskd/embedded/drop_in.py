@@ -35,5 +35,5 @@ def run(
     server = Server(app, bind=f"{shown}:{5000 if port is None else port}", **settings)
     server.bus.subscribe(lambda event: banner.announce(server, event))
     result = server.serve()
-    banner.farewell(server, result)
+    banner.farewell(server.name, result)
     return result

@@ -38,31 +38,24 @@ class Engine(Protocol):
         self, app: "WSGIApplication", listeners: "Sequence[socket.socket]", *, on_change: Callable[[], None]
     ) -> None:
         """Begin to accept, and return then. The engine calls `on_change`, on any thread, when a connection comes or ends."""
-        ...
 
     def activity(self) -> Activity:
         """Count what is open now."""
-        ...
 
     def set_keepalive(self, *, enabled: bool) -> None:
         """Keep connections open after a response, or send `Connection: close` with each, so that clients leave."""
-        ...
 
     def stop_accepting(self) -> None:
         """Stop accepting, and return when no further connection will be accepted. Open connections are not touched."""
-        ...
 
     def close_idle(self, older_than: float) -> None:
         """Close connections that have waited for a complete request head for more than `older_than` seconds."""
-        ...
 
     def stop(self) -> None:
         """Close idle connections, and the others after their responses; it is done when `activity` shows no connection."""
-        ...
 
     def abort(self) -> int:
         """Close all connections at once; returns how many had an unanswered request or an unfinished response."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

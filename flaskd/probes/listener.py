@@ -31,14 +31,12 @@ ANSWERS: Final = {"health": health.answer, "agent": agent.answer}
 """By the setting that names the address."""
 
 
-def listen(
-    settings: Settings, rotation: Callable[[], Rotation], stack: contextlib.ExitStack
-) -> "dict[str, Probes]":
-    """Take the ports that are set, until `stack` ends; `rotation` is looked at for each answer."""
+def listen(settings: Settings, stack: contextlib.ExitStack) -> "dict[str, Probes]":
+    """Take the ports that are set, until `stack` ends."""
     found = {}
     for what, answer in ANSWERS.items():
         if address := getattr(settings, what):
-            found[what] = Probes(address, f"--{what}", functools.partial(answer, rotation=rotation))
+            found[what] = Probes(address, f"--{what}", answer)
             stack.callback(found[what].close)
     return found
 
@@ -46,16 +44,16 @@ def listen(
 class Probes:
     """Answer what is asked at `address`; the port is taken at once, answers are given from `open` to `close`.
 
-    `answer` gets what a peer has sent so far (at first nothing), and returns the whole answer, or None for "not yet". Raises
-    BindError, naming `option`, where nothing can listen there.
+    `answer` gets what a peer has sent so far (at first nothing) and `rotation`; it returns the whole answer, or None for "not
+    yet". Raises BindError, naming `option`, where nothing can listen there.
     """
 
-    def __init__(self, address: str, option: str, answer: Callable[[bytes], bytes | None]) -> None:
+    def __init__(self, address: str, option: str, answer: Callable[..., bytes | None]) -> None:
         try:
             self.listener: Final[Listener] = bind(address, backlog=MOST)
         except BindError as error:
             raise BindError(f"{option}: {error}", hint=error.hint.replace("--bind", option)) from None
-        self.answer = answer
+        self._answer = answer
         self.connections: dict[_Connection, None] = {}  # in the order in which they came
         self._server: asyncio.Server | None = None
 
@@ -64,11 +62,12 @@ class Probes:
         """HOST:PORT with the real port."""
         return self.listener.url.removeprefix("http://")
 
-    async def open(self) -> None:
-        """Begin to answer."""
+    async def open(self, rotation: Callable[[], Rotation]) -> None:
+        """Begin to answer; `rotation` is called for each answer."""
         loop = asyncio.get_running_loop()
+        answer = functools.partial(self._answer, rotation=rotation)
         self._server = await loop.create_server(
-            lambda: _Connection(self), sock=self.listener.socket, backlog=MOST
+            lambda: _Connection(self.connections, answer), sock=self.listener.socket, backlog=MOST
         )
 
     def close(self) -> None:
@@ -85,8 +84,12 @@ class _Connection(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
-    def __init__(self, probes: Probes) -> None:
-        self._probes = probes
+    def __init__(
+        self, connections: "dict[_Connection, None]", answer: Callable[[bytes], bytes | None]
+    ) -> None:
+        self._connections = connections
+        self._find_answer = answer
+        self._end: asyncio.TimerHandle | None = None
         self._asked = b""
         self._answered = False
 
@@ -94,7 +97,7 @@ class _Connection(asyncio.Protocol):
         """Make room for it, and give it its time."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        others = self._probes.connections
+        others = self._connections
         if len(others) >= MOST:
             oldest = next(iter(others))
             del others[oldest]
@@ -114,15 +117,16 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
-        self._end.cancel()
-        self._probes.connections.pop(self, None)
+        if self._end is not None:
+            self._end.cancel()
+        self._connections.pop(self, None)
 
     def cut(self) -> None:
         """End it, answered or not."""
         self._transport.abort()
 
     def _answer(self) -> None:
-        answer = self._probes.answer(self._asked)
+        answer = self._find_answer(self._asked)
         if answer is not None:
             self._answered = True
             self._transport.write(answer)

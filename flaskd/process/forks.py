@@ -18,7 +18,6 @@ class Inherited(Protocol):
 
     def descriptors(self) -> Iterable[int]:
         """Name the descriptors; called in the child, between fork and the child's own code."""
-        ...
 
 
 depth = 0

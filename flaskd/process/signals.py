@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from flaskd.console.say import say
 from flaskd.process.ending import ORDERS
@@ -82,10 +82,10 @@ ONE_ORDER: Final = 0.5
 def hold() -> None:
     """Block the signals of a supervisor, here and in every thread that is started later, until `supervise` takes them."""
     if hasattr(signal, "sigwaitinfo"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, _orders())
+        signal.pthread_sigmask(signal.SIG_BLOCK, _taken())
 
 
-def _orders() -> set[signal.Signals]:
+def _taken() -> set[signal.Signals]:
     """Return what is to be taken. What is ignored stays so, but for SIGTERM: so work nohup(1) and a shell's background."""
     return {
         number
@@ -94,16 +94,23 @@ def _orders() -> set[signal.Signals]:
     }
 
 
-def supervise(
-    loop: asyncio.AbstractEventLoop,
-    *,
-    stop: Callable[[Actor, bool], object],
-    reload: Callable[[Actor], Future[Any]],
-    scale: Callable[[Actor, int], Future[Any]],
-) -> None:
+class Orders(Protocol):
+    """What signals order (see `operable.Orders`)."""
+
+    def stop(self, by: Actor, *, again: bool) -> None:
+        """Stop; `again` says that a signal has asked before."""
+
+    def reload(self, by: Actor) -> Future[Any]:
+        """Replace every worker."""
+
+    def scale(self, by: Actor, count: int) -> Future[Any]:
+        """Run `count` more workers, or fewer."""
+
+
+def supervise(loop: asyncio.AbstractEventLoop, orders: Orders) -> None:
     """Take signals as orders on `loop`, until it is closed: SIGTERM and SIGINT stop, SIGHUP reloads, SIGTTIN and SIGTTOU scale.
 
-    `stop` gets whether it is asked again; `Echoes` do not count. Where they are held (`hold`), the orders say who sent them.
+    `Echoes` do not count. Where signals are held (`hold`), the orders say who sent them.
     """
     had_terminal = _has_terminal()
     stops = 0
@@ -113,21 +120,21 @@ def supervise(
         nonlocal stops
         if not echoes.is_one(by, loop.time()):
             stops += 1
-            stop(by, stops > 1)
+            orders.stop(by, again=stops > 1)
 
     def hung_up(by: Actor) -> None:
         """Reload; but a terminal that was closed, which sends the same signal, ends what runs in it."""
         if had_terminal and not _has_terminal():
             stopping(by)
         else:
-            _say_outcome(by, lambda: reload(by))
+            _say_outcome(by, lambda: orders.reload(by))
 
     def ignored(by: Actor) -> None:
         """Go on: from other servers people know it for new log files or an upgrade; by itself it would end us."""
         say(f"flaskd: {by.detail} was ignored: it asks for nothing here")
 
     def scaling(by: Actor, count: int) -> None:
-        _say_outcome(by, lambda: scale(by, count))
+        _say_outcome(by, lambda: orders.scale(by, count))
 
     handlers: dict[signal.Signals, Callable[[Actor], None]] = {
         signal.SIGTERM: stopping,
@@ -138,12 +145,12 @@ def supervise(
         signal.SIGUSR1: ignored,
         signal.SIGUSR2: ignored,
     }
-    orders = _orders()
-    if orders <= signal.pthread_sigmask(signal.SIG_BLOCK, ()):
-        take = _Taking(loop, orders, handlers)
+    numbers = _taken()
+    if numbers <= signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+        take = _Taking(loop, numbers, handlers)
         threading.Thread(target=take.run, name="flaskd-signals", daemon=True).start()
         return
-    for number in orders:  # not held: from whom they come stays unknown
+    for number in numbers:  # not held: from whom they come stays unknown
         loop.add_signal_handler(number, handlers[number], Actor(via="signal", detail=number.name))
 
 

@@ -1,1 +1,1 @@
-"""Settings: their declarations, where their values come from, and what a reload may change."""
+"""Settings: their declarations, the sources of their values, their checks, and what they name."""

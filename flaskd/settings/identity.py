@@ -1,15 +1,20 @@
-"""As whom workers run: another user than the supervisor, where the kernel is to keep the two apart (docs/threat-model.md)."""
+"""Users and groups in settings, and the user that workers run as.
+
+Workers may run as another user than the supervisor, so that the kernel separates them (docs/threat-model.md).
+"""
 
 import os
 import pwd
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from flaskd.errors import ConfigError
-from flaskd.settings.ids import id_of
+
+LARGEST: Final = 0xFFFFFFFE
+"""The largest uid or gid; the next number, (uid_t)-1, tells setresuid(2) and chown(2) to change nothing."""
 
 
 class Identity(NamedTuple):
-    """What a worker's process becomes, and what its environment says of it."""
+    """The ids of a worker's process, and the variables of its environment that name the user."""
 
     uid: int
     gid: int
@@ -18,9 +23,9 @@ class Identity(NamedTuple):
 
 
 def identity_of(user: str) -> Identity | None:
-    """Return whom `user` names: a name, a uid, or UID:GID that this host need not know; None for "", and for who we are.
+    """Return the identity that `user` names: a name, a uid, or UID:GID, also of users unknown to this host.
 
-    Raises ConfigError for a name that nobody bears, and where we cannot become another user.
+    Return None for "" and for the current user. Raises ConfigError for an unknown name, and where only root could switch.
     """
     if not user:
         return None
@@ -29,7 +34,7 @@ def identity_of(user: str) -> Identity | None:
         return None
     if os.geteuid() != 0:
         raise ConfigError(
-            f"only root can run workers as {user}, and this is uid {os.geteuid()}",
+            f"only root can run workers as {user}, but flaskd runs as uid {os.geteuid()}",
             hint="start flaskd as root, or leave out --worker-user",
         )
     return found
@@ -50,3 +55,12 @@ def _found(user: str) -> Identity:
     groups = tuple(os.getgrouplist(known.pw_name, known.pw_gid))
     environ = {"HOME": known.pw_dir, "USER": known.pw_name, "LOGNAME": known.pw_name}
     return Identity(known.pw_uid, known.pw_gid, groups, environ)
+
+
+def id_of(text: str) -> int | None:
+    """Return the uid or gid in `text`, None for a name. Raises ConfigError for a number that is too large."""
+    if not (text.isascii() and text.isdigit()):
+        return None
+    if int(text) > LARGEST:
+        raise ConfigError(f"{text} is not a uid or gid: the largest is {LARGEST}", hint="`id` shows yours")
+    return int(text)

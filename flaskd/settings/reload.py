@@ -1,22 +1,14 @@
-"""Settings read anew while the instance runs: what holds from the next worker on, and what only after a restart. Pure."""
+"""Settings that are read again while the instance runs: what a reload changes, and what needs a restart. Pure."""
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from flaskd.settings.schema import Settings
-
-NEEDS_RESTART: Final = frozenset(
-    {"app", "bind", "name", "runtime_dir", "backlog", "control", "health", "agent", "audit_log"}
-    | {"control_endpoints", "curve_key", "authorized_keys"}
-)
-"""What the supervisor itself has used."""
-
-TLS: Final = ("tls_cert", "tls_key")
+from flaskd.settings.schema import SETTINGS, Settings
 
 
 class Rereading(NamedTuple):
-    """The settings to go on with, the names of those that were changed, and of these those that have to wait."""
+    """The settings after a reload, the names of those that were changed, and of these the ones that need a restart."""
 
     settings: Settings
     changed: list[str]
@@ -24,10 +16,14 @@ class Rereading(NamedTuple):
 
 
 def take_over(before: Settings, now: Settings) -> Rereading:
-    """Use `now`, but for what holds for the whole life of a daemon. Certificates may change; HTTPS stays, or stays off."""
-    fixed = NEEDS_RESTART | (set(TLS) if bool(before.tls_cert) != bool(now.tls_cert) else set())
+    """Use the values of `now`, except for settings that need a restart."""
     values = msgspec.structs.asdict(before)
     changed = [name for name, value in values.items() if getattr(now, name) != value]
-    waiting = [name for name in changed if name in fixed]
+    waiting = [name for name in changed if _needs_restart(name, values[name], getattr(now, name))]
     settings = msgspec.structs.replace(now, **{name: values[name] for name in waiting})
     return Rereading(settings, changed, waiting)
+
+
+def _needs_restart(name: str, before: object, now: object) -> bool:
+    restart = SETTINGS[name].restart
+    return restart == "to change" or (restart == "to switch" and bool(before) != bool(now))

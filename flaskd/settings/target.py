@@ -1,17 +1,17 @@
-"""What names an application, "shop:app" or "src/shop.py:app", looked at without loading it."""
+"""The name of an application, "shop:app" or "src/shop.py:app", without loading it."""
 
 import os
 
 
 def is_path(where: str) -> bool:
-    """Tell a path from a module's name."""
+    """Whether `where` is a path, not the name of a module."""
     return where.endswith(".py") or os.sep in where or where in {os.curdir, os.pardir}
 
 
 def default_name(target: str, directory: str = "") -> str:
-    """Return the name of an instance that serves `target`: `shop` of "shop:app", "pkg.shop" and "src/shop.py:app".
+    """Return the default name of an instance that serves `target`: `shop` for "shop:app", "pkg.shop" and "src/shop.py:app".
 
-    A path is looked at from `directory`, which is the current one where it is "".
+    A path is relative to `directory`, by default the current one.
     """
     where = target.partition(":")[0]
     if is_path(where):

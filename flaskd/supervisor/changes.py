@@ -1,24 +1,32 @@
-"""What an operator asked the fleet for and waits for: a reload, another number of workers, one worker anew.
+"""Changes of the fleet that somebody waits for: a reload, another number of workers, a restart of one.
 
-Each knows when it is done, from what the plan sees; the fleet carries it out and answers. A worker that cannot start while a
-change is under way is the change's failure: what served before serves on.
+A change knows when it is done, from what the plan sees. A worker that cannot start while a change is under way makes the
+change fail: the workers that served before serve on.
 """
 
 import abc
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from flaskd.settings.schema import Settings
-from flaskd.supervisor.plan import Worker, WorkerState
+import msgspec
+
+from flaskd.errors import FlaskdError
+from flaskd.settings.reload import take_over
+from flaskd.settings.schema import Settings, worker_count
+from flaskd.supervisor.fleet import Fleet
+from flaskd.supervisor.plan import Failures, WorkerState, WorkerView
+from flaskd_ctl.errors import ControlError, Failed, NotFound, WrongState
 from flaskd_ctl.protocol import ReloadResult, RestartResult, ScaleResult
+
+MOST_WORKERS: Final = 999
 
 PRESENT: Final = {WorkerState.STARTING, WorkerState.SERVING}
 
 
 class Change(abc.ABC):
-    """One change under way: `old` are the workers that have to be replaced, `replies` go to those who wait.
+    """One change under way: `old` are the workers that have to be replaced, `replies` complete when it is done.
 
     `was` is how many workers were wanted before, where that was changed: it is undone where the change fails.
     """
@@ -41,13 +49,13 @@ class Change(abc.ABC):
         self.replies.append(future)
         return future
 
-    def done(self, workers: Sequence[Worker], wanted: int) -> bool:
+    def done(self, workers: Sequence[WorkerView], wanted: int) -> bool:
         """No old worker serves any more, and as many as wanted do."""
         replaced = not any(each.id in self.old and each.state in PRESENT for each in workers)
         return replaced and len(serving(workers)) == wanted
 
     @abc.abstractmethod
-    def result(self, workers: Sequence[Worker]) -> Any:
+    def result(self, workers: Sequence[WorkerView]) -> Any:
         """Say how it went."""
 
 
@@ -70,7 +78,7 @@ class Reload(Change):
         self._changed = changed
         self._needs_restart = needs_restart
 
-    def result(self, workers: Sequence[Worker]) -> ReloadResult:
+    def result(self, workers: Sequence[WorkerView]) -> ReloadResult:
         """Say what was replaced."""
         return ReloadResult(
             generation=self._generation,
@@ -90,7 +98,7 @@ class Scale(Change):
         super().__init__(was=was)
         self._was = was
 
-    def result(self, workers: Sequence[Worker]) -> ScaleResult:
+    def result(self, workers: Sequence[WorkerView]) -> ScaleResult:
         """Say how many there are."""
         return ScaleResult(workers=len(serving(workers)), was=self._was, took=self.took)
 
@@ -102,12 +110,177 @@ class Restart(Change):
         super().__init__(frozenset({worker}))
         self._worker = worker
 
-    def result(self, workers: Sequence[Worker]) -> RestartResult:
+    def result(self, workers: Sequence[WorkerView]) -> RestartResult:
         """Say which worker is new."""
         newest = max(each.id for each in serving(workers))
         return RestartResult(worker=newest, replaced=self._worker, took=self.took)
 
 
-def serving(workers: Sequence[Worker]) -> list[Worker]:
+def serving(workers: Sequence[WorkerView]) -> list[WorkerView]:
     """Return those that serve."""
     return [each for each in workers if each.state is WorkerState.SERVING]
+
+
+class SettingsSource(Protocol):
+    """Where settings come from."""
+
+    def read(self) -> Settings:
+        """Read the settings again; raises FlaskdError."""
+
+
+class SettingsUser(Protocol):
+    """Uses settings that a reload has read: the daemon."""
+
+    def use_settings(self, settings: Settings) -> None:
+        """Use them, as far as they are the supervisor's."""
+
+
+class Changes:
+    """Carries out changes of `fleet`. Its futures complete when the change is done, or fail with a ControlError."""
+
+    def __init__(self, fleet: Fleet, *, source: SettingsSource, user: SettingsUser) -> None:
+        self._fleet = fleet
+        self._source = source
+        self._user = user
+        self._under_way: list[Change] = []
+        self._next_reload: list[tuple[Future[Any], str | None]] = []
+
+    def order_reload(self, *, check: str | None) -> "Future[ReloadResult]":
+        """Replace every worker, one after the other, new before old; completes when no old one accepts connections.
+
+        While one reload is under way the next waits, and all that are asked for meanwhile share that one: what it loads is no
+        older than any of them. It fails with what kept a new worker from serving; those not yet replaced serve on.
+        """
+        self._check_changeable()
+        if any(isinstance(change, Reload) for change in self._under_way):
+            future: Future[ReloadResult] = Future()
+            future.set_running_or_notify_cancel()
+            self._next_reload.append((future, check))
+            return future
+        return self._reload(check)
+
+    def order_scale(self, *, to: int | None, by: int | None) -> "Future[ScaleResult]":
+        """Run so many workers; completes when exactly that many serve. If one cannot start, the number is as before."""
+        self._check_changeable()
+        wanted = to if to is not None else self._fleet.wanted + (by or 0)
+        if not 1 <= wanted <= MOST_WORKERS:
+            raise WrongState(
+                f"{wanted} workers cannot be (now: {self._fleet.wanted}): at least 1, at most {MOST_WORKERS}",
+                hint="`flaskd_ctl shutdown` stops the instance",
+            )
+        change = Scale(self._fleet.wanted)
+        self._fleet.wanted = wanted
+        self._fleet.why_missing = "scale"
+        return self._begin(change)
+
+    def order_restart(self, worker: int) -> "Future[RestartResult]":
+        """Replace one worker, new before old."""
+        self._check_changeable()
+        member = self._fleet.members.get(worker)
+        if member is None or member.state is WorkerState.LEAVING:
+            known = ", ".join(str(each.id) for each in self._fleet.members.values())
+            raise NotFound(f"there is no worker {worker}", hint=f"the workers are {known or 'none'}")
+        member.due = "restart"
+        return self._begin(Restart(worker))
+
+    def finish(self) -> None:
+        """Complete the changes that are done. Called when the plan was carried out."""
+        fleet = self._fleet
+        if not all(member.reported.stopped_accepting for member in fleet.in_state(WorkerState.LEAVING)):
+            return
+        workers = fleet.views()
+        done = [change for change in self._under_way if change.done(workers, fleet.wanted)]
+        for change in done:
+            self._under_way.remove(change)
+            for number, reply in enumerate(change.replies):
+                result = change.result(workers)
+                if isinstance(result, ReloadResult) and number:
+                    result = msgspec.structs.replace(result, joined=True)
+                reply.set_result(result)
+        if any(isinstance(change, Reload) for change in done):
+            fleet.check = fleet.settings.check  # the check that a reload asked for was for that reload
+            self._reload_next()
+
+    def fail(self, error: ControlError, *, kind: type[Change] = Change) -> None:
+        """Undo the changes under way, or those of one kind, and let them fail: what serves, serves on."""
+        fleet = self._fleet
+        failed = [change for change in self._under_way if isinstance(change, kind)]
+        self._under_way = [change for change in self._under_way if change not in failed]
+        still_due = {ident for change in self._under_way for ident in change.old}
+        for change in reversed(failed):  # what is undone last is what was there first
+            for member in fleet.in_state(WorkerState.SERVING):
+                if member.id in change.old - still_due:
+                    member.due = ""
+            if change.was is not None and not any(isinstance(other, Scale) for other in self._under_way):
+                fleet.wanted = change.was
+            if isinstance(change, Reload):
+                self._use(change.before)
+        count = len(fleet.serving)
+        serves_on = f"; {count} worker{'s serve' if count != 1 else ' serves'} on" if not fleet.held else ""
+        for change in failed:
+            for reply in change.replies:
+                reply.set_exception(type(error)(f"{error}{serves_on}", hint=error.hint, data=error.data))
+        if any(isinstance(change, Reload) for change in failed):
+            self._reload_next()
+
+    def _check_changeable(self) -> None:
+        if not self._fleet.up.done() or self._fleet.held:
+            state = "stopping" if self._fleet.held else "starting"
+            raise WrongState(f"an instance that is {state} cannot be changed", hint="see `flaskd_ctl status`")
+
+    def _begin(self, change: Change) -> "Future[Any]":
+        self._fleet.history.failures = Failures()  # whoever asks for a change may have mended what failed
+        self._under_way.append(change)
+        self._fleet.look_soon()
+        return change.reply()
+
+    def _reload(self, check: str | None) -> "Future[ReloadResult]":
+        fleet = self._fleet
+        try:
+            settings = self._source.read()
+        except FlaskdError as error:
+            raise Failed(
+                f"the settings cannot be read again: {error}; nothing was changed", hint=error.hint
+            ) from None
+        before, was = fleet.settings, fleet.wanted
+        settings, changed, needs_restart = take_over(before, settings)
+        if "workers" in changed:
+            fleet.wanted = worker_count(settings)
+        self._use(settings)
+        if check is not None:
+            fleet.check = check
+        fleet.generation += 1
+        old = [member for member in fleet.members.values() if member.state is not WorkerState.LEAVING]
+        for member in old:
+            member.due = "reload"
+        return self._begin(
+            Reload(
+                frozenset(member.id for member in old),
+                was=was if "workers" in changed else None,
+                before=before,
+                generation=fleet.generation,
+                changed=changed,
+                needs_restart=needs_restart,
+            )
+        )
+
+    def _use(self, settings: Settings) -> None:
+        self._fleet.settings = settings
+        self._fleet.check = settings.check
+        self._user.use_settings(settings)
+
+    def _reload_next(self) -> None:
+        """Begin the reload that was asked for meanwhile; callers that want another check than the first wait once more."""
+        waiting, self._next_reload = self._next_reload, []
+        if not waiting:
+            return
+        check = next((check for _, check in waiting if check is not None), None)
+        try:
+            self._check_changeable()
+            self._reload(check)
+        except ControlError as error:
+            for future, _ in waiting:
+                future.set_exception(error)
+            return
+        self._under_way[-1].replies[:] = [future for future, asked in waiting if asked in {None, check}]
+        self._next_reload = [(future, asked) for future, asked in waiting if asked not in {None, check}]

@@ -1,284 +1,287 @@
-"""One worker as the supervisor has it: its process, its channel, its request table, and where in its life it is.
+"""One worker as the supervisor knows it: its process, its channel, its requests, and where in its life it is.
 
-A worker runs the application, which may be anybody's by now (docs/threat-model.md): what it says is believed of itself only,
-and kept only as long as it is short.
+A worker runs the application, which an attacker may have taken over (docs/threat-model.md). What it reports is believed only of
+itself, and kept only up to a limit.
 """
 
 import asyncio
-import contextlib
 import os
-import socket
-import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Annotated, Any, Final
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from flaskd.channel.supervisor_end import Answer, Channel
+from flaskd.channel.messages import (
+    LONGEST_MESSAGE,
+    LONGEST_TRACE,
+    Calls,
+    Event,
+    Loaded,
+    Progress,
+    Ready,
+    Reply,
+    Serve,
+    Start,
+    StopGracefully,
+    Stopped,
+)
 from flaskd.errors import IllegalMove
 from flaskd.ledger.row import printable
 from flaskd.ledger.shared_memory import RequestTable
-from flaskd.process.ending import STDERR, STDOUT
-from flaskd.settings.identity import Identity
+from flaskd.process.ending import STACKS_SIGNAL
 from flaskd.shutdown.phases import Phase
-from flaskd.supervisor import process
-from flaskd.supervisor.output import Relay
-from flaskd.supervisor.plan import MOVES, Move, Worker, WorkerState
+from flaskd.supervisor.plan import MOVES, Move, WorkerState, WorkerView
 from flaskd_ctl.errors import ControlError, Failed
 from flaskd_ctl.protocol import InFlight
 
-DEAF_PHASES: Final = {Phase.LEAVING.value, Phase.FLUSHING.value}
+CLOSED_PHASES: Final = {Phase.LEAVING.value, Phase.FLUSHING.value}
+"""Phases of a worker's stop in which it accepts no connections."""
 
 LONGEST_STACKS: Final = 1 << 17
 """Bytes of stacks that are kept of a worker: some hundred threads."""
 
 LONGEST_CUT: Final = 1 << 18
-"""Bytes of requests that a worker may name as cut: some thousand."""
-
-LONGEST_SAID: Final = 4096
-LONGEST_TRACE: Final = 1 << 16
-"""Characters that are kept of a worker's failure (`line` sends no more)."""
+"""Bytes of requests that a worker may report as cut: some thousand."""
 
 MOST_VERSIONS: Final = 16
 LONGEST_VERSION: Final = 64
 
 
-class Result(msgspec.Struct, frozen=True):
-    """What a worker says of its stop: what it cut, and how many connections in all (see `ShutdownResult`)."""
+class Process(Protocol):
+    """See `process.Process`."""
 
-    cut: list[InFlight]
-    connections_cut: Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
+    pid: int
+
+    @property
+    def how_it_ended(self) -> str: ...
+    def send(self, number: int) -> None: ...
+    def kill(self) -> None: ...
+    def channel_ended(self) -> None: ...
+
+
+class Channel(Protocol):
+    """See `channel.supervisor_end.SupervisorChannel`."""
+
+    def call(self, call: Calls) -> "asyncio.Future[Reply]": ...
+    def read_rest(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Resources(NamedTuple):
+    """What belongs to a worker that was launched; `stacks` is the descriptor that it writes its threads' stacks to."""
+
+    process: Process
+    channel: Channel
+    request_table: RequestTable
+    stacks: int
+
+
+class Watcher(Protocol):
+    """Is told of a worker: the fleet."""
+
+    def member_changed(self, member: "Member") -> None:
+        """Take note of its new state."""
+
+    def member_stopped_accepting(self, member: "Member") -> None:
+        """Take note that it accepts no connections any more."""
+
+    def member_reported(self, member: "Member", event: Event) -> None:
+        """Take note of what it reports."""
+
+    def member_lost(self, member: "Member") -> None:
+        """Take note that its channel has ended: it exits, or it sent anything but its messages, and cannot be told anything."""
+
+
+@dataclass(slots=True)
+class Reported:
+    """What a worker has reported: why it could not start, what its stop cut, its libraries' versions."""
+
+    failure: ControlError | None = None
+    result: Stopped | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    stopped_accepting: bool = False
 
 
 class Member:
     """A worker, from its start until it is gone.
 
-    `on_change` is called when its state has changed, `on_event` with what it tells, `on_lost` when its line has ended: it ends,
-    too, or it does not keep to the protocol, and cannot be told anything any more. `failure` is what it said of its own failed
-    start, `result` what it said of its stop; `verdict` is why we end it (kind of incident, reason), `dismissed` says that it is
-    not wanted any more, `admitted` that it was told to accept: from then on it may have requests, though it has not yet said
-    that it serves. `was` is the state before this one, `told` the last one that was published.
+    `why` is why it was started, `due` why it is to be replaced. `verdict` is why the supervisor kills it (kind of incident,
+    reason); `dismissed` says that it is not wanted any more; `admitted` that it was told to accept: from then on it may have
+    requests, though it has not yet said that it serves. `was` is the state before this one.
     """
 
-    def __init__(
-        self,
-        ident: int,
-        *,
-        generation: int,
-        why: str,
-        on_change: "Callable[[Member], None]",
-        on_event: "Callable[[Member, Answer], None]",
-        on_lost: "Callable[[Member], None]",
-    ) -> None:
+    def __init__(self, ident: int, *, generation: int, why: str, watcher: Watcher) -> None:
         self.id = ident
         self.generation = generation
         self.why = why
-        self.pid = 0
         self.state = self.was = WorkerState.STARTING
         self.since = self.started = time.time()
         self.due = ""
-        self.deaf = False
-        self.failure: ControlError | None = None
-        self.result: Result | None = None
-        self.reason = ""
-        self.versions: dict[str, str] = {}
-        self.told: WorkerState | None = None
+        self.reported = Reported()
         self.verdict: tuple[str, str] | None = None
         self.dismissed = False
         self.admitted = False
         self.connections_seen = 0
-        self.timer: asyncio.TimerHandle | None = None
-        self._on_change = on_change
-        self._on_event = on_event
-        self._on_lost = on_lost
+        self._watcher = watcher
+        self._resources: Resources | None = None
 
-    def start(
-        self,
-        params: dict[str, Any],
-        *,
-        rows: int,
-        inherited: list[int],
-        relay: Relay,
-        directory: str | None,
-        identity: Identity | None = None,
-    ) -> None:
-        """Start the process and send it `params`, with the descriptors it needs added. Raises OSError, with nothing left."""
-        with contextlib.ExitStack() as undo:
-            self.request_table = RequestTable.create(rows)
-            undo.callback(self.request_table.close)
-            self.stacks_file = _memory(f"flaskd stacks {self.id}")
-            undo.callback(os.close, self.stacks_file)
-            ours, theirs = socket.socketpair()
-            undo.callback(ours.close)
-            with theirs, contextlib.ExitStack() as given:
-                streams = []
-                for target in (STDOUT, STDERR):
-                    streams.append(relay.pipe(f"[{self.id}] ", target))
-                    given.callback(os.close, streams[-1])
-                self.process = process.start(
-                    [sys.executable, "-m", "flaskd.worker", str(theirs.fileno())],
-                    descriptors=[
-                        theirs.fileno(),
-                        self.request_table.descriptor,
-                        self.stacks_file,
-                        *inherited,
-                    ],
-                    stdout=streams[0],
-                    stderr=streams[1],
-                    directory=directory,
-                    identity=identity,
-                    on_end=self._ended,
-                )
-            undo.pop_all()
-        self.pid = self.process.pid
-        self._channel = Channel(ours, on_event=self._told, on_end=self._lost)
-        started = self.call(
-            "start",
-            {
-                **params,
-                "request_table": self.request_table.descriptor,
-                "stacks": self.stacks_file,
-                "worker": self.id,
-            },
-        )
-        started.add_done_callback(self._started)
+    def launched(self, resources: Resources, start: Start) -> None:
+        """Take what belongs to it, and send the first call."""
+        self._resources = resources
+        self.call(start).add_done_callback(self._started)
 
-    def call(self, method: str, params: Answer | None = None) -> Any:
-        """Ask the worker (see `Channel.call`)."""
-        return self._channel.call(method, params)
+    @property
+    def pid(self) -> int:
+        """Its process id; 0 where no process could be started."""
+        return self._resources.process.pid if self._resources else 0
 
-    def step_back(self, *, grace: float, linger: float) -> None:
-        """Let it finish what it has, within `grace` seconds, and end. Asked again, only its deadline comes nearer."""
-        self._move(Move.STEP_BACK)
-        self.call("step_back", {"grace": grace, "linger": linger}).add_done_callback(self._stopped)
+    @property
+    def request_table(self) -> RequestTable:
+        """Its requests, also when it is hung, stopped or dead."""
+        return self._held.request_table
+
+    @property
+    def reason(self) -> str:
+        """How its process ended: "exit code 3", "killed by SIGKILL"."""
+        return self._held.process.how_it_ended
+
+    @property
+    def _held(self) -> Resources:
+        assert self._resources is not None, "it was not launched"
+        return self._resources
+
+    def call(self, call: Calls) -> "asyncio.Future[Reply]":
+        """Send a call to the worker (see `SupervisorChannel.call`)."""
+        return self._held.channel.call(call)
+
+    def stop_gracefully(self, *, grace: float, linger: float) -> None:
+        """Let it answer what it has, within `grace` seconds, and exit. A second call can only bring its deadline nearer."""
+        self.move(Move.STOP)
+        self.call(StopGracefully(grace=grace, linger=linger)).add_done_callback(self._stopped)
 
     def kill(self) -> None:
-        """End it now."""
-        self.process.kill()
+        """Kill it now."""
+        self._held.process.kill()
 
     def dismiss(self) -> None:
-        """End it now: it was not admitted and is not wanted any more, or its time is over."""
+        """Kill it now: it was not admitted and is not wanted any more, or its time is over."""
         self.dismissed = True
         self.kill()
 
-    def seen(self) -> Worker:
-        """Show it to the plan."""
-        return Worker(self.id, self.state, self.due)
-
-    def requests(self) -> list[InFlight]:
-        """List what it has in flight, also when it is hung, stopped or dead."""
-        return self.request_table.requests()
+    def write_stacks(self) -> None:
+        """Have it write its threads' stacks (faulthandler, in a signal handler: also while C code holds the GIL)."""
+        self._held.process.send(STACKS_SIGNAL)
 
     def stacks(self) -> str:
         """Return what it has written of its threads' stacks."""
-        size = min(os.fstat(self.stacks_file).st_size, LONGEST_STACKS)
-        return printable(os.pread(self.stacks_file, size, 0).decode(errors="replace"), keep="\n\t")
+        descriptor = self._held.stacks
+        size = min(os.fstat(descriptor).st_size, LONGEST_STACKS)
+        return printable(os.pread(descriptor, size, 0).decode(errors="replace"), keep="\n\t")
+
+    def view(self) -> WorkerView:
+        """Return what the plan needs to know."""
+        return WorkerView(self.id, self.state, self.due)
 
     def close(self) -> None:
-        """Let go of what belonged to it; it is gone."""
+        """Close what belonged to it; it is gone."""
         self.request_table.close()
-        os.close(self.stacks_file)
+        os.close(self._held.stacks)
 
-    def _started(self, answer: Any) -> None:
-        if answer.cancelled():
-            return
-        error = answer.exception()
-        if isinstance(error, ControlError):
-            self.failure = _shortened(error)  # it ends by itself
-        elif self.state is WorkerState.STARTING:
-            with contextlib.suppress(msgspec.ValidationError):
-                told = msgspec.convert(answer.result().get("versions"), dict[str, str])
-                pairs = islice(told.items(), MOST_VERSIONS)
-                short = slice(LONGEST_VERSION)
-                self.versions = {printable(name[short]): printable(text[short]) for name, text in pairs}
-            self.verdict = None  # a little late, but it accepts, and what it accepts would be lost with it
-            self._move(Move.READY)
-
-    def _stopped(self, answer: Any) -> None:
-        if not answer.cancelled() and answer.exception() is None:
-            with contextlib.suppress(msgspec.ValidationError):  # else it has said nothing
-                result = msgspec.convert(answer.result(), Result)
-                if len(msgspec.json.encode(result.cut)) > LONGEST_CUT:
-                    result = Result([], max(result.connections_cut, len(result.cut)))
-                self.result = Result([_cleaned(each) for each in result.cut], result.connections_cut)
-                self._hear_deaf()
-
-    def _told(self, event: Answer) -> None:
-        match event:
-            case {"event": "progress", "phase": str(phase)}:
-                if phase in DEAF_PHASES:
-                    self._hear_deaf()
-            case {"event": "progress"}:
-                pass
-            case {"event": "loaded"}:
-                if not self.dismissed and not self.admitted:  # once: what it does not read is kept here
-                    self.admitted = True
-                    self.call("serve")
-            case _:
-                self._on_event(self, event)
-
-    def _hear_deaf(self) -> None:
-        if self.state is WorkerState.LEAVING and not self.deaf:
-            self.deaf = True
-            self._on_change(self)
-
-    def _lost(self) -> None:
-        self._on_lost(self)
-        self.process.channel_ended()
-
-    def _ended(self) -> None:
-        self._channel.read_rest()
-        self._channel.close()
-        # Who waits for what it said last is told by the loop, before this.
-        asyncio.get_running_loop().call_soon(self._gone)
-
-    def _gone(self) -> None:
-        self.reason = self.process.how_it_ended
-        self.deaf = True
-        self._move(Move.END)
-
-    def _move(self, move: Move) -> None:
+    def move(self, move: Move) -> None:
+        """Change its state as the table MOVES says; raises IllegalMove."""
         to = MOVES.get((self.state, move))
         if to is None:
             raise IllegalMove(self.state.value, move.value, what="a worker")
         if self.state is not to:
             self.was, self.state, self.since = self.state, to, time.time()
-            self._on_change(self)
+            self._watcher.member_changed(self)
 
+    def receive(self, event: Event) -> None:
+        """Act on an event that it sent."""
+        match event:
+            case Progress(phase):
+                if phase in CLOSED_PHASES:
+                    self._stopped_accepting()
+            case Loaded():
+                if not self.dismissed and not self.admitted:  # once: calls that it does not read are kept
+                    self.admitted = True
+                    self.call(Serve())
+            case _:
+                self._watcher.member_reported(self, event)
 
-def _shortened(error: ControlError) -> Failed:
-    """Return what a worker says of its failure as a failure, whatever it calls it, and no longer than one is."""
-    said, hint, trace = (
-        printable(text, keep="\n\t")
-        for text in (
-            str(error)[:LONGEST_SAID],
-            error.hint[:LONGEST_SAID],
-            str(error.data.get("traceback", ""))[-LONGEST_TRACE:],
-        )
-    )
-    return Failed(said, hint=hint, data={"traceback": trace})
+    def channel_ended(self) -> None:
+        """Note that its channel has ended."""
+        self._watcher.member_lost(self)
+        self._held.process.channel_ended()
 
+    def process_ended(self) -> None:
+        """Note that its process has ended; what it sent last still counts."""
+        self._held.channel.read_rest()
+        self._held.channel.close()
+        # The loop tells those who wait for its last replies first.
+        asyncio.get_running_loop().call_soon(self.gone)
 
-def _cleaned(request: InFlight) -> InFlight:
-    """Return the request as it can be shown on a terminal, as one from the request table can."""
-    texts = {name: text for name, text in msgspec.structs.asdict(request).items() if isinstance(text, str)}
-    return msgspec.structs.replace(request, **{name: printable(text) for name, text in texts.items()})
+    def gone(self) -> None:
+        """Note that it is gone."""
+        self.reported.stopped_accepting = True
+        self.move(Move.END)
 
+    def _started(self, reply: "asyncio.Future[Reply]") -> None:
+        if reply.cancelled():
+            return
+        error = reply.exception()
+        if isinstance(error, ControlError):
+            self.reported.failure = _shortened(error)  # it exits by itself
+        elif self.state is WorkerState.STARTING and isinstance(ready := reply.result(), Ready):
+            pairs, short = islice(ready.versions.items(), MOST_VERSIONS), slice(LONGEST_VERSION)
+            versions = {printable(name[short]): printable(text[short]) for name, text in pairs}
+            self.reported.versions = versions
+            self.verdict = None  # a little late, but it accepts, and what it accepts would be lost with it
+            self.move(Move.READY)
 
-def _memory(name: str) -> int:
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create(name, os.MFD_CLOEXEC)
-    import tempfile
+    def _stopped(self, reply: "asyncio.Future[Reply]") -> None:
+        if reply.cancelled() or reply.exception() is not None:
+            return
+        if isinstance(stopped := reply.result(), Stopped):
+            cut, connections = stopped.cut, stopped.connections_cut
+            if len(msgspec.json.encode(cut)) > LONGEST_CUT:
+                cut, connections = [], max(connections, len(cut))
+            self.reported.result = Stopped(cut=[_cleaned(each) for each in cut], connections_cut=connections)
+            self._stopped_accepting()
 
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+    def _stopped_accepting(self) -> None:
+        if self.state is WorkerState.LEAVING and not self.reported.stopped_accepting:
+            self.reported.stopped_accepting = True
+            self._watcher.member_stopped_accepting(self)
 
 
 def requests_of(members: Iterable[Member]) -> list[InFlight]:
     """List what these workers have in flight, oldest first."""
     found = [
-        msgspec.structs.replace(each, worker=member.id) for member in members for each in member.requests()
+        msgspec.structs.replace(each, worker=member.id)
+        for member in members
+        for each in member.request_table.requests()
     ]
     return sorted(found, key=lambda request: -request.age)
+
+
+def _shortened(error: ControlError) -> Failed:
+    """Return a worker's failure as it can be shown on a terminal, and no longer than one may be."""
+    message, hint, trace = (
+        printable(text, keep="\n\t")
+        for text in (
+            str(error)[:LONGEST_MESSAGE],
+            error.hint[:LONGEST_MESSAGE],
+            str(error.data.get("traceback", ""))[-LONGEST_TRACE:],
+        )
+    )
+    return Failed(message, hint=hint, data={"traceback": trace})
+
+
+def _cleaned(request: InFlight) -> InFlight:
+    """Return the request as it can be shown on a terminal."""
+    texts = {name: text for name, text in msgspec.structs.asdict(request).items() if isinstance(text, str)}
+    return msgspec.structs.replace(request, **{name: printable(text) for name, text in texts.items()})

@@ -1,7 +1,7 @@
-"""Socket activation: the listening sockets that systemd opened and hands over (sd_listen_fds(3)).
+"""Socket activation: listening sockets that systemd opens and passes to the service (sd_listen_fds(3)).
 
-They are systemd's: it keeps them open over our restarts, so what waits in their queues is the next one's to answer. LISTEN_PID
-says for whom the variables are; they are taken out of the environment, so that no child takes the descriptors for its own.
+systemd keeps them open when the service restarts, so the next process answers the connections that wait in their queues.
+LISTEN_PID names the process that the variables are for. They are removed from the environment, so that no child uses them.
 """
 
 import os
@@ -20,16 +20,16 @@ VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
 class Handed(NamedTuple):
-    """A descriptor that we were given, and its FileDescriptorName= (default: the name of the socket unit)."""
+    """A descriptor from systemd, and its FileDescriptorName= (default: the name of the socket unit)."""
 
     descriptor: int
     name: str
 
 
 def take(environ: MutableMapping[str, str], pid: int) -> list[Handed]:
-    """Return what was handed to the process `pid`, none of it inherited by children any more; removes the variables.
+    """Return the descriptors that were passed to the process `pid`, and remove the variables. Children do not inherit them.
 
-    Raises BindError for a descriptor that is no listening stream socket.
+    Raises BindError for a descriptor that is not a listening stream socket.
     """
     meant, count, names = (environ.pop(variable, "") for variable in VARIABLES)
     if meant != str(pid) or not (count.isascii() and count.isdigit()):
@@ -46,9 +46,9 @@ def take(environ: MutableMapping[str, str], pid: int) -> list[Handed]:
 
 
 def still_to_bind(bind: Sequence[str], handed: Sequence[Handed]) -> list[str]:
-    """Return the addresses that we have to bind ourselves: --bind without what was handed over.
+    """Return the addresses that flaskd has to bind itself: those of --bind that systemd did not pass.
 
-    Where something was, the default of --bind is none: it is for who names no address at all.
+    With any socket from systemd, the default address of --bind does not count.
     """
     if not handed:
         return list(bind)
@@ -59,24 +59,24 @@ def still_to_bind(bind: Sequence[str], handed: Sequence[Handed]) -> list[str]:
 
 
 def _check(handed: Handed) -> None:
-    """Raise BindError unless we can accept HTTP connections from it."""
-    said = f"systemd handed over descriptor {handed.descriptor} ({handed.name!r}), which is"
+    """Raise BindError unless it can accept HTTP connections."""
+    what = f"systemd passed descriptor {handed.descriptor} ({handed.name!r}), which is"
     try:
         sock = socket.socket(fileno=os.dup(handed.descriptor))
     except OSError as error:
-        raise BindError(f"{said} no socket ({error.strerror})", hint="look at the socket unit") from None
+        raise BindError(f"{what} not a socket ({error.strerror})", hint="check the socket unit") from None
     with sock:
         kind = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
         if sock.family not in {socket.AF_INET, socket.AF_INET6, socket.AF_UNIX} or kind != socket.SOCK_STREAM:
-            raise BindError(f"{said} no stream socket", hint="use ListenStream= in the socket unit")
+            raise BindError(f"{what} not a stream socket", hint="use ListenStream= in the socket unit")
         if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             raise BindError(
-                f"{said} not listening", hint="leave Accept= out of the socket unit: it has to be no"
+                f"{what} not listening", hint="remove Accept= from the socket unit: it has to be no"
             )
 
 
 def _address(descriptor: int) -> str | tuple[str, int]:
-    """Return the address as `parse` writes it."""
+    """Return the address of a socket, as `parse` does."""
     with socket.socket(fileno=os.dup(descriptor)) as sock:
         if sock.family == socket.AF_UNIX:
             return os.fsdecode(sock.getsockname())

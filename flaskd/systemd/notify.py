@@ -18,11 +18,9 @@ class Timers(Protocol):
 
     def time(self) -> float:
         """Return its clock, in seconds."""
-        ...
 
     def call_later(self, delay: float, callback: Callable[[], object], /) -> asyncio.TimerHandle:
         """Call after so many seconds, unless cancelled."""
-        ...
 
 
 class Manager:

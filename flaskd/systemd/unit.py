@@ -1,96 +1,72 @@
-"""The units that run an application under systemd: a service, and for socket activation its socket. Pure: text from settings.
-
-The service gets nothing that it does not need (docs/systemd.md says why for each line). What would be safer still and is left
-out has its reason here:
-
-PrivateUsers=   all users but root and the service's own would seem to be nobody, and who asks is known by uid (SO_PEERCRED).
-ProtectProc=    the processes of others would be hidden, and the audit names the command line of who asked.
-~@resources     `flaskd run` raises its limit of descriptors to the hard one (prlimit64), and libzmq gives its threads the
-                policy that they have (sched_setscheduler), or aborts the process where it may not (src/thread.cpp).
-~AF_NETLINK     sock_diag(7) counts connections twenty times faster than /proc does.
-"""
+"""Make the units that run an application under systemd: a service, and its socket for socket activation. Text from settings."""
 
 import ipaddress
 import math
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from flaskd.errors import ConfigError
 from flaskd.listening.listeners import parse
-from flaskd.settings.schema import Settings
+from flaskd.settings.options import Given
+from flaskd.settings.schema import Settings, option
 from flaskd.shutdown.phases import LameDuck
-from flaskd.systemd.news import SPARE
+from flaskd.systemd.status import SPARE
+from flaskd.systemd.templates import SERVICE, SOCKET
 
 HEADER: Final = "# Made by `flaskd systemd unit`"
-"""How a file of ours begins."""
-
-SANDBOX: Final = """\
-NoNewPrivileges=yes
-{capabilities}
-ProtectSystem=strict
-ProtectHome={home}
-PrivateTmp=yes
-PrivateDevices=yes
-PrivateMounts=yes
-DevicePolicy=closed
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-RemoveIPC=yes
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-UMask=0077
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-SystemCallFilter=prlimit64 setrlimit sched_setscheduler
-SystemCallErrorNumber=EPERM"""
+"""The first line of each file that flaskd makes begins with this."""
 
 HOMES: Final = ("/home", "/root", "/run/user")
-"""What ProtectHome= hides."""
+"""The directories that ProtectHome= hides."""
 
-PRIVATE: Final = ("/tmp", "/var/tmp")  # noqa: S108 - what PrivateTmp= hides
+PRIVATE: Final = ("/tmp", "/var/tmp")  # noqa: S108 - PrivateTmp= hides them
 PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./:@=,+[]")
 
 
-class Wanted(NamedTuple):
+class UnitOptions(NamedTuple):
     """What to make units of.
 
-    `options` are the settings that the command line of the service names, `settings` all of them as they hold there.
-    `flaskd` is the program, `interpreter` its Python; `user` "" has systemd make one up (DynamicUser=). `watchdog`
-    is in seconds, 0: none. A `template` serves one application for each instance name, %i.
+    `given` are the settings on the command line of the service, `settings` all of them as they hold there. `flaskd` is the
+    program, `interpreter` its Python. Without a `user`, systemd allocates one (DynamicUser=). `watchdog` is in seconds, 0 for
+    none. A `template` serves one application for each instance name, %i.
     """
 
-    app: str
-    options: Mapping[str, Any]
+    given: Given
     settings: Settings
     directory: str
     flaskd: str
     interpreter: str = ""
-    config: str = ""
     user: str = ""
     socket: bool = False
     template: bool = False
-    reload_type: bool = False
+    notify_reload: bool = False
     watchdog: float = 0.0
 
+    @property
+    def file(self) -> str:
+        """The name of the units, without their suffix."""
+        return "flaskd@%i" if self.template else self.settings.name
 
-def units(wanted: Wanted) -> dict[str, str]:
-    """Return the files, name to text: the service, and the socket unit where one is wanted. Raises ConfigError."""
-    stem = "flaskd@" if wanted.template else wanted.settings.name
+    @property
+    def name(self) -> str:
+        """The name of the instance, as a specifier (systemd.unit(5))."""
+        return "%i" if self.template else "%N"
+
+    @property
+    def app(self) -> str:
+        """The application as `Description=` names it."""
+        return "%i" if self.template else _quoted(self.settings.app, template=False)
+
+
+def units(wanted: UnitOptions) -> dict[str, str]:
+    """Return the service and, where it is wanted, the socket unit: name to text. Raises ConfigError."""
+    stem = wanted.file.removesuffix("%i")
     for path in (wanted.directory, wanted.flaskd, wanted.interpreter):
         if _below(path, PRIVATE):
             raise ConfigError(
                 f"the service could not see {path}: it has a /tmp of its own",
-                hint="put it elsewhere: /srv, /opt",
+                hint="move it to another place, such as /srv or /opt",
             )
     files = {f"{stem}.service": _service(wanted)}
     if wanted.socket:
@@ -99,103 +75,78 @@ def units(wanted: Wanted) -> dict[str, str]:
 
 
 def stop_timeout(settings: Settings) -> int:
-    """Return TimeoutStopSec=: what a stop may take, to the end of the process, and some spare."""
+    """Return TimeoutStopSec=: the longest time that a stop may take, and some spare."""
     duck = LameDuck(settings.lame_duck, settings.wait_unrouted).ordered(None, None)
     hooks = settings.hook_timeout if settings.pre_stop else 0.0
     return math.ceil(duck.longest + settings.grace + settings.linger + hooks + SPARE)
 
 
-def _service(wanted: Wanted) -> str:
-    settings, sandbox_paths = wanted.settings, [wanted.directory, wanted.flaskd, wanted.interpreter]
-    name, file = ("%i", "flaskd@%i") if wanted.template else ("%N", settings.name)
-    control = f"{wanted.flaskd}_ctl --name {name}"
-    what = "%i" if wanted.template else _quoted(wanted.app, template=False)
-    unit = [f"Description=The Flask application {what}", "After=network.target"]
+def _service(wanted: UnitOptions) -> str:
+    settings, file = wanted.settings, wanted.file
+    after = ""
     if wanted.socket:
-        unit += [f"Requires={file}.socket", f"After={file}.socket"]
+        after = f"Requires={file}.socket\nAfter={file}.socket\n"
     elif any(_needs_address(address) for address in settings.bind):
-        unit += ["Wants=network-online.target", "After=network-online.target"]
-    unit += ["StartLimitIntervalSec=0"]  # a service that is given up takes its socket with it: refused
-    service = ["Type=notify-reload", "ReloadSignal=SIGCONT"] if wanted.reload_type else ["Type=notify"]
-    service += [f"User={wanted.user}"] if wanted.user else ["DynamicUser=yes"]
-    service += [
-        f"WorkingDirectory={wanted.directory}",
-        # Where it is a link to a release, a reload follows it anew, by this name (docs/workers.md).
-        *(
-            [f"Environment=PWD={wanted.directory}"]
-            if wanted.template or os.path.islink(wanted.directory)
-            else []
-        ),
-        f"RuntimeDirectory=flaskd/{name}",
-        "RuntimeDirectoryMode=0700",
-        f"StateDirectory=flaskd/{name}",
-        "StateDirectoryMode=0700",
-        f"ExecStart={' '.join([wanted.flaskd, 'run', *_arguments(wanted, name)])}",
-        f"ExecReload={control} reload",
-        f"ExecStop={control} shutdown --missing-ok",
-        f"TimeoutStartSec={math.ceil(settings.start_timeout + SPARE)}",
-        f"TimeoutStopSec={stop_timeout(settings)}",
-        "KillMode=mixed",
-        "Restart=on-failure",
-        "RestartSec=2",
-        "OOMPolicy=continue",
-    ]
-    if wanted.watchdog:
-        service += [f"WatchdogSec={wanted.watchdog:g}"]
+        after = "Wants=network-online.target\nAfter=network-online.target\n"
+    # If the directory is a link to a release, a reload follows the link again, by this name (docs/workers.md).
+    linked = wanted.template or os.path.islink(wanted.directory)
     low = not wanted.socket and any(_port(address) in range(1, 1024) for address in settings.bind)
-    bound = "CapabilityBoundingSet=" + ("CAP_NET_BIND_SERVICE" if low else "")
-    sandbox = SANDBOX.format(
-        capabilities=f"{bound}\nAmbientCapabilities=CAP_NET_BIND_SERVICE" if low else bound,
-        home="read-only" if any(_below(path, HOMES) for path in sandbox_paths) else "yes",
-    )
-    also = [f"Also={file.replace('%i', '')}.socket"] if wanted.socket else []
-    install = ["WantedBy=multi-user.target", *also]
-    return _text(f"{file}.service", Unit=unit, Service=[*service, "", sandbox], Install=install)
-
-
-def _socket(wanted: Wanted) -> str:
-    listen = [_listen_stream(address) for address in wanted.settings.bind]
-    file = "flaskd@%i" if wanted.template else wanted.settings.name
-    socket = [f"ListenStream={stream}" for stream in listen]
-    socket += [f"Backlog={wanted.settings.backlog}", "FileDescriptorName=http"]
-    if any(stream.startswith("/") for stream in listen):
-        socket += ["RemoveOnStop=yes"]
-    what = "%i" if wanted.template else _quoted(wanted.app, template=False)
-    return _text(
-        f"{file}.socket",
-        Unit=[f"Description=What the Flask application {what} listens at"],
-        Socket=socket,
-        Install=["WantedBy=sockets.target"],
+    capability = "CAP_NET_BIND_SERVICE"
+    in_home = any(_below(path, HOMES) for path in (wanted.directory, wanted.flaskd, wanted.interpreter))
+    return SERVICE.format(
+        header=_header(f"{file}.service"),
+        app=wanted.app,
+        after=after,
+        type="Type=notify-reload\nReloadSignal=SIGCONT" if wanted.notify_reload else "Type=notify",
+        user=f"User={wanted.user}" if wanted.user else "DynamicUser=yes",
+        directory=wanted.directory,
+        pwd=f"Environment=PWD={wanted.directory}\n" if linked else "",
+        name=wanted.name,
+        flaskd=wanted.flaskd,
+        arguments=" ".join(_arguments(wanted)),
+        start_timeout=math.ceil(settings.start_timeout + SPARE),
+        stop_timeout=stop_timeout(settings),
+        watchdog=f"WatchdogSec={wanted.watchdog:g}\n" if wanted.watchdog else "",
+        capabilities=f"CapabilityBoundingSet={capability}\nAmbientCapabilities={capability}"
+        if low
+        else "CapabilityBoundingSet=",
+        home="read-only" if in_home else "yes",
+        also=f"Also={file.removesuffix('%i')}.socket\n" if wanted.socket else "",
     )
 
 
-def _text(file: str, **sections: Sequence[str]) -> str:
-    edit = file.replace("%i", "NAME")
-    lines = [f"{HEADER}. Change it with `systemctl edit {edit}`, or make it anew."]
-    for name, entries in sections.items():
-        lines += [*([""] if len(lines) > 1 else []), f"[{name}]", *entries]
-    return "\n".join(lines) + "\n"
+def _socket(wanted: UnitOptions) -> str:
+    streams = [_listen_stream(address) for address in wanted.settings.bind]
+    return SOCKET.format(
+        header=_header(f"{wanted.file}.socket"),
+        app=wanted.app,
+        listen="\n".join(f"ListenStream={stream}" for stream in streams),
+        backlog=wanted.settings.backlog,
+        remove="RemoveOnStop=yes\n" if any(stream.startswith("/") for stream in streams) else "",
+    )
 
 
-def _arguments(wanted: Wanted, name: str) -> list[str]:
-    """Spell out what `flaskd run` gets: what was named here. The rest is for flaskd.toml, where it can be changed."""
-    words = [wanted.app] if wanted.app else []
-    words += ["--config", wanted.config] if wanted.config else []
-    words += ["--name", name]
-    for option, value in wanted.options.items():
-        if option in {"app", "name"} or (option == "bind" and wanted.socket) or value in (None, ()):
+def _header(file: str) -> str:
+    return f"{HEADER}. Change it with `systemctl edit {file.replace('%i', 'NAME')}`, or make it again."
+
+
+def _arguments(wanted: UnitOptions) -> list[str]:
+    """Return the arguments of `flaskd run`: the given settings. The others can be changed in flaskd.toml."""
+    app, file = wanted.given.options.get("app"), wanted.given.file
+    words = [*([app] if app else []), *(["--config", file] if file else []), "--name", wanted.name]
+    for name, value in wanted.given.options.items():
+        if name in {"app", "name"} or (name == "bind" and wanted.socket) or value is None:
             continue
-        flag = option.replace("_", "-")
         if isinstance(value, bool):
-            words += [f"--{flag}" if value else f"--no-{flag}"]
+            words += [option(name) if value else f"--no-{option(name)[2:]}"]
         else:
             many = value if isinstance(value, (tuple, list)) else [value]
-            words += [word for each in many for word in (f"--{flag}", str(each))]
-    return [word if word == name else _quoted(word, template=wanted.template) for word in words]
+            words += [word for each in many for word in (option(name), str(each))]
+    return [word if word == wanted.name else _quoted(word, template=wanted.template) for word in words]
 
 
 def _quoted(word: str, *, template: bool) -> str:
-    """Write a word as systemd.service(5) reads it; the specifiers of a template stay."""
+    """Quote a word for systemd.service(5); a template keeps its specifiers."""
     word = word.replace("$", "$$") if template else word.replace("$", "$$").replace("%", "%%")
     if word and all(char in PLAIN or char in "%$" for char in word):
         return word
@@ -203,7 +154,7 @@ def _quoted(word: str, *, template: bool) -> str:
 
 
 def _listen_stream(address: str) -> str:
-    """Write an address as systemd.socket(5) has it; raises ConfigError for a name, or port 0."""
+    """Write an address for ListenStream= (systemd.socket(5)). Raises ConfigError for a host name, or port 0."""
     parsed = parse(address)
     if isinstance(parsed, str):
         return parsed
@@ -212,8 +163,8 @@ def _listen_stream(address: str) -> str:
         number = ipaddress.ip_address(host)
     except ValueError:
         raise ConfigError(
-            f"a socket unit cannot listen on {address}: systemd takes numbers, not names",
-            hint="write 127.0.0.1:8000",
+            f"a socket unit cannot listen on {address}: systemd takes IP addresses, not names",
+            hint="use an IP address: 127.0.0.1:8000",
         ) from None
     if not port:
         raise ConfigError(f"a socket unit cannot listen on {address}: it needs a port", hint="choose one")
@@ -221,11 +172,11 @@ def _listen_stream(address: str) -> str:
 
 
 def _needs_address(address: str) -> bool:
-    """Tell whether `address` can only be bound once the network has given it to us; raises ConfigError for a path."""
+    """Whether `address` can be bound only when the network is up. Raises ConfigError for a path."""
     parsed = parse(address)
     if isinstance(parsed, str):
         raise ConfigError(
-            f"the service cannot bind {address}: it may write nowhere but in directories of its own",
+            f"the service cannot bind {address}: it may write only to its own directories",
             hint="let systemd make the socket: --socket",
         )
     try:

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flaskd_ctl.cli.exits import Exit, code_of
 from flaskd_ctl.cli.screen import Screen
+from flaskd_ctl.client.listing import LIST_PATIENCE, list_instances
 from flaskd_ctl.client.session import FIRST_WORD, Session, ask
 from flaskd_ctl.contract.conversation import Patience
 from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.discovery.instances import Instances
-from flaskd_ctl.errors import ControlError, NotPermitted, NotRunning, TimedOut
+from flaskd_ctl.errors import ControlError, NotRunning
 from flaskd_ctl.text import results
+from flaskd_ctl.transports import backend
+from flaskd_ctl.transports.backend import BLOCKING
 
 if TYPE_CHECKING:
     from flaskd_ctl.contract.commands import Command
@@ -26,9 +29,6 @@ if TYPE_CHECKING:
 
 BEFORE_AND_AFTER: Final = {"starting", "stopped"}
 """States in which nothing is served; a stopping instance still answers what reaches it, a draining one everything."""
-
-LIST_PATIENCE: Final = 2.0
-"""Seconds that `list` gives each instance to tell its state."""
 
 
 class Run:
@@ -69,10 +69,16 @@ class Run:
             self.name, endpoint=self.endpoint, key=self.key, server_key=self.server_key
         )
 
+    def ask(
+        self, method: str, params: dict[str, Any] | None = None, *, target: Target | None = None
+    ) -> dict[str, Any]:
+        """Ask the instance and return the result."""
+        return backend.run(ask(BLOCKING, target or self.target(), method, params, whole=self.timeout))
+
 
 def run_ask(run: Run, command: Command) -> Exit:
     """Ask and show the answer."""
-    result = ask(run.target(), command.name, whole=run.timeout)
+    result = run.ask(command.name)
     run.screen.result(result, results.as_text(command.name, result, colour=run.screen.colour))
     return Exit.DONE
 
@@ -91,14 +97,14 @@ def run_status(run: Run, command: Command, *, serving: bool) -> Exit:
             stopped = {"name": error.data["name"], "state": "stopped", "last_stop": stop}
             run.screen.result(stopped, history.stopped(stopped["name"], stop))
         raise
-    result = ask(target, command.name, whole=run.timeout)
+    result = run.ask(command.name, target=target)
     run.screen.result(result, results.as_text(command.name, result, colour=run.screen.colour))
     return Exit.FAILED if serving and result.get("state") in BEFORE_AND_AFTER else Exit.DONE
 
 
 def run_incidents(run: Run, command: Command, *, id: int | None) -> Exit:  # noqa: A002 - the parameter's name
     """Show all incidents in short, or one in full."""
-    result = ask(run.target(), command.name, {} if id is None else {"id": id}, whole=run.timeout)
+    result = run.ask(command.name, {} if id is None else {"id": id})
     shown = command.name if id is None else "incident"
     run.screen.result(result, results.as_text(shown, result, colour=run.screen.colour))
     return Exit.DONE
@@ -118,7 +124,7 @@ def run_history(run: Run, command: Command, *, limit: int | None) -> Exit:
         result = notes.log_of(error.data["name"], path, **params)
         run.screen.remark(f"{error.data['name']} is not running; this is from {path}")
     else:
-        result = ask(target, command.name, params, whole=run.timeout)
+        result = run.ask(command.name, params, target=target)
     run.screen.result(result, results.as_text(command.name, result, colour=run.screen.colour))
     return Exit.DONE
 
@@ -137,13 +143,16 @@ def run_follow(run: Run, command: Command, *, no_wait: bool, **params: Any) -> E
         run.screen.progress(f"{target.name}: {'; '.join([*steps.values()][-2:])}")
 
     with _told_on_interrupt(run, target.name):
-        result = follow(
-            target,
-            command.name,
-            {key: value for key, value in params.items() if value is not None},
-            whole=run.timeout,
-            wait=not no_wait,
-            on_progress=show,
+        result = backend.run(
+            follow(
+                BLOCKING,
+                target,
+                command.name,
+                {key: value for key, value in params.items() if value is not None},
+                whole=run.timeout,
+                wait=not no_wait,
+                on_progress=show,
+            )
         )
     if result is None:
         run.screen.result({"name": target.name, "begun": command.name}, f"{target.name}: it has begun")
@@ -162,15 +171,18 @@ def run_stop(run: Run, command: Command, *, no_wait: bool, missing_ok: bool, **p
         if any(param.name == "progress" for param in command.params):
             given["progress"] = True
         with _told_on_interrupt(run, target.name):
-            result = stop(
-                target,
-                command.name,
-                given,
-                whole=run.timeout,
-                wait=not no_wait,
-                on_progress=lambda event: run.screen.progress(
-                    f"{target.name}: {results.progress_line(event)}"
-                ),
+            result = backend.run(
+                stop(
+                    BLOCKING,
+                    target,
+                    command.name,
+                    given,
+                    whole=run.timeout,
+                    wait=not no_wait,
+                    on_progress=lambda event: run.screen.progress(
+                        f"{target.name}: {results.progress_line(event)}"
+                    ),
+                )
             )
     except NotRunning as error:
         if not missing_ok:
@@ -198,11 +210,10 @@ def run_events(run: Run, _command: Command) -> Exit:
     """Show events as they come, until the instance has stopped or nobody reads them."""
     target = run.target()
     patience = Patience(time.monotonic(), first=FIRST_WORD, whole=run.timeout)
-    with Session(target, deadline=patience.deadline) as session:
-        told = session.events(patience=patience)
-        begun = next(told)
+    with backend.run(Session.open(BLOCKING, target, deadline=patience.deadline)) as session:
+        begun = backend.run(session.subscribe(patience))
         run.screen.remark(f"{target.name} is {begun.get('state')}; events follow")
-        for event in told:
+        while (event := backend.run(session.next_event(patience))) is not None:
             if not run.screen.result(event, results.event_line(event)):
                 break
     return Exit.DONE
@@ -210,36 +221,16 @@ def run_events(run: Run, _command: Command) -> Exit:
 
 def run_list(run: Run) -> Exit:
     """List the instances, living ones with their state, others with what is known."""
-    rows = []
-    for found in run.instances.all():
-        row: dict[str, Any] = {
-            "name": found.name,
-            "state": {"stale": "stale", "hidden": "not permitted"}.get(found.condition, "unknown"),
-            "ready": None,
-            "pid": found.info.get("pid"),
-            "since": None,
-            "listeners": [],
-            "directory": found.place.directory,
-            "detail": "",
-        }
-        if found.condition == "live":
-            row |= _state_of(Target(found.name, found.endpoint), run.timeout or LIST_PATIENCE)
-        elif found.condition == "stale":
-            row["detail"] = "its process ended without cleaning up"
-        else:
-            row["detail"] = f"you may not look into {found.place.directory}"
-        rows.append(row)
-    seen = {row["name"] for row in rows}
-    for name, note in sorted(run.instances.notes().items()):
-        if name not in seen:
-            from flaskd_ctl.discovery import notes
+    patience = run.timeout or LIST_PATIENCE
+    rows = backend.run(list_instances(BLOCKING, run.instances, patience=patience))
+    for row in rows:
+        stop, failure = row.pop("last_stop"), row.pop("last_failure")
+        if stop:
             from flaskd_ctl.text.history import told
 
-            stop = notes.stop_of(note)
-            stopped = {"state": "stopped", "since": stop["at"], "detail": told(stop)}
-            rows.append(
-                {"name": name, "ready": None, "pid": None, "listeners": [], "directory": None} | stopped
-            )
+            row["detail"] = told(stop)
+        elif failure:
+            row["detail"] = results.failure(failure)
     if closed := run.instances.closed():
         run.screen.remark(f"you may not look into {', '.join(closed)}")
     if not rows:
@@ -247,22 +238,6 @@ def run_list(run: Run) -> Exit:
     if rows or run.screen.json:
         run.screen.result(rows, results.listing(rows, colour=run.screen.colour))
     return Exit.DONE
-
-
-def _state_of(target: Target, patience: float) -> dict[str, Any]:
-    try:
-        status = ask(target, "status", whole=patience)
-    except TimedOut:
-        return {"state": "no answer", "detail": f"no answer in {patience:.3g} s"}
-    except NotPermitted:
-        return {"state": "not permitted", "detail": "you may not ask it"}
-    except ControlError as error:
-        return {"state": "unknown", "detail": str(error)}
-    failure = status.get("last_failure") if status.get("state") == "degraded" else None
-    return {key: status.get(key) for key in ("state", "ready", "pid", "since")} | {
-        "listeners": status.get("listeners") or [],
-        "detail": results.failure(failure) if failure else "",
-    }
 
 
 def run_dial(run: Run) -> Exit:
@@ -279,9 +254,9 @@ def run_dial(run: Run) -> Exit:
 
 def run_wait(run: Run, *, goal: str) -> Exit:
     """Wait for a state."""
-    from flaskd_ctl.client.waiting import Vigil
+    from flaskd_ctl.client.waiting import Wait
 
-    status = Vigil(run.target, goal, timeout=run.timeout).keep()
+    status = backend.run(Wait(BLOCKING, run.target, goal, timeout=run.timeout).until_reached())
     name = status.get("name") or run.name or (run.aim.label if run.aim else None)
     run.screen.result({"name": name, "is": goal}, f"{name or 'the instance'} is {goal}")
     return Exit.DONE

@@ -19,7 +19,8 @@ from flaskd_ctl.client.session import FIRST_WORD
 from flaskd_ctl.contract.conversation import Lines
 from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.errors import BadPlace, ControlError
-from flaskd_ctl.transports.process_exit import Departure
+from flaskd_ctl.transports.backend import BLOCKING, run
+from flaskd_ctl.transports.process_exit import ProcessExit
 from flaskd_ctl.transports.remote import line
 from flaskd_ctl.transports.unix_socket import CHUNK, connect, peer_pid
 
@@ -39,13 +40,13 @@ def dial(target: Target) -> None:
     with (
         contextlib.suppress(BrokenPipeError),  # the client has left, and need not be told
         link,
-        Departure(path, peer_pid(link)) as departure,
+        ProcessExit(BLOCKING, path, peer_pid(link)) as exit_,
     ):
-        _say(line("connected", name=target.name, pid=departure.pid, sees_process=departure.sees_process))
+        _say(line("connected", name=target.name, pid=exit_.pid, sees_process=exit_.sees_process))
         cut_off = _carry(link)
         if cut_off is not None:
             _say(line("ended", detail=cut_off))
-            _see_gone(departure)
+            _see_gone(exit_)
 
 
 def refuse(error: ControlError) -> None:
@@ -77,12 +78,12 @@ def _carry(link: socket.socket) -> str | None:
                 link.sendall(asked)
 
 
-def _see_gone(departure: Departure) -> None:
+def _see_gone(exit_: ProcessExit) -> None:
     """Say when nothing listens any more, and when the process has ended; return then, or when the client leaves."""
     news, teller = socket.socketpair()
 
     def wait() -> None:
-        departure.wait_for_socket(deadline=float("inf"))
+        run(exit_.wait_for_socket(deadline=float("inf")))
         with contextlib.suppress(OSError):
             teller.send(b"!")
 
@@ -91,17 +92,17 @@ def _see_gone(departure: Departure) -> None:
         poller = select.poll()
         poller.register(STDIN, select.POLLIN)
         poller.register(news, select.POLLIN)
-        if departure.pidfd is not None:
-            poller.register(departure.pidfd, select.POLLIN)
+        if exit_.pidfd is not None:
+            poller.register(exit_.pidfd, select.POLLIN)
         while True:
             ready = dict(poller.poll())
-            if departure.pidfd in ready:
+            if exit_.pidfd in ready:
                 _say(line("gone"))
                 return
             if news.fileno() in ready:
                 poller.unregister(news)
                 _say(line("silent"))
-                if departure.pidfd is None:
+                if exit_.pidfd is None:
                     return
             if STDIN in ready and not os.read(STDIN, CHUNK):
                 return

@@ -230,15 +230,17 @@ def _do(
 def _see_ready(run: Run, label: str) -> None:
     """Wait until it is in rotation again, unless somebody has taken it out on purpose."""
     from flaskd_ctl.client.session import FIRST_WORD, ask
-    from flaskd_ctl.client.waiting import Vigil
+    from flaskd_ctl.client.waiting import Wait
+    from flaskd_ctl.transports import backend
 
-    status = ask(run.target(), "status", whole=FIRST_WORD)
+    status = backend.run(ask(backend.BLOCKING, run.target(), "status", whole=FIRST_WORD))
     if status.get("state") == "draining":
         run.screen.remark("is drained, and stays out of rotation")
     elif not status.get("ready"):
         began = time.monotonic()
         run.screen.progress("not ready yet")
-        Vigil(run.target, "ready", timeout=run.timeout or READY_AGAIN).keep()
+        wait = Wait(backend.BLOCKING, run.target, "ready", timeout=run.timeout or READY_AGAIN)
+        backend.run(wait.until_reached())
         run.screen.remark(f"was ready after {time.monotonic() - began:.2g} s more")
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from flaskd_ctl.cli.actions import (
-    LIST_PATIENCE,
     Run,
     run_ask,
     run_dial,
@@ -29,6 +28,7 @@ from flaskd_ctl.cli.actions import (
 )
 from flaskd_ctl.cli.exits import MEANINGS, Exit, code_of
 from flaskd_ctl.cli.screen import Screen
+from flaskd_ctl.client.listing import LIST_PATIENCE
 from flaskd_ctl.contract.commands import COMMANDS, PROGRESS, Command, Param
 from flaskd_ctl.errors import BadPlace, ControlError, Failed
 

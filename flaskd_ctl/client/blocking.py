@@ -9,33 +9,23 @@ The plain stream is the default; `endpoint="ipc:///…/zmq"` goes over ZeroMQ in
 another host (docs/other-hosts.md). Every failure is a `ControlError`.
 """
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Literal, Self, overload
 
-from flaskd_ctl.client.following import follow
-from flaskd_ctl.client.session import FIRST_WORD, Session
-from flaskd_ctl.client.shapes import shutdown_params, typed, typed_event, typed_progress
-from flaskd_ctl.client.stopping import stop
-from flaskd_ctl.contract.conversation import Patience
-from flaskd_ctl.contract.endpoint import Target
-from flaskd_ctl.discovery.instances import Instances
-from flaskd_ctl.errors import ControlError
+from flaskd_ctl.client.base import BaseClient
+from flaskd_ctl.client.listing import LIST_PATIENCE
+from flaskd_ctl.client.session import FIRST_WORD
+from flaskd_ctl.client.shapes import Goal, InstanceInfo
 from flaskd_ctl.protocol import (
     AuditEntry,
     Event,
-    EventsResult,
-    HistoryResult,
     Incident,
-    IncidentsResult,
     InFlight,
     KillResult,
     PingResult,
     ProgressEvent,
     ReloadResult,
-    RequestsResult,
     RestartResult,
     ScaleResult,
     ShutdownResult,
@@ -43,10 +33,8 @@ from flaskd_ctl.protocol import (
     StatusResult,
     WorkerEvent,
     WorkerInfo,
-    WorkersResult,
 )
-
-T = TypeVar("T")
+from flaskd_ctl.transports.backend import iterate, run
 
 
 class Client:
@@ -69,14 +57,14 @@ class Client:
         server_key: str | None = None,
         timeout: float = FIRST_WORD,
     ) -> None:
-        self._name = name
-        self._endpoint = endpoint
-        self._runtime_dir = runtime_dir
-        self._key = key
-        self._server_key = server_key
-        self._timeout = timeout
-        self._turn = threading.Lock()  # guards _session
-        self._session: Session | None = None
+        self._client = BaseClient(
+            name,
+            endpoint=endpoint,
+            runtime_dir=runtime_dir,
+            key=key,
+            server_key=server_key,
+            timeout=timeout,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -88,45 +76,43 @@ class Client:
 
     def close(self) -> None:
         """Close the connection; a later call makes a new one."""
-        with self._turn:
-            self._drop()
+        return run(self._client.close())
 
     def ping(self) -> PingResult:
         """Ask whether the daemon answers at all."""
-        return self._typed("ping", PingResult)
+        return run(self._client.ping())
 
     def status(self) -> StatusResult:
         """Return the state, what is served and where, and what is in flight."""
-        return self._typed("status", StatusResult)
+        return run(self._client.status())
 
     def describe(self) -> dict[str, Any]:
         """Return the protocol as an OpenRPC document."""
-        return self._call("describe")
+        return run(self._client.describe())
 
     def drain(self) -> StateResult:
         """Take the instance out of rotation; it goes on serving."""
-        return self._typed("drain", StateResult)
+        return run(self._client.drain())
 
     def resume(self) -> StateResult:
         """Put a draining instance back into rotation."""
-        return self._typed("resume", StateResult)
+        return run(self._client.resume())
 
     def requests(self) -> list[InFlight]:
         """Return the requests in flight, oldest first."""
-        return self._typed("requests", RequestsResult).requests
+        return run(self._client.requests())
 
     def workers(self) -> list[WorkerInfo]:
         """Return the workers, oldest first. Raises WrongState where the instance is one process."""
-        return self._typed("workers", WorkersResult).workers
+        return run(self._client.workers())
 
     def incidents(self, id: int | None = None) -> list[Incident]:  # noqa: A002 - the parameter's name on the wire
         """Return the workers' crashes and hang-ups in short, newest last; with `id`, this one in full."""
-        params = {} if id is None else {"id": id}
-        return self._typed("incidents", IncidentsResult, params).incidents
+        return run(self._client.incidents(id))
 
     def history(self, limit: int = 50) -> list[AuditEntry]:
         """Return who asked for which change and what became of it, newest last. Raises WrongState where no log is kept."""
-        return self._typed("history", HistoryResult, {"limit": limit}).entries
+        return run(self._client.history(limit))
 
     @overload
     def reload(
@@ -163,9 +149,7 @@ class Client:
         answers a ping. Raises Failed (`data["traceback"]`: the application's) when a new worker cannot start: those not yet
         replaced serve on.
         """
-        params = {} if check is None else {"check": check}
-        result = self._follow("reload", params, wait=wait, on_progress=on_progress, timeout=timeout)
-        return None if result is None else typed("reload", result, ReloadResult)
+        return run(self._client.reload(check, wait=wait, on_progress=on_progress, timeout=timeout))
 
     def scale(
         self,
@@ -176,9 +160,7 @@ class Client:
         timeout: float | None = None,
     ) -> ScaleResult:
         """Set the number of workers `to` so many, or change it `by` some; return when so many serve."""
-        params = {key: value for key, value in (("to", to), ("by", by)) if value is not None}
-        result = self._follow("scale", params, on_progress=on_progress, timeout=timeout)
-        return typed("scale", result, ScaleResult)
+        return run(self._client.scale(to, by=by, on_progress=on_progress, timeout=timeout))
 
     def restart_worker(
         self,
@@ -188,8 +170,7 @@ class Client:
         timeout: float | None = None,
     ) -> RestartResult:
         """Replace one worker, new before old; return when the old one accepts nothing. Raises NotFound for an unknown id."""
-        result = self._follow("restart_worker", {"worker": worker}, on_progress=on_progress, timeout=timeout)
-        return typed("restart_worker", result, RestartResult)
+        return run(self._client.restart_worker(worker, on_progress=on_progress, timeout=timeout))
 
     @overload
     def shutdown(
@@ -233,21 +214,20 @@ class Client:
         changed. `timeout` bounds the whole; without it the daemon has its own deadline and 15 s more. Raises
         TimedOut, ConnectionLost.
         """
-        result = stop(
-            self._target(),
-            "shutdown",
-            shutdown_params(grace, lame_duck, wait_unrouted),
-            first=self._timeout,
-            whole=timeout,
-            wait=wait,
-            on_progress=typed_progress(on_progress, ProgressEvent),
+        return run(
+            self._client.shutdown(
+                grace,
+                lame_duck,
+                wait_unrouted=wait_unrouted,
+                wait=wait,
+                on_progress=on_progress,
+                timeout=timeout,
+            )
         )
-        return None if result is None else typed("shutdown", result, ShutdownResult)
 
     def kill(self, *, wait: bool = True) -> KillResult:
         """End the instance now, waiting for no request; return when the process is gone."""
-        result = stop(self._target(), "kill", {}, first=self._timeout, wait=wait)
-        return typed("kill", result, KillResult)
+        return run(self._client.kill(wait=wait))
 
     def events(self) -> Iterator[Event]:
         """Yield what happens until the instance has stopped; ConnectionLost if it goes away without a word.
@@ -255,58 +235,19 @@ class Client:
         The subscription begins with the first `next()`. Close the iterator (or leave it to the collector) to
         end it.
         """
-        patience = Patience(time.monotonic(), first=self._timeout)
-        with Session(self._target(), deadline=patience.deadline) as session:
-            told = session.events(patience=patience)
-            typed("events", next(told), EventsResult)
-            for event in told:
-                known = typed_event(event)
-                if known is not None:
-                    yield known
+        return iterate(self._client.events())
 
-    def _follow(
-        self,
-        method: str,
-        params: dict[str, Any],
-        *,
-        wait: bool = True,
-        on_progress: Callable[[WorkerEvent], None] | None,
-        timeout: float | None,
-    ) -> dict[str, Any] | None:
-        return follow(
-            self._target(),
-            method,
-            params,
-            first=self._timeout,
-            whole=timeout,
-            wait=wait,
-            on_progress=typed_progress(on_progress, WorkerEvent),
-        )
+    def wait(self, state: Goal, timeout: float | None = None) -> StatusResult | None:
+        """Wait until the instance is "ready", "running" (or degraded), "idle" (no request in flight) or "stopped".
 
-    def _typed(self, method: str, shape: type[T], params: dict[str, Any] | None = None) -> T:
-        return typed(method, self._call(method, params), shape)
+        An instance that is not running yet may start meanwhile. Returns the last status; None if the instance did not run, so
+        that there was nothing to ask ("stopped" only). Raises TimedOut, with what was seen last, after `timeout` seconds.
+        """
+        return run(self._client.wait(state, timeout))
 
-    def _call(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
-        patience = Patience(time.monotonic(), first=self._timeout)
-        with self._turn:
-            if self._session is not None and self._session.connection.ended():
-                self._drop()
-            if self._session is None:
-                self._session = Session(self._target(), deadline=patience.deadline)
-            try:
-                return self._session.call(method, params, patience=patience)
-            except BaseException as error:
-                # A refusal is an answer; after anything else a late reply could be taken for the next one.
-                if not isinstance(error, ControlError) or self._session.awaits:
-                    self._drop()
-                raise
+    def list_instances(self, timeout: float = LIST_PATIENCE) -> list[InstanceInfo]:
+        """Return all instances of this host that this user can see, also stopped, stale and unreachable ones.
 
-    def _drop(self) -> None:
-        if self._session is not None:
-            self._session.connection.close()
-            self._session = None
-
-    def _target(self) -> Target:
-        return Instances(self._runtime_dir).target(
-            self._name, endpoint=self._endpoint, key=self._key, server_key=self._server_key
-        )
+        Each has `timeout` seconds to tell its state.
+        """
+        return run(self._client.list_instances(timeout))

@@ -1,7 +1,7 @@
-"""A command that takes as long as it takes (reload, scale, restart_worker): ask, and follow it to its end; blocking.
+"""Commands that take as long as it takes (reload, scale, restart_worker): ask, and follow the progress to the end.
 
-How long it may take only the daemon knows: workers load, requests finish. So nobody sets it a time. When it is silent it is
-pinged: a daemon that answers goes on with the command, one that does not is timed out.
+Only the daemon knows how long it may take: workers load, requests finish. So there is no deadline. A silent daemon is pinged:
+if it answers, the command goes on; if not, the call times out.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from flaskd_ctl.contract.conversation import Patience, Reply
 from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.contract.times import span
 from flaskd_ctl.errors import TimedOut
+from flaskd_ctl.transports.backend import Backend
 
 
-def follow(
+async def follow(
+    backend: Backend,
     target: Target,
     method: str,
     params: dict[str, Any],
@@ -33,15 +35,15 @@ def follow(
     with.
     """
     patience = Patience(time.monotonic(), first=first, whole=whole)
-    with Session(target, deadline=patience.deadline) as session:
-        number = session.begin(method, {**params, "progress": True}, patience=patience)
+    with await Session.open(backend, target, deadline=patience.deadline) as session:
+        number = await session.begin(method, {**params, "progress": True}, patience=patience)
         latest: dict[str, Any] = {}
         while True:
             try:
-                heard = session.listen(patience)
+                heard = await session.listen(patience)
             except TimedOut:
                 if patience.nudge(time.monotonic()):
-                    session.nudge(patience)
+                    await session.ping(patience)
                     continue
                 if latest and whole is not None:
                     raise unfinished(target, method, latest, whole) from None

@@ -1,24 +1,23 @@
-"""One connection and the calls on it, untyped and blocking: the command line's, and under `Client`.
+"""One connection and the calls on it, with plain dicts: the command line's, and under `Client` and `AsyncClient`.
 
 `Session` joins a transport to a `Conversation` and turns what transports raise (TimeoutError, EOFError) into sentences.
-What takes longer than an answer is built on it: `stopping` is the end of an instance, `following` any other long command.
+Commands that take longer are built on it: `stopping` ends an instance, `following` carries out the others.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 from flaskd_ctl.contract.conversation import Conversation, Note, Patience, Refusal, Reply
 from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.contract.times import span
-from flaskd_ctl.errors import ConnectionLost, TimedOut
-
-if TYPE_CHECKING:
-    from flaskd_ctl.transports.process_exit import Watcher
+from flaskd_ctl.errors import ConnectionLost, ControlError, TimedOut
+from flaskd_ctl.transports.backend import Backend
+from flaskd_ctl.transports.connection import Connection
 
 FIRST_WORD: Final = 10.0
 """Seconds that a daemon has for its first word, unless the caller says otherwise."""
@@ -29,36 +28,20 @@ CHANGES: Final = ("reload", "scale", "restart_worker")
 OnProgress = Callable[[dict[str, Any]], None]
 
 
-class Connection(Protocol):
-    """What a transport offers; deadlines are monotonic seconds. Raises TimeoutError, EOFError."""
-
-    path: str
-    pid: int | None
-
-    def send(self, message: bytes, *, deadline: float) -> None:
-        """Send one message."""
-
-    def receive(self, *, deadline: float) -> bytes:
-        """Return the next message."""
-
-    def ended(self) -> bool:
-        """Tell, without waiting, whether the peer is gone."""
-
-    def departure(self) -> Watcher:
-        """Begin to watch for the peer's end, before it is asked for."""
-
-    def close(self) -> None:
-        """Close the connection."""
-
-
 class Session:
     """An open connection to one instance; a context manager."""
 
-    def __init__(self, target: Target, *, deadline: float) -> None:
+    def __init__(self, target: Target, connection: Connection) -> None:
         self.target = target
+        self.connection = connection
         self._conversation = Conversation()
         self._method = "connect"
-        self.connection = _connect(target, deadline=deadline)
+        self._ended = False
+
+    @classmethod
+    async def open(cls, backend: Backend, target: Target, *, deadline: float) -> Self:
+        """Connect."""
+        return cls(target, await _connect(backend, target, deadline=deadline))
 
     def __enter__(self) -> Self:
         return self
@@ -69,24 +52,24 @@ class Session:
         self.connection.close()
 
     @property
-    def awaits(self) -> bool:
+    def has_open_call(self) -> bool:
         """Whether a call has no reply yet."""
         return bool(self._conversation.open)
 
-    def begin(self, method: str, params: dict[str, Any] | None = None, *, patience: Patience) -> int:
+    async def begin(self, method: str, params: dict[str, Any] | None = None, *, patience: Patience) -> int:
         """Send a call and return its id."""
         self._method = method
-        return self._send(method, params, patience)
+        return await self._send(method, params, patience)
 
-    def nudge(self, patience: Patience) -> None:
-        """Ping a daemon that is silent about the call that has begun; the reply is heard like any other."""
-        self._send("ping", None, patience)
+    async def ping(self, patience: Patience) -> None:
+        """Ping a daemon that is silent about the call that has begun; `listen` returns the reply like any other."""
+        await self._send("ping", None, patience)
 
-    def listen(self, patience: Patience) -> Reply | Note:
-        """Return the next thing heard; a refusal is raised."""
+    async def listen(self, patience: Patience) -> Reply | Note:
+        """Return the next reply or notification; a refusal is raised."""
         while True:
             try:
-                message = self.connection.receive(deadline=patience.deadline)
+                message = await self.connection.receive(deadline=patience.deadline)
             except TimeoutError:
                 raise self._timed_out(patience) from None
             except EOFError as end:
@@ -97,23 +80,27 @@ class Session:
             if heard is not None:
                 return heard
 
-    def call(
+    async def call(
         self, method: str, params: dict[str, Any] | None = None, *, patience: Patience
     ) -> dict[str, Any]:
         """Call and return the result."""
-        self.begin(method, params, patience=patience)
+        await self.begin(method, params, patience=patience)
         while True:
-            heard = self.listen(patience)
+            heard = await self.listen(patience)
             if isinstance(heard, Reply):
                 return heard.result
 
-    def events(self, *, patience: Patience) -> Iterator[dict[str, Any]]:
-        """Subscribe; yield the subscription's result, then each event, until the instance has stopped."""
-        yield self.call("events", patience=patience)
+    async def subscribe(self, patience: Patience) -> dict[str, Any]:
+        """Subscribe to the events and return the subscription's result; `next_event` then waits as long as it takes."""
+        result = await self.call("events", patience=patience)
         patience.forever()
-        while True:
+        return result
+
+    async def next_event(self, patience: Patience) -> dict[str, Any] | None:
+        """Return the next event; None after the one that says that the instance has stopped."""
+        while not self._ended:
             try:
-                heard = self.listen(patience)
+                heard = await self.listen(patience)
             except ConnectionLost:
                 raise ConnectionLost(
                     f"the events of {self.target.name} broke off before it said that it has stopped",
@@ -125,20 +112,20 @@ class Session:
                     f"the events of {self.target.name} were followed for {span(seconds)}, as was asked for"
                 ) from None
             if isinstance(heard, Note):
-                yield heard.event
-                if is_last(heard.event):
-                    return
+                self._ended = heard.event.get("event") == "state" and heard.event.get("state") == "stopped"
+                return heard.event
+        return None
 
-    def until_end(self, *, deadline: float) -> None:
-        """Wait until the peer ends the connection, whatever it says until then, or until the deadline."""
+    async def until_end(self, *, deadline: float) -> None:
+        """Wait until the peer ends the connection, or until the deadline; discard what it says until then."""
         with contextlib.suppress(EOFError, TimeoutError):
             while True:
-                self.connection.receive(deadline=deadline)
+                await self.connection.receive(deadline=deadline)
 
-    def _send(self, method: str, params: dict[str, Any] | None, patience: Patience) -> int:
+    async def _send(self, method: str, params: dict[str, Any] | None, patience: Patience) -> int:
         number, message = self._conversation.call(method, params)
         try:
-            self.connection.send(message, deadline=patience.deadline)
+            await self.connection.send(message, deadline=patience.deadline)
         except TimeoutError:
             raise self._timed_out(patience) from None
         except EOFError:
@@ -149,7 +136,45 @@ class Session:
         return timed_out(self.target, self._method, patience.spent(time.monotonic()), self.connection.pid)
 
 
-def ask(
+class KeptSession:
+    """A session for many calls, which take turns: the first call opens it, one that has ended is opened anew."""
+
+    def __init__(self, backend: Backend, find: Callable[[], Target], *, timeout: float) -> None:
+        self._backend = backend
+        self._find = find
+        self._timeout = timeout
+        self._turn = backend.lock()  # guards _session
+        self._session: Session | None = None
+
+    async def call(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Call and return the result."""
+        async with self._turn:
+            patience = Patience(time.monotonic(), first=self._timeout)
+            if self._session is not None and self._session.connection.ended():
+                self._drop()
+            if self._session is None:
+                self._session = await Session.open(self._backend, self._find(), deadline=patience.deadline)
+            try:
+                return await self._session.call(method, params, patience=patience)
+            except BaseException as error:
+                # A refusal is an answer; after anything else a late reply could be taken for the next one.
+                if not isinstance(error, ControlError) or self._session.has_open_call:
+                    self._drop()
+                raise
+
+    async def close(self) -> None:
+        """Close it; a later call opens it anew."""
+        async with self._turn:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._session is not None:
+            self._session.connection.close()
+            self._session = None
+
+
+async def ask(
+    backend: Backend,
     target: Target,
     method: str,
     params: dict[str, Any] | None = None,
@@ -159,13 +184,8 @@ def ask(
 ) -> dict[str, Any]:
     """Connect, call, and return the result."""
     patience = Patience(time.monotonic(), first=first, whole=whole)
-    with Session(target, deadline=patience.deadline) as session:
-        return session.call(method, params, patience=patience)
-
-
-def is_last(event: dict[str, Any]) -> bool:
-    """Tell whether nothing comes after this event."""
-    return event.get("event") == "state" and event.get("state") == "stopped"
+    with await Session.open(backend, target, deadline=patience.deadline) as session:
+        return await session.call(method, params, patience=patience)
 
 
 def timed_out(target: Target, method: str, seconds: float, pid: int | None) -> TimedOut:
@@ -189,20 +209,26 @@ def lost(target: Target, method: str, detail: str = "") -> ConnectionLost:
     )
 
 
-def _connect(target: Target, *, deadline: float) -> Connection:
-    if target.endpoint.scheme == "ipc":
-        from flaskd_ctl.transports.zeromq import ZeroMQConnection  # costs 30 ms: only for those who ask
+async def _connect(backend: Backend, target: Target, *, deadline: float) -> Connection:
+    """Connect with the transport of the target's scheme, which alone is imported: that of zmq takes 30 ms."""
+    match target.endpoint.scheme:
+        case "ipc":
+            from flaskd_ctl.transports.zeromq import ZeroMQConnection
 
-        return ZeroMQConnection(target.endpoint.path, deadline=deadline)
-    if target.endpoint.scheme == "tcp":
-        from flaskd_ctl.transports.curve import CurveConnection
+            return await ZeroMQConnection.open(backend, target, deadline=deadline)
+        case "tcp":
+            from flaskd_ctl.transports.curve import CurveConnection
 
-        return CurveConnection(target, deadline=deadline, ask=ask)
-    if target.endpoint.scheme == "ssh":
-        from flaskd_ctl.discovery.targets import ssh_ways
-        from flaskd_ctl.transports.ssh import SshConnection
+            def ask_status(seconds: float) -> Awaitable[dict[str, Any]]:
+                return ask(backend, target, "status", whole=seconds)
 
-        return SshConnection(target, ssh_ways(target.remote_command), deadline=deadline)
-    from flaskd_ctl.transports.unix import StreamConnection
+            return await CurveConnection.reach(backend, target, ask_status, deadline=deadline)
+        case "ssh":
+            from flaskd_ctl.discovery.targets import ssh_ways
+            from flaskd_ctl.transports.ssh import SshConnection
 
-    return StreamConnection(target.endpoint.path, deadline=deadline)
+            commands = ssh_ways(target.remote_command)
+            return await SshConnection.open(backend, target, commands, deadline=deadline)
+    from flaskd_ctl.transports.unix import UnixConnection
+
+    return await UnixConnection.open(backend, target, deadline=deadline)

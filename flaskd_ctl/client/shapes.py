@@ -1,15 +1,44 @@
-"""From the plain dicts that are heard to the structs of `protocol`, for those who want types."""
+"""Make the structs of `protocol` from the plain dicts that arrive."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from flaskd_ctl.client.session import OnProgress
 from flaskd_ctl.errors import ParseError
-from flaskd_ctl.protocol import Event
+from flaskd_ctl.protocol import Event, LastStop, WorkerFailure
 
 T = TypeVar("T")
+
+
+Goal = Literal["ready", "running", "idle", "stopped"]
+"""What one can wait for."""
+
+
+class InstanceInfo(msgspec.Struct, frozen=True):
+    """One instance of this host.
+
+    `state` is that of its status, or "stopped"; "stale" (its process ended without cleaning up), "no answer", "not permitted"
+    or "unknown", with the reason in `detail`. What is not known is None. `last_failure` is set where it is degraded,
+    `last_stop` where it has stopped.
+    """
+
+    name: str
+    state: str
+    ready: bool | None
+    pid: int | None
+    since: float | None
+    listeners: list[str]
+    directory: str | None
+    detail: str
+    last_stop: LastStop | None = None
+    last_failure: WorkerFailure | None = None
+
+
+def instance_info(row: dict[str, Any]) -> InstanceInfo:
+    """Make the struct of a row of `listing`; a note on disk that is not as it should be is left out."""
+    return typed("list", row | {"last_stop": known(row["last_stop"], LastStop)}, InstanceInfo)
 
 
 def shutdown_params(
@@ -28,13 +57,18 @@ def typed(method: str, result: Any, shape: type[T]) -> T:
         raise ParseError(f"the result of `{method}` is not as the protocol says: {error}") from None
 
 
-def typed_event(event: dict[str, Any]) -> Event | None:
-    """Make the struct of an event; None for a kind that a newer daemon made up."""
+def known(value: Any, shape: Any) -> Any:
+    """Make the struct of a value; None for one of an unknown kind, which a newer daemon may send."""
     try:
-        known: Event = msgspec.convert(event, Event)
+        return msgspec.convert(value, shape)
     except msgspec.ValidationError:
         return None
-    return known
+
+
+def typed_event(event: dict[str, Any]) -> Event | None:
+    """Make the struct of an event; None for a kind that is not known."""
+    struct: Event | None = known(event, Event)
+    return struct
 
 
 def typed_progress(on_progress: Callable[[T], None] | None, kind: type[T]) -> OnProgress | None:
@@ -43,8 +77,8 @@ def typed_progress(on_progress: Callable[[T], None] | None, kind: type[T]) -> On
         return None
 
     def tell(event: dict[str, Any]) -> None:
-        known = typed_event(event)
-        if isinstance(known, kind):
-            on_progress(known)
+        struct = typed_event(event)
+        if isinstance(struct, kind):
+            on_progress(struct)
 
     return tell

@@ -1,26 +1,29 @@
-"""Waiting until an instance is ready, running, idle or stopped.
+"""Wait until an instance is ready, running, idle or stopped.
 
-What the daemon announces is waited for on its event stream, the end on the pidfd (`departure`). Two things nobody
-announces, so they are looked at again and again: that an instance has come into being, and that no request is in flight.
+Changes of state come on the event stream, the end is seen as in `stopping`. Two things nobody announces, so they are polled:
+that an instance has been started, and that no request is in flight.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 from flaskd_ctl.client.session import FIRST_WORD, Session
 from flaskd_ctl.client.stopping import exits, see_gone
 from flaskd_ctl.contract.conversation import Patience
 from flaskd_ctl.contract.endpoint import Target
-from flaskd_ctl.errors import ConnectionLost, NotRunning, TimedOut, WrongState
+from flaskd_ctl.errors import ConnectionLost, InvalidParams, NotRunning, TimedOut, WrongState
+from flaskd_ctl.transports.backend import Backend
+
+T = TypeVar("T")
 
 RECHECK: Final = 0.1
-"""Seconds between two looks for an instance that is not there yet."""
+"""Seconds between two looks for an instance that has not been started yet."""
 
-FAR: Final = ("ssh", "tcp")
-FAR_RECHECK: Final = 1.0
+REMOTE: Final = ("ssh", "tcp")
+REMOTE_RECHECK: Final = 1.0
 """The same for one on another host, where a look is a login."""
 
 IDLE_RECHECK: Final = 0.2
@@ -34,87 +37,93 @@ GOALS: Final[dict[str, Callable[[dict[str, Any]], bool]]] = {
 }
 
 
-class Vigil:
-    """One wait for one goal; `find` chooses the target each time anew, since an instance may come and go."""
+class Wait:
+    """One wait for one goal; `find` chooses the target anew each time, since an instance may come and go."""
 
-    def __init__(self, find: Callable[[], Target], goal: str, *, timeout: float | None) -> None:
+    def __init__(
+        self, backend: Backend, find: Callable[[], Target], goal: str, *, timeout: float | None
+    ) -> None:
+        if goal not in GOALS:
+            raise InvalidParams(f"{goal!r} is not a state to wait for", hint=f"wait for {', '.join(GOALS)}")
+        self._backend = backend
         self._find = find
         self._goal = goal
         self._timeout = timeout
         self._deadline = float("inf") if timeout is None else time.monotonic() + timeout
         self._seen = "not running"
-        self._far = False
+        self._recheck = RECHECK
 
-    def keep(self) -> dict[str, Any]:
+    async def until_reached(self) -> dict[str, Any]:
         """Wait; return the last status seen ({} when there is nothing to ask). Raises TimedOut with what was seen last."""
         if self._goal == "stopped":
-            return self._until_gone()
+            return await self._until_gone()
         while True:
             try:
-                return self._until_idle() if self._goal == "idle" else self._until_told()
+                return await (self._until_idle() if self._goal == "idle" else self._until_announced())
             except (NotRunning, ConnectionLost):
                 self._seen = "not running"
-                self._pause(FAR_RECHECK if self._far else RECHECK)
+                await self._pause(self._recheck)
 
-    def _until_told(self) -> dict[str, Any]:
+    async def _until_announced(self) -> dict[str, Any]:
         target = self._choose()
         patience = self._patience()
         with (
-            Session(target, deadline=patience.deadline) as session,
-            Session(target, deadline=patience.deadline) as asking,
+            await self._open(target, patience) as events,
+            await self._open(target, patience) as asking,
         ):
             self._seen = "no answer"
-            for _ in self._events(session, patience):
-                status = self._status(asking)
-                if GOALS[self._goal](status):
-                    return status
-        raise NotRunning(f"{target.name} has stopped")
-
-    def _events(self, session: Session, patience: Patience) -> Iterator[dict[str, Any]]:
-        try:
-            yield from session.events(patience=patience)
-        except TimedOut:
-            if time.monotonic() < self._deadline:
-                raise
-            raise self._too_late() from None
-
-    def _until_idle(self) -> dict[str, Any]:
-        target = self._choose()
-        with Session(target, deadline=self._patience().deadline) as session:
-            while not GOALS["idle"](status := self._status(session)):
-                if status.get("in_flight", 0) is None:
-                    raise WrongState(
-                        f"{target.name} cannot tell when it is idle: its ledger of requests is off (--no-ledger)"
-                    )
-                self._seen = f"{status.get('in_flight')} in flight"
-                self._pause(IDLE_RECHECK)
+            await self._in_time(events.subscribe(patience))
+            while not GOALS[self._goal](status := await self._status(asking)):
+                if await self._in_time(events.next_event(patience)) is None:
+                    raise NotRunning(f"{target.name} has stopped")
             return status
 
-    def _until_gone(self) -> dict[str, Any]:
+    async def _until_idle(self) -> dict[str, Any]:
+        with await self._open(self._choose(), self._patience()) as session:
+            while not GOALS["idle"](status := await self._status(session)):
+                if status.get("in_flight", 0) is None:
+                    raise WrongState(
+                        f"{session.target.name} cannot tell when it is idle: its ledger of requests is off (--no-ledger)"
+                    )
+                self._seen = f"{status.get('in_flight')} in flight"
+                await self._pause(IDLE_RECHECK)
+            return status
+
+    async def _until_gone(self) -> dict[str, Any]:
         try:
-            target = self._choose()
             patience = self._patience()
             with (
-                Session(target, deadline=patience.deadline) as session,
-                session.connection.departure() as departure,
+                await self._open(self._choose(), patience) as session,
+                session.connection.watch_exit() as watcher,
             ):
                 self._seen = "no answer"
-                status = session.call("status", patience=patience)
+                status = await session.call("status", patience=patience)
                 self._seen = str(status.get("state"))
-                if see_gone(session, departure, process_exits=exits(status), deadline=self._deadline):
+                if await see_gone(session, watcher, process_exits=exits(status), deadline=self._deadline):
                     return status
         except (NotRunning, ConnectionLost):
             return {}
         raise self._too_late()
 
+    async def _in_time(self, step: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await step
+        except TimedOut:
+            if time.monotonic() < self._deadline:
+                raise
+            raise self._too_late() from None
+
+    async def _open(self, target: Target, patience: Patience) -> Session:
+        return await Session.open(self._backend, target, deadline=patience.deadline)
+
     def _choose(self) -> Target:
         target = self._find()
-        self._far = target.endpoint.scheme in FAR
+        self._recheck = REMOTE_RECHECK if target.endpoint.scheme in REMOTE else RECHECK
         return target
 
-    def _status(self, session: Session) -> dict[str, Any]:
+    async def _status(self, session: Session) -> dict[str, Any]:
         patience = Patience(time.monotonic(), first=min(FIRST_WORD, self._left()))
-        status = session.call("status", patience=patience)
+        status = await session.call("status", patience=patience)
         self._seen = str(status.get("state"))
         return status
 
@@ -122,8 +131,8 @@ class Vigil:
         whole = None if self._timeout is None else self._left()
         return Patience(time.monotonic(), first=FIRST_WORD, whole=whole)
 
-    def _pause(self, seconds: float) -> None:
-        time.sleep(min(seconds, self._left()))
+    async def _pause(self, seconds: float) -> None:
+        await self._backend.wait(deadline=time.monotonic() + min(seconds, self._left()))
 
     def _left(self) -> float:
         left = self._deadline - time.monotonic()

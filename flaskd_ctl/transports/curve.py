@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from functools import partial
 from typing import Any, Final
 
 import zmq
@@ -17,7 +18,8 @@ import zmq
 from flaskd_ctl.contract.endpoint import Target, host_and_port
 from flaskd_ctl.contract.keys import read_pair, read_public
 from flaskd_ctl.errors import BadPlace, ControlError, NotPermitted, NotRunning, TimedOut, Unreachable
-from flaskd_ctl.transports.absence import Absence, Ask
+from flaskd_ctl.transports.backend import Backend
+from flaskd_ctl.transports.remote_exit import AskStatus, RemoteExit
 from flaskd_ctl.transports.zeromq import ENDS, ZeroMQConnection
 
 HEARTBEAT_MS: Final = 30_000
@@ -28,34 +30,44 @@ EVENTS: Final = ENDS | HANDSHAKE
 
 
 class CurveConnection(ZeroMQConnection):
-    """A connection to an instance of another host; TimeoutError at a deadline, EOFError when the peer is gone."""
+    """A connection to an instance of another host."""
 
-    def __init__(self, target: Target, *, deadline: float, ask: Ask) -> None:
-        self._ask = ask
+    def __init__(self, backend: Backend, target: Target, ask_status: AskStatus, *, url: str) -> None:
+        super().__init__(
+            backend, target.endpoint.path, None, url=url, options=options_for(target), events=EVENTS
+        )
         self._target = target
-        self.path = target.endpoint.path
-        self.pid = None
-        options = options_for(target)
-        self._open(knock(target, deadline=deadline), options=options, events=EVENTS)
-        try:
-            self._shake_hands(deadline)
-        except BaseException:
-            self.close()
-            raise
+        self._ask_status = ask_status
 
-    def _shake_hands(self, deadline: float) -> None:
-        while (left := deadline - time.monotonic()) > 0:
-            if self._monitor.poll(int(min(left, 86_400.0) * 1000) + 1):
-                event = self._hear_monitor()
+    @classmethod
+    async def reach(
+        cls, backend: Backend, target: Target, ask_status: AskStatus, *, deadline: float
+    ) -> CurveConnection:
+        """Connect and shake hands; raise NotRunning, NotPermitted, Unreachable, TimedOut, BadKey or BadPlace."""
+        options_for(target)  # bad keys come first
+        url = await backend.call(lambda: probe(target, deadline=deadline))
+        connection = cls(backend, target, ask_status, url=url)
+        try:
+            await connection._shake_hands(deadline)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _shake_hands(self, deadline: float) -> None:
+        while True:
+            while self._monitor.poll(0):
+                event = self.monitor_event()
                 if event & HANDSHAKE:
                     return
                 if event & ENDS:
-                    raise refused(self._target, event, deadline=deadline)
-        raise unfinished(self._target)
+                    raise await self.backend.call(partial(refused, self._target, event, deadline=deadline))
+            if not await self.backend.wait(self._monitor.FD, deadline=deadline):
+                raise unfinished(self._target)
 
-    def departure(self) -> Absence:
-        """Watch for the end of what listens there: of a process on another host nothing is seen."""
-        return Absence(self._target, self._ask)
+    def watch_exit(self) -> RemoteExit:
+        """Watch for the end of what listens there: the process on another host cannot be seen."""
+        return RemoteExit(self.backend, self._target, self._ask_status)
 
 
 def options_for(target: Target) -> list[tuple[int, Any]]:
@@ -70,7 +82,7 @@ def options_for(target: Target) -> list[tuple[int, Any]]:
     ]
 
 
-def knock(target: Target, *, deadline: float) -> str:
+def probe(target: Target, *, deadline: float) -> str:
     """Find out that somebody listens; return the URL for libzmq, with the address that was reached.
 
     Raises NotRunning, Unreachable, TimedOut, or BadPlace where the host's name has no address.
@@ -117,7 +129,7 @@ def refused(target: Target, event: int, *, deadline: float) -> ControlError:
             hint="its public part, NAME.key, has to lie in the instance's directory of authorized keys",
         )
     try:
-        knock(target, deadline=deadline)
+        probe(target, deadline=deadline)
     except ControlError as gone:
         return gone
     return NotPermitted(

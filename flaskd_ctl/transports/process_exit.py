@@ -15,14 +15,14 @@ too, so that the name is free when "gone" has been said.
 from __future__ import annotations
 
 import os
-import select
 import socket
 import time
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 from flaskd_ctl.errors import NotRunning, TimedOut
-from flaskd_ctl.transports.unix_socket import connect
+from flaskd_ctl.transports.backend import Backend
+from flaskd_ctl.transports.unix_socket import open_socket
 
 LOOK_AGAIN: Final = 1.0
 """Seconds for which one connection is trusted to be ended with the listener: one accepted at the very last may be forgotten."""
@@ -31,36 +31,11 @@ BREATH: Final = 0.01
 """Seconds between two looks at a daemon that is just ending."""
 
 
-class Watcher(Protocol):
-    """Watches one instance from before its end is asked; a context manager. Each transport has its own way."""
-
-    pid: int | None
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    @property
-    def who(self) -> str:
-        """Who is watched, for a sentence."""
-
-    @property
-    def sees_process(self) -> bool:
-        """Whether the end of the process itself can be seen."""
-
-    def watches(self, *, process_exits: bool) -> int | None:
-        """Return the descriptor that becomes readable at the end; None where `wait` alone can tell."""
-
-    def wait(self, *, process_exits: bool, deadline: float) -> bool:
-        """Block until the instance is gone; False if it is still there at the deadline."""
-
-
-class Departure:
+class ProcessExit:
     """Watch an instance of this host; it holds the descriptor."""
 
-    def __init__(self, path: str, pid: int | None) -> None:
+    def __init__(self, backend: Backend, path: str, pid: int | None) -> None:
+        self._backend = backend
         self.path = path
         self.pid = pid
         self._was = _identity(path)
@@ -92,56 +67,58 @@ class Departure:
         """Whether there is a descriptor for it."""
         return self.pidfd is not None
 
-    def watches(self, *, process_exits: bool) -> int | None:
-        """Return the descriptor that becomes readable at the end; None where the socket must tell it."""
-        return self.pidfd if process_exits else None
+    def has_descriptor(self, *, process_exits: bool) -> bool:
+        """Tell whether the pidfd shows the end; otherwise the socket does."""
+        return process_exits and self.sees_process
 
-    def wait(self, *, process_exits: bool, deadline: float) -> bool:
-        """Block until the instance is gone; False if it is still there at the deadline."""
-        pidfd = self.watches(process_exits=process_exits)
-        if pidfd is None:
-            return self.wait_for_socket(deadline=deadline)
-        poller = select.poll()
-        poller.register(pidfd, select.POLLIN)
-        left = deadline - time.monotonic()
-        return bool(poller.poll(None if left == float("inf") else max(0.0, left) * 1000))
+    async def wait(self, *, process_exits: bool, deadline: float) -> bool:
+        """Wait until the instance has gone; return False if it is still there at the deadline."""
+        if self.pidfd is not None and process_exits:
+            return await self._backend.wait(self.pidfd, deadline=deadline)
+        return await self.wait_for_socket(deadline=deadline)
 
-    def wait_for_socket(self, *, deadline: float) -> bool:
-        """Block until nothing, or another instance, listens at the path; False if the deadline is first."""
-        if not self._until_silent(deadline):
-            return False
-        # One that was killed leaves its lock file behind, which the kernel has unlocked: hence a bound.
-        released = min(deadline, time.monotonic() + LOOK_AGAIN)
-        while self._lock_was and _identity(self._lock) == self._lock_was and time.monotonic() < released:
-            time.sleep(BREATH)
-        return True
-
-    def _until_silent(self, deadline: float) -> bool:
-        while True:
-            if _identity(self.path) != self._was:
-                return True
-            try:
-                link = connect(self.path, deadline=deadline)
-            except NotRunning:
-                return True
-            except TimedOut:
-                return False
-            with link:
-                _wait_for_end(link, deadline=min(deadline, time.monotonic() + LOOK_AGAIN))
+    async def wait_for_socket(self, *, deadline: float) -> bool:
+        """Wait until nothing, or another instance, listens at the path; return False if the deadline comes first."""
+        while await self._listens(deadline):
             if time.monotonic() >= deadline:
                 return False
-            time.sleep(BREATH)
+            await self._pause()
+        # An instance that was killed leaves its lock file behind, which the kernel has unlocked: hence a bound.
+        released = min(deadline, time.monotonic() + LOOK_AGAIN)
+        while self._lock_was and _identity(self._lock) == self._lock_was and time.monotonic() < released:
+            await self._pause()
+        return True
 
-
-def _wait_for_end(link: socket.socket, *, deadline: float) -> None:
-    """Read until the peer closes or the deadline; what it says (ZeroMQ greets) does not matter."""
-    while (left := deadline - time.monotonic()) > 0:
-        link.settimeout(left)
+    async def _listens(self, deadline: float) -> bool:
+        """Tell whether the instance still listens, after a connection to it has ended or some time has passed."""
+        if _identity(self.path) != self._was:
+            return False
         try:
-            if not link.recv(4096):
-                return
-        except OSError:
-            return
+            link = await open_socket(self._backend, self.path, deadline=deadline)
+        except NotRunning:
+            return False
+        except TimedOut:
+            return True
+        with link:
+            link.setblocking(False)
+            look_again = min(deadline, time.monotonic() + LOOK_AGAIN)
+            # What the peer says (ZeroMQ greets) does not matter.
+            while not _at_end(link) and await self._backend.wait(link.fileno(), deadline=look_again):
+                pass
+        return True
+
+    async def _pause(self) -> None:
+        await self._backend.wait(deadline=time.monotonic() + BREATH)
+
+
+def _at_end(link: socket.socket) -> bool:
+    """Read what has come; tell whether the peer has closed."""
+    try:
+        return not link.recv(4096)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _pidfd(pid: int | None) -> int | None:

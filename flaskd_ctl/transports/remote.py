@@ -41,7 +41,7 @@ def ssh_command(remote: Remote, *, ssh: tuple[str, ...], there: tuple[str, ...])
     return [*ssh, *options, "--", remote.host, join(far)]
 
 
-class Hearing:
+class RemoteOutput:
     """What has come from the far end up to now: the instance's messages, and what became of the instance."""
 
     def __init__(self) -> None:

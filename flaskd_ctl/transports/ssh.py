@@ -1,31 +1,28 @@
 """The ssh transport: the user's own ssh carries the lines to and from `flaskd_ctl dial-stdio` on the instance's host.
 
-Their configuration, agent and known hosts apply, and no port is opened for it. Which ssh that is, and where flaskd_ctl is on
-the other host, the client's configuration file may say (`targets`). What ssh writes to stderr is kept to explain a failure; it
-asks for a password on the terminal itself. `far` has what is said, `aio_ssh` is the same for asyncio.
+The user's configuration, agent and known hosts apply, and no port is opened. The client's configuration file may say which
+ssh to run, and where flaskd_ctl is on the other host (`targets`). What ssh writes to stderr is kept to explain a failure; ssh
+asks for a password on the terminal itself. `remote` describes what the other end says.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import select
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
-from flaskd_ctl.contract.endpoint import Remote, parse_remote
+from flaskd_ctl.contract.endpoint import Remote, Target, parse_remote
 from flaskd_ctl.contract.times import span
 from flaskd_ctl.errors import ConnectionLost, ControlError, NotPermitted, TimedOut, Unreachable
-from flaskd_ctl.transports.remote import Hearing, ssh_command
-from flaskd_ctl.transports.unix_socket import CHUNK
-
-if TYPE_CHECKING:
-    from flaskd_ctl.contract.endpoint import Target
+from flaskd_ctl.transports.backend import Backend
+from flaskd_ctl.transports.connection import Connection
+from flaskd_ctl.transports.remote import RemoteOutput, ssh_command
+from flaskd_ctl.transports.unix_socket import CHUNK, send_all
 
 LAST_BREATH: Final = 2.0
 """Seconds that ssh has to end by itself when it has nothing more to carry; it may be carrying others (ControlMaster)."""
@@ -38,40 +35,55 @@ Commands = tuple[tuple[str, ...], tuple[str, ...]]
 """The user's ssh command, and the one to run on the other host."""
 
 
-class Ssh:
-    """A running ssh: one socket for its standard input and output, what has come from it, and what it wrote to stderr."""
+class SshConnection(Connection):
+    """A running ssh, and the instance at its other end."""
 
-    def __init__(self, target: Target, commands: Commands) -> None:
+    def __init__(self, backend: Backend, target: Target, commands: Commands) -> None:
+        super().__init__(backend, target.endpoint.path, None)
         self._began = time.monotonic()
         self.name = target.name
         self.remote: Remote = parse_remote(target.endpoint.path)
-        self.hearing = Hearing()
-        ssh, self.there = commands
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-        self.socket, theirs = socket.socketpair()
+        self.output = RemoteOutput()
+        self._watched = False
+        ssh, self._there = commands
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
+        self._socket, theirs = socket.socketpair()
+        self._socket.setblocking(False)
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    ssh_command(self.remote, ssh=ssh, there=self.there),
+                    ssh_command(self.remote, ssh=ssh, there=self._there),
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),
-                    stderr=self._said,
+                    stderr=self._stderr,
                 )
             except OSError as error:
-                self._said.close()
-                self.socket.close()
+                self._stderr.close()
+                self._socket.close()
                 raise Unreachable(
                     f"cannot reach {self.name}: {ssh[0]} cannot be run ({error.strerror})",
                     hint="install an OpenSSH client, or set ssh_command in the client's configuration file",
                 ) from None
 
-    def connect(self, *, deadline: float) -> None:
-        """Wait until the far end is connected to the instance; raise saying what stands between."""
+    @classmethod
+    async def open(cls, backend: Backend, target: Target, commands: Commands, *, deadline: float) -> Self:
+        """Connect; raise NotRunning, NotPermitted, Unreachable or TimedOut, or what the other end refuses with."""
+        connection = cls(backend, target, commands)
         try:
-            while self.hearing.connected is None:
-                self.read(deadline=deadline)
-                if self.hearing.refused is not None:
-                    raise self._from_there(self.hearing.refused)
+            await connection._connect(deadline)
+        except BaseException:
+            connection.end()
+            raise
+        connection.pid = connection.output.pid
+        return connection
+
+    async def _connect(self, deadline: float) -> None:
+        """Wait until the other end is connected to the instance."""
+        try:
+            while self.output.connected is None:
+                if self.output.refused is not None:
+                    raise self._from_there(self.output.refused)
+                await self.read_more(deadline=deadline)
         except TimeoutError:
             raise TimedOut(
                 f"cannot reach {self.name}: no connection through ssh in {span(time.monotonic() - self._began)}",
@@ -80,51 +92,74 @@ class Ssh:
         except EOFError:
             raise self._unconnected() from None
 
-    def read(self, *, deadline: float) -> None:
-        """Wait for more and take it; raise TimeoutError, or EOFError when ssh has ended."""
-        poller = select.poll()
-        poller.register(self.socket, select.POLLIN)
-        left = deadline - time.monotonic()
-        if not poller.poll(None if left == float("inf") else max(0.0, left) * 1000):
-            raise TimeoutError
-        self.take(self.socket.recv(CHUNK))
+    async def send(self, message: bytes, *, deadline: float) -> None:
+        """Send one message."""
+        await send_all(self.backend, self._socket, message + b"\n", deadline=deadline)
 
-    def take(self, data: bytes) -> None:
-        """Take what came; raise EOFError when ssh has ended, saying why where it said so."""
+    def read(self) -> bytes | None:
+        """Return the next message if it has arrived; raise EOFError when there will be none."""
+        if not self.output.messages and self.output.ended is None:
+            self._take()
+        if self.output.messages:
+            return self.output.messages.popleft()
+        if self.output.ended is not None:
+            raise EOFError(self.output.ended)
+        return None
+
+    def descriptors(self) -> Sequence[int]:
+        """Return the descriptor of what ssh writes."""
+        return (self._socket.fileno(),)
+
+    def ended(self) -> bool:
+        """Tell, without waiting, whether a connection without open calls is of no more use."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return self.output.ended is not None
+        except OSError:
+            pass
+        return True  # nobody has asked anything, so whatever comes reports the end
+
+    def watch_exit(self) -> SshExit:
+        """Let the other end report when the instance has gone."""
+        self._watched = True
+        return SshExit(self)
+
+    def close(self) -> None:
+        """Close the connection, unless its watcher still needs it: then that closes it."""
+        if not self._watched:
+            self.end()
+
+    def end(self) -> None:
+        """Hang up, which ends ssh; that takes it a moment."""
+        self._socket.close()
+        self.backend.finish(self._end)
+
+    async def read_more(self, *, deadline: float) -> None:
+        """Wait for more and take it; raise TimeoutError, or EOFError when ssh has ended."""
+        if not self._take():
+            if not await self.backend.wait(*self.descriptors(), deadline=deadline):
+                raise TimeoutError
+            self._take()
+
+    def _take(self) -> bool:
+        """Take what has come, if anything; raise EOFError when ssh has ended, with its reason where it gave one."""
+        try:
+            data = self._socket.recv(CHUNK)
+        except BlockingIOError:
+            return False
         if not data:
             self._code()
             said = self._last_words()
             raise EOFError(f"ssh says: {said}" if said else "ssh has ended")
-        self.hearing.feed(data)
+        self.output.feed(data)
+        return True
 
-    def message(self) -> bytes | None:
-        """Return the instance's next message if it is there; raise EOFError when there is none to come."""
-        if self.hearing.messages:
-            return self.hearing.messages.popleft()
-        if self.hearing.ended is not None:
-            raise EOFError(self.hearing.ended)
-        return None
-
-    def ended(self) -> bool:
-        """Tell, without waiting, whether a connection on which nothing is awaited is of no more use."""
-        self.socket.setblocking(False)
-        try:
-            self.socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return self.hearing.ended is not None
-        except OSError:
-            pass
-        return True  # nobody has asked anything, so it can only be the end that is told
-
-    def close(self) -> None:
-        """Let go of the far end, which ends ssh."""
-        with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)  # also for a thread that reads
-        self.socket.close()
+    def _end(self) -> None:
         if self._code() is None:
             self._process.terminate()
             self._process.wait()
-        self._said.close()
+        self._stderr.close()
 
     def _code(self) -> int | None:
         """Return ssh's exit code; None if it does not end though it has nothing more to carry."""
@@ -143,7 +178,7 @@ class Ssh:
         by_hand = f"try `ssh {self.remote.destination}` by hand: the same configuration, agent and known hosts apply"
         if code == NO_COMMAND or "command not found" in said:
             return Unreachable(
-                f"{cannot}: {self.remote.host} has no {self.there[0]}",
+                f"{cannot}: {self.remote.host} has no {self._there[0]}",
                 hint="install flaskd there, or say where it is: remote_command in the client's configuration file",
             )
         if code == SSH_FAILED:
@@ -151,75 +186,28 @@ class Ssh:
             return kind(f"{cannot}: ssh says {said or 'nothing'}", hint=by_hand)
         if "dial-stdio" in said:
             return Unreachable(
-                f"{cannot}: the {self.there[0]} of {self.remote.host} is too old to be dialled",
+                f"{cannot}: the {self._there[0]} of {self.remote.host} is too old to be dialled",
                 hint="upgrade flaskd there",
             )
         return Unreachable(
-            f"{cannot}: {self.there[0]} on {self.remote.host} ended with {code}, saying {said or 'nothing'}",
+            f"{cannot}: {self._there[0]} on {self.remote.host} ended with {code}, saying {said or 'nothing'}",
             hint=by_hand,
         )
 
     def _last_words(self) -> str:
         """Return the last line on stderr that says something."""
-        size = os.fstat(self._said.fileno()).st_size
-        said = os.pread(self._said.fileno(), 4096, max(0, size - 4096)).decode(errors="replace")
+        size = os.fstat(self._stderr.fileno()).st_size
+        said = os.pread(self._stderr.fileno(), 4096, max(0, size - 4096)).decode(errors="replace")
         last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
         return last.removeprefix("ssh: ")
 
 
-class SshConnection:
-    """A connection to an instance on another host; TimeoutError at a deadline, EOFError when the peer is gone."""
+class SshExit:
+    """Watch through ssh for the end of an instance; the connection is closed with it."""
 
-    def __init__(self, target: Target, commands: Commands, *, deadline: float) -> None:
-        self._ssh = Ssh(target, commands)
-        try:
-            self._ssh.connect(deadline=deadline)
-        except BaseException:
-            self._ssh.close()
-            raise
-        self._watched = False
-        self.path = target.endpoint.path
-        self.pid = self._ssh.hearing.pid
-
-    def send(self, message: bytes, *, deadline: float) -> None:
-        """Send one message."""
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._ssh.socket.settimeout(None if left == float("inf") else left)
-        try:
-            self._ssh.socket.sendall(message + b"\n")
-        except (BrokenPipeError, ConnectionResetError):
-            raise EOFError from None
-
-    def receive(self, *, deadline: float) -> bytes:
-        """Return the next message."""
-        while (message := self._ssh.message()) is None:
-            self._ssh.read(deadline=deadline)
-        return message
-
-    def ended(self) -> bool:
-        """Tell, without waiting, whether the peer is gone."""
-        return self._ssh.ended()
-
-    def departure(self) -> SshDeparture:
-        """Let the far end tell when the instance is gone."""
-        self._watched = True
-        return SshDeparture(self._ssh, close=self._ssh.close)
-
-    def close(self) -> None:
-        """Close the connection, unless the end is awaited on it: then its watcher does."""
-        if not self._watched:
-            self._ssh.close()
-
-
-class SshDeparture:
-    """Watch an instance through the eyes of the far end, on the connection on which its end was asked for."""
-
-    def __init__(self, ssh: Ssh, *, close: Callable[[], None]) -> None:
-        self._ssh = ssh
-        self._close = close
-        self.pid = ssh.hearing.pid
+    def __init__(self, connection: SshConnection) -> None:
+        self._connection = connection
+        self.pid = connection.pid
 
     def __enter__(self) -> Self:
         return self
@@ -227,34 +215,34 @@ class SshDeparture:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
+        self._connection.end()
 
     @property
     def who(self) -> str:
         """The process on its host."""
         who = f"pid {self.pid}" if self.sees_process else "what listens there"
-        return f"{who} on {self._ssh.remote.host}"
+        return f"{who} on {self._connection.remote.host}"
 
     @property
     def sees_process(self) -> bool:
-        """Whether the far end has a descriptor for it."""
-        return self._ssh.hearing.sees_process
+        """Whether the other end has a descriptor for it."""
+        return self._connection.output.sees_process
 
-    def watches(self, *, process_exits: bool) -> int | None:
-        """Return None: what comes has to be read to be understood."""
-        return None
+    def has_descriptor(self, *, process_exits: bool) -> bool:
+        """Never: what comes has to be read to be understood."""
+        return False
 
-    def wait(self, *, process_exits: bool, deadline: float) -> bool:
-        """Block until the far end says that it is gone; raise ConnectionLost if ssh ends before."""
-        while not self._ssh.hearing.is_over(process_exits=process_exits):
+    async def wait(self, *, process_exits: bool, deadline: float) -> bool:
+        """Wait until the other end says that the instance has gone; raise ConnectionLost if ssh ends before."""
+        while not self._connection.output.is_over(process_exits=process_exits):
             try:
-                self._ssh.read(deadline=deadline)
+                await self._connection.read_more(deadline=deadline)
             except TimeoutError:
                 return False
             except EOFError as end:
                 raise ConnectionLost(
-                    f"the connection to {self._ssh.remote.host} broke off before {self._ssh.name} was seen to be gone "
-                    f"({end})",
+                    f"the connection to {self._connection.remote.host} broke off before {self._connection.name} was "
+                    f"seen to be gone ({end})",
                     hint="whether its process has ended is not known; try `flaskd_ctl status`",
                 ) from None
         return True

@@ -1,64 +1,64 @@
-"""The plain-stream transport: one JSON object a line over an AF_UNIX socket, blocking, with deadlines.
+"""The plain-stream transport: one JSON object a line over an AF_UNIX socket.
 
-Where the platform has no SO_PEERCRED (macOS), the peer's pid is not known and `departure` waits for the socket instead.
+Where the platform has no SO_PEERCRED (macOS), the peer's pid is not known and `ProcessExit` watches the socket instead.
 """
 
 from __future__ import annotations
 
-import time
+import socket
 from collections import deque
+from collections.abc import Sequence
+from typing import Self
 
 from flaskd_ctl.contract.conversation import Lines
-from flaskd_ctl.transports.process_exit import Departure
-from flaskd_ctl.transports.unix_socket import CHUNK, connect, is_ended, peer_pid
+from flaskd_ctl.contract.endpoint import Target
+from flaskd_ctl.transports.backend import Backend
+from flaskd_ctl.transports.connection import Connection
+from flaskd_ctl.transports.unix_socket import CHUNK, is_ended, open_socket, peer_pid, send_all
 
 
-class StreamConnection:
-    """A connection to an instance's `sock`; TimeoutError at a deadline, EOFError when the peer is gone."""
+class UnixConnection(Connection):
+    """A connection to an instance's `sock`."""
 
-    def __init__(self, path: str, *, deadline: float) -> None:
-        self._socket = connect(path, deadline=deadline)
+    def __init__(self, backend: Backend, path: str, link: socket.socket) -> None:
+        super().__init__(backend, path, peer_pid(link))
+        link.setblocking(False)
+        self._socket = link
         self._lines = Lines()
         self._messages: deque[bytes] = deque()
-        self.path = path
-        self.pid = peer_pid(self._socket)
 
-    def send(self, message: bytes, *, deadline: float) -> None:
+    @classmethod
+    async def open(cls, backend: Backend, target: Target, *, deadline: float) -> Self:
+        """Connect; raise as `unix_socket.connect` does."""
+        path = target.endpoint.path
+        return cls(backend, path, await open_socket(backend, path, deadline=deadline))
+
+    async def send(self, message: bytes, *, deadline: float) -> None:
         """Send one message."""
-        try:
-            self._until(deadline)
-            self._socket.sendall(message + b"\n")
-        except (BrokenPipeError, ConnectionResetError):
-            raise EOFError from None
+        await send_all(self.backend, self._socket, message + b"\n", deadline=deadline)
 
-    def receive(self, *, deadline: float) -> bytes:
-        """Return the next message."""
-        while not self._messages:
+    def read(self) -> bytes | None:
+        """Return the next message if it has arrived; raise EOFError when there will be none."""
+        if not self._messages:
             try:
-                self._until(deadline)
                 data = self._socket.recv(CHUNK)
+            except BlockingIOError:
+                return None
             except ConnectionResetError:
                 data = b""
             if not data:
                 raise EOFError(self._lines.cut_off)
             self._messages.extend(self._lines.feed(data))
-        return self._messages.popleft()
+        return self._messages.popleft() if self._messages else None
+
+    def descriptors(self) -> Sequence[int]:
+        """Return the socket's descriptor."""
+        return (self._socket.fileno(),)
 
     def ended(self) -> bool:
-        """Tell, without waiting, whether the peer has closed a connection on which nothing is awaited."""
-        self._socket.setblocking(False)
+        """Tell, without waiting, whether the peer has closed the connection."""
         return is_ended(self._socket)
-
-    def departure(self) -> Departure:
-        """Watch its process, or where that cannot be seen the socket."""
-        return Departure(self.path, self.pid)
 
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()
-
-    def _until(self, deadline: float) -> None:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._socket.settimeout(None if left == float("inf") else left)

@@ -14,6 +14,7 @@ import time
 from typing import Final
 
 from flaskd_ctl.errors import BadPlace, ControlError, NotPermitted, NotRunning, TimedOut
+from flaskd_ctl.transports.backend import Backend
 
 CHUNK: Final = 64 * 1024
 """Bytes to read at once."""
@@ -33,6 +34,27 @@ def connect(path: str, *, deadline: float) -> socket.socket:
         link.close()
         raise
     return link
+
+
+async def open_socket(backend: Backend, path: str, *, deadline: float) -> socket.socket:
+    """Connect as `connect` does; while the listener's queue is full, wait without blocking an event loop."""
+    try:
+        return connect(path, deadline=0.0)
+    except TimedOut:
+        return await backend.call(lambda: connect(path, deadline=deadline))
+
+
+async def send_all(backend: Backend, link: socket.socket, data: bytes, *, deadline: float) -> None:
+    """Send all bytes on a non-blocking socket; raise TimeoutError, or EOFError when the peer has gone."""
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[link.send(rest) :]
+        except BlockingIOError:
+            if not await backend.wait(writable=[link.fileno()], deadline=deadline):
+                raise TimeoutError from None
+        except (BrokenPipeError, ConnectionResetError):
+            raise EOFError from None
 
 
 def is_ended(link: socket.socket) -> bool:

@@ -9,7 +9,7 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("page", ["protocol", "states"])
+@pytest.mark.parametrize("page", ["protocol", "states", "configuration", "doctor"])
 def test_page_is_what_the_generator_prints(page: str) -> None:
     """Where this fails, run `python docs/generate.py` and look at what has changed."""
     drawn = subprocess.run(

@@ -126,7 +126,7 @@ def test_a_current_directory_that_is_gone_is_a_sentence(project: Path) -> None:
         (["cliapp:app", "--threads", "0"], 1, "--threads"),
         (["cliapp:app", "--threads", "10000000"], 1, "--threads"),
         (["cliapp:app", "--bind", "nowhere"], 1, "'nowhere' is no port"),
-        (["cliapp:app", "--tls-cert", "absent.pem"], 1, "TLS needs both"),
+        (["cliapp:app", "--tls-cert", "absent.pem"], 1, "--tls-cert needs --tls-key"),
         (["cliapp:app", "--tls-cert", "absent.pem", "--tls-key", "k"], 1, "cannot read absent.pem"),
         (["cliapp:app", "--name", "a/b"], 1, "cannot name an instance"),
         (["cliapp:app", "--name", "x" * 100_000], 1, f"flaskd: '{'x' * 80}'... cannot name an instance"),

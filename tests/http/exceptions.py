@@ -20,9 +20,9 @@ HALF_CLOSED: Final = Exempt(
 )
 CHUNK_LINE: Final = Exempt(
     Expected(status=frozenset({200, NOTHING}), ending=Ending.CLOSED),  # the client half-closes, too
-    "white space behind a chunk's size is passed over, and so is any byte but CR and LF in a chunk's extension",
+    "white space after a chunk size is ignored, and so is any byte except CR and LF in a chunk extension",
 )
-URL: Final = "where the target is a whole URL, its host is used only if there is no `Host`"
+URL: Final = "if the target is a whole URL, its host is used only if there is no `Host`"
 
 EXCEPTIONS: Final[dict[tuple[str, str], Exempt]] = {
     ("granian", "half-close after the request"): HALF_CLOSED,
@@ -34,7 +34,7 @@ EXCEPTIONS: Final[dict[tuple[str, str], Exempt]] = {
     ("granian", "chunk extension has a NUL"): CHUNK_LINE,
     ("granian", "Host that is empty"): Exempt(
         Expected(status=frozenset({400}), ending=Ending.CLOSED, calls=frozenset({0})),
-        "an empty `Host` is taken for none, and answered 400",
+        "an empty `Host` counts as a missing one and is answered 400",
     ),
     ("granian", "preface of HTTP/2"): Exempt(
         Expected(status=frozenset({NOTHING}), ending=Ending.CLOSED, calls=frozenset({0})),

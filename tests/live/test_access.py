@@ -190,7 +190,7 @@ def test_a_reload_does_without_a_socket_that_somebody_removed(
     refused = VIEWER.ctl("--endpoint", endpoint, "status")
     assert (refused.returncode, refused.stdout) == (4, "")
     assert "uid 54321 has no role here" in refused.stderr
-    assert f"cannot change who may reach {daemon.place.sock}: No such file" in daemon.output()
+    assert f"cannot change who may connect to {daemon.place.sock}: No such file" in daemon.output()
 
 
 @pytest.mark.parametrize("command", ["run", "check"])

@@ -169,13 +169,34 @@ def test_a_cut_request_is_exit_6_and_named(server: Server, shop: Shop, pool: Thr
     assert slow.exception(PATIENCE) is not None
 
 
+def test_a_program_lists_instances_and_waits_for_their_end(server: Server, pool: ThreadPoolExecutor) -> None:
+    async def look() -> tuple[str, bool]:
+        async with AsyncClient("shop") as client:
+            status = await client.wait("ready", PATIENCE)
+            (instance,) = await client.list_instances()
+            return instance.state, bool(status and status.ready)
+
+    assert asyncio.run(look()) == ("running", True)
+    with Client("shop") as client:
+        stopped = pool.submit(client.wait, "stopped", PATIENCE)
+        client.shutdown()
+        stopped.result(PATIENCE)
+        (instance,) = client.list_instances()
+
+    assert instance.state == "stopped"
+    assert instance.last_stop is not None
+    assert instance.last_stop.clean
+
+
 def test_a_bad_parameter_is_exit_2_with_the_field(server: Server, runtime_dir: str) -> None:
     from flaskd_ctl.client.session import ask
     from flaskd_ctl.contract.endpoint import Endpoint, Target
     from flaskd_ctl.errors import InvalidParams
+    from flaskd_ctl.transports.backend import BLOCKING, run
 
+    target = Target("shop", Endpoint("unix", f"{runtime_dir}/shop/sock"))
     with pytest.raises(InvalidParams) as refused:
-        ask(Target("shop", Endpoint("unix", f"{runtime_dir}/shop/sock")), "shutdown", {"grace": -1})
+        run(ask(BLOCKING, target, "shutdown", {"grace": -1}))
 
     assert "grace" in refused.value.data["path"]
 

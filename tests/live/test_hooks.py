@@ -74,7 +74,7 @@ def test_hooks_are_called_with_the_application_before_it_serves_and_after_its_la
     ("hook", "said"),
     [
         ("nowhere:to", "cannot load post_load nowhere:to: there is no module 'nowhere'"),
-        ("shop:nothing", "cannot load post_load shop:nothing: shop has no function 'nothing'"),
+        ("shop:nothing", "cannot load post_load shop:nothing: shop has no attribute 'nothing'"),
         ("shop:begun", "cannot load post_load shop:begun: it is of type Event, not a function"),
         ("shop:failing", "post_load failed: ValueError: no database"),
         ("shop:slow", "post_load did not end within 0.5 s (--hook-timeout)"),
@@ -139,7 +139,7 @@ def test_check_says_what_is_wrong_with_a_hook_and_calls_none(tmp_path: Path) -> 
     ]
     for hook, code, said in (
         ("shop:stopping", 0, ""),
-        ("shop:absent", 1, "shop has no function 'absent'"),
+        ("shop:absent", 1, "shop has no attribute 'absent'"),
     ):
         done = subprocess.run(
             [*command, hook], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False

@@ -191,4 +191,4 @@ def test_socket_that_cannot_be_served_on_ends_the_start_with_a_sentence(tmp_path
         )
 
     assert done.returncode == 1
-    assert "systemd handed over descriptor 3 ('web'), which is not listening" in done.stderr
+    assert "systemd passed descriptor 3 ('web'), which is not listening" in done.stderr

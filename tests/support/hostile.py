@@ -48,8 +48,7 @@ def say(data: bytes) -> None:
 
 
 def event(**event: object) -> bytes:
-    note = {"jsonrpc": "2.0", "method": "event", "params": {"id": 1, "event": event}}
-    return json.dumps(note).encode() + b"\n"
+    return json.dumps(event).encode() + b"\n"
 
 
 def on_and_on(attack: Callable[[], object]) -> None:
@@ -95,29 +94,26 @@ def shrink() -> None:
 def order() -> None:
     """Ask for the opposite of the last order, over and over, with words that are no orders between."""
     words = (
-        event(event="asked", what="drain"),
-        event(event="asked", what="resume"),
-        event(event="asked", what=["shutdown"]),
-        event(event="asked", what="shutdown", grace="soon", lame_duck={}),
-        event(event=["progress"]),
-        event(event="progress", phase=[]),
-        event(event="loaded"),
-        event(event="worn"),
-        event(event="busy"),
-        event(event="\x1b[2J", what=10**300),
-        event(),
+        event(type="asked", order="drain"),
+        event(type="asked", order="resume"),
+        event(type="asked", order="shutdown", params={"grace": "soon", "lame_duck": {}}),
+        event(type="progress", phase="\x1b[2J"),
+        event(type="loaded"),
+        event(type="quota_reached"),
+        event(type="request_began"),
     )
     on_and_on(lambda: say(b"".join(words)))
 
 
 def answer() -> None:
     """Answer what nobody asked, with what no worker says."""
-    results: tuple[object, ...] = ({}, {"cut": "all", "connections_cut": -1}, {"versions": {"x" * 9999: "y"}})
-    replies = [
-        json.dumps({"jsonrpc": "2.0", "id": number, "result": result}).encode() + b"\n"
-        for number in range(1, 9)
-        for result in results
-    ]
+    results: tuple[dict[str, object], ...] = (
+        {"type": "done"},
+        {"type": "stopped", "cut": [], "connections_cut": 1 << 31},
+        {"type": "ready", "versions": {"x" * 9999: "\x1b[2J"}},
+        {"type": "refused", "message": "\x1b[2J" * 9999},
+    )
+    replies = [event(**result, number=number) for number in range(1, 9) for result in results]
     on_and_on(lambda: say(b"".join(replies)))
 
 
@@ -128,9 +124,14 @@ def hand_over() -> None:
 
     def send() -> None:
         with socket.socket(fileno=os.dup(LINE)) as line:
-            socket.send_fds(line, [event(event="progress")], several)
+            socket.send_fds(line, [event(type="progress", phase="")], several)
 
     on_and_on(send)
+
+
+def lie() -> None:
+    """Send what is nearly a message."""
+    on_and_on(lambda: say(event(type="stopped", number=1, cut="all", connections_cut=-1)))
 
 
 def babble() -> None:
@@ -145,7 +146,7 @@ def never_end() -> None:
 
 def half() -> None:
     """Begin a message, and leave it at that."""
-    say(b'{"jsonrpc": "2.0", "method"')
+    say(b'{"type": "progress", "phase"')
 
 
 def pour() -> None:
@@ -170,7 +171,7 @@ def close() -> None:
 ATTACKS: Final = {
     attack.__name__: attack
     for attack in (
-        scribble, fill, shrink, order, answer, hand_over, babble, never_end, half, pour, shut, close
+        scribble, fill, shrink, order, answer, lie, hand_over, babble, never_end, half, pour, shut, close
     )
 }  # fmt: skip
 

@@ -19,7 +19,6 @@ class Stream(Protocol):
 
     def receive(self, timeout: float) -> tuple[bytes, bool] | None:
         """Return the next piece and whether there may be more; None if the body is broken. Raises TimeoutError."""
-        ...
 
 
 class Body(io.RawIOBase):

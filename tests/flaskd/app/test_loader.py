@@ -105,7 +105,7 @@ def test_any_wsgi_callable_will_do(write: Write) -> None:
         (APP, "absent.py", "there is no file /"),
         (APP, ":app", "no application was named"),
         (APP, " ", "no application was named"),
-        (APP, "..loadable", "'..loadable' is not a module's name"),
+        (APP, "..loadable", "'..loadable' is not the name of a module"),
         (APP, "loadable:app()", "app is an application, not a factory"),
         ("x = 1\n", "loadable:x", "it is of type int, not a WSGI application"),
         ("x = 1\n", "loadable", "neither an application"),

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from flaskd.channel.supervisor_end import Channel
+from flaskd.channel.messages import Done, Loaded, Ping, Ready, Start, StopGracefully
+from flaskd.channel.supervisor_end import SupervisorChannel
+from flaskd.settings.schema import Settings
 from flaskd_ctl.contract.conversation import MAX_MESSAGE
 from flaskd_ctl.errors import Failed
 
@@ -28,7 +30,7 @@ class Line:
         self.heard = asyncio.Event()
         self.ended = asyncio.Event()
         self.ends = 0
-        self.channel = Channel(ours, on_event=self._on_event, on_end=self._on_end)
+        self.channel = SupervisorChannel(ours, on_event=self._on_event, on_end=self._on_end)
         self._loop = asyncio.get_running_loop()
 
     def _on_event(self, event: Any) -> None:
@@ -70,62 +72,68 @@ def on_a_loop(scenario: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[],
     return test
 
 
-def reply(number: Any, **result: Any) -> bytes:
-    return json.dumps({"jsonrpc": "2.0", "id": number, "result": result}).encode() + b"\n"
+PING = Ping()
+LONG = Start(
+    settings=Settings(app="x" * 50_000),
+    engine="",
+    name="",
+    worker=1,
+    generation=1,
+    listeners=[],
+    request_table=0,
+    stacks=0,
+    log=0,
+)
+LOADED = b'{"type":"loaded"}\n'
 
 
-def event(number: Any, **told: Any) -> bytes:
-    message = {"jsonrpc": "2.0", "method": "event", "params": {"id": number, "event": told}}
-    return json.dumps(message).encode() + b"\n"
+def ready(number: Any, **versions: str) -> bytes:
+    return json.dumps({"type": "ready", "number": number, "versions": versions}).encode() + b"\n"
 
 
 @on_a_loop
-async def test_answers_find_their_calls_in_any_order() -> None:
-    """Two calls, answered the other way round, one of them with an error."""
+async def test_replies_find_their_calls_in_any_order() -> None:
+    """Two calls, answered the other way round, one of them refused."""
     async with open_line() as line:
-        first = line.channel.call("start", {"a": 1})
-        assert await line.hears() == {"jsonrpc": "2.0", "id": 1, "method": "start", "params": {"a": 1}}
-        second = line.channel.call("ping")
+        first = line.channel.call(StopGracefully(grace=1, linger=2))
+        assert await line.hears() == {"call": "stop", "number": 1, "grace": 1.0, "linger": 2.0}
+        second = line.channel.call(PING)
 
         await line.says(
-            reply(2, pong=1)
-            + b'{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"no","data":{"name":"failed","traceback":"T"}}}\n'
+            b'{"type":"done","number":2}\n{"type":"refused","number":1,"message":"no","hint":"h","traceback":"T"}\n'
         )
 
-        assert await asyncio.wait_for(second, WAIT) == {"pong": 1}
+        assert await asyncio.wait_for(second, WAIT) == Done(number=2)
         with pytest.raises(Failed, match="no") as caught:
             await asyncio.wait_for(first, WAIT)
-        assert caught.value.data == {"traceback": "T"}
+        assert (caught.value.hint, caught.value.data) == ("h", {"traceback": "T"})
 
 
 @on_a_loop
 async def test_a_message_may_come_in_pieces() -> None:
     """Byte by byte, and the rest of one together with the next."""
     async with open_line() as line:
-        call = line.channel.call("start")
-        message = event(1, event="asked") + reply(1, pid=7)
-        for at in range(50):
+        call = line.channel.call(PING)
+        message = LOADED + ready(1, a="b")
+        for at in range(30):
             await line.says(message[at : at + 1])
-        await line.says(message[50:])
+        await line.says(message[30:])
 
-        assert await asyncio.wait_for(call, WAIT) == {"pid": 7}
-        assert line.events == [{"event": "asked"}]
+        assert await asyncio.wait_for(call, WAIT) == Ready(number=1, versions={"a": "b"})
+        assert line.events == [Loaded()]
 
 
 @on_a_loop
-async def test_what_belongs_to_no_call_is_passed_over() -> None:
-    """Replies to nobody, twice the same reply, notes of calls that never were: the line goes on."""
+async def test_a_reply_to_no_call_is_passed_over() -> None:
+    """Replies to nobody, twice the same reply, empty lines: the channel goes on."""
     async with open_line() as line:
-        call = line.channel.call("start")
-        await line.says(reply(99, x=1) + event(99, event="?") + reply(1, pid=7) + reply(1, pid=8))
-        await line.says(
-            b'\n\n  \n{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"?"}}\n'
-            + event(1, event="asked")
-        )
+        call = line.channel.call(PING)
+        await line.says(ready(99) + ready(1, a="b") + ready(1, a="c"))
+        await line.says(b"\n\n  \n" + LOADED)
         await asyncio.wait_for(line.heard.wait(), WAIT)
 
-        assert call.result() == {"pid": 7}
-        assert line.events == [{"event": "asked"}]
+        assert call.result() == Ready(number=1, versions={"a": "b"})
+        assert line.events == [Loaded()]
         assert not line.ends
 
 
@@ -133,34 +141,37 @@ RUBBISH = {
     "text": b"Traceback (most recent call last):\n",
     "binary": bytes(range(256)) + b"\n",
     "no object": b"[1,2,3]\n",
-    "another protocol": b'{"jsonrpc":"1.0","id":1,"result":{}}\n',
-    "a result that is none": b'{"jsonrpc":"2.0","id":1,"result":7}\n',
-    "an error that is none": b'{"jsonrpc":"2.0","id":1,"error":7}\n',
-    "an id that is none": b'{"jsonrpc":"2.0","id":{"a":1},"result":{}}\n',
-    "an event that is none": b'{"jsonrpc":"2.0","method":"event","params":{"id":1,"event":3}}\n',
+    "no type": b'{"number":1}\n',
+    "an unknown type": b'{"type":"joy","number":1}\n',
+    "a supervisor's call": b'{"call":"ping","number":1}\n',
+    "a reply that is none": b'{"type":"ready","number":1,"versions":7}\n',
+    "an error that is none": b'{"type":"refused","number":1,"message":7}\n',
+    "a number that is none": b'{"type":"done","number":{"a":1}}\n',
+    "a count that cannot be": b'{"type":"stopped","number":1,"cut":[],"connections_cut":-1}\n',
+    "an order that is none": b'{"type":"asked","order":"fly"}\n',
     "deeply nested": b"[" * 200_000 + b"\n",
-    "an enormous number": b'{"jsonrpc":"2.0","id":1' + b"0" * 9999 + b',"result":{}}\n',
-    "half a surrogate": b'{"jsonrpc":"2.0","id":1,"result":{"versions":{"a":"\\ud800"}}}\n',
-    "no number": b'{"jsonrpc":"2.0","method":"event","params":{"id":1,"event":{"grace":NaN}}}\n',
+    "an enormous number": b'{"type":"done","number":1' + b"0" * 9999 + b"}\n",
+    "half a surrogate": b'{"type":"ready","number":1,"versions":{"a":"\\ud800"}}\n',
+    "no JSON number": b'{"type":"asked","order":"shutdown","params":{"grace":NaN}}\n',
     "2 MiB in a line": b'"' + b"x" * 2 * MAX_MESSAGE + b'"\n',
     "2 MiB without an end": b"x" * 2 * MAX_MESSAGE,
 }
 
 
 @pytest.mark.parametrize("data", RUBBISH.values(), ids=RUBBISH.keys())
-def test_who_speaks_another_protocol_is_no_worker_any_more(data: bytes) -> None:
+def test_a_worker_that_sends_anything_else_is_no_worker_any_more(data: bytes) -> None:
     """The line is closed, its end is told once, and whoever waits for an answer is let go."""
 
     async def scenario() -> None:
         async with open_line() as line:
-            call = line.channel.call("start")
+            call = line.channel.call(PING)
             saying = asyncio.ensure_future(line.says(data))
             await line.end()
             await asyncio.gather(saying, return_exceptions=True)
 
             assert call.cancelled()
             assert line.ends == 1
-            assert line.channel.call("ping").cancelled(), "a call on a closed line is over at once"
+            assert line.channel.call(PING).cancelled(), "a call on a closed line is over at once"
 
     asyncio.run(scenario())
 
@@ -169,8 +180,8 @@ def test_who_speaks_another_protocol_is_no_worker_any_more(data: bytes) -> None:
 async def test_an_end_in_the_middle_of_a_line_lets_go_of_who_waits() -> None:
     """A worker that is killed may have written half a reply."""
     async with open_line() as line:
-        call = line.channel.call("start")
-        await line.says(reply(1, pid=7)[:-5])
+        call = line.channel.call(PING)
+        await line.says(ready(1, a="b")[:-5])
         line.worker.close()
 
         await line.end()
@@ -183,13 +194,13 @@ async def test_an_end_in_the_middle_of_a_line_lets_go_of_who_waits() -> None:
 async def test_what_a_dead_worker_had_still_said_is_read() -> None:
     """Its death may be told before its last words, however many: they count."""
     async with open_line() as line:
-        call = line.channel.call("start")
-        await line.says(event(1, event="asked", text="x" * 70_000) + reply(1, pid=7))
+        call = line.channel.call(PING)
+        await line.says(b'{"type":"progress","phase":"' + b"x" * 70_000 + b'"}\n' + ready(1, a="b"))
         line.worker.close()
 
         line.channel.read_rest()
 
-        assert call.result() == {"pid": 7}
+        assert call.result() == Ready(number=1, versions={"a": "b"})
         assert len(line.events) == 1
         assert line.ends == 1
 
@@ -198,7 +209,7 @@ async def test_what_a_dead_worker_had_still_said_is_read() -> None:
 async def test_sending_to_a_worker_that_does_not_read_never_blocks() -> None:
     """What does not fit into the kernel waits here, and arrives whole and in order when the worker reads again."""
     async with open_line() as line:
-        calls = [line.channel.call("say", {"text": "x" * 50_000}) for _ in range(100)]
+        calls = [line.channel.call(LONG) for _ in range(100)]
         await asyncio.sleep(0)  # the loop goes on
 
         received = b""
@@ -208,7 +219,7 @@ async def test_sending_to_a_worker_that_does_not_read_never_blocks() -> None:
                 asyncio.get_running_loop().sock_recv(line.worker, 1 << 20), WAIT
             )
             *whole, received = received.split(b"\n")
-            numbers += [json.loads(message)["id"] for message in whole]
+            numbers += [json.loads(message)["number"] for message in whole]
 
         assert numbers == list(range(1, 101))
         line.channel.close()
@@ -230,13 +241,13 @@ def test_a_worker_that_has_closed_its_reading_side_costs_no_time() -> None:
     async def scenario() -> None:
         async with open_line() as line:
             line.worker.shutdown(socket.SHUT_RD)
-            call = line.channel.call("ping")
+            call = line.channel.call(PING)
             asyncio.get_running_loop().call_later(0.1, line.heard.set)
             await line.heard.wait()
             assert selector.turns < 10
 
             line.heard.clear()
-            await line.says(event(1, event="asked"))
+            await line.says(LOADED)
             await asyncio.wait_for(line.heard.wait(), WAIT)
             assert not call.done()
 
@@ -248,7 +259,7 @@ def test_a_worker_that_has_closed_its_reading_side_costs_no_time() -> None:
 async def test_closing_twice_is_harmless_and_tells_nobody() -> None:
     """The end that we make ourselves is no news."""
     async with open_line() as line:
-        call = line.channel.call("start")
+        call = line.channel.call(PING)
         line.channel.close()
         line.channel.close()
         line.channel.read_rest()
@@ -261,15 +272,15 @@ async def test_closing_twice_is_harmless_and_tells_nobody() -> None:
 async def test_the_rest_of_a_line_has_an_end() -> None:
     """A child that a worker left behind may hold its end and write for ever: the loop is not kept for it."""
     async with open_line() as line:
-        line.channel.call("start")
+        line.channel.call(PING)
 
         class Endless(list[Any]):
             def append(self, told: Any) -> None:
                 super().append(told)
-                line.worker.send(event(1, event="asked"))
+                line.worker.send(LOADED)
 
         line.events = Endless()
-        line.worker.send(event(1, event="asked"))
+        line.worker.send(LOADED)
 
         line.channel.read_rest()
 

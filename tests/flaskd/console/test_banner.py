@@ -1,22 +1,15 @@
 """What a person at the terminal reads of a stop."""
 
-from typing import cast
-
 import pytest
 
 from flaskd.console import banner
-from flaskd.embedded.server import Server
 from flaskd_ctl.protocol import InFlight, ShutdownResult
-
-
-class Named:
-    name = "shop"
 
 
 def said(capsys: pytest.CaptureFixture[str], **changes: object) -> list[str]:
     facts = {"clean": False, "cut": [], "connections_cut": 0, "queued_cut": 0, "answered": 0} | changes
     rest = {"took": 1.0, "grace": 1.0, "joined": False, "pid": 1, "process_exits": True}
-    banner.farewell(cast(Server, Named()), ShutdownResult(**facts, **rest))  # type: ignore[arg-type]
+    banner.farewell("shop", ShutdownResult(**facts, **rest))  # type: ignore[arg-type]
     return capsys.readouterr().err.splitlines()
 
 

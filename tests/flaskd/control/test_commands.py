@@ -27,6 +27,7 @@ from flaskd_ctl.protocol import (
     RequestsResult,
     RestartResult,
     ScaleResult,
+    ShutdownParams,
     ShutdownResult,
     StateEvent,
     StateResult,
@@ -61,14 +62,14 @@ class ScriptedFleet:
         self.given.set()
         return self.future
 
-    def order_reload(self, by: Actor, *, check: str | None) -> Future[ReloadResult]:
-        return self._order("reload", by, check)
+    def order_reload(self, *, check: str | None) -> Future[ReloadResult]:
+        return self._order("reload", check)
 
-    def order_scale(self, by: Actor, *, to: int | None, by_count: int | None) -> Future[ScaleResult]:
-        return self._order("scale", by, to, by_count)
+    def order_scale(self, *, to: int | None, by: int | None) -> Future[ScaleResult]:
+        return self._order("scale", to, by)
 
-    def order_restart(self, by: Actor, worker: int) -> Future[RestartResult]:
-        return self._order("restart", by, worker)
+    def order_restart(self, worker: int) -> Future[RestartResult]:
+        return self._order("restart", worker)
 
     def workers(self) -> WorkersResult:
         found: WorkersResult = result("workers")
@@ -83,8 +84,6 @@ class ScriptedFleet:
 
 class ScriptedDaemon:
     """A daemon with a fleet, or without."""
-
-    version = "0"
 
     def __init__(self, fleet: ScriptedFleet | None) -> None:
         self.bus = Bus()
@@ -104,14 +103,7 @@ class ScriptedDaemon:
     def order_resume(self, by: Actor) -> Future[StateResult]:
         raise NotImplementedError
 
-    def order_shutdown(
-        self,
-        by: Actor,
-        *,
-        grace: float | None,
-        lame_duck: float | None = None,
-        wait_unrouted: float | None = None,
-    ) -> Future[ShutdownResult]:
+    def order_shutdown(self, by: Actor, asked: ShutdownParams) -> Future[ShutdownResult]:
         raise NotImplementedError
 
     def order_kill(self, by: Actor) -> None:
@@ -173,11 +165,11 @@ def on_stage(play: Callable[[Stage], Coroutine[Any, Any, None]], *, workers: boo
 
 
 ORDERS: list[tuple[str, dict[str, Any], tuple[object, ...]]] = [
-    ("reload", {}, ("reload", ME, None)),
-    ("reload", {"check": "/health"}, ("reload", ME, "/health")),
-    ("scale", {"to": 3}, ("scale", ME, 3, None)),
-    ("scale", {"by": -2}, ("scale", ME, None, -2)),
-    ("restart_worker", {"worker": 4}, ("restart", ME, 4)),
+    ("reload", {}, ("reload", None)),
+    ("reload", {"check": "/health"}, ("reload", "/health")),
+    ("scale", {"to": 3}, ("scale", 3, None)),
+    ("scale", {"by": -2}, ("scale", None, -2)),
+    ("restart_worker", {"worker": 4}, ("restart", 4)),
 ]
 
 

@@ -23,7 +23,8 @@ from flaskd_ctl.client.session import ask
 from flaskd_ctl.contract.endpoint import Place, Target, parse_endpoint
 from flaskd_ctl.errors import BadKey, BadPlace, ConnectionLost, NotPermitted, NotRunning, TimedOut
 from flaskd_ctl.protocol import StateEvent
-from flaskd_ctl.transports.absence import Absence
+from flaskd_ctl.transports.backend import BLOCKING, run
+from flaskd_ctl.transports.remote_exit import RemoteExit
 from tests.flaskd.conftest import WAIT, App
 from tests.support.keyed import Keyring, address_in, url_among
 
@@ -315,9 +316,9 @@ def refused(serve: Serve, keys: Keyring, **others: Any) -> str:
 
 def test_endpoint_without_keys_is_refused(serve: Serve, keys: Keyring) -> None:
     """Also on loopback, where anybody on the machine may connect."""
-    assert "curve_key and authorized_keys not set" in refused(serve, keys, curve_key="", authorized_keys="")
-    assert "authorized_keys not set" in refused(serve, keys, authorized_keys="")
-    assert "control socket is off" in refused(serve, keys, control=False)
+    assert "needs --curve-key and --authorized-keys" in refused(serve, keys, curve_key="", authorized_keys="")
+    assert "needs --authorized-keys" in refused(serve, keys, authorized_keys="")
+    assert "needs --control" in refused(serve, keys, control=False)
 
 
 @pytest.mark.parametrize(
@@ -505,13 +506,14 @@ def test_successor_at_the_same_address_is_not_taken_for_the_one_that_went(
     serve: Serve, server: Server, keys: Keyring
 ) -> None:
     """A service manager may be quicker than who waits for the end."""
-    watch = Absence(target_of(server, keys), ask)
-    assert not watch.wait(process_exits=True, deadline=0.0)
+    target = target_of(server, keys)
+    watcher = RemoteExit(BLOCKING, target, lambda seconds: ask(BLOCKING, target, "status", whole=seconds))
+    assert not run(watcher.wait(process_exits=True, deadline=0.0))
     server.shutdown(grace=0).result(WAIT)
 
     serve(name="shop", operators=("key:alice",), **{**keys.settings, "control_endpoints": (url_of(server),)})
 
-    assert watch.wait(process_exits=True, deadline=float("inf"))
+    assert run(watcher.wait(process_exits=True, deadline=float("inf")))
 
 
 def test_child_that_the_application_forks_keeps_no_connection(

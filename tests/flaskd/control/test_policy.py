@@ -11,7 +11,8 @@ from flaskd.control.access import peer, policy
 from flaskd.control.access.grants import rules_of
 from flaskd.control.access.policy import GROUP, KEY, USER, Caller, Grant, Rules
 from flaskd.errors import ConfigError
-from flaskd.settings.schema import Settings, check
+from flaskd.settings.checks import check
+from flaskd.settings.schema import Settings
 from flaskd_ctl.contract.commands import COMMANDS, Command, Role
 from flaskd_ctl.protocol import Actor
 
@@ -140,7 +141,7 @@ def test_a_number_that_no_uid_or_gid_can_be_is_said(kind: str) -> None:
         grant.ident for grant in rules_of(Settings(viewers=(f"{kind}:4294967294",)), owner=5).granted(kind)
     ] == [4294967294]
     for number in ("4294967295", "99999999999"):
-        with pytest.raises(ConfigError, match=f"{number} is no uid or gid: the largest is 4294967294"):
+        with pytest.raises(ConfigError, match=f"{number} is not a uid or gid: the largest is 4294967294"):
             rules_of(Settings(viewers=(f"{kind}:{number}",)), owner=5)
 
 

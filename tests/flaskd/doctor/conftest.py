@@ -7,8 +7,7 @@ from typing import Protocol
 import pytest
 
 from flaskd.doctor import Examination, examine
-from flaskd.doctor.spoken import Local
-from flaskd.settings.schema import resolve
+from flaskd.settings.sources import Found, resolve
 
 
 class Look(Protocol):
@@ -18,7 +17,7 @@ class Look(Protocol):
 
 
 @pytest.fixture
-def local() -> Local:
+def local() -> Found:
     return resolve({}, environ={}, directory="/dev/null")
 
 

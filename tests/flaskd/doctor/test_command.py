@@ -16,8 +16,9 @@ from flaskd.cli import main
 from flaskd.doctor.examine import examine
 from flaskd.doctor.reading import Unreadable
 from flaskd.doctor.rules import RULES
+from flaskd.settings.options import Given
 from flaskd.settings.schema import Settings
-from flaskd.systemd.unit import Wanted, units
+from flaskd.systemd.unit import UnitOptions, units
 from tests.flaskd.doctor.examples import GOOD, HAPROXY, NGINX, POD, STACK, UNIT
 
 PROJECT = Path(__file__).parents[3]
@@ -50,9 +51,9 @@ def test_a_finding_is_a_sentence_with_numbers_and_a_next_step() -> None:
     assert done.exit_code == 1
     assert done.stdout == (
         "will lose requests: -: service shop [task-stop]\n"
-        "  Docker kills the container 30 s after it began to stop it (stop_grace_period), and a stop may take 35 s: "
+        "  Docker kills the container 30 s after it began to stop it (stop_grace_period), but a stop may take 35 s: "
         "30 s grace + 5 s to end.\n"
-        "  Next: set stop_grace_period: 35s or more, or a shorter grace.\n"
+        "  Next: set stop_grace_period: 35s or more, or a shorter grace period.\n"
     )
 
 
@@ -74,7 +75,7 @@ def test_settings_of_the_command_line_hold_where_files_say_nothing() -> None:
 
     assert short.exit_code == 1
     assert "head_timeout is 10 s (--head-timeout)" in short.stdout
-    assert "the settings found here" in short.stdout
+    assert "the settings of this directory" in short.stdout
 
 
 def test_the_toml_of_the_current_directory_counts(files: Path) -> None:
@@ -88,26 +89,38 @@ def test_what_cannot_be_seen_is_told(files: Path) -> None:
     """Nothing found is worth little where nothing was seen."""
     done = doctor("-", stdin=STACK.replace('    command: [flaskd, run, shop:app, --grace, "30"]\n', ""))
 
-    assert "not seen: -: service shop: the image has the command" in done.stdout
+    assert "not seen: -: service shop: the command is in the image" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
         ("absent.service", None, "cannot read absent.service: No such file"),
-        ("README.md", "# Shop\n", "README.md is nothing that flaskd doctor knows"),
-        ("Containerfile", "FROM x\nENV A: b\n", "Containerfile is nothing that flaskd doctor knows"),
-        ("shop.socket", "[Socket]\nListenStream=80\n", "shop.socket is nothing that flaskd doctor knows"),
-        ("x.yaml", "a: [", "x.yaml is no YAML"),
-        ("x.yaml", "a: " + "[" * 5000, "x.yaml is no YAML"),
-        ("x.yaml", "a: 2020-13-45", "x.yaml is no YAML: month must be in 1..12"),
-        ("x.yaml", "services: {web: &web [*web]}", "x.yaml has not the shape"),
-        ("x.yaml", "apiVersion: v1\nkind: Pod\nspec: {containers: [1]}\n", "x.yaml has not the shape"),
-        ("x.service", UNIT.replace("=45", "=soon"), "x.service: TimeoutStopSec: 'soon' is no duration"),
+        ("README.md", "# Shop\n", "README.md is not a kind of file that flaskd doctor knows"),
+        (
+            "Containerfile",
+            "FROM x\nENV A: b\n",
+            "Containerfile is not a kind of file that flaskd doctor knows",
+        ),
+        (
+            "shop.socket",
+            "[Socket]\nListenStream=80\n",
+            "shop.socket is not a kind of file that flaskd doctor knows",
+        ),
+        ("x.yaml", "a: [", "x.yaml is not YAML"),
+        ("x.yaml", "a: " + "[" * 5000, "x.yaml is not YAML"),
+        ("x.yaml", "a: 2020-13-45", "x.yaml is not YAML: month must be in 1..12"),
+        ("x.yaml", "services: {web: &web [*web]}", "x.yaml does not have the expected shape"),
+        (
+            "x.yaml",
+            "apiVersion: v1\nkind: Pod\nspec: {containers: [1]}\n",
+            "x.yaml does not have the expected shape",
+        ),
+        ("x.service", UNIT.replace("=45", "=soon"), "x.service: TimeoutStopSec: 'soon' is not a duration"),
         ("x.cfg", HAPROXY.replace("inter 1s", "inter 1y"), "there is no unit 'y' here"),
         ("x.conf", NGINX + "}", "its braces do not match"),
         ("x.conf", "http {" * 5000 + "}" * 5000, "nested too deep"),
-        ("x.yaml", POD.replace("60", "[]"), "is no whole number"),
+        ("x.yaml", POD.replace("60", "[]"), "is not a whole number"),
     ],
 )
 def test_what_cannot_be_read_is_a_sentence_and_exit_2(
@@ -127,10 +140,10 @@ def test_what_cannot_be_read_is_a_sentence_and_exit_2(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("defaults\n    mode http\n", "no backend of it has a server"),
-        ("server { listen 80; }\n", "nothing of it is passed on"),
+        ("defaults\n    mode http\n", "no backend has a server"),
+        ("server { listen 80; }\n", "nothing is passed on"),
         ("apiVersion: v1\nkind: Service\n", "no workload"),
-        ("services: {a: {image: a}, b: {image: b}}\n", "no service of it names flaskd"),
+        ("services: {a: {image: a}, b: {image: b}}\n", "no service names flaskd"),
     ],
 )
 def test_a_file_in_which_nothing_is_to_be_seen_is_no_good_one(text: str, said: str) -> None:
@@ -138,7 +151,7 @@ def test_a_file_in_which_nothing_is_to_be_seen_is_no_good_one(text: str, said: s
     done = doctor("-", stdin=text)
 
     assert done.exit_code == 2
-    assert "there is nothing to look at: -" in done.stderr
+    assert "there is nothing to check: -" in done.stderr
     assert said in done.stderr
 
 
@@ -147,7 +160,7 @@ def test_nothing_to_look_at_is_a_wrong_command_line() -> None:
     done = doctor()
 
     assert done.exit_code == 2
-    assert "nothing to look at" in done.stderr
+    assert "nothing to check" in done.stderr
 
 
 def test_without_pyyaml_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +189,7 @@ def test_a_unit_that_is_loaded_is_asked_for(files: Path, monkeypatch: pytest.Mon
     loaded, broken = doctor("--unit", "shop"), doctor("--unit", "other")
 
     assert loaded.exit_code == 1
-    assert "20 s after a stop began (TimeoutStopSec), and a stop may take 30 s" in loaded.stdout
+    assert "20 s after a stop began (TimeoutStopSec), but a stop may take 30 s" in loaded.stdout
     assert broken.exit_code == 2
     assert "systemctl show other failed: System is not running" in broken.stderr
 
@@ -250,16 +263,15 @@ def test_the_unit_of_the_docs_finds_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [{}, {"socket": True}, {"template": True}, {"reload_type": True, "watchdog": 10.0}]
+    "more", [{}, {"socket": True}, {"template": True}, {"notify_reload": True, "watchdog": 10.0}]
 )
 @pytest.mark.parametrize(
     "options", [{}, {"grace": 90.0, "pre_stop": "shop:bye"}, {"lame_duck": 60.0}, {"wait_unrouted": 5.0}]
 )
 def test_the_unit_that_flaskd_prints_finds_nothing(more: dict[str, Any], options: dict[str, Any]) -> None:
     """It is made from the same settings."""
-    wanted = Wanted(
-        app="shop:app",
-        options=options,
+    wanted = UnitOptions(
+        given=Given({"app": "shop:app", **options}),
         settings=Settings(app="shop:app", name="shop", **options),
         directory="/srv/shop",
         flaskd="/srv/shop/.venv/bin/flaskd",
@@ -275,9 +287,8 @@ def test_the_unit_that_flaskd_prints_finds_nothing(more: dict[str, Any], options
 def test_a_template_whose_command_line_names_no_application_is_read() -> None:
     """`flaskd systemd unit --template` makes such a one: the application stands in each directory's flaskd.toml."""
     options: dict[str, Any] = {"name": "%i"}
-    wanted = Wanted(
-        app="",
-        options=options,
+    wanted = UnitOptions(
+        given=Given({"app": None, **options}),
         settings=Settings(**options),
         directory="/srv/%i",
         flaskd="/srv/%i/.venv/bin/flaskd",

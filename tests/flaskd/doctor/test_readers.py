@@ -6,19 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flaskd.doctor import documents, haproxy, kubernetes, nginx, spans, stack, unit
+from flaskd.doctor import documents, haproxy, kubernetes, nginx, stack, unit
+from flaskd.doctor.command_lines import find_command, run_options
 from flaskd.doctor.facts import NEVER, SPARE, Balancer, Pod, Task, Unit
-from flaskd.doctor.reading import Unreadable
-from flaskd.doctor.spoken import Local, run_options, spoken
+from flaskd.doctor.reading import DOCKER, SYSTEMD, Unreadable, duration
+from flaskd.doctor.reading import HAPROXY as HAPROXY_UNITS
+from flaskd.doctor.reading import NGINX as NGINX_UNITS
 from flaskd.errors import ConfigError, FlaskdError
-from flaskd.settings.schema import resolve
+from flaskd.settings.sources import Found, resolve
 from tests.flaskd.doctor.conftest import Look
 from tests.flaskd.doctor.examples import GOOD, HAPROXY, NGINX, POD, STACK, UNIT
 
 LOCAL = resolve({}, environ={}, directory="/dev/null")
 
 
-def read_unit(text: str, local: Local = LOCAL) -> Unit:
+def read_unit(text: str, local: Found = LOCAL) -> Unit:
     return unit.read_file("/nowhere/shop.service", text, local=local, unseen=[])
 
 
@@ -114,7 +116,7 @@ def test_a_unit_that_is_not_loaded_is_said() -> None:
 )
 def test_our_command_is_found_in_others(argv: list[str], words: list[str], shell: bool) -> None:
     """By its name, whoever runs it."""
-    found = spoken(argv)
+    found = find_command(argv)
 
     assert found is not None
     assert (found.words, found.shell) == (words, shell)
@@ -122,9 +124,9 @@ def test_our_command_is_found_in_others(argv: list[str], words: list[str], shell
 
 def test_arguments_alone_are_those_of_run() -> None:
     """The image's entry point is flaskd, or flaskd run."""
-    assert run_options(["run", "a:b", "--grace=5"], where="")["grace"] == "5"
-    assert run_options(["a:b", "--grace", "5"], where="")["grace"] == "5"
-    assert run_options(["gunicorn", "a:b", "--workers-max", "5"], where="") == {}
+    assert run_options(["run", "a:b", "--grace=5"], where="").options["grace"] == "5"
+    assert run_options(["a:b", "--grace", "5"], where="").options["grace"] == "5"
+    assert run_options(["gunicorn", "a:b", "--workers-max", "5"], where="").options == {}
 
 
 def test_options_that_run_would_refuse_are_an_error() -> None:
@@ -238,26 +240,26 @@ def test_nginx_keeps_connections_only_where_it_is_told_to() -> None:
 @pytest.mark.parametrize(
     ("text", "units", "seconds"),
     [
-        ("1min 30s", spans.SYSTEMD, 90),
-        ("90", spans.SYSTEMD, 90),
-        ("2h 200ms", spans.SYSTEMD, 7200.2),
-        ("1m30s", spans.DOCKER, 90),
-        ("500", spans.HAPROXY, 0.5),
-        ("1m", spans.HAPROXY, 60),
-        ("1h 30m", spans.NGINX, 5400),
+        ("1min 30s", SYSTEMD, 90),
+        ("90", SYSTEMD, 90),
+        ("2h 200ms", SYSTEMD, 7200.2),
+        ("1m30s", DOCKER, 90),
+        ("500", HAPROXY_UNITS, 0.5),
+        ("1m", HAPROXY_UNITS, 60),
+        ("1h 30m", NGINX_UNITS, 5400),
     ],
 )
 def test_durations_as_each_program_writes_them(text: str, units: dict[str, float], seconds: float) -> None:
     """A bare number means milliseconds to one and seconds to another."""
-    assert spans.seconds(text, units) == pytest.approx(seconds)
+    assert duration(text, units, "") == pytest.approx(seconds)
 
 
 @given(st.text(max_size=12) | st.from_regex(r"[0-9. ]{0,4}[a-z]{0,3}[0-9]{0,3}", fullmatch=True))
 def test_what_is_no_duration_is_refused(text: str) -> None:
-    """Nothing is guessed: seconds that are not negative, or ValueError."""
-    for units in (spans.SYSTEMD, spans.DOCKER, spans.HAPROXY, spans.NGINX):
-        with contextlib.suppress(ValueError):
-            assert spans.seconds(text, units) >= 0
+    """Nothing is guessed: seconds that are not negative, or Unreadable."""
+    for units in (SYSTEMD, DOCKER, HAPROXY_UNITS, NGINX_UNITS):
+        with contextlib.suppress(Unreadable):
+            assert duration(text, units, "") >= 0
 
 
 CUTS = st.lists(

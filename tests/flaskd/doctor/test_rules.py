@@ -52,3 +52,16 @@ def test_only_a_note_is_no_failure(look: Look) -> None:
 
     assert [finding.severity.value for finding in found.findings] == ["note"]
     assert not found.loses
+
+
+def test_a_stack_that_is_scaled_to_nothing_is_read(look: Look) -> None:
+    """No tasks are no division by zero."""
+    stack = (
+        GOOD["stack.yml"]
+        .replace("replicas: 3", "replicas: 0")
+        .replace("start-first", "start-first\n        parallelism: 0")
+    )
+
+    found = look({"stack.yml": stack, "haproxy.cfg": GOOD["haproxy.cfg"]})
+
+    assert len(found.looked_at) == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flaskd.doctor import unit
-from flaskd.settings.schema import resolve
+from flaskd.settings.sources import resolve
 from tests.flaskd.doctor.examples import HELD, SIGNALLED, UNIT
 from tests.support.booted import Machine
 from tests.support.needs import requires

@@ -24,10 +24,11 @@ from flaskd.control import claim, commands
 from flaskd.control.access.policy import Rules
 from flaskd.control.server import ControlThread
 from flaskd.errors import BindError, ClaimError, ConfigError, IllegalMove
+from flaskd.instance import Instance
 from flaskd.listening import listeners
-from flaskd.settings.schema import resolve
+from flaskd.settings.sources import resolve
 from flaskd_ctl.contract.endpoint import Place
-from flaskd_ctl.protocol import Actor, StateEvent
+from flaskd_ctl.protocol import Actor, ShutdownParams, StateEvent
 from tests.flaskd.conftest import WAIT, App, Http, Wire
 from tests.support.needs import requires
 
@@ -40,7 +41,7 @@ def test_an_order_that_comes_after_the_end_is_answered(app: App) -> None:
     with Server(app, bind="127.0.0.1:0") as server:
         pass
     assert isinstance(server.drain().exception(WAIT), IllegalMove)
-    late = server.order_shutdown(Actor(via="code"), grace=None, lame_duck=0).result(WAIT)
+    late = server._checked().order_shutdown(Actor(via="code"), ShutdownParams(lame_duck=0)).result(WAIT)
     assert late.joined
     assert late.clean
 
@@ -73,7 +74,7 @@ def test_a_kill_ends_a_shutdown_that_is_under_way(app: App, serve: Serve) -> Non
         server.bus.subscribe(see)
         stopped = server.shutdown(grace=WAIT)
         assert leaving.wait(WAIT)
-        server.order_kill(Actor(via="code"))
+        server._checked().order_kill(Actor(via="code"))
         result = stopped.result(WAIT)
     assert server.killed
     assert [request.path for request in result.cut] == ["/held"]
@@ -85,7 +86,7 @@ def test_who_waits_is_told_of_a_failure_when_all_is_closed(app: App, monkeypatch
     def fail(*arguments: Any, **named: Any) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(Server, "_note_stop", fail)
+    monkeypatch.setattr(Instance, "ended", fail)
     server = Server(app, bind="127.0.0.1:0")
     there: list[bool] = []
 
@@ -149,7 +150,7 @@ def test_a_connection_that_comes_as_the_control_server_closes_does_not_leak(
 ) -> None:
     """asyncio had accepted it and not yet made it a connection; the warning about a leak would fail this test."""
     server = serve()
-    control = server._control
+    control = server._checked().control
     assert control is not None
     opened: list[Wire] = []
 

@@ -177,7 +177,7 @@ def test_many_connections_at_once_use_no_more_threads_than_allowed(granian: Serv
 def test_the_listener_keeps_its_backlog(granian: Serve) -> None:
     """granian calls listen(2) again; tcpi_sacked of a listener is its backlog (net/ipv4/tcp.c)."""
     server = granian(backlog=77)
-    info = server._listeners[0].socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+    info = server._checked().instance.listeners[0].socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
     assert int.from_bytes(info[28:32], "little") == 77
 
 

@@ -85,7 +85,7 @@ def test_it_is_off_unless_asked_for(
 
 def test_it_needs_the_ledger(app: App) -> None:
     """And says so before anything is opened."""
-    with pytest.raises(ConfigError, match="the access log needs the ledger"):
+    with pytest.raises(ConfigError, match="--access-log needs --ledger"):
         Server(app, access_log="json", ledger=False)
 
 

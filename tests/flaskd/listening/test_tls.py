@@ -206,7 +206,7 @@ def test_both_newer_versions_are_spoken(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"tls_key": ""}, "TLS needs both"),
+        ({"tls_key": ""}, "--tls-cert needs --tls-key"),
         ({"tls_cert": "/no/such/file"}, "cannot read /no/such/file for TLS: No such file"),
         ({"tls_key": "other"}, "does not fit the certificate"),
         ({"tls_key": "nonsense"}, "cannot use"),

@@ -7,8 +7,8 @@ import pwd
 import pytest
 
 from flaskd.errors import ConfigError
+from flaskd.settings.checks import check
 from flaskd.settings.identity import Identity, identity_of
-from flaskd.settings.schema import check
 from flaskd.supervisor import process
 from tests.support.daemons import PATIENCE
 from tests.support.needs import requires
@@ -38,14 +38,16 @@ def test_a_user_that_nobody_is_is_said() -> None:
 )
 def test_a_number_that_no_uid_can_be_is_said(user: str) -> None:
     """Of -1, which is the largest there is, the kernel makes "as before": the worker would stay root."""
-    with pytest.raises(ConfigError, match="is no uid or gid"):
+    with pytest.raises(ConfigError, match="is not a uid or gid"):
         identity_of(user)
 
 
 def test_who_is_not_root_cannot_become_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """Itself it is already."""
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
-    with pytest.raises(ConfigError, match="only root can run workers as 54322:1, and this is uid 54321"):
+    with pytest.raises(
+        ConfigError, match="only root can run workers as 54322:1, but flaskd runs as uid 54321"
+    ):
         identity_of("54322:1")
     assert identity_of("54321:1") is None
 

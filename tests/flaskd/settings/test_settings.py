@@ -4,17 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from flaskd.engines.choice import ENGINES
 from flaskd.errors import ConfigError
-from flaskd.settings.schema import (
-    FIELDS,
-    FOR_WORKERS,
-    Settings,
-    check_alone,
-    check_together,
-    resolve,
-    settings_from,
-    size,
-)
+from flaskd.settings.checks import check_alone, check_together
+from flaskd.settings.options import help_text
+from flaskd.settings.schema import FIELDS, SETTINGS, Settings, size
+from flaskd.settings.sources import resolve, settings_from
 
 
 def test_the_nearest_source_wins(tmp_path: Path) -> None:
@@ -97,7 +92,7 @@ def test_a_bad_value_names_setting_value_and_source(
 def test_a_pyproject_of_an_unexpected_shape_is_a_sentence(tmp_path: Path) -> None:
     """Never a traceback."""
     (tmp_path / "pyproject.toml").write_text("[tool]\nflaskd = 3\n")
-    with pytest.raises(ConfigError, match="is no table of settings"):
+    with pytest.raises(ConfigError, match="is not a table"):
         resolve({}, environ={}, directory=str(tmp_path))
 
 
@@ -122,7 +117,8 @@ def test_a_configuration_file_that_is_named_must_exist(tmp_path: Path) -> None:
 
 def test_every_setting_has_a_description() -> None:
     """Help, docs and `config` are derived from it."""
-    assert all(field.type.__metadata__[-1].description for field in FIELDS.values())
+    assert SETTINGS.keys() == FIELDS.keys()
+    assert all(setting.help.endswith(".") for setting in SETTINGS.values())
 
 
 @pytest.mark.parametrize(
@@ -144,14 +140,17 @@ def test_memory_may_be_a_number_in_toml(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (Settings(ledger=False, max_requests=5), "--max-requests needs the ledger"),
-        (Settings(ledger=False, request_timeout=5), "--request-timeout needs the ledger"),
-        (Settings(request_timeout_answer=True), "needs a time after which to answer"),
+        (Settings(ledger=False, max_requests=5), "--max-requests needs --ledger"),
+        (Settings(ledger=False, request_timeout=5), "--request-timeout needs --ledger"),
+        (Settings(request_timeout_answer=True), "--request-timeout-answer needs --request-timeout"),
         (
             Settings(request_timeout=5, request_timeout_answer=True, engine="werkzeug"),
-            "the werkzeug engine cannot answer in the application's place, and this is it: asked for",
+            r"--request-timeout-answer does not work with the werkzeug engine \(asked for\)",
         ),
-        (Settings(tls_cert="c", tls_key="k", engine="waitress"), "the waitress engine has no HTTPS"),
+        (
+            Settings(tls_cert="c", tls_key="k", engine="waitress"),
+            "--tls-cert does not work with the waitress engine",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(settings: Settings, said: str) -> None:
@@ -160,9 +159,21 @@ def test_settings_that_do_not_go_together_are_refused(settings: Settings, said: 
         check_together(settings)
 
 
-@pytest.mark.parametrize("name", FOR_WORKERS)
+@pytest.mark.parametrize("name", [name for name, setting in SETTINGS.items() if setting.workers_only])
 def test_a_server_refuses_what_only_workers_can_keep_to(name: str) -> None:
     """It would have no effect."""
     values = {"workers": "2", "check": "/", "max_worker_memory": "1G", "post_load": "a:b", "pre_stop": "a:b"}
     with pytest.raises(ConfigError, match=f"{name} is for workers"):
         check_alone(Settings(**{name: values.get(name, 1)}))  # type: ignore[arg-type]  # of each its own
+
+
+def test_facts_of_a_setting_name_settings_and_engines_that_exist() -> None:
+    """A misspelt one would never be checked."""
+    for setting in SETTINGS.values():
+        assert set(setting.requires) <= FIELDS.keys()
+        assert set(setting.engines) <= set(ENGINES)
+
+
+def test_help_fits_in_two_lines() -> None:
+    """With the default; of a terminal 120 characters wide, 86 are for the text."""
+    assert all(len(help_text(name)) <= 2 * 86 for name in FIELDS)

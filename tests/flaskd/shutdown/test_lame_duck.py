@@ -55,7 +55,7 @@ def test_without_a_ledger_nobody_can_see_requests_cease(
     with pytest.raises(WrongState, match="ledger"):
         server.shutdown(wait_unrouted=1)
     refused = connect(server).ask("shutdown", {"wait_unrouted": 1})
-    with pytest.raises(ConfigError, match="--wait-unrouted needs the ledger"):
+    with pytest.raises(ConfigError, match="--wait-unrouted needs --ledger"):
         Server(app, ledger=False, wait_unrouted=1)
 
     assert refused["error"]["data"]["name"] == "wrong_state"

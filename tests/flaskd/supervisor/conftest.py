@@ -4,25 +4,26 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
 import pytest
 
-from flaskd.channel.supervisor_end import Answer
+from flaskd.channel.messages import Calls, Progress, Ready, Reply, Start, Stopped
 from flaskd.events import Bus
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.settings.schema import Settings
 from flaskd.supervisor import changes, fleet, member
+from flaskd.supervisor.changes import Change, Changes, Reload
 from flaskd.supervisor.fleet import Fleet
-from flaskd.supervisor.member import Member
-from flaskd.supervisor.output import Relay
+from flaskd.supervisor.member import Member, Resources
+from flaskd.supervisor.overdue import Overdue
 from flaskd.supervisor.plan import WorkerState
-from flaskd_ctl.errors import Failed
-from flaskd_ctl.protocol import Actor, Event, IncidentEvent, WorkerEvent
+from flaskd.supervisor.process_stats import ProcessStats
+from flaskd_ctl.errors import ControlError, Failed
+from flaskd_ctl.protocol import Event, IncidentEvent, WorkerEvent
 from tests.flaskd.supervisor.clocked import Clock, ClockedLoop
-
-BY = Actor(via="code")
 
 
 class ScriptedProcess:
@@ -30,6 +31,7 @@ class ScriptedProcess:
 
     def __init__(self, worker: "ScriptedWorker") -> None:
         self._worker = worker
+        self.pid = 10_000 + worker.id
         self.how_it_ended = ""
         self.signals: list[int] = []
 
@@ -39,52 +41,52 @@ class ScriptedProcess:
     def kill(self) -> None:
         self._worker.world.loop.call_soon(self._worker.dies, "killed by SIGKILL")
 
+    def channel_ended(self) -> None:
+        pass
+
 
 class ScriptedWorker(Member):
     """A member with everything of its own but a process: what that would say is said by the test, or by its `script`."""
 
     world: "World"
 
-    def start(self, params: dict[str, Any], **rest: Any) -> None:
-        if self.world.cannot_start:
-            raise OSError(self.world.cannot_start)
-        self.params = params
-        self.request_table = RequestTable.private(4)
-        self.stacks_file = os.open(os.devnull, os.O_RDONLY)
-        self.pid = 10_000 + self.id
+    def launch(self, start: Start) -> None:
+        self.first = start
         self.scripted = ScriptedProcess(self)
-        self.process = cast(Any, self.scripted)
-        self.calls: dict[str, asyncio.Future[Answer]] = {}
-        self.call("start", params).add_done_callback(self._started)
+        self.calls: dict[str, asyncio.Future[Reply]] = {}
+        table, stacks = RequestTable.private(4), os.open(os.devnull, os.O_RDONLY)
+        self.launched(Resources(self.scripted, cast(Any, None), table, stacks), start)
         self.world.workers[self.id] = self
         self.world.script(self)
 
-    def call(self, method: str, params: Answer | None = None) -> Any:
-        self.calls[method] = self.world.loop.create_future()
-        if method == "step_back":
+    def call(self, call: Calls) -> "asyncio.Future[Reply]":
+        """Keep the call, by the name of its type."""
+        name = type(call).__name__
+        self.calls[name] = self.world.loop.create_future()
+        if name == "StopGracefully":
             self.world.leave_script(self)
-        return self.calls[method]
+        return self.calls[name]
 
     def serves(self, after: float = 0.0) -> None:
-        self._later(after, lambda: self.calls["start"].set_result({"pid": self.pid, "versions": {}}))
+        self._later(after, lambda: self.calls["Start"].set_result(Ready(versions={})))
 
     def fails(self, why: str, traceback: str = "", after: float = 0.0) -> None:
         """Its start fails, as a worker tells it; then it ends."""
 
         def fail() -> None:
-            self.calls["start"].set_exception(Failed(why, data={"traceback": traceback}))
+            self.calls["Start"].set_exception(Failed(why, data={"traceback": traceback}))
             self.world.loop.call_soon(self.dies, "exit code 1")
 
         self._later(after, fail)
 
-    def deafens(self, after: float = 0.0) -> None:
-        self._later(after, lambda: self._told({"event": "progress", "phase": "leaving"}))
+    def stops_accepting(self, after: float = 0.0) -> None:
+        self._later(after, lambda: self.receive(Progress("leaving")))
 
     def leaves(self, after: float = 0.0) -> None:
-        """It has stepped back, and ends."""
+        """It has stopped gracefully, and ends."""
 
         def leave() -> None:
-            self.calls["step_back"].set_result({"cut": [], "connections_cut": 0})
+            self.calls["StopGracefully"].set_result(Stopped(cut=[], connections_cut=0))
             self.world.loop.call_soon(self.dies, "exit code 0")
 
         self._later(after, leave)
@@ -94,7 +96,7 @@ class ScriptedWorker(Member):
             self.scripted.how_it_ended = how
             for call in self.calls.values():
                 call.cancel()
-            self._gone()
+            self.gone()
 
     def _later(self, seconds: float, what: Callable[[], None]) -> None:
         def do() -> None:
@@ -116,6 +118,7 @@ class World:
         self.settings = Settings(app="shop")
         self.script: Callable[[ScriptedWorker], None] = lambda worker: worker.serves(after=1)
         self.leave_script: Callable[[ScriptedWorker], None] = lambda worker: worker.leaves(after=0.5)
+        self.connections: Callable[[int], int | None] = lambda pid: None
         self.degraded: list[bool] = []
         self.least_serving = 0
 
@@ -124,23 +127,58 @@ class World:
         self.settings = Settings(app="shop", workers=str(workers), **settings)
         bus = Bus()
         bus.subscribe(self.events.append)
+        stats = SimpleNamespace(connections=lambda pid: self.connections(pid))
         self.fleet = Fleet(
             self.settings,
             wanted=workers,
-            reread=lambda: self.settings,
-            params=dict,
-            inherited=[],
-            relay=cast(Relay, None),
+            launcher=self,
+            overdue=Overdue(cast(ProcessStats, stats)),
             bus=bus,
-            on_change=self._changed,
-            on_event=lambda member, event: None,
+            observer=self,
         )
+        self.changes = Changes(self.fleet, source=self, user=self)
 
         async def begin() -> None:
             self.fleet.begin()
 
         self.loop.run_until_complete(begin())
         return self.fleet
+
+    def launch(self, member: Member, settings: Settings, *, check: str) -> None:
+        if self.cannot_start:
+            raise OSError(self.cannot_start)
+        assert isinstance(member, ScriptedWorker)
+        numbers = {"listeners": [], "request_table": 0, "stacks": 0, "log": 0}
+        member.launch(
+            Start(
+                settings=settings,
+                engine="",
+                name="shop",
+                worker=member.id,
+                generation=member.generation,
+                check=check,
+                **numbers,  # type: ignore[arg-type]
+            )
+        )
+
+    def read(self) -> Settings:
+        return self.settings
+
+    def use_settings(self, settings: Settings) -> None:
+        pass
+
+    def fleet_changed(self) -> None:
+        self.degraded.append(self.fleet.degraded)
+        self.least_serving = min(self.least_serving, len(self.fleet.serving))
+
+    def plan_done(self) -> None:
+        self.changes.finish()
+
+    def changes_fail(self, error: ControlError, *, after_start: bool) -> None:
+        self.changes.fail(error, kind=Reload if after_start else Change)
+
+    def worker_reported(self, member: Member, event: object) -> None:
+        pass
 
     def up(self, workers: int, **settings: Any) -> Fleet:
         """Make a fleet and wait until it serves."""
@@ -172,10 +210,6 @@ class World:
     def incidents(self) -> list[IncidentEvent]:
         return [event for event in self.events if isinstance(event, IncidentEvent)]
 
-    def _changed(self) -> None:
-        self.degraded.append(self.fleet.degraded)
-        self.least_serving = min(self.least_serving, len(self.fleet.serving))
-
 
 @contextmanager
 def a_world() -> Iterator[World]:
@@ -184,6 +218,7 @@ def a_world() -> Iterator[World]:
     scripted = type("Scripted", (ScriptedWorker,), {"world": world})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fleet, "Member", scripted)
+        patch.setattr(asyncio, "get_running_loop", lambda: world.loop)  # tests act between its turns
         for module in (fleet, changes, member):
             patch.setattr(module, "time", world.clock)
         try:

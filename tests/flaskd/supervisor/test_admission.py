@@ -1,33 +1,32 @@
 """A worker may be killed until it is let in; from then on it may have requests, and steps back like one that serves."""
 
-from typing import Final
-
 import pytest
 
+from flaskd.channel.messages import Loaded
 from flaskd.supervisor.plan import WorkerState
-from tests.flaskd.supervisor.conftest import BY, ScriptedWorker, World
+from tests.flaskd.supervisor.conftest import ScriptedWorker, World
 
-LOADED: Final = {"event": "loaded"}
+LOADED = Loaded()
 
 
 def loads(worker: ScriptedWorker) -> None:
     """It says that it has loaded, and nothing more."""
-    worker.world.loop.call_later(1, worker._told, LOADED)
+    worker.world.loop.call_later(1, worker.receive, LOADED)
 
 
 @pytest.mark.parametrize("let_in", [True, False])
 def test_a_worker_that_is_wanted_no_more_steps_back_if_it_was_let_in(world: World, let_in: bool) -> None:
     """Else it is killed, which nobody can notice."""
-    fleet = world.up(1)
+    world.up(1)
     world.script = loads if let_in else lambda worker: None
-    fleet.order_scale(BY, to=2, by_count=None)
+    world.changes.order_scale(to=2, by=None)
     world.play(2)
-    assert ("serve" in world.workers[2].calls) == let_in
+    assert ("Serve" in world.workers[2].calls) == let_in
 
-    fleet.order_scale(BY, to=1, by_count=None)
+    world.changes.order_scale(to=1, by=None)
     world.play(2)
 
-    assert ("step_back" in world.workers[2].calls) == let_in
+    assert ("StopGracefully" in world.workers[2].calls) == let_in
     assert world.story[-2:] == (["2 leaving", "2 gone"] if let_in else ["2 starting", "2 gone"])
     assert (world.incidents, world.serving) == ([], [1])
 
@@ -37,7 +36,7 @@ def test_a_stop_kills_only_who_was_not_let_in(world: World, let_in: bool) -> Non
     """One that was let in may still come to serve, and helps to empty the queue."""
     fleet = world.up(1)
     world.script = loads if let_in else lambda worker: None
-    fleet.order_reload(BY, check=None)
+    world.changes.order_reload(check=None)
     world.play(2)
 
     fleet.hold()
@@ -54,12 +53,12 @@ def test_a_worker_that_was_dismissed_is_not_let_in(world: World) -> None:
     """Its word that it has loaded may be on its way when it is killed."""
     fleet = world.up(1)
     world.script = lambda worker: None
-    fleet.order_reload(BY, check=None)
+    world.changes.order_reload(check=None)
     world.play(1)
     worker = world.workers[2]
     worker.kill = lambda: None  # type: ignore[method-assign]  # it takes a while
 
     fleet.hold()
-    worker._told(LOADED)
+    worker.receive(LOADED)
 
-    assert "serve" not in worker.calls
+    assert "Serve" not in worker.calls

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flaskd.supervisor.plan import PAUSES
 from flaskd_ctl.errors import ControlError
 from flaskd_ctl.protocol import ReloadResult, RestartResult, ScaleResult
-from tests.flaskd.supervisor.conftest import BY, ScriptedWorker, World, a_world
+from tests.flaskd.supervisor.conftest import ScriptedWorker, World, a_world
 
 
 class Operators:
@@ -28,16 +28,16 @@ class Operators:
         ):  # an impossible number, a worker that is no more: told at once
             match what:
                 case "reload":
-                    self.wait_for(fleet.order_reload(BY, check=None))
+                    self.wait_for(self.world.changes.order_reload(check=None))
                 case "reload with workers":
                     self.world.reread(workers=str(1 + number % 4))
-                    self.wait_for(fleet.order_reload(BY, check=None))
+                    self.wait_for(self.world.changes.order_reload(check=None))
                 case "scale":
-                    self.wait_for(fleet.order_scale(BY, to=1 + number % 5, by_count=None))
+                    self.wait_for(self.world.changes.order_scale(to=1 + number % 5, by=None))
                 case "one more":
-                    self.wait_for(fleet.order_scale(BY, to=None, by_count=1))
+                    self.wait_for(self.world.changes.order_scale(to=None, by=1))
                 case "restart":
-                    self.wait_for(fleet.order_restart(BY, number))
+                    self.wait_for(self.world.changes.order_restart(number))
                 case "recycle":
                     for member in fleet.serving[: number % 3]:
                         fleet.replace(member, "max requests")

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from flaskd.channel.messages import Calls, Done, Ping
 from flaskd.events import Bus
 from flaskd.supervisor.watching import checks
-from flaskd.supervisor.watching.checks import Rounds
+from flaskd.supervisor.watching.checks import Checks
 from flaskd_ctl.protocol import InFlight, SlowEvent
-from tests.flaskd.supervisor.conftest import BY, ScriptedWorker, World
+from tests.flaskd.supervisor.conftest import ScriptedWorker, World
 
 Start = Callable[..., World]
 
@@ -28,15 +29,15 @@ def start(world: World, silent: set[int], monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(checks, "time", world.clock)
     call = ScriptedWorker.call
 
-    def ping(worker: ScriptedWorker, method: str, params: Any = None) -> Any:
-        answer = call(worker, method, params)
-        if method == "ping" and worker.id not in silent:
-            answer.set_result({})
+    def ping(worker: ScriptedWorker, asked: Calls) -> Any:
+        answer = call(worker, asked)
+        if isinstance(asked, Ping) and worker.id not in silent:
+            answer.set_result(Done())
         return answer
 
     monkeypatch.setattr(ScriptedWorker, "call", ping)
-    changed = world._changed
-    watch: list[Rounds] = []
+    changed = world.fleet_changed
+    watch: list[Checks] = []
 
     def begin(workers: int, **settings: Any) -> World:
         bus = Bus()
@@ -45,11 +46,11 @@ def start(world: World, silent: set[int], monkeypatch: pytest.MonkeyPatch) -> It
         def told() -> None:
             changed()
             for each in watch:
-                each.look_soon()
+                each.check_soon()
 
-        monkeypatch.setattr(world, "_changed", told)
+        monkeypatch.setattr(world, "fleet_changed", told)
         fleet = world.begin(workers, **settings)
-        watch.append(Rounds(fleet, bus))
+        watch.append(Checks(fleet, bus))
         world.play(2)
         assert fleet.up.done()
         world.least_serving = workers
@@ -64,7 +65,7 @@ def test_nobody_is_asked_anything_without_a_limit(start: Start) -> None:
     """Nobody polls."""
     world = start(2)
     world.play(10_000)
-    assert all("ping" not in worker.calls for worker in world.workers.values())
+    assert all("Ping" not in worker.calls for worker in world.workers.values())
 
 
 def test_the_one_that_gives_no_sign_of_life_is_put_down(start: Start, silent: set[int]) -> None:
@@ -92,7 +93,7 @@ def test_workers_are_not_blamed_for_the_time_in_which_their_supervisor_was_stopp
     world.clock.now += 60
     world.play(0.5)
     for worker in world.workers.values():
-        worker.calls["ping"].set_result({})
+        worker.calls["Ping"].set_result(Done())
     silent.clear()
     world.play(60)
     assert world.story == []
@@ -121,7 +122,7 @@ def test_a_limit_that_is_read_anew_holds(start: Start, silent: set[int]) -> None
     """From the reload on."""
     world = start(1)
     world.reread(worker_timeout=10.0)
-    world.fleet.order_reload(BY, check=None)
+    world.changes.order_reload(check=None)
     world.play(30)
     silent.update(world.serving)
     world.play(16)
@@ -133,11 +134,11 @@ def test_a_slow_request_is_told_with_its_worker(start: Start, *, answer: bool) -
     """And the worker is told, if it is to answer it."""
     world = start(2, request_timeout=5.0, request_timeout_answer=answer)
     worker, began = world.workers[2], world.clock.now
-    worker.requests = lambda: [  # type: ignore[method-assign]  # a request table that goes by our clock
+    worker.request_table.requests = lambda: [  # type: ignore[method-assign]  # a table that goes by our clock
         InFlight(id=7, method="GET", path="/", age=world.clock.now - began, client="", thread="")
     ]
     world.play(30)
     (event,) = [event for event in world.events if isinstance(event, SlowEvent)]
     assert (event.request.id, event.request.worker, event.limit) == (7, 2, 5.0)
     assert event.request.age == pytest.approx(5.0)
-    assert ("answer_late" in worker.calls) == answer
+    assert ("AnswerLate" in worker.calls) == answer

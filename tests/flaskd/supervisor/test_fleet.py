@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from flaskd.supervisor.fleet import LEAVE_TIME, STACKS_TIME
+from flaskd.supervisor.overdue import LEAVE_TIME, STACKS_TIME
 from flaskd.supervisor.plan import CRASH_LOOP, PAUSES
 from flaskd_ctl.errors import ControlError, Failed, NotFound, WrongState
 from flaskd_ctl.protocol import WorkerEvent
-from tests.flaskd.supervisor.conftest import BY, ScriptedWorker, World
+from tests.flaskd.supervisor.conftest import ScriptedWorker, World
 
 
 def refused(future: "Future[Any]") -> ControlError:
@@ -49,9 +49,9 @@ def test_a_first_worker_that_cannot_start_fails_the_daemons_start(world: World) 
 
 def test_a_reload_replaces_one_after_the_other_new_before_old(world: World) -> None:
     """At no moment serve fewer than before, and a third is started only when the first has gone deaf's way."""
-    fleet = world.up(2)
+    world.up(2)
 
-    future = fleet.order_reload(BY, check="/health")
+    future = world.changes.order_reload(check="/health")
     world.play(10)
 
     result = future.result(0)
@@ -61,19 +61,19 @@ def test_a_reload_replaces_one_after_the_other_new_before_old(world: World) -> N
     ]
     assert world.least_serving == 2
     assert (result.replaced, result.workers, result.generation, result.joined) == (2, 2, 2, False)
-    assert [world.workers[number].params["check"] for number in (1, 3, 4)] == ["", "/health", "/health"]
+    assert [world.workers[number].first.check for number in (1, 3, 4)] == ["", "/health", "/health"]
     assert world.serving == [3, 4]
 
 
 def test_who_leaves_says_why_it_leaves_not_why_it_came(world: World) -> None:
     """Replaced, too many, or because all are to leave."""
     fleet = world.up(2)
-    fleet.order_restart(BY, 1)
+    world.changes.order_restart(1)
     world.play(10)
-    fleet.order_scale(BY, to=1, by_count=None)
+    world.changes.order_scale(to=1, by=None)
     world.play(10)
     fleet.hold()
-    fleet.serving[0].step_back(grace=1, linger=0)
+    fleet.serving[0].stop_gracefully(grace=1, linger=0)
     world.play(10)
 
     assert [
@@ -83,10 +83,10 @@ def test_who_leaves_says_why_it_leaves_not_why_it_came(world: World) -> None:
 
 def test_a_reload_is_done_when_the_old_ones_accept_nothing_not_when_they_are_gone(world: World) -> None:
     """An old worker may have a long request to finish."""
-    fleet = world.up(1)
-    world.leave_script = lambda worker: worker.deafens(after=3)
+    world.up(1)
+    world.leave_script = lambda worker: worker.stops_accepting(after=3)
 
-    future = fleet.order_reload(BY, check=None)
+    future = world.changes.order_reload(check=None)
     world.play(3.5)
     assert not future.done()
     world.play(1)
@@ -100,7 +100,7 @@ def test_a_failed_start_in_mid_reload_leaves_the_rest_serving(world: World) -> N
     fleet = world.up(3)
     world.script = lambda worker: worker.serves(after=1) if worker.id == 4 else broken(worker)
 
-    future = fleet.order_reload(BY, check=None)
+    future = world.changes.order_reload(check=None)
     world.play(100)
 
     error = refused(future)
@@ -111,8 +111,8 @@ def test_a_failed_start_in_mid_reload_leaves_the_rest_serving(world: World) -> N
     assert not any(member.due for member in fleet.members.values())
     assert max(world.workers) == 5
     assert world.least_serving == 3
-    assert fleet.last_failure is not None
-    assert fleet.last_failure.traceback == "Traceback: till"
+    assert fleet.history.last_failure is not None
+    assert fleet.history.last_failure.traceback == "Traceback: till"
     assert not any(world.degraded)
 
 
@@ -122,7 +122,7 @@ def test_a_failed_reload_changes_no_setting(world: World) -> None:
     world.script = broken
     world.reread(workers="4", threads=3)
 
-    error = refused_after(world, fleet.order_reload(BY, check="/health"))
+    error = refused_after(world, world.changes.order_reload(check="/health"))
 
     assert "2 workers serve on" in str(error)
     assert (fleet.wanted, fleet.settings.threads) == (2, 16)
@@ -130,11 +130,11 @@ def test_a_failed_reload_changes_no_setting(world: World) -> None:
     assert world.serving == [1, 2]
     assert not fleet.degraded
     world.script = lambda worker: worker.serves(after=1)
-    future = fleet.order_reload(BY, check=None)
+    future = world.changes.order_reload(check=None)
     world.play(20)
     assert sorted(future.result(0).changed) == ["threads", "workers"]
     assert (fleet.wanted, len(world.serving)) == (4, 4)
-    assert world.workers[max(world.workers)].params["check"] == ""
+    assert world.workers[max(world.workers)].first.check == ""
 
 
 def refused_after(world: World, future: "Future[Any]", seconds: float = 5) -> ControlError:
@@ -147,7 +147,7 @@ def test_a_reload_says_what_only_a_restart_can_change(world: World) -> None:
     fleet = world.up(1)
     world.reread(engine="granian", bind=("127.0.0.1:1",), threads=3)
 
-    future = fleet.order_reload(BY, check=None)
+    future = world.changes.order_reload(check=None)
     world.play(5)
 
     result = future.result(0)
@@ -158,11 +158,11 @@ def test_a_reload_says_what_only_a_restart_can_change(world: World) -> None:
 
 def test_a_reload_during_a_reload_is_one_more_that_all_share(world: World) -> None:
     """Never two at once: the second loads what was there when it was asked for, or later."""
-    fleet = world.up(2)
+    world.up(2)
 
-    first = fleet.order_reload(BY, check=None)
+    first = world.changes.order_reload(check=None)
     world.play(0.5)
-    more = [fleet.order_reload(BY, check=None) for _ in range(3)]
+    more = [world.changes.order_reload(check=None) for _ in range(3)]
     world.play(4)
     assert first.done()
     assert not any(future.done() for future in more)
@@ -177,25 +177,25 @@ def test_a_reload_during_a_reload_is_one_more_that_all_share(world: World) -> No
 
 def test_reloads_with_different_checks_are_not_one(world: World) -> None:
     """Whoever asked for a check is not told "done" after another's; who asked for none shares either."""
-    fleet = world.up(1)
-    fleet.order_reload(BY, check=None)
+    world.up(1)
+    world.changes.order_reload(check=None)
     world.play(0.5)
 
-    asked = [fleet.order_reload(BY, check=check) for check in ("/a", None, "/b", "/a")]
+    asked = [world.changes.order_reload(check=check) for check in ("/a", None, "/b", "/a")]
     world.play(20)
 
     assert [future.result(0).generation for future in asked] == [3, 3, 4, 3]
-    assert [world.workers[number].params["check"] for number in (2, 3, 4)] == ["", "/a", "/b"]
+    assert [world.workers[number].first.check for number in (2, 3, 4)] == ["", "/a", "/b"]
 
 
 def test_a_reload_that_waited_is_tried_though_the_one_before_failed(world: World) -> None:
     """Whoever asked again may have mended the code meanwhile."""
-    fleet = world.up(1)
+    world.up(1)
     world.script = lambda worker: broken(worker) if worker.id == 2 else worker.serves(after=1)
 
-    first = fleet.order_reload(BY, check=None)
+    first = world.changes.order_reload(check=None)
     world.play(0.5)
-    second = fleet.order_reload(BY, check=None)
+    second = world.changes.order_reload(check=None)
     world.play(10)
 
     assert "worker 2 could not start" in str(refused(first))
@@ -205,25 +205,25 @@ def test_a_reload_that_waited_is_tried_though_the_one_before_failed(world: World
 
 def test_the_check_of_a_reload_holds_for_that_reload_and_all_of_it(world: World) -> None:
     """Also for workers that are started after a scale was done beside it; not for those of a later crash."""
-    fleet = world.up(3)
-    fleet.order_reload(BY, check="/health")
-    fleet.order_scale(BY, to=2, by_count=None)
+    world.up(3)
+    world.changes.order_reload(check="/health")
+    world.changes.order_scale(to=2, by=None)
 
     world.play(20)
-    assert [world.workers[number].params["check"] for number in (4, 5)] == ["/health", "/health"]
+    assert [world.workers[number].first.check for number in (4, 5)] == ["/health", "/health"]
     world.workers[5].dies("killed by SIGKILL")
     world.play(2)
 
-    assert world.workers[6].params["check"] == ""
+    assert world.workers[6].first.check == ""
 
 
 def test_scaling_during_a_reload_is_both(world: World) -> None:
     """In the end so many serve as were asked for last, and none of them is old."""
-    fleet = world.up(2)
+    world.up(2)
 
-    reload = fleet.order_reload(BY, check=None)
+    reload = world.changes.order_reload(check=None)
     world.play(0.5)
-    scale = fleet.order_scale(BY, to=4, by_count=None)
+    scale = world.changes.order_scale(to=4, by=None)
     world.play(20)
 
     assert (scale.result(0).workers, scale.result(0).was) == (4, 2)
@@ -235,9 +235,9 @@ def test_scaling_during_a_reload_is_both(world: World) -> None:
 
 def test_scaling_down_steps_back_at_once(world: World) -> None:
     """The newest go; nobody is started."""
-    fleet = world.up(3)
+    world.up(3)
 
-    future = fleet.order_scale(BY, to=None, by_count=-2)
+    future = world.changes.order_scale(to=None, by=-2)
     world.play(1)
 
     assert (future.result(0).workers, future.result(0).was) == (1, 3)
@@ -253,7 +253,7 @@ def test_an_impossible_number_of_workers_changes_nothing(
     fleet = world.up(2)
 
     with pytest.raises(WrongState, match="workers cannot be"):
-        fleet.order_scale(BY, to=to, by_count=by_count)
+        world.changes.order_scale(to=to, by=by_count)
 
     world.play(5)
     assert (fleet.wanted, world.serving, world.story) == (2, [1, 2], [])
@@ -264,9 +264,9 @@ def test_a_scale_that_fails_restores_the_number(world: World) -> None:
     fleet = world.up(2)
     world.script = lambda worker: worker.serves(after=0.5) if worker.id == 3 else broken(worker)
 
-    up = fleet.order_scale(BY, to=4, by_count=None)
+    up = world.changes.order_scale(to=4, by=None)
     world.play(0.2)
-    more = fleet.order_scale(BY, to=5, by_count=None)
+    more = world.changes.order_scale(to=5, by=None)
     world.play(50)
 
     assert "could not start" in str(refused(up))
@@ -278,9 +278,9 @@ def test_a_scale_that_fails_restores_the_number(world: World) -> None:
 
 def test_a_worker_is_replaced_by_a_restart_alone(world: World) -> None:
     """New before old, and no other worker is touched."""
-    fleet = world.up(3)
+    world.up(3)
 
-    future = fleet.order_restart(BY, 2)
+    future = world.changes.order_restart(2)
     world.play(5)
 
     assert (future.result(0).worker, future.result(0).replaced) == (4, 2)
@@ -291,24 +291,24 @@ def test_a_worker_is_replaced_by_a_restart_alone(world: World) -> None:
 @pytest.mark.parametrize("gone", [False, True])
 def test_a_restart_of_an_unknown_worker_is_not_found(world: World, gone: bool) -> None:
     """One that leaves is not known any more; the hint names those that are."""
-    fleet = world.up(2)
+    world.up(2)
     world.leave_script = lambda worker: None
     if gone:
-        fleet.order_restart(BY, 1)
+        world.changes.order_restart(1)
         world.play(2)
 
     with pytest.raises(NotFound, match="no worker") as caught:
-        fleet.order_restart(BY, 1 if gone else 7)
+        world.changes.order_restart(1 if gone else 7)
 
     assert "2" in caught.value.hint
 
 
 def test_a_restart_outlives_the_reload_that_failed_beside_it(world: World) -> None:
     """A new worker that crashes ends the reload; who waits for a restart is still answered."""
-    fleet = world.up(3)
-    reload = fleet.order_reload(BY, check=None)
+    world.up(3)
+    reload = world.changes.order_reload(check=None)
     world.play(1.1)  # 4 serves, 5 starts
-    restart = fleet.order_restart(BY, 3)
+    restart = world.changes.order_restart(3)
     world.workers[4].dies("killed by SIGSEGV")
     world.play(30)
 
@@ -321,22 +321,22 @@ def test_an_old_worker_that_crashes_does_not_fail_the_reload(world: World) -> No
     """It was to go anyway; the crash is counted, and kept as an incident."""
     fleet = world.up(3)
 
-    future = fleet.order_reload(BY, check=None)
+    future = world.changes.order_reload(check=None)
     world.play(0.5)
     world.workers[2].dies("killed by SIGKILL")
     world.play(20)
 
     assert future.result(0).workers == 3
     assert min(world.serving) > 3
-    assert fleet.restarts == 1
+    assert fleet.history.restarts == 1
     assert [(event.incident.kind, event.incident.worker) for event in world.incidents] == [("crash", 2)]
 
 
 def test_a_new_worker_that_crashes_fails_the_reload(world: World) -> None:
     """What is being rolled out does not last; those that are left serve on, and the lost one is replaced."""
-    fleet = world.up(2)
+    world.up(2)
 
-    future = fleet.order_reload(BY, check=None)
+    future = world.changes.order_reload(check=None)
     world.play(1.2)
     world.workers[3].dies("killed by SIGSEGV")
     world.play(20)
@@ -350,8 +350,8 @@ def test_a_stop_during_a_reload_ends_it_and_what_starts(world: World) -> None:
     """Nothing is started any more; who waits is told; who is asked for more says no."""
     fleet = world.up(2)
     world.script = lambda worker: None
-    first = fleet.order_reload(BY, check=None)
-    second = fleet.order_reload(BY, check=None)
+    first = world.changes.order_reload(check=None)
+    second = world.changes.order_reload(check=None)
     world.play(1)
 
     fleet.hold()
@@ -364,9 +364,9 @@ def test_a_stop_during_a_reload_ends_it_and_what_starts(world: World) -> None:
     assert world.story == ["3 starting", "3 gone"]
     assert not world.incidents
     for order in (
-        lambda: fleet.order_reload(BY, check=None),
-        lambda: fleet.order_scale(BY, to=3, by_count=None),
-        lambda: fleet.order_restart(BY, 1),
+        lambda: world.changes.order_reload(check=None),
+        lambda: world.changes.order_scale(to=3, by=None),
+        lambda: world.changes.order_restart(1),
     ):
         with pytest.raises(WrongState, match="stopping cannot be changed"):
             order()
@@ -374,10 +374,10 @@ def test_a_stop_during_a_reload_ends_it_and_what_starts(world: World) -> None:
 
 def test_nothing_can_be_changed_before_it_is_up(world: World) -> None:
     """A starting instance is not reloaded."""
-    fleet = world.begin(1)
+    world.begin(1)
 
     with pytest.raises(WrongState, match="starting cannot be changed"):
-        fleet.order_reload(BY, check=None)
+        world.changes.order_reload(check=None)
 
 
 def test_a_crash_is_replaced_at_once(world: World) -> None:
@@ -389,7 +389,7 @@ def test_a_crash_is_replaced_at_once(world: World) -> None:
 
     assert world.serving == [2, 3]
     assert world.workers[3].why == "crash: killed by SIGKILL"
-    assert (fleet.restarts, fleet.degraded) == (1, False)
+    assert (fleet.history.restarts, fleet.degraded) == (1, False)
 
 
 def test_a_crash_loop_is_degraded_and_recovers_by_itself(world: World) -> None:
@@ -419,7 +419,7 @@ def test_whoever_asks_for_a_reload_in_a_crash_loop_does_not_wait_for_the_pause(w
     assert fleet.degraded
     world.script = lambda worker: worker.serves(after=1)
 
-    future = fleet.order_reload(BY, check=None)
+    future = world.changes.order_reload(check=None)
     world.play(1.1)
 
     assert future.result(0).workers == 1
@@ -428,14 +428,14 @@ def test_whoever_asks_for_a_reload_in_a_crash_loop_does_not_wait_for_the_pause(w
 
 def test_whoever_wants_no_more_than_serve_ends_a_crash_loop(world: World) -> None:
     """Nothing changes among the workers then; it is told all the same."""
-    fleet = world.up(2)
+    world.up(2)
     world.script = broken
     world.workers[1].dies("killed by SIGKILL")
     world.play(200)
     assert world.degraded[-1:] == [True]
     story = list(world.story)
 
-    future = fleet.order_scale(BY, to=1, by_count=None)
+    future = world.changes.order_scale(to=1, by=None)
     world.play(0.1)
 
     assert future.result(0).workers == 1
@@ -445,10 +445,10 @@ def test_whoever_wants_no_more_than_serve_ends_a_crash_loop(world: World) -> Non
 
 def test_a_worker_that_does_not_start_in_time_is_ended_with_its_stacks_asked_for(world: World) -> None:
     """--start-timeout: the reload fails with the reason, and the old worker serves on."""
-    fleet = world.up(1, start_timeout=5)
+    world.up(1, start_timeout=5)
     world.script = lambda worker: None
 
-    future = fleet.order_reload(BY, check=None)
+    future = world.changes.order_reload(check=None)
     world.play(5 + STACKS_TIME + 0.1)
 
     assert "did not serve within 5 s" in str(refused(future))
@@ -462,12 +462,12 @@ def test_a_worker_that_does_not_leave_is_ended(world: World) -> None:
     fleet = world.up(1, grace=5)
     world.leave_script = lambda worker: None
 
-    fleet.order_reload(BY, check=None)
+    world.changes.order_reload(check=None)
     world.play(1 + 5 + LEAVE_TIME + STACKS_TIME + 1)
 
     assert world.story[-1] == "1 gone"
     assert [event.incident.kind for event in world.incidents] == ["hung"]
-    assert fleet.restarts == 0
+    assert fleet.history.restarts == 0
 
 
 def test_a_process_that_cannot_be_started_is_a_failed_start(world: World) -> None:
@@ -475,7 +475,7 @@ def test_a_process_that_cannot_be_started_is_a_failed_start(world: World) -> Non
     fleet = world.up(1)
     world.cannot_start = "Too many open files"
 
-    future = fleet.order_scale(BY, to=3, by_count=None)
+    future = world.changes.order_scale(to=3, by=None)
     world.play(5)
 
     assert "could not be started: Too many open files" in str(refused(future))
@@ -492,11 +492,11 @@ def test_an_incident_is_listed_in_short_and_shown_in_full(world: World) -> None:
     """The list has no stacks and tracebacks; one that is not kept is not found."""
     fleet = world.up(1)
     world.script = broken
-    refused_after(world, fleet.order_reload(BY, check=None))
+    refused_after(world, world.changes.order_reload(check=None))
 
-    (short,) = fleet.incidents.told(None).incidents
-    (full,) = fleet.incidents.told(short.id).incidents
+    (short,) = fleet.history.incidents.listed(None).incidents
+    (full,) = fleet.history.incidents.listed(short.id).incidents
 
     assert (short.traceback, full.traceback) == ("", "Traceback: till")
     with pytest.raises(NotFound, match="no incident 99"):
-        fleet.incidents.told(99)
+        fleet.history.incidents.listed(99)

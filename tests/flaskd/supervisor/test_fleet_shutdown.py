@@ -1,18 +1,21 @@
 """The last shutdown of a fleet: in order, to one deadline, and nothing that is lost goes uncounted or is counted twice."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import cast
 
-import msgspec
 import pytest
 
+from flaskd.channel.messages import Done, Stopped
 from flaskd.ledger.row import Row
 from flaskd.listening.listeners import Listener
-from flaskd.shutdown.phases import Order, Phase, Retreat
-from flaskd.supervisor.fleet_shutdown import REPORT_TIME, FleetCharge
+from flaskd.shutdown import phases
+from flaskd.shutdown.phases import Action, LameDuck, Phase, StopTimes
+from flaskd.supervisor.fleet_shutdown import REPORT_TIME, FleetShutdown
+from flaskd.supervisor.launcher import Launcher
 from flaskd.supervisor.plan import WorkerState
 from flaskd_ctl.protocol import InFlight
-from tests.flaskd.supervisor.conftest import BY, ScriptedWorker, World
+from tests.flaskd.supervisor.conftest import ScriptedWorker, World
 
 
 class ScriptedListener:
@@ -40,7 +43,7 @@ class ScriptedListener:
         self.done.append("close")
 
 
-class Stop:
+class Driven:
     """A stop under way, as the owner drives it: a step whenever something may have changed."""
 
     def __init__(
@@ -53,37 +56,27 @@ class Stop:
         unrouted: float = 0.0,
     ) -> None:
         self.world = world
-        self.retreat = Retreat(
-            now=world.clock.now,
-            lame_duck=lame_duck,
-            unrouted=unrouted,
-            grace=grace,
-            linger=0.5,
-            told=False,
-            spare=REPORT_TIME,
-        )
-        self.charge = FleetCharge(
-            world.fleet,
-            cast(Sequence[Listener], [listener]),
-            deadline=lambda: self.retreat.deadline,
-        )
-        self.orders: list[Order] = []
+        times = StopTimes(grace, 0.5, LameDuck(lame_duck, unrouted))
+        self.stop = phases.Stop(times, now=world.clock.now, notified=False, report_time=REPORT_TIME)
+        self.launcher = cast(Launcher, SimpleNamespace(closing=False))
+        self.fleet_shutdown = FleetShutdown(world.fleet, cast(Sequence[Listener], [listener]), self.launcher)
+        self.actions: list[Action] = []
 
     def play(self, seconds: float) -> None:
         """Let so much time pass, with a look ten times a second."""
         until = self.world.clock.now + seconds
-        while self.world.clock.now < until and self.retreat.phase is not Phase.DONE:
+        while self.world.clock.now < until and self.stop.phase is not Phase.DONE:
             self.look()
             self.world.play(0.1)
 
     def look(self) -> None:
-        while self.retreat.phase is not Phase.DONE:
-            phase = self.retreat.phase
-            step = self.retreat.step(self.charge.sight(phase))
-            for order in step.orders:
-                self.orders.append(order)
-                self.charge.carry_out(order)
-            if self.retreat.phase is phase and not step.orders:
+        while self.stop.phase is not Phase.DONE:
+            phase = self.stop.phase
+            step = self.stop.step(self.fleet_shutdown.snapshot(self.stop))
+            for action in step.actions:
+                self.actions.append(action)
+                self.fleet_shutdown.carry_out(action, self.stop)
+            if self.stop.phase is phase and not step.actions:
                 return
 
 
@@ -103,9 +96,10 @@ def ask(worker: ScriptedWorker, path: str, number: int = 1) -> Row:
     return worker.request_table.begin(number, f"id-{number}", environ)
 
 
-def cut_by(worker: ScriptedWorker) -> dict[str, Any]:
+def cut_by(worker: ScriptedWorker) -> Stopped:
     """What the worker itself would answer."""
-    return {"cut": msgspec.to_builtins(worker.requests()), "connections_cut": len(worker.requests())}
+    cut = worker.request_table.requests()
+    return Stopped(cut=cut, connections_cut=len(cut))
 
 
 def paths(requests: list[InFlight]) -> list[tuple[int, str]]:
@@ -117,11 +111,11 @@ def test_an_idle_fleet_leaves_in_order(world: World, listener: ScriptedListener)
     world.up(3)
 
     def leave(worker: ScriptedWorker) -> None:
-        worker.deafens(after=0.3)
+        worker.stops_accepting(after=0.3)
         worker.leaves(after=1)
 
     world.leave_script = leave
-    stop = Stop(world, listener)
+    stop = Driven(world, listener)
 
     stop.play(0.2)
     assert [each.state for each in world.fleet.members.values()] == [WorkerState.LEAVING] * 3
@@ -131,9 +125,9 @@ def test_an_idle_fleet_leaves_in_order(world: World, listener: ScriptedListener)
     assert len(world.fleet.members) == 3
     stop.play(5)
 
-    assert stop.retreat.phase is Phase.DONE
+    assert stop.stop.phase is Phase.DONE
     assert not world.fleet.members
-    assert stop.charge.losses() == ([], 0, 0, 0)
+    assert stop.fleet_shutdown.losses() == ([], 0, 0, 0)
     assert not world.incidents
 
 
@@ -141,7 +135,7 @@ def test_a_lame_duck_stays_while_any_worker_gets_requests(world: World, listener
     """What has begun counts, in whichever worker, also if it is over by the next look; so does what waits in the queue."""
     world.up(2)
     workers = [world.workers[number] for number in world.serving]
-    stop = Stop(world, listener, lame_duck=60, unrouted=2)
+    stop = Driven(world, listener, lame_duck=60, unrouted=2)
 
     for number in range(1, 5):
         stop.play(1.5)
@@ -149,7 +143,7 @@ def test_a_lame_duck_stays_while_any_worker_gets_requests(world: World, listener
     stop.play(1.5)
     listener.queue = 1
     stop.play(4)
-    assert stop.retreat.phase is Phase.LAME_DUCK
+    assert stop.stop.phase is Phase.LAME_DUCK
     assert listener.done == []
     listener.queue = 0
     stop.play(3)
@@ -161,15 +155,15 @@ def test_the_queue_is_emptied_before_anybody_goes_deaf(world: World, listener: S
     """Workers accept until it is empty."""
     world.up(2)
     listener.queue = 5
-    stop = Stop(world, listener)
+    stop = Driven(world, listener)
 
     stop.play(3)
     assert len(world.serving) == 2
     listener.queue = 0
     stop.play(5)
 
-    assert stop.retreat.phase is Phase.DONE
-    assert stop.charge.losses() == ([], 0, 0, 0)
+    assert stop.stop.phase is Phase.DONE
+    assert stop.fleet_shutdown.losses() == ([], 0, 0, 0)
 
 
 def test_a_queue_that_nobody_can_empty_is_not_waited_for(world: World, listener: ScriptedListener) -> None:
@@ -178,12 +172,12 @@ def test_a_queue_that_nobody_can_empty_is_not_waited_for(world: World, listener:
     world.begin(1)
     listener.queue = 3
     listener.is_half_open = True
-    stop = Stop(world, listener)
+    stop = Driven(world, listener)
 
     stop.play(0.4)
 
-    assert stop.retreat.phase is Phase.DONE
-    assert stop.charge.losses() == ([], 0, 3, 0)
+    assert stop.stop.phase is Phase.DONE
+    assert stop.fleet_shutdown.losses() == ([], 0, 3, 0)
     assert world.story[-1] == "1 gone"
 
 
@@ -192,16 +186,16 @@ def test_what_a_worker_cut_is_in_the_result(world: World, listener: ScriptedList
     world.up(2)
     ask(world.workers[1], "/long")
     world.leave_script = lambda worker: None
-    stop = Stop(world, listener, grace=3)
+    stop = Driven(world, listener, grace=3)
     stop.play(2.9)
     assert not world.incidents
     for worker in list(world.workers.values()):
-        worker.calls["step_back"].set_result(cut_by(worker))
+        worker.calls["StopGracefully"].set_result(cut_by(worker))
         world.loop.call_soon(worker.dies, "exit code 0")
 
     stop.play(5)
 
-    losses = stop.charge.losses()
+    losses = stop.fleet_shutdown.losses()
     assert paths(losses.cut) == [(1, "/long")]
     assert losses.connections_cut == 1
 
@@ -213,16 +207,16 @@ def test_who_has_not_gone_a_little_after_the_deadline_is_killed_and_named(
     fleet = world.up(2)
     ask(world.workers[2], "/hangs")
     open_now = {world.workers[1].pid: 0, world.workers[2].pid: 3}
-    fleet._connections = lambda pid: open_now[pid]
+    world.connections = lambda pid: open_now[pid]
     world.workers[1].connections_seen = 7  # as a status had shown it, long ago
     world.leave_script = lambda worker: None
-    stop = Stop(world, listener, grace=3)
+    stop = Driven(world, listener, grace=3)
 
     stop.play(3 + REPORT_TIME - 0.2)
-    assert Order.CUT not in stop.orders
+    assert Action.CUT not in stop.actions
     stop.play(2)
 
-    losses = stop.charge.losses()
+    losses = stop.fleet_shutdown.losses()
     assert paths(losses.cut) == [(2, "/hangs")]
     assert losses.connections_cut == 3
     world.play(1)
@@ -233,17 +227,17 @@ def test_a_worker_that_said_what_it_cut_and_does_not_end_is_counted_once(
     world: World, listener: ScriptedListener
 ) -> None:
     """Its application's clean-up may be slow, and the request that it cut still stand in shared memory."""
-    fleet = world.up(1)
+    world.up(1)
     ask(world.workers[1], "/long")
-    fleet._connections = lambda pid: 1
+    world.connections = lambda pid: 1
     world.leave_script = lambda worker: None
-    stop = Stop(world, listener, grace=1)
+    stop = Driven(world, listener, grace=1)
     stop.play(1.2)
-    world.workers[1].calls["step_back"].set_result(cut_by(world.workers[1]))
+    world.workers[1].calls["StopGracefully"].set_result(cut_by(world.workers[1]))
 
     stop.play(10)
 
-    losses = stop.charge.losses()
+    losses = stop.fleet_shutdown.losses()
     assert paths(losses.cut) == [(1, "/long")]
     assert losses.connections_cut == 1
 
@@ -253,17 +247,17 @@ def test_a_worker_that_dies_while_leaving_loses_what_it_had(world: World, listen
     world.up(2)
     ask(world.workers[1], "/long")
     world.leave_script = lambda worker: worker.leaves(after=1) if worker.id == 2 else None
-    stop = Stop(world, listener)
+    stop = Driven(world, listener)
     stop.play(0.5)
     world.workers[1].dies("killed by SIGKILL")
 
     stop.play(5)
 
-    losses = stop.charge.losses()
-    assert stop.retreat.phase is Phase.DONE
+    losses = stop.fleet_shutdown.losses()
+    assert stop.stop.phase is Phase.DONE
     assert paths(losses.cut) == [(1, "/long")]
     assert losses.connections_cut == 1
-    assert world.fleet.restarts == 0
+    assert world.fleet.history.restarts == 0
 
 
 def test_an_earlier_deadline_reaches_the_workers(world: World, listener: ScriptedListener) -> None:
@@ -271,14 +265,14 @@ def test_an_earlier_deadline_reaches_the_workers(world: World, listener: Scripte
     world.up(1)
     told: list[float] = []
     world.leave_script = lambda worker: told.append(world.clock.now)
-    stop = Stop(world, listener, grace=30)
+    stop = Driven(world, listener, grace=30)
     stop.play(0.5)
-    stop.retreat.hasten(now=world.clock.now, lame_duck=0, grace=1, linger=0.5)
+    stop.stop.hasten(StopTimes(1, 0.5), now=world.clock.now)
     stop.play(0.2)
 
     assert len(told) == 2
     stop.play(1 + REPORT_TIME + 0.5)
-    assert stop.retreat.phase is Phase.DONE
+    assert stop.stop.phase is Phase.DONE
 
 
 def test_who_steps_back_already_and_who_starts_leave_with_the_rest(
@@ -286,33 +280,33 @@ def test_who_steps_back_already_and_who_starts_leave_with_the_rest(
 ) -> None:
     """A shutdown in the middle of a reload: one old worker lingers, a new one loads the application."""
     world.up(2)
-    world.leave_script = lambda worker: worker.deafens(after=0.1)
+    world.leave_script = lambda worker: worker.stops_accepting(after=0.1)
     world.script = lambda worker: worker.serves(after=1) if worker.id == 3 else None
-    reload = world.fleet.order_reload(BY, check=None)
+    reload = world.changes.order_reload(check=None)
     world.play(1.5)
     assert [each.state.value for each in world.fleet.members.values()] == [
         *("leaving", "serving", "serving", "starting")
     ]
     world.leave_script = lambda worker: worker.leaves(after=0.5)
-    stop = Stop(world, listener)
+    stop = Driven(world, listener)
 
     stop.play(5)
 
-    assert stop.retreat.phase is Phase.DONE
+    assert stop.stop.phase is Phase.DONE
     assert "stopping" in str(reload.exception(0))
-    assert stop.charge.losses() == ([], 0, 0, 0)
+    assert stop.fleet_shutdown.losses() == ([], 0, 0, 0)
     assert not world.incidents
 
 
 def test_draining_is_said_to_every_worker(world: World, listener: ScriptedListener) -> None:
     """`Connection: close` comes from all of them; whoever is started meanwhile learns it at its start."""
     world.up(2)
-    stop = Stop(world, listener)
+    stop = Driven(world, listener)
 
-    stop.charge.say_close(closing=True)
+    stop.fleet_shutdown.announce_close(closing=True)
 
-    assert all("say_close" in worker.calls for worker in world.workers.values())
-    assert stop.charge.closing
+    assert all("AnnounceClose" in worker.calls for worker in world.workers.values())
+    assert stop.launcher.closing
 
 
 @pytest.mark.parametrize("inherited", [True, False])
@@ -322,19 +316,19 @@ def test_what_connections_inherit_of_the_turning_away_is_taken_off_while_the_que
     """Without the privilege for a filter: what a worker accepts then would wait for its second segment. One look at a time."""
     world.up(1)
     listener.queue, listener.inherited = 3, inherited
-    stop = Stop(world, listener)
+    stop = Driven(world, listener)
 
     stop.play(0.3)
 
     calls = world.workers[1].calls
-    assert ("look" in calls) == inherited
+    assert ("TakeAccepted" in calls) == inherited
     if inherited:
-        asked = calls["look"]
+        asked = calls["TakeAccepted"]
         stop.play(0.3)
-        assert world.workers[1].calls["look"] is asked
-        asked.set_result({})
+        assert world.workers[1].calls["TakeAccepted"] is asked
+        asked.set_result(Done())
         stop.play(0.3)
-        assert world.workers[1].calls["look"] is not asked
+        assert world.workers[1].calls["TakeAccepted"] is not asked
 
 
 def test_a_worker_that_dies_in_the_stop_keeps_it_from_being_called_clean(
@@ -342,13 +336,13 @@ def test_a_worker_that_dies_in_the_stop_keeps_it_from_being_called_clean(
 ) -> None:
     """What it had accepted and nobody knows of is lost too; one that had not begun to accept loses nothing."""
     world.up(2)
-    world.leave_script = lambda worker: worker.deafens(after=0.1)
-    stop = Stop(world, listener)
+    world.leave_script = lambda worker: worker.stops_accepting(after=0.1)
+    stop = Driven(world, listener)
     stop.play(0.5)
 
     world.workers[1].dies("killed by SIGKILL")
     world.workers[2].leaves()
     stop.play(1)
 
-    assert stop.retreat.phase is Phase.DONE
-    assert stop.charge.losses() == ([], 0, 0, 1)
+    assert stop.stop.phase is Phase.DONE
+    assert stop.fleet_shutdown.losses() == ([], 0, 0, 1)

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import sys
 from typing import Any, cast
 
 import pytest
@@ -10,30 +11,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flaskd.errors import IllegalMove
-from flaskd.supervisor import member, process
+from flaskd.settings.schema import Settings
+from flaskd.supervisor import launcher, process
+from flaskd.supervisor.launcher import Launcher
 from flaskd.supervisor.member import Member
-from flaskd.supervisor.output import Relay
+from flaskd.supervisor.output import WorkerOutput
 from flaskd.supervisor.plan import MOVES, Move, WorkerState
 
 WAIT = 20.0
 
 
-def make() -> Member:
-    return Member(
-        1,
-        generation=1,
-        why="start",
-        on_change=lambda member: None,
-        on_event=lambda member, event: None,
-        on_lost=lambda member: None,
-    )
+class Watcher:
+    """Notes each state that its member is told to have."""
+
+    def __init__(self) -> None:
+        self.states: list[WorkerState] = []
+
+    def member_changed(self, member: Member) -> None:
+        self.states.append(member.state)
+
+    def member_stopped_accepting(self, member: Member) -> None:
+        pass
+
+    def member_reported(self, member: Member, event: object) -> None:
+        pass
+
+    def member_lost(self, member: Member) -> None:
+        pass
+
+
+def make(watcher: Watcher | None = None) -> Member:
+    return Member(1, generation=1, why="start", watcher=watcher or Watcher())
 
 
 def descriptors() -> set[str]:
     return set(os.listdir("/proc/self/fd"))
 
 
-class PipelessRelay:
+class PipelessOutput:
     """Gives so many pipes, then the process has no descriptor left."""
 
     def __init__(self, pipes: int) -> None:
@@ -46,9 +61,12 @@ class PipelessRelay:
         return os.open(os.devnull, os.O_WRONLY)
 
 
-def start(worker: Member, relay: object) -> None:
+def start(worker: Member, output: object) -> None:
     async def begin() -> None:
-        worker.start({}, rows=1, inherited=[], relay=cast(Relay, relay), directory=None)
+        starter = Launcher(
+            name="shop", engine="waitress", listeners=[], log=2, output=cast(WorkerOutput, output)
+        )
+        starter.launch(worker, Settings(app="shop"), check="")
 
     asyncio.run(begin())
 
@@ -59,18 +77,18 @@ def test_a_worker_that_gets_no_descriptors_leaves_none_open(pipes: int) -> None:
     before = descriptors()
 
     with pytest.raises(OSError, match="Too many open files"):
-        start(make(), PipelessRelay(pipes))
+        start(make(), PipelessOutput(pipes))
 
     assert descriptors() == before
 
 
 def test_a_command_that_cannot_be_run_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """As when the interpreter was uninstalled under us."""
-    monkeypatch.setattr(member.sys, "executable", "/nonexistent/python")  # type: ignore[attr-defined]
+    monkeypatch.setattr(launcher.sys, "executable", "/nonexistent/python")  # type: ignore[attr-defined]
     before = descriptors()
 
     with pytest.raises(FileNotFoundError):
-        start(make(), PipelessRelay(2))
+        start(make(), PipelessOutput(2))
 
     assert descriptors() == before
 
@@ -87,7 +105,7 @@ def test_a_process_that_cannot_be_watched_is_not_left_alone(monkeypatch: pytest.
     before = descriptors()
 
     with pytest.raises(OSError, match="Too many open files"):
-        start(make(), PipelessRelay(2))
+        start(make(), PipelessOutput(2))
 
     with pytest.raises(ProcessLookupError):
         os.kill(made[0], 0)
@@ -114,7 +132,7 @@ def test_how_a_process_ended_is_told_once_in_words(program: str, told: str) -> N
             ended.set()
 
         child = process.start(
-            [member.sys.executable, "-c", program],  # type: ignore[attr-defined]
+            [sys.executable, "-c", program],
             descriptors=[],
             stdout=2,
             stderr=2,
@@ -134,17 +152,16 @@ def test_how_a_process_ended_is_told_once_in_words(program: str, told: str) -> N
 @given(st.lists(st.sampled_from(Move)))
 def test_any_sequence_of_moves_follows_the_table(moves: list[Move]) -> None:
     """A legal move is made and told, an illegal one raises and changes nothing."""
-    told: list[WorkerState] = []
-    worker = make()
-    worker._on_change = lambda member: told.append(member.state)
+    watcher = Watcher()
+    worker, told = make(watcher), watcher.states
     for move in moves:
         was, to = worker.state, MOVES.get((worker.state, move))
         told.clear()
         if to is None:
             with pytest.raises(IllegalMove, match=f"cannot {move.value} a worker that is {was.value}"):
-                worker._move(move)
+                worker.move(move)
             assert (worker.state, told) == (was, [])
         else:
-            worker._move(move)
+            worker.move(move)
             assert worker.state is to
             assert told == ([to] if to is not was else [])

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from flaskd.supervisor.output import AT_ONCE, LAST_MOMENT, Relay
+from flaskd.supervisor.output import READ_SIZE, LAST_MOMENT, WorkerOutput
 
 WAIT = 10.0
 
@@ -53,7 +53,7 @@ def print_and_end(descriptor: int, data: bytes) -> None:
 
 def test_lines_of_several_workers_come_out_whole(output: Pipe) -> None:
     """However they are cut and mixed on the way, no line is torn, none is lost, and each says whose it is."""
-    with Relay() as relay, ExitStack() as stack:
+    with WorkerOutput() as relay, ExitStack() as stack:
         ends = {number: relay.pipe(f"[{number}] ", output.write_end) for number in (1, 2, 3)}
         for end in ends.values():
             stack.callback(os.close, end)
@@ -74,7 +74,7 @@ def test_lines_of_several_workers_come_out_whole(output: Pipe) -> None:
 
 def test_a_last_line_without_an_end_gets_one(output: Pipe) -> None:
     """What a worker printed as it died comes out."""
-    with Relay() as relay:
+    with WorkerOutput() as relay:
         end = relay.pipe("[1] ", output.write_end)
         os.write(end, b"Fatal Python error: x")
         os.close(end)
@@ -84,7 +84,7 @@ def test_a_last_line_without_an_end_gets_one(output: Pipe) -> None:
 
 def test_binary_passes_unchanged(output: Pipe) -> None:
     """Nothing is decoded, so nothing can be undecodable; an empty line is a line."""
-    with Relay() as relay:
+    with WorkerOutput() as relay:
         end = relay.pipe("[1] ", output.write_end)
         os.write(end, bytes(byte for byte in range(256) if byte != 10) + b"\n\n\xff\xfe\n")
         os.close(end)
@@ -96,8 +96,8 @@ def test_binary_passes_unchanged(output: Pipe) -> None:
 
 def test_a_line_without_end_comes_out_in_pieces(output: Pipe) -> None:
     """Memory is bounded; no byte is lost."""
-    size = 10 * AT_ONCE + 7
-    with Relay() as relay:
+    size = 10 * READ_SIZE + 7
+    with WorkerOutput() as relay:
         end = relay.pipe("[1] ", output.write_end)
         writer = threading.Thread(target=print_and_end, args=(end, b"x" * size + b"!\n"))
         writer.start()
@@ -105,12 +105,12 @@ def test_a_line_without_end_comes_out_in_pieces(output: Pipe) -> None:
         writer.join(WAIT)
 
     assert received.count(b"x") == size
-    assert max(map(len, received.split(b"\n"))) <= 2 * AT_ONCE + len("[1] ")
+    assert max(map(len, received.split(b"\n"))) <= 2 * READ_SIZE + len("[1] ")
 
 
 def test_what_is_there_at_the_end_is_passed_on(output: Pipe) -> None:
     """The relay ends when the daemon does; what workers had written by then is read, to the last byte."""
-    with Relay() as relay:
+    with WorkerOutput() as relay:
         end = relay.pipe("[1] ", output.write_end)
         os.write(end, b"goodbye\nand")
 
@@ -126,7 +126,7 @@ def test_a_stalled_reader_stops_neither_the_loop_nor_the_end(output: Pipe) -> No
     done = threading.Event()
 
     def start_workers() -> None:
-        with Relay() as relay:
+        with WorkerOutput() as relay:
             first = relay.pipe("[1] ", output.write_end)
             ends.append(first)
             os.set_blocking(first, False)
@@ -152,7 +152,7 @@ def test_a_stalled_reader_stops_neither_the_loop_nor_the_end(output: Pipe) -> No
         os.set_blocking(output.read_end, False)
         for end in ends:
             os.close(end)
-        relay_thread = next((each for each in threading.enumerate() if each.name == "flaskd-relay"), None)
+        relay_thread = next((each for each in threading.enumerate() if each.name == "flaskd-output"), None)
         while relay_thread is not None and relay_thread.is_alive():
             if select.select([output.read_end], [], [], 0.05)[0]:
                 os.read(output.read_end, 1 << 20)
@@ -163,7 +163,7 @@ def test_an_output_that_does_not_block_loses_nothing(output: Pipe) -> None:
     """Whoever shares our terminal or pipe may have set O_NONBLOCK, which belongs to all who have it open (open(2))."""
     os.set_blocking(output.write_end, False)
     lines = 3000
-    with Relay() as relay:
+    with WorkerOutput() as relay:
         end = relay.pipe("[1] ", output.write_end)
         data = b"".join(b"%06d" % number + b"x" * 100 + b"\n" for number in range(lines)) + b"the end\n"
         writer = threading.Thread(target=print_and_end, args=(end, data))
@@ -178,7 +178,7 @@ def test_nobody_who_reads_our_output_is_no_reason_to_stop() -> None:
     """Lines go nowhere; workers print on, and other outputs still get theirs."""
     broken, fine = Pipe(), Pipe()
     os.close(broken.read_end)
-    with Relay() as relay:
+    with WorkerOutput() as relay:
         end = relay.pipe("[1] ", broken.write_end)
         other = relay.pipe("[2] ", fine.write_end)
         write_all(end, b"lost\n" * 50_000)

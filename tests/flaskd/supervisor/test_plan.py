@@ -13,12 +13,12 @@ from flaskd.supervisor.plan import (
     CRASH_LOOP,
     PAUSES,
     Action,
-    End,
+    EndStart,
     Failures,
     Start,
-    StepBack,
-    Worker,
+    StopWorker,
     WorkerState,
+    WorkerView,
     plan,
 )
 
@@ -37,13 +37,13 @@ class Fleet:
     starts: Iterator[tuple[float, bool]] = field(default_factory=lambda: iter(()))
     now: float = 1000.0
     failures: Failures = field(default_factory=Failures)
-    workers: dict[int, Worker] = field(default_factory=dict)
+    workers: dict[int, WorkerView] = field(default_factory=dict)
     due_at: dict[int, tuple[float, bool]] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)
     started_at: list[float] = field(default_factory=list)
     look_again: float | None = None
 
-    def those(self, state: WorkerState) -> list[Worker]:
+    def those(self, state: WorkerState) -> list[WorkerView]:
         return [each for each in self.workers.values() if each.state is state]
 
     def settle(self) -> None:
@@ -57,8 +57,8 @@ class Fleet:
         again = plan(wanted, list(self.workers.values()), self.failures, self.now)
         self.look_again = again.look_again
 
-        assert {action.worker for action in again.actions if isinstance(action, End)} <= self.ended
-        assert all(isinstance(action, End) for action in again.actions), "nothing is done twice"
+        assert {action.worker for action in again.actions if isinstance(action, EndStart)} <= self.ended
+        assert all(isinstance(action, EndStart) for action in again.actions), "nothing is done twice"
         assert len(self.those(SERVING)) >= min(serving_before, wanted), (
             "nobody goes whom others do not stand in for"
         )
@@ -78,17 +78,17 @@ class Fleet:
                 assert self.now >= self.failures.not_before, "starts are put off"
                 assert replaces is None or self.workers[replaces].due
                 ident = 1 + max([0, *self.workers, *self.due_at])
-                self.workers[ident] = Worker(ident, STARTING)
+                self.workers[ident] = WorkerView(ident, STARTING)
                 took, good = next(self.starts, (1.0, True))
                 self.due_at[ident] = (self.now + took, good)
                 self.started_at.append(self.now)
-            case StepBack(ident):
+            case StopWorker(ident):
                 assert len(self.those(SERVING)) > self.wanted, (
                     "a worker only goes where more serve than are wanted"
                 )
                 assert self.workers[ident].state is SERVING
                 self.workers[ident] = replace(self.workers[ident], state=LEAVING)
-            case End(ident):
+            case EndStart(ident):
                 assert self.workers[ident].state is STARTING, "who serves is not ended"
                 self.ended.add(ident)
 
@@ -162,7 +162,7 @@ class Fleet:
         self.wait(seconds)
 
 
-def reversed_(workers: list[Worker]) -> list[Worker]:
+def reversed_(workers: list[WorkerView]) -> list[WorkerView]:
     return workers[::-1]
 
 
@@ -283,7 +283,7 @@ def test_pauses_grow_and_calm_ends_the_row() -> None:
     assert failures.one_more(now + CALM + 0.1, served=False).streak == failures.streak + 1
 
 
-SOME = (Worker(1, SERVING), Worker(2, SERVING), Worker(3, SERVING))
+SOME = (WorkerView(1, SERVING), WorkerView(2, SERVING), WorkerView(3, SERVING))
 
 
 @pytest.mark.parametrize(
@@ -291,23 +291,38 @@ SOME = (Worker(1, SERVING), Worker(2, SERVING), Worker(3, SERVING))
     [
         pytest.param(3, (), (Start(None),) * 3, id="the first start is all at once"),
         pytest.param(3, SOME, (), id="a whole fleet is left alone"),
-        pytest.param(2, SOME, (StepBack(3),), id="the newest goes"),
+        pytest.param(2, SOME, (StopWorker(3),), id="the newest goes"),
         pytest.param(
-            2, (Worker(1, SERVING, "x"), *SOME[1:]), (StepBack(1),), id="who is due goes before the newest"
+            2,
+            (WorkerView(1, SERVING, "x"), *SOME[1:]),
+            (StopWorker(1),),
+            id="who is due goes before the newest",
         ),
         pytest.param(
             3, tuple(replace(each, due="reload") for each in SOME), (Start(1),), id="a reload starts one"
         ),
         pytest.param(
-            3, (replace(SOME[0], due="x"), *SOME[1:], Worker(4, STARTING)), (), id="and no second meanwhile"
+            3,
+            (replace(SOME[0], due="x"), *SOME[1:], WorkerView(4, STARTING)),
+            (),
+            id="and no second meanwhile",
         ),
         pytest.param(
-            3, (*SOME[:2], Worker(4, STARTING), Worker(5, STARTING)), (End(5),), id="one too many is ended"
+            3,
+            (*SOME[:2], WorkerView(4, STARTING), WorkerView(5, STARTING)),
+            (EndStart(5),),
+            id="one too many is ended",
         ),
-        pytest.param(3, (*SOME[:2], Worker(4, STARTING, "reload")), (End(4), Start(None)), id="out of date"),
-        pytest.param(1, (Worker(1, LEAVING, "x"), Worker(2, SERVING)), (), id="who leaves does not count"),
+        pytest.param(
+            3, (*SOME[:2], WorkerView(4, STARTING, "reload")), (EndStart(4), Start(None)), id="out of date"
+        ),
+        pytest.param(
+            1, (WorkerView(1, LEAVING, "x"), WorkerView(2, SERVING)), (), id="who leaves does not count"
+        ),
     ],
 )
-def test_the_rules_by_example(wanted: int, workers: tuple[Worker, ...], actions: tuple[Action, ...]) -> None:
+def test_the_rules_by_example(
+    wanted: int, workers: tuple[WorkerView, ...], actions: tuple[Action, ...]
+) -> None:
     """Each rule of the plan once."""
     assert plan(wanted, workers, Failures(), 1000.0).actions == actions

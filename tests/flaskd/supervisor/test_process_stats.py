@@ -11,8 +11,8 @@ import pytest
 
 from flaskd.listening import listeners
 from flaskd.listening.listeners import Listener
-from flaskd.supervisor.watching import process_stats
-from flaskd.supervisor.watching.process_stats import LOOK_PAUSE, Looks, is_stopped, resident
+from flaskd.supervisor import process_stats
+from flaskd.supervisor.process_stats import MAX_AGE, ProcessStats, is_stopped, resident
 from tests.flaskd.supervisor.clocked import Clock
 
 WAIT = 10.0
@@ -50,14 +50,14 @@ def test_accepted_connections_are_those_of_the_process_that_accepted(listener: L
         first, second = (listener.socket.accept()[0] for _ in range(2))
         with first:
             with second:
-                assert Looks([listener]).connections(os.getpid()) == 2
-                assert Looks([listener]).connections(idle) == 0
-            assert Looks([listener]).connections(os.getpid()) == 1
+                assert ProcessStats([listener]).connections(os.getpid()) == 2
+                assert ProcessStats([listener]).connections(idle) == 0
+            assert ProcessStats([listener]).connections(os.getpid()) == 1
 
 
 def test_memory_is_told_in_bytes() -> None:
     """A Python takes some MiB; what it shares with others counts in part only."""
-    look = Looks([]).at([os.getpid()])[os.getpid()]
+    look = ProcessStats([]).of([os.getpid()])[os.getpid()]
 
     assert look.rss is not None
     assert look.pss is not None
@@ -68,7 +68,7 @@ def test_memory_is_told_in_bytes() -> None:
 def test_a_process_that_is_gone_is_not_known(listener: Listener) -> None:
     """Nothing is raised: a worker may end between two lines of a status."""
     with connect(listener), listener.socket.accept()[0]:
-        assert Looks([listener]).at([NOBODY])[NOBODY] == (None, None, None)
+        assert ProcessStats([listener]).of([NOBODY])[NOBODY] == (None, None, None)
     assert resident(NOBODY) is None
     assert not is_stopped(NOBODY)
 
@@ -79,16 +79,16 @@ def test_status_may_be_asked_often_without_a_look_each_time(
     """A look is good for a while; a worker that was not there then is looked at now."""
     clock = Clock()
     monkeypatch.setattr(process_stats, "time", clock)
-    ours = Looks([listener])
-    assert ours.at([os.getpid()])[os.getpid()].connections == 0
+    ours = ProcessStats([listener])
+    assert ours.of([os.getpid()])[os.getpid()].connections == 0
     with connect(listener), listener.socket.accept()[0]:
-        clock.now += LOOK_PAUSE - 0.01
-        assert ours.at([os.getpid()])[os.getpid()].connections == 0
+        clock.now += MAX_AGE - 0.01
+        assert ours.of([os.getpid()])[os.getpid()].connections == 0
 
-        assert ours.at([os.getpid(), NOBODY])[os.getpid()].connections == 1
+        assert ours.of([os.getpid(), NOBODY])[os.getpid()].connections == 1
 
-    clock.now += LOOK_PAUSE
-    assert ours.at([os.getpid()])[os.getpid()].connections == 0
+    clock.now += MAX_AGE
+    assert ours.of([os.getpid()])[os.getpid()].connections == 0
 
 
 def test_a_stopped_process_is_told_from_one_that_hangs(idle: int) -> None:

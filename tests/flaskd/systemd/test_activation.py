@@ -74,11 +74,11 @@ def test_nothing_handed_over_is_nothing(first: int) -> None:
 def test_descriptor_that_cannot_be_served_on_is_refused_with_what_to_change(first: int) -> None:
     """The sentence names the socket as the unit does."""
     stream, datagram = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
-    for sock, sees in ((stream, "not listening"), (datagram, "no stream socket")):
+    for sock, sees in ((stream, "not listening"), (datagram, "not a stream socket")):
         with at(first, sock), pytest.raises(BindError, match=f"'http'.*{sees}") as refused:
             take(handed_to(ME, 1, "http"), ME)
         assert "socket unit" in refused.value.hint
-    with pytest.raises(BindError, match=f"descriptor {first} .*no socket"):
+    with pytest.raises(BindError, match=f"descriptor {first} .*not a socket"):
         take(handed_to(ME, 1), ME)
 
 

@@ -633,7 +633,7 @@ def test_ctrl_c_is_130(ctl: Ctl, fake: Fake, monkeypatch: pytest.MonkeyPatch) ->
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("flaskd_ctl.transports.unix.StreamConnection.receive", interrupt)
+    monkeypatch.setattr("flaskd_ctl.transports.unix.UnixConnection.receive", interrupt)
 
     code, out, err = ctl("--name", "shop", "shutdown")
 

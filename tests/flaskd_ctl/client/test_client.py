@@ -67,7 +67,7 @@ def use(request: pytest.FixtureRequest) -> Use:
 
 
 def test_both_clients_have_a_method_for_each_command_with_the_same_signature() -> None:
-    for method in [*RESULTS, "close"]:
+    for method in [*RESULTS, "close", "wait", "list_instances"]:
         ours, theirs = (inspect.signature(getattr(kind, method)) for kind in (Client, AsyncClient))
         assert ours.parameters == theirs.parameters
     assert inspect.signature(Client) == inspect.signature(AsyncClient)
@@ -355,7 +355,7 @@ def test_tasks_take_turns_and_events_do_not_block_them(either: Fake) -> None:
             first.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await first
-            await told.aclose()  # type: ignore[attr-defined]
+            await told.aclose()
 
     asyncio.run(use())
 

@@ -139,7 +139,7 @@ def test_ctrl_c_ends_the_waiting_only(ctl: Ctl, fake: Fake, monkeypatch: pytest.
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("flaskd_ctl.transports.unix.StreamConnection.receive", interrupt)
+    monkeypatch.setattr("flaskd_ctl.transports.unix.UnixConnection.receive", interrupt)
 
     code, out, err = ctl("reload")
 

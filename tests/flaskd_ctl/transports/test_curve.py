@@ -11,7 +11,7 @@ from flaskd_ctl.cli.exits import Exit, code_of
 from flaskd_ctl.contract.endpoint import Endpoint, Target, host_and_port, parse_endpoint
 from flaskd_ctl.discovery.instances import Instances
 from flaskd_ctl.errors import BadPlace, ControlError, NotRunning, TimedOut, Unreachable
-from flaskd_ctl.transports.curve import explain, knock
+from flaskd_ctl.transports.curve import explain, probe
 
 FAR = Target("shop", Endpoint("tcp", "192.0.2.1:7400"), key="own", server_key="theirs")
 
@@ -83,10 +83,10 @@ def test_what_connecting_comes_to_has_a_kind_and_a_code(
     assert error.hint
 
 
-def test_knock_tells_which_of_the_addresses_answered(tmp_path: Path) -> None:
+def test_the_probe_tells_which_of_the_addresses_answered(tmp_path: Path) -> None:
     """libzmq goes to that one: a name may have several, of which not all are listened at."""
     with socket.create_server(("127.0.0.1", 0)) as there:
         port = there.getsockname()[1]
         target = FAR._replace(endpoint=Endpoint("tcp", f"localhost:{port}"))
 
-        assert knock(target, deadline=time.monotonic() + 10) == f"tcp://127.0.0.1:{port}"
+        assert probe(target, deadline=time.monotonic() + 10) == f"tcp://127.0.0.1:{port}"

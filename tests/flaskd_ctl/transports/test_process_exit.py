@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from flaskd_ctl import AsyncClient, Client
-from flaskd_ctl.client.waiting import Vigil
+from flaskd_ctl.client.waiting import Wait
 from flaskd_ctl.contract.endpoint import Place
+from flaskd_ctl.discovery.instances import Instances
 from flaskd_ctl.errors import ConnectionLost
-from flaskd_ctl.transports.process_exit import Departure
+from flaskd_ctl.transports.backend import BLOCKING, run
+from flaskd_ctl.transports.process_exit import ProcessExit
 from tests.flaskd_ctl.conftest import Ctl
 from tests.flaskd_ctl.fake import PATIENCE, Call, Fake, StreamFake, golden
 
@@ -93,8 +95,8 @@ def test_a_stop_returns_when_the_process_is_gone_and_not_before(
         child.end()
 
         stopped.result(PATIENCE)
-        with Departure("/nowhere", child.process.pid) as after:
-            gone = after.pidfd is None or after.wait(process_exits=True, deadline=time.monotonic())
+        with ProcessExit(BLOCKING, "/nowhere", child.process.pid) as after:
+            gone = after.pidfd is None or run(after.wait(process_exits=True, deadline=time.monotonic()))
         assert gone
 
 
@@ -144,7 +146,8 @@ def test_a_kill_needs_no_word_when_the_process_is_gone(
 
 def test_waiting_for_stopped_waits_for_the_process(start_child: StartChild, pool: ThreadPoolExecutor) -> None:
     with start_child() as child:
-        waited = pool.submit(Vigil(lambda: Client("shop")._target(), "stopped", timeout=PATIENCE).keep)
+        wait = Wait(BLOCKING, lambda: Instances().target("shop"), "stopped", timeout=PATIENCE)
+        waited = pool.submit(run, wait.until_reached())
         child.hear("status")
         assert not waited.done()
 
@@ -179,10 +182,10 @@ def test_a_program_that_goes_on_is_gone_when_nothing_listens(fake: Fake) -> None
 
 def test_a_successor_at_the_same_place_counts_as_gone(place: Place) -> None:
     """A restart between two looks must not look like an instance that stays."""
-    with StreamFake(place) as first, Departure(first.path, None) as departure:
+    with StreamFake(place) as first, ProcessExit(BLOCKING, first.path, None) as watcher:
         first.die()
         with StreamFake(place) as successor:
-            assert departure.wait(process_exits=False, deadline=time.monotonic() + PATIENCE)
+            assert run(watcher.wait(process_exits=False, deadline=time.monotonic() + PATIENCE))
             assert successor.listens()
 
 
@@ -192,19 +195,20 @@ def test_a_pid_that_cannot_be_watched_falls_back_to_the_socket(
     """macOS, or another pid namespace."""
     monkeypatch.delattr(os, "pidfd_open")
 
-    with Departure(fake.path, os.getpid()) as departure:
-        assert departure.watches(process_exits=True) is None
-        assert not departure.wait(process_exits=True, deadline=time.monotonic() + 0.1)
+    with ProcessExit(BLOCKING, fake.path, os.getpid()) as watcher:
+        assert not watcher.has_descriptor(process_exits=True)
+        assert not run(watcher.wait(process_exits=True, deadline=time.monotonic() + 0.1))
         fake.die()
-        assert departure.wait(process_exits=True, deadline=time.monotonic() + PATIENCE)
+        assert run(watcher.wait(process_exits=True, deadline=time.monotonic() + PATIENCE))
 
 
 def test_gone_includes_that_the_name_is_free(fake: Fake) -> None:
     """The lock goes a moment after the sockets; who starts a successor at once must find it free."""
     lock = Path(fake.place.lock)
     lock.touch()
-    with ThreadPoolExecutor() as pool, Departure(fake.path, None) as departure:
-        gone = pool.submit(departure.wait, process_exits=False, deadline=time.monotonic() + PATIENCE)
+    with ThreadPoolExecutor() as pool, ProcessExit(BLOCKING, fake.path, None) as watcher:
+        deadline = time.monotonic() + PATIENCE
+        gone = pool.submit(run, watcher.wait(process_exits=False, deadline=deadline))
         fake.die()
         lock.unlink()
         assert gone.result(PATIENCE)

@@ -6,7 +6,6 @@ import json
 import select
 import sys
 import threading
-from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
@@ -18,7 +17,8 @@ from hypothesis import strategies as st
 from flaskd_ctl import AsyncClient, Client
 from flaskd_ctl.contract.endpoint import Remote, parse_remote
 from flaskd_ctl.errors import BadPlace, ConnectionLost, NotRunning, TimedOut
-from flaskd_ctl.transports.remote import Hearing, line, ssh_command
+from flaskd_ctl.protocol import StateEvent
+from flaskd_ctl.transports.remote import RemoteOutput, line, ssh_command
 from flaskd_ctl.transports.ssh import SshConnection
 from tests.flaskd_ctl.conftest import Ctl, StartFake
 from tests.flaskd_ctl.fake import PATIENCE, Call, Fake, golden, state_event
@@ -89,7 +89,7 @@ def test_the_call_of_ssh_ends_its_options_before_the_host_and_quotes_for_the_she
 
 
 def test_what_a_login_shell_prints_before_is_passed_over() -> None:
-    hearing = Hearing()
+    hearing = RemoteOutput()
 
     hearing.feed(b"Welcome!\n{}\nno line end:" + line("connected", name="shop", pid=7, sees_process=True))
     hearing.feed(b'{"jsonrpc":"2.0","id":1,"result":{}}\n')
@@ -113,7 +113,7 @@ def test_what_a_login_shell_prints_before_is_passed_over() -> None:
 def test_what_is_heard_does_not_depend_on_how_it_was_cut(parts: list[bytes], cuts: list[int]) -> None:
     """Whatever comes, it is no exception; and where the network cut it makes no difference."""
     said = b"".join(parts)
-    whole, pieces = Hearing(), Hearing()
+    whole, pieces = RemoteOutput(), RemoteOutput()
 
     whole.feed(said)
     edges = sorted({0, len(said), *(cut for cut in cuts if cut < len(said))})
@@ -143,7 +143,7 @@ def test_what_is_heard_does_not_depend_on_how_it_was_cut(parts: list[bytes], cut
 def test_gone_is_the_process_where_it_ends_and_can_be_seen(
     sees: bool, words: list[str], over: tuple[bool, bool]
 ) -> None:
-    hearing = Hearing()
+    hearing = RemoteOutput()
     hearing.feed(line("connected", name="shop", pid=7, sees_process=sees))
 
     for word in words:
@@ -222,11 +222,12 @@ def test_a_client_survives_a_restart_of_the_instance(far: Fake, start_fake: Star
     """The connection that has ended is not used again."""
     with Client(endpoint="ssh://h/shop", timeout=PATIENCE) as shop:
         shop.ping()
-        assert shop._session is not None
-        connection = shop._session.connection
+        session = shop._client._session._session
+        assert session is not None
+        connection = session.connection
         assert isinstance(connection, SshConnection)
         far.die()
-        select.select([connection._ssh.socket], [], [], PATIENCE)  # the news takes as long as the way is
+        select.select([connection._socket], [], [], PATIENCE)  # the news takes as long as the way is
         start_fake()
         assert shop.ping().name == golden("ping")["name"]
 
@@ -251,10 +252,9 @@ def test_the_async_client_does_the_same(far: Fake) -> None:
     async def operate() -> None:
         async with AsyncClient(endpoint="ssh://h/shop", timeout=PATIENCE) as shop:
             assert (await shop.ping()).name == golden("ping")["name"]
-            told = shop.events()
-            assert isinstance(told, AsyncGenerator)
-            async with aclosing(told) as events:
+            async with aclosing(shop.events()) as events:
                 async for event in events:
+                    assert isinstance(event, StateEvent)
                     assert event.state == "draining"
                     break
             with pytest.raises(TimeoutError):

@@ -1,0 +1,145 @@
+"""The messages between a supervisor and a worker: JSON, one object a line, each of one of these types.
+
+The supervisor sends calls, each with a number. The worker answers each with one reply of that number, and sends events by
+itself. A call that it does not know, or cannot carry out now, is answered with `Refused`.
+
+A worker runs the application, so the supervisor believes what a worker says only of that worker, and only within these bounds
+(docs/threat-model.md).
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from flaskd.settings.schema import Settings
+from flaskd_ctl.protocol import InFlight
+
+LONGEST_MESSAGE: Final = 4096
+LONGEST_TRACE: Final = 65_536
+"""Characters of an exception's message and of its traceback, which may quote anything."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="call"):
+    """From the supervisor; the channel sets `number`."""
+
+    number: int = 0
+
+
+class Start(Call, frozen=True, tag="start"):
+    """Load the application and prepare to serve. The first call; `Ready` answers it once the worker serves.
+
+    Descriptors are inherited under these numbers. With `marked`, lines of the log carry their journal priority.
+    """
+
+    settings: Settings
+    engine: str
+    name: str
+    worker: int
+    generation: int
+    listeners: list[int]
+    request_table: int
+    stacks: int
+    log: int
+    check: str = ""
+    closing: bool = False
+    marked: bool = False
+
+
+class Serve(Call, frozen=True, tag="serve"):
+    """Begin to accept connections."""
+
+
+class StopGracefully(Call, frozen=True, tag="stop"):
+    """Stop accepting, answer what has arrived within `grace` seconds, and exit; `Stopped` answers."""
+
+    grace: float
+    linger: float
+
+
+class AnnounceClose(Call, frozen=True, tag="announce_close"):
+    """Send `Connection: close` with every response, or no longer."""
+
+    closing: bool
+
+
+class CloseIdle(Call, frozen=True, tag="close_idle"):
+    """Close connections that have waited longer than `linger` for a complete request head."""
+
+
+class TakeAccepted(Call, frozen=True, tag="take_accepted"):
+    """Count connections that the engine has accepted, as a stop does."""
+
+
+class AnswerLate(Call, frozen=True, tag="answer_late"):
+    """Answer request number `request` with 503, in the application's place."""
+
+    request: int
+
+
+class Ping(Call, frozen=True, tag="ping"):
+    """Show that the worker's channel thread runs."""
+
+
+Calls = Start | Serve | StopGracefully | AnnounceClose | CloseIdle | TakeAccepted | AnswerLate | Ping
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """The answer to the call of the same number."""
+
+    number: int = 0
+
+
+class Ready(Reply, frozen=True, tag="ready"):
+    """Answers `Start`: the worker serves, with these versions of its libraries."""
+
+    versions: dict[str, str]
+
+
+class Stopped(Reply, frozen=True, tag="stopped"):
+    """Answers `StopGracefully`: the requests that were cut, and how many connections in all."""
+
+    cut: list[InFlight]
+    connections_cut: Count
+
+
+class Done(Reply, frozen=True, tag="done"):
+    """Answers every other call."""
+
+
+class Refused(Reply, frozen=True, tag="refused"):
+    """Answers a call that failed."""
+
+    message: str
+    hint: str = ""
+    traceback: str = ""
+
+
+class Loaded(msgspec.Struct, frozen=True, tag_field="type", tag="loaded"):
+    """The application is loaded; the worker waits for `Serve`."""
+
+
+class Progress(msgspec.Struct, frozen=True, tag_field="type", tag="progress"):
+    """A graceful stop has reached `phase`."""
+
+    phase: str
+
+
+class RequestBegan(msgspec.Struct, frozen=True, tag_field="type", tag="request_began"):
+    """A request has begun, which the supervisor had asked to be told."""
+
+
+class QuotaReached(msgspec.Struct, frozen=True, tag_field="type", tag="quota_reached"):
+    """The worker has served `max_requests` and should be replaced."""
+
+
+class Asked(msgspec.Struct, frozen=True, tag_field="type", tag="asked"):
+    """The application asks for a command of the whole instance."""
+
+    order: Literal["drain", "resume", "shutdown"]
+    params: dict[str, Any] = {}
+
+
+Event = Loaded | Progress | RequestBegan | QuotaReached | Asked
+FromWorker = Ready | Stopped | Done | Refused | Event

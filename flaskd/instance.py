@@ -1,0 +1,199 @@
+"""`Instance`: what a daemon and a `Server` have alike."""
+
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from flaskd.audit.last_stop import Note
+from flaskd.audit.log import Audit, Tell
+from flaskd.console.say import say
+from flaskd.control.access.grants import rules_of
+from flaskd.control.claim import Claim
+from flaskd.control.server import ControlServer, remote_of
+from flaskd.errors import ConfigError
+from flaskd.listening import listeners
+from flaskd.operable import Operable
+from flaskd.probes.listener import Probes, listen
+from flaskd.settings.schema import Settings
+from flaskd.shutdown.lifecycle import State
+from flaskd.shutdown.owner import Owner
+from flaskd.shutdown.phases import LameDuck, StopTimes
+from flaskd.systemd.activation import Handed, still_to_bind
+from flaskd.version import __version__
+from flaskd_ctl.contract.commands import PROTOCOL_VERSION
+from flaskd_ctl.contract.endpoint import place_for
+from flaskd_ctl.protocol import LastStop, ShutdownResult, StatusResult
+
+if TYPE_CHECKING:
+    from flaskd.control.tcp.endpoints import Remote
+
+
+class Instance:
+    """Holds an instance's name, control sockets, audit log, note of the last stop, listeners and probe ports.
+
+    A context manager: entering takes all of it, in the order in which it must not be seen too early, and raises FlaskdError
+    or BadPlace with everything undone. `handed` are listeners that systemd opened. `tell` says each order's outcome.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        name: str,
+        app: str,
+        process_exits: bool,
+        audit_log: str,
+        tell: Tell | None = None,
+        handed: Sequence[Handed] = (),
+    ) -> None:
+        self.settings = settings
+        self.name = name
+        self.app = app
+        self.process_exits = process_exits
+        self.started = time.time()
+        self.audit = Audit("", tell=tell)
+        self.listeners: list[listeners.Listener] = []
+        self.probes: dict[str, Probes] = {}
+        self._audit = (audit_log, tell)
+        self._handed = handed
+        self._rules = rules_of(settings, owner=os.geteuid())
+        self._claim: Claim | None = None
+        self._remote: Remote | None = None
+        self._note: Note | None = None
+        self._resources = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        settings = self.settings
+        with contextlib.ExitStack() as stack:
+            if settings.control:
+                place = place_for(
+                    self.name,
+                    runtime_dir=settings.runtime_dir or None,
+                    environ=os.environ,
+                    uid=os.geteuid(),
+                )
+                self._claim = stack.enter_context(Claim(place, self._rules))
+                self._remote = remote_of(settings, place)
+                if self._remote is not None:
+                    stack.enter_context(self._remote)
+            audit_log, tell = self._audit
+            self.audit = Audit.of(audit_log, self.name, tell=tell)
+            if self._claim is not None:
+                note = Note(self.name, self._claim.place.directory, audit_log=self.audit.path)
+                self._note = stack.enter_context(note)
+            self._listen(stack)
+            self.probes = listen(settings, stack)
+            self._resources = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._resources.__exit__(*exc)
+
+    def _listen(self, stack: contextlib.ExitStack) -> None:
+        """Take over the listeners that we were handed, and bind the rest."""
+        scheme = "https" if self.settings.tls_cert else "http"
+        for each in self._handed:
+            self.listeners.append(listeners.Inherited(each.descriptor, scheme=scheme))
+            stack.callback(self.listeners[-1].close)
+        for address in still_to_bind(self.settings.bind, self._handed):
+            self.listeners.append(listeners.bind(address, backlog=self.settings.backlog, scheme=scheme))
+            stack.callback(self.listeners[-1].close)
+
+    @property
+    def urls(self) -> list[str]:
+        """The URLs that are served, with the real ports."""
+        return [listener.url for listener in self.listeners]
+
+    @property
+    def endpoints(self) -> list[str]:
+        """The URLs of the control socket; none where it is off."""
+        if self._claim is None:
+            return []
+        return [*self._claim.place.endpoints, *(self._remote.urls if self._remote else [])]
+
+    @property
+    def last_stop(self) -> LastStop | None:
+        """How the run before this one ended; None where that is not known."""
+        return self._note.before if self._note is not None else None
+
+    def control(self, operable: Operable) -> ControlServer | None:
+        """Make the control server, not yet open; None where there is to be none."""
+        if self._claim is None:
+            return None
+        return ControlServer(self._claim, operable, self._rules, remote=self._remote)
+
+    def publish(self) -> None:
+        """Write instance.json: from now on others find this instance."""
+        if self._claim is not None:
+            self._claim.publish(self._facts())
+
+    def take_rules(self, settings: Settings, control: ControlServer | None) -> None:
+        """Use the access rules of settings that were read again; a reload does not fail for them."""
+        if self._claim is None or control is None:
+            return
+        try:
+            rules = rules_of(settings, owner=os.geteuid())
+        except ConfigError as error:  # the user or group was there when the settings were read
+            say(f"flaskd: {error}; the access rules are unchanged")
+            return
+        control.take(rules)  # first: whatever becomes of the files, a role that was taken away is gone
+        try:
+            self._claim.admit(rules)
+        except OSError as error:  # somebody has removed the files
+            say(f"flaskd: cannot change who may connect to {error.filename}: {error.strerror}")
+
+    def ended(self, owner: Owner, result: ShutdownResult) -> None:
+        """Note how it ended. Call it before leaving, while the name is still ours: the next instance's note comes after it."""
+        if self._note is not None:
+            by = owner.ending.by if owner.ending is not None else None
+            self._note.ended(by, result=result, killed=owner.killed, who=self.audit.who_asked(by))
+
+    def status(self, owner: Owner, **others: Any) -> StatusResult:
+        """Describe the instance at a glance: what is known here, and `others`."""
+        lifecycle = owner.lifecycle
+        stop = owner.stop if lifecycle.state is State.STOPPING else None
+        known = {
+            "name": self.name,
+            "state": lifecycle.state.value,
+            "since": lifecycle.since,
+            "uptime": round(time.time() - self.started, 3),
+            "pid": os.getpid(),
+            "app": self.app,
+            "ready": lifecycle.ready,
+            "threads": self.settings.threads,
+            "listeners": self.urls,
+            "endpoints": self.endpoints,
+            "process_exits": self.process_exits,
+            "requested_by": lifecycle.by,
+            "requested_at": lifecycle.since if lifecycle.by else None,
+            "phase": stop.phase.value if stop else None,
+            "deadline_left": round(max(0.0, stop.deadline - time.monotonic()), 3) if stop else None,
+            "last_stop": self.last_stop,
+        }
+        return StatusResult(**{**known, **others})
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what instance.json says."""
+        return {
+            "name": self.name,
+            "pid": os.getpid(),
+            "app": self.app,
+            "started": self.started,
+            "protocol": PROTOCOL_VERSION,
+            "version": __version__,
+            "endpoints": self.endpoints,
+            "listeners": self.urls,
+            **{name: probe.address for name, probe in self.probes.items()},
+            "process_exits": self.process_exits,
+            "audit_log": self.audit.path,
+            "last_stop": msgspec.to_builtins(self.last_stop),
+        }
+
+
+def stop_times(settings: Settings) -> StopTimes:
+    """Return what `settings` say a stop may take."""
+    return StopTimes(settings.grace, settings.linger, LameDuck(settings.lame_duck, settings.wait_unrouted))

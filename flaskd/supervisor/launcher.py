@@ -1,0 +1,89 @@
+"""Starting a worker: what it inherits, and the first message that it gets."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from socket import socketpair
+
+from flaskd.channel.messages import Start
+from flaskd.channel.supervisor_end import SupervisorChannel
+from flaskd.console import priority
+from flaskd.ledger.shared_memory import RequestTable
+from flaskd.listening.listeners import Listener
+from flaskd.process.directory import logical_directory
+from flaskd.process.ending import STDERR, STDOUT
+from flaskd.settings.identity import identity_of
+from flaskd.settings.schema import Settings
+from flaskd.supervisor import process
+from flaskd.supervisor.member import Member, Resources
+from flaskd.supervisor.output import WorkerOutput
+
+
+class Launcher:
+    """Starts workers of the instance `name` with the engine called `engine`.
+
+    `log` is the descriptor for access logs. `closing` says whether new workers send `Connection: close` with each response.
+    """
+
+    def __init__(
+        self, *, name: str, engine: str, listeners: Sequence[Listener], log: int, output: WorkerOutput
+    ) -> None:
+        self.engine = engine
+        self.closing = False
+        self._name = name
+        self._listeners = [listener.socket.fileno() for listener in listeners]
+        self._log = log
+        self._output = output
+        self._directory = logical_directory()
+
+    def launch(self, member: Member, settings: Settings, *, check: str) -> None:
+        """Start the process of `member`. Raises OSError or ConfigError, with nothing left open or running."""
+        identity = identity_of(settings.worker_user)
+        with contextlib.ExitStack() as undo:
+            table = RequestTable.create(2 * settings.threads)
+            undo.callback(table.close)
+            stacks = _memory(f"flaskd stacks {member.id}")
+            undo.callback(os.close, stacks)
+            ours, theirs = socketpair()
+            undo.callback(ours.close)
+            with theirs, contextlib.ExitStack() as given:
+                streams = []
+                for target in (STDOUT, STDERR):
+                    streams.append(self._output.pipe(f"[{member.id}] ", target))
+                    given.callback(os.close, streams[-1])
+                started = process.start(
+                    [sys.executable, "-m", "flaskd.worker", str(theirs.fileno())],
+                    descriptors=[theirs.fileno(), table.descriptor, stacks, *self._listeners, self._log],
+                    stdout=streams[0],
+                    stderr=streams[1],
+                    directory=self._directory,
+                    identity=identity,
+                    on_end=member.process_ended,
+                )
+            undo.pop_all()
+        start = Start(
+            settings=settings,
+            engine=self.engine,
+            name=self._name,
+            worker=member.id,
+            generation=member.generation,
+            listeners=self._listeners,
+            request_table=table.descriptor,
+            stacks=stacks,
+            log=self._log,
+            check=check,
+            closing=self.closing,
+            marked=priority.marking(),
+        )
+        channel = SupervisorChannel(ours, on_event=member.receive, on_end=member.channel_ended)
+        member.launched(Resources(started, channel, table, stacks), start)
+
+
+def _memory(name: str) -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(name, os.MFD_CLOEXEC)
+    import tempfile
+
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

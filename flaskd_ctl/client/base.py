@@ -1,0 +1,285 @@
+"""Everything that `Client` and `AsyncClient` do, written once.
+
+The methods are coroutines; a subclass chooses the backend that they wait with (`transports.backend`). `AsyncClient` is this
+class with asyncio, `Client` calls it in the thread of its caller.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from types import TracebackType
+from typing import Any, ClassVar, Literal, Self, TypeVar, overload
+
+from flaskd_ctl.client.following import follow
+from flaskd_ctl.client.listing import LIST_PATIENCE, list_instances
+from flaskd_ctl.client.session import FIRST_WORD, KeptSession, Session
+from flaskd_ctl.client.shapes import (
+    Goal,
+    InstanceInfo,
+    instance_info,
+    shutdown_params,
+    typed,
+    typed_event,
+    typed_progress,
+)
+from flaskd_ctl.client.stopping import stop
+from flaskd_ctl.client.waiting import Wait
+from flaskd_ctl.contract.conversation import Patience
+from flaskd_ctl.contract.endpoint import Target
+from flaskd_ctl.discovery.instances import Instances
+from flaskd_ctl.protocol import (
+    AuditEntry,
+    Event,
+    EventsResult,
+    HistoryResult,
+    Incident,
+    IncidentsResult,
+    InFlight,
+    KillResult,
+    PingResult,
+    ProgressEvent,
+    ReloadResult,
+    RequestsResult,
+    RestartResult,
+    ScaleResult,
+    ShutdownResult,
+    StateResult,
+    StatusResult,
+    WorkerEvent,
+    WorkerInfo,
+    WorkersResult,
+)
+from flaskd_ctl.transports.backend import BLOCKING, Backend
+
+T = TypeVar("T")
+
+
+class BaseClient:
+    """A client of one instance; `Client` explains the parameters."""
+
+    _backend: ClassVar[Backend] = BLOCKING
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        endpoint: str | None = None,
+        runtime_dir: str | None = None,
+        key: str | None = None,
+        server_key: str | None = None,
+        timeout: float = FIRST_WORD,
+    ) -> None:
+        self._name = name
+        self._endpoint = endpoint
+        self._runtime_dir = runtime_dir
+        self._key = key
+        self._server_key = server_key
+        self._timeout = timeout
+        self._session = KeptSession(self._backend, self._target, timeout=timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; a later call makes a new one."""
+        await self._session.close()
+
+    async def ping(self) -> PingResult:
+        """Ask whether the daemon answers at all."""
+        return await self._typed("ping", PingResult)
+
+    async def status(self) -> StatusResult:
+        """Return the state, what is served and where, and what is in flight."""
+        return await self._typed("status", StatusResult)
+
+    async def describe(self) -> dict[str, Any]:
+        """Return the protocol as an OpenRPC document."""
+        return await self._session.call("describe")
+
+    async def drain(self) -> StateResult:
+        """Take the instance out of rotation; it goes on serving."""
+        return await self._typed("drain", StateResult)
+
+    async def resume(self) -> StateResult:
+        """Put a draining instance back into rotation."""
+        return await self._typed("resume", StateResult)
+
+    async def requests(self) -> list[InFlight]:
+        """Return the requests in flight, oldest first."""
+        return (await self._typed("requests", RequestsResult)).requests
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Return the workers, oldest first. Raises WrongState where the instance is one process."""
+        return (await self._typed("workers", WorkersResult)).workers
+
+    async def incidents(self, id: int | None = None) -> list[Incident]:  # noqa: A002 - the parameter's name on the wire
+        """Return the workers' crashes and hang-ups in short, newest last; with `id`, this one in full."""
+        params = {} if id is None else {"id": id}
+        return (await self._typed("incidents", IncidentsResult, params)).incidents
+
+    async def history(self, limit: int = 50) -> list[AuditEntry]:
+        """Return who asked for which change and what became of it, newest last. Raises WrongState where no log is kept."""
+        return (await self._typed("history", HistoryResult, {"limit": limit})).entries
+
+    @overload
+    async def reload(
+        self,
+        check: str | None = None,
+        *,
+        wait: Literal[True] = True,
+        on_progress: Callable[[WorkerEvent], None] | None = None,
+        timeout: float | None = None,
+    ) -> ReloadResult: ...
+
+    @overload
+    async def reload(
+        self,
+        check: str | None = None,
+        *,
+        wait: bool,
+        on_progress: Callable[[WorkerEvent], None] | None = None,
+        timeout: float | None = None,
+    ) -> ReloadResult | None: ...
+
+    async def reload(
+        self,
+        check: str | None = None,
+        *,
+        wait: bool = True,
+        on_progress: Callable[[WorkerEvent], None] | None = None,
+        timeout: float | None = None,
+    ) -> ReloadResult | None:
+        """Replace each worker by a new one; return when no old one accepts anything (see `Client`)."""
+        params = {} if check is None else {"check": check}
+        result = await self._follow("reload", params, wait=wait, on_progress=on_progress, timeout=timeout)
+        return None if result is None else typed("reload", result, ReloadResult)
+
+    async def scale(
+        self,
+        to: int | None = None,
+        *,
+        by: int | None = None,
+        on_progress: Callable[[WorkerEvent], None] | None = None,
+        timeout: float | None = None,
+    ) -> ScaleResult:
+        """Set the number of workers `to` so many, or change it `by` some; return when so many serve."""
+        params = {key: value for key, value in (("to", to), ("by", by)) if value is not None}
+        result = await self._follow("scale", params, on_progress=on_progress, timeout=timeout)
+        return typed("scale", result, ScaleResult)
+
+    async def restart_worker(
+        self,
+        worker: int,
+        *,
+        on_progress: Callable[[WorkerEvent], None] | None = None,
+        timeout: float | None = None,
+    ) -> RestartResult:
+        """Replace one worker, new before old; return when the old one accepts nothing. Raises NotFound for an unknown id."""
+        result = await self._follow(
+            "restart_worker", {"worker": worker}, on_progress=on_progress, timeout=timeout
+        )
+        return typed("restart_worker", result, RestartResult)
+
+    @overload
+    async def shutdown(
+        self,
+        grace: float | None = None,
+        lame_duck: float | None = None,
+        *,
+        wait_unrouted: float | None = None,
+        wait: Literal[True] = True,
+        on_progress: Callable[[ProgressEvent], None] | None = None,
+        timeout: float | None = None,
+    ) -> ShutdownResult: ...
+
+    @overload
+    async def shutdown(
+        self,
+        grace: float | None = None,
+        lame_duck: float | None = None,
+        *,
+        wait_unrouted: float | None = None,
+        wait: bool,
+        on_progress: Callable[[ProgressEvent], None] | None = None,
+        timeout: float | None = None,
+    ) -> ShutdownResult | None: ...
+
+    async def shutdown(
+        self,
+        grace: float | None = None,
+        lame_duck: float | None = None,
+        *,
+        wait_unrouted: float | None = None,
+        wait: bool = True,
+        on_progress: Callable[[ProgressEvent], None] | None = None,
+        timeout: float | None = None,
+    ) -> ShutdownResult | None:
+        """Stop without losing a request; return when the process is gone, with how it went (see `Client`)."""
+        result = await stop(
+            self._backend,
+            self._target(),
+            "shutdown",
+            shutdown_params(grace, lame_duck, wait_unrouted),
+            first=self._timeout,
+            whole=timeout,
+            wait=wait,
+            on_progress=typed_progress(on_progress, ProgressEvent),
+        )
+        return None if result is None else typed("shutdown", result, ShutdownResult)
+
+    async def kill(self, *, wait: bool = True) -> KillResult:
+        """End the instance now, waiting for no request; return when the process is gone."""
+        result = await stop(self._backend, self._target(), "kill", {}, first=self._timeout, wait=wait)
+        return typed("kill", result, KillResult)
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """Yield what happens until the instance has stopped; ConnectionLost if it goes away without a word."""
+        patience = Patience(time.monotonic(), first=self._timeout)
+        with await Session.open(self._backend, self._target(), deadline=patience.deadline) as session:
+            typed("events", await session.subscribe(patience), EventsResult)
+            while (event := await session.next_event(patience)) is not None:
+                known = typed_event(event)
+                if known is not None:
+                    yield known
+
+    async def wait(self, state: Goal, timeout: float | None = None) -> StatusResult | None:
+        """Wait until the instance is `state`; return its last status, None if nothing was there to ask (see `Client`)."""
+        status = await Wait(self._backend, self._target, state, timeout=timeout).until_reached()
+        return typed("status", status, StatusResult) if status else None
+
+    async def list_instances(self, timeout: float = LIST_PATIENCE) -> list[InstanceInfo]:
+        """Return all instances of this host that this user can see, also stopped ones (see `Client`)."""
+        rows = await list_instances(self._backend, Instances(self._runtime_dir), patience=timeout)
+        return [instance_info(row) for row in rows]
+
+    async def _follow(
+        self,
+        method: str,
+        params: dict[str, Any],
+        *,
+        wait: bool = True,
+        on_progress: Callable[[WorkerEvent], None] | None,
+        timeout: float | None,
+    ) -> dict[str, Any] | None:
+        return await follow(
+            self._backend,
+            self._target(),
+            method,
+            params,
+            first=self._timeout,
+            whole=timeout,
+            wait=wait,
+            on_progress=typed_progress(on_progress, WorkerEvent),
+        )
+
+    async def _typed(self, method: str, shape: type[T], params: dict[str, Any] | None = None) -> T:
+        return typed(method, await self._session.call(method, params), shape)
+
+    def _target(self) -> Target:
+        return Instances(self._runtime_dir).target(
+            self._name, endpoint=self._endpoint, key=self._key, server_key=self._server_key
+        )
