@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from flaskd.engines.shared.answering import Transport
+from flaskd.engines.shared.framing import Transport
 from flaskd.engines.werkzeug_engine.timed_socket import TimedSocket
 from flaskd.http.bodies import MinRateTimeout
 from flaskd.http.failures import ClientLeft
