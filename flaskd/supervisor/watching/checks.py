@@ -54,7 +54,7 @@ class Checks:
         if any(limits_of(self._fleet.settings)):
             self._look_in(0.0)
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Look no more."""
         if self._next is not None:
             self._next.cancel()
@@ -79,7 +79,7 @@ class Checks:
             self._look_in(found.look_again)
 
     def _look_in(self, seconds: float) -> None:
-        self.end()
+        self.stop()
         self._planned = time.monotonic() + seconds
         self._next = asyncio.get_running_loop().call_later(seconds, self.look)
 
