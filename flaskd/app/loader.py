@@ -90,25 +90,22 @@ def _named(module: ModuleType, what: str, target: str) -> Any:
         expression = ast.parse(what.strip(), mode="eval").body
     except SyntaxError:
         expression = ast.Constant(None)
-    arguments: list[Any] = []
-    keywords: dict[str, Any] = {}
-    called = isinstance(expression, ast.Call)
-    if isinstance(expression, ast.Call):
-        try:
-            arguments = [ast.literal_eval(argument) for argument in expression.args]
-            keywords = {str(each.arg): ast.literal_eval(each.value) for each in expression.keywords}
-        except ValueError:
-            raise LoadError(f"cannot load {target}: the arguments of {what!r} must be literals") from None
-        expression = expression.func
-    if not isinstance(expression, ast.Name | ast.Attribute):
+    call = expression if isinstance(expression, ast.Call) else ast.Call(expression, [], [])
+    try:
+        arguments = [ast.literal_eval(argument) for argument in call.args]
+        keywords = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
+    except ValueError:
+        raise LoadError(f"cannot load {target}: the arguments of {what!r} must be literals") from None
+    if not isinstance(call.func, ast.Name | ast.Attribute):
         raise LoadError(
             f"cannot load {target}: {what!r} is neither a name nor a call",
             hint="write shop:app or shop:create_app()",
         )
-    found = attribute(module, ast.unparse(expression), target, hint=lambda: _candidates(module))
+    found = attribute(module, ast.unparse(call.func), target, hint=lambda: _candidates(module))
+    called = call is expression
     if called and isinstance(found, flask.Flask):
         raise LoadError(
-            f"cannot load {target}: {ast.unparse(expression)} is an application, not a factory",
+            f"cannot load {target}: {ast.unparse(call.func)} is an application, not a factory",
             hint="leave out the brackets",
         )
     if called:

@@ -1,5 +1,6 @@
 """The lines printed on stderr during an instance's life: a banner at its start, incidents, a summary at its end."""
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from flaskd.console.priority import Priority
@@ -9,6 +10,7 @@ from flaskd_ctl.protocol import (
     Event,
     Incident,
     IncidentEvent,
+    InFlight,
     ShutdownResult,
     StateEvent,
     StatusResult,
@@ -58,15 +60,17 @@ def _print_incident(server: Instance, incident: Incident) -> None:
         f"flaskd: worker {incident.worker} (pid {incident.pid}), {incident.kind}: {incident.reason}",
         Priority.WARNING,
     )
-    for request in incident.requests:
-        lost = (
-            f"flaskd: lost {request.method} {request.path} after {request.age:g} s (client {request.client})"
-        )
-        say(lost, Priority.ERR)
+    _print_requests("lost", incident.requests)
     failure = status.last_failure
     if failure is not None and failure.worker == incident.worker:
         for line in failure.traceback.splitlines():
             say(f"  {line}", Priority.WARNING)
+
+
+def _print_requests(what: str, requests: Sequence[InFlight]) -> None:
+    for each in requests:
+        line = f"flaskd: {what} {each.method} {each.path} after {each.age:g} s (client {each.client})"
+        say(line, Priority.ERR)
 
 
 def greet(server: Instance) -> None:
@@ -86,11 +90,7 @@ def greet(server: Instance) -> None:
 
 def farewell(name: str, result: ShutdownResult) -> None:
     """Print how the stop went, and the requests that it cut."""
-    for request in result.cut:
-        cut_off = (
-            f"flaskd: cut {request.method} {request.path} after {request.age:g} s (client {request.client})"
-        )
-        say(cut_off, Priority.ERR)
+    _print_requests("cut", result.cut)
     others = result.connections_cut - len(result.cut)
     cut = [
         f"{number} {thing}{'s' if number != 1 and thing != QUEUED else ''}"

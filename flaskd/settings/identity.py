@@ -1,11 +1,16 @@
-"""The user that workers run as: another one than the supervisor's, so that the kernel separates them (docs/threat-model.md)."""
+"""Users and groups in settings, and the user that workers run as.
+
+Workers may run as another user than the supervisor, so that the kernel separates them (docs/threat-model.md).
+"""
 
 import os
 import pwd
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from flaskd.errors import ConfigError
-from flaskd.settings.ids import id_of
+
+LARGEST: Final = 0xFFFFFFFE
+"""The largest uid or gid; the next number, (uid_t)-1, tells setresuid(2) and chown(2) to change nothing."""
 
 
 class Identity(NamedTuple):
@@ -50,3 +55,12 @@ def _found(user: str) -> Identity:
     groups = tuple(os.getgrouplist(known.pw_name, known.pw_gid))
     environ = {"HOME": known.pw_dir, "USER": known.pw_name, "LOGNAME": known.pw_name}
     return Identity(known.pw_uid, known.pw_gid, groups, environ)
+
+
+def id_of(text: str) -> int | None:
+    """Return the uid or gid in `text`, None for a name. Raises ConfigError for a number that is too large."""
+    if not (text.isascii() and text.isdigit()):
+        return None
+    if int(text) > LARGEST:
+        raise ConfigError(f"{text} is not a uid or gid: the largest is {LARGEST}", hint="`id` shows yours")
+    return int(text)

@@ -34,8 +34,8 @@ from flaskd.supervisor.launcher import Launcher
 from flaskd.supervisor.member import Member
 from flaskd.supervisor.output import WorkerOutput
 from flaskd.supervisor.overdue import Overdue
+from flaskd.supervisor.process_stats import ProcessStats
 from flaskd.supervisor.watching.checks import Checks
-from flaskd.supervisor.watching.process_stats import ProcessStats
 from flaskd.supervisor.watching.report import Report
 from flaskd.supervisor.workers import Workers
 from flaskd.systemd.activation import Handed
@@ -236,7 +236,7 @@ class Daemon:
         """See `fleet.Observer`."""
         self._judge()
         self._owner.changed()
-        self._checks.look_soon()
+        self._checks.check_soon()
         self._bury()
         if not self._fleet.members:
             self._all_gone.set()

@@ -11,6 +11,7 @@ from flaskd.errors import ConfigError
 from flaskd.events import Bus
 from flaskd.ledger.row import KINDS
 from flaskd.settings.schema import Settings
+from flaskd.supervisor.incidents import Incidents, bare
 from flaskd.supervisor.member import Member
 from flaskd.supervisor.overdue import Overdue
 from flaskd.supervisor.plan import (
@@ -23,7 +24,6 @@ from flaskd.supervisor.plan import (
     WorkerView,
     plan,
 )
-from flaskd.supervisor.watching.incidents import Incidents, bare
 from flaskd_ctl.errors import ControlError, Failed, WrongState
 from flaskd_ctl.protocol import IncidentEvent, InFlight, WorkerEvent, WorkerFailure
 

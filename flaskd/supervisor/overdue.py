@@ -6,7 +6,7 @@ from typing import Final
 from flaskd.settings.schema import Settings
 from flaskd.supervisor.member import Member
 from flaskd.supervisor.plan import WorkerState
-from flaskd.supervisor.watching.process_stats import ProcessStats, is_stopped
+from flaskd.supervisor.process_stats import ProcessStats, is_stopped
 
 LEAVE_TIME: Final = 10.0
 """Seconds after its grace period in which a worker reports what it cut, ends its threads and runs the application's hooks."""

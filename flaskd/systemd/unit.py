@@ -1,13 +1,4 @@
-"""The units that run an application under systemd: a service, and its socket for socket activation. Text from settings.
-
-The service gets only what it needs (docs/systemd.md explains each line). These stricter options are left out on purpose:
-
-PrivateUsers=   callers are known by their uid (SO_PEERCRED); all users but root and the service's own would become nobody.
-ProtectProc=    the audit log names the command line of a caller; the processes of other users would be hidden.
-~@resources     `flaskd run` raises its limit of descriptors to the hard limit (prlimit64), and libzmq sets the scheduling
-                policy of its threads (sched_setscheduler), or aborts the process if it may not (src/thread.cpp).
-~AF_NETLINK     sock_diag(7) counts connections twenty times faster than /proc does.
-"""
+"""Make the units that run an application under systemd: a service, and its socket for socket activation. Text from settings."""
 
 import ipaddress
 import math
@@ -21,38 +12,10 @@ from flaskd.settings.options import Given
 from flaskd.settings.schema import Settings, option
 from flaskd.shutdown.phases import LameDuck
 from flaskd.systemd.status import SPARE
+from flaskd.systemd.templates import SERVICE, SOCKET
 
 HEADER: Final = "# Made by `flaskd systemd unit`"
 """The first line of each file that flaskd makes begins with this."""
-
-SANDBOX: Final = """\
-NoNewPrivileges=yes
-{capabilities}
-ProtectSystem=strict
-ProtectHome={home}
-PrivateTmp=yes
-PrivateDevices=yes
-PrivateMounts=yes
-DevicePolicy=closed
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-RemoveIPC=yes
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-UMask=0077
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-SystemCallFilter=prlimit64 setrlimit sched_setscheduler
-SystemCallErrorNumber=EPERM"""
 
 HOMES: Final = ("/home", "/root", "/run/user")
 """The directories that ProtectHome= hides."""
@@ -119,72 +82,52 @@ def stop_timeout(settings: Settings) -> int:
 
 
 def _service(wanted: UnitOptions) -> str:
-    settings, sandbox_paths = wanted.settings, [wanted.directory, wanted.flaskd, wanted.interpreter]
-    name, file = wanted.name, wanted.file
-    control = f"{wanted.flaskd}_ctl --name {name}"
-    unit = [f"Description=The Flask application {wanted.app}", "After=network.target"]
+    settings, file = wanted.settings, wanted.file
+    after = ""
     if wanted.socket:
-        unit += [f"Requires={file}.socket", f"After={file}.socket"]
+        after = f"Requires={file}.socket\nAfter={file}.socket\n"
     elif any(_needs_address(address) for address in settings.bind):
-        unit += ["Wants=network-online.target", "After=network-online.target"]
-    unit += ["StartLimitIntervalSec=0"]  # when systemd gives up a service, it closes the socket too
-    service = ["Type=notify-reload", "ReloadSignal=SIGCONT"] if wanted.notify_reload else ["Type=notify"]
-    service += [f"User={wanted.user}"] if wanted.user else ["DynamicUser=yes"]
-    service += [
-        f"WorkingDirectory={wanted.directory}",
-        # If it is a link to a release, a reload follows the link again, by this name (docs/workers.md).
-        *(
-            [f"Environment=PWD={wanted.directory}"]
-            if wanted.template or os.path.islink(wanted.directory)
-            else []
-        ),
-        f"RuntimeDirectory=flaskd/{name}",
-        "RuntimeDirectoryMode=0700",
-        f"StateDirectory=flaskd/{name}",
-        "StateDirectoryMode=0700",
-        f"ExecStart={' '.join([wanted.flaskd, 'run', *_arguments(wanted)])}",
-        f"ExecReload={control} reload",
-        f"ExecStop={control} shutdown --missing-ok",
-        f"TimeoutStartSec={math.ceil(settings.start_timeout + SPARE)}",
-        f"TimeoutStopSec={stop_timeout(settings)}",
-        "KillMode=mixed",
-        "Restart=on-failure",
-        "RestartSec=2",
-        "OOMPolicy=continue",
-    ]
-    if wanted.watchdog:
-        service += [f"WatchdogSec={wanted.watchdog:g}"]
+        after = "Wants=network-online.target\nAfter=network-online.target\n"
+    # If the directory is a link to a release, a reload follows the link again, by this name (docs/workers.md).
+    linked = wanted.template or os.path.islink(wanted.directory)
     low = not wanted.socket and any(_port(address) in range(1, 1024) for address in settings.bind)
-    bound = "CapabilityBoundingSet=" + ("CAP_NET_BIND_SERVICE" if low else "")
-    sandbox = SANDBOX.format(
-        capabilities=f"{bound}\nAmbientCapabilities=CAP_NET_BIND_SERVICE" if low else bound,
-        home="read-only" if any(_below(path, HOMES) for path in sandbox_paths) else "yes",
+    capability = "CAP_NET_BIND_SERVICE"
+    in_home = any(_below(path, HOMES) for path in (wanted.directory, wanted.flaskd, wanted.interpreter))
+    return SERVICE.format(
+        header=_header(f"{file}.service"),
+        app=wanted.app,
+        after=after,
+        type="Type=notify-reload\nReloadSignal=SIGCONT" if wanted.notify_reload else "Type=notify",
+        user=f"User={wanted.user}" if wanted.user else "DynamicUser=yes",
+        directory=wanted.directory,
+        pwd=f"Environment=PWD={wanted.directory}\n" if linked else "",
+        name=wanted.name,
+        flaskd=wanted.flaskd,
+        arguments=" ".join(_arguments(wanted)),
+        start_timeout=math.ceil(settings.start_timeout + SPARE),
+        stop_timeout=stop_timeout(settings),
+        watchdog=f"WatchdogSec={wanted.watchdog:g}\n" if wanted.watchdog else "",
+        capabilities=f"CapabilityBoundingSet={capability}\nAmbientCapabilities={capability}"
+        if low
+        else "CapabilityBoundingSet=",
+        home="read-only" if in_home else "yes",
+        also=f"Also={file.removesuffix('%i')}.socket\n" if wanted.socket else "",
     )
-    also = [f"Also={file.replace('%i', '')}.socket"] if wanted.socket else []
-    install = ["WantedBy=multi-user.target", *also]
-    return _text(f"{file}.service", Unit=unit, Service=[*service, "", sandbox], Install=install)
 
 
 def _socket(wanted: UnitOptions) -> str:
-    listen = [_listen_stream(address) for address in wanted.settings.bind]
-    socket = [f"ListenStream={stream}" for stream in listen]
-    socket += [f"Backlog={wanted.settings.backlog}", "FileDescriptorName=http"]
-    if any(stream.startswith("/") for stream in listen):
-        socket += ["RemoveOnStop=yes"]
-    return _text(
-        f"{wanted.file}.socket",
-        Unit=[f"Description=Listening sockets of the Flask application {wanted.app}"],
-        Socket=socket,
-        Install=["WantedBy=sockets.target"],
+    streams = [_listen_stream(address) for address in wanted.settings.bind]
+    return SOCKET.format(
+        header=_header(f"{wanted.file}.socket"),
+        app=wanted.app,
+        listen="\n".join(f"ListenStream={stream}" for stream in streams),
+        backlog=wanted.settings.backlog,
+        remove="RemoveOnStop=yes\n" if any(stream.startswith("/") for stream in streams) else "",
     )
 
 
-def _text(file: str, **sections: Sequence[str]) -> str:
-    edit = file.replace("%i", "NAME")
-    lines = [f"{HEADER}. Change it with `systemctl edit {edit}`, or make it again."]
-    for name, entries in sections.items():
-        lines += [*([""] if len(lines) > 1 else []), f"[{name}]", *entries]
-    return "\n".join(lines) + "\n"
+def _header(file: str) -> str:
+    return f"{HEADER}. Change it with `systemctl edit {file.replace('%i', 'NAME')}`, or make it again."
 
 
 def _arguments(wanted: UnitOptions) -> list[str]:

@@ -157,7 +157,7 @@ def test_start_without_keys_is_refused_with_a_sentence(tmp_path: Path, runtime_d
     )
 
     assert ran.returncode == 1
-    assert "curve_key and authorized_keys not set" in ran.stderr
+    assert "needs --curve-key and --authorized-keys" in ran.stderr
     assert "flaskd keygen" in ran.stderr
     assert "Traceback" not in ran.stderr
 

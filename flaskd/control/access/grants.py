@@ -5,7 +5,7 @@ import pwd
 
 from flaskd.control.access.policy import GROUP, KEY, USER, Grant, Rules
 from flaskd.errors import ConfigError
-from flaskd.settings.ids import id_of
+from flaskd.settings.identity import id_of
 from flaskd.settings.schema import Settings
 from flaskd_ctl.contract.commands import Role
 

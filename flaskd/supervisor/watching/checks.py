@@ -18,28 +18,37 @@ from flaskd.settings.schema import Settings, size
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.member import Member
 from flaskd.supervisor.plan import WorkerState
-from flaskd.supervisor.watching.limits import Ask, Hung, Limits, Sight, Slow, Verdict, Worn, watch
-from flaskd.supervisor.watching.process_stats import resident
+from flaskd.supervisor.process_stats import resident
+from flaskd.supervisor.watching.limits import (
+    Action,
+    Kill,
+    Limits,
+    Observation,
+    Replace,
+    ReportSlow,
+    SendPing,
+    check_limits,
+)
 from flaskd_ctl.protocol import SlowEvent
 
 LATE: Final = 1.0
-"""A look so many seconds after its time says nothing about workers: we were stopped ourselves, maybe with all of the machine.
-They get as long to go on."""
+"""A check that is so many seconds late says nothing about workers: the supervisor itself was stopped, maybe with the whole
+machine. The workers get as long to recover."""
 
 
 @dataclass(slots=True)
 class _Known:
-    """What is remembered of a worker between two looks. Times are monotonic."""
+    """What is remembered of a worker between two checks. Times are monotonic."""
 
     since: float
     share: float = field(default_factory=random.random)
     asked: float | None = None
     answer: Any = None
-    told: frozenset[int] = frozenset()
+    reported: frozenset[int] = frozenset()
 
 
 class Checks:
-    """Checks the workers of `fleet`, from the first `look_soon` on; call that when one has changed."""
+    """Checks the workers of `fleet`, from the first `check_soon` on; call that when one has changed."""
 
     def __init__(self, fleet: Fleet, bus: Bus) -> None:
         self._fleet = fleet
@@ -49,45 +58,45 @@ class Checks:
         self._planned = float("inf")
         self._next: asyncio.TimerHandle | None = None
 
-    def look_soon(self) -> None:
-        """Look when what is going on now has been done, if there is any limit."""
+    def check_soon(self) -> None:
+        """Check when what is going on now has been done, if there is any limit."""
         if any(limits_of(self._fleet.settings)):
-            self._look_in(0.0)
+            self._check_in(0.0)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Check no more."""
         if self._next is not None:
             self._next.cancel()
 
-    def look(self) -> None:
-        """Look at every worker, and do what has to be done."""
+    def check(self) -> None:
+        """Check every worker, and act."""
         now = time.monotonic()
         if now > self._planned + LATE:
             for known in self._known.values():
                 known.asked = None if known.asked is None else now
-            self._look_in(LATE)
+            self._check_in(LATE)
             return
         members = {each.id: each for each in self._fleet.members.values() if _is_watched(each)}
         self._known = {ident: self._known.get(ident) or _Known(now) for ident in members}
-        sights = [self._sight(member, now) for member in members.values()]
-        found = watch(sights, limits_of(self._fleet.settings), self._early)
+        observations = [self._observe(member, now) for member in members.values()]
+        found = check_limits(observations, limits_of(self._fleet.settings), self._early)
         self._early = found.early
-        for verdict in found.verdicts:
-            self._do(verdict, members[verdict.worker], now)
+        for action in found.actions:
+            self._do(action, members[action.worker], now)
         self._planned = float("inf")
-        if found.look_again is not None:
-            self._look_in(found.look_again)
+        if found.check_again is not None:
+            self._check_in(found.check_again)
 
-    def _look_in(self, seconds: float) -> None:
+    def _check_in(self, seconds: float) -> None:
         self.stop()
         self._planned = time.monotonic() + seconds
-        self._next = asyncio.get_running_loop().call_later(seconds, self.look)
+        self._next = asyncio.get_running_loop().call_later(seconds, self.check)
 
-    def _sight(self, member: Member, now: float) -> Sight:
+    def _observe(self, member: Member, now: float) -> Observation:
         known = self._known[member.id]
         requests = member.request_table.requests()
-        known.told &= {request.id for request in requests}
-        return Sight(
+        known.reported &= {request.id for request in requests}
+        return Observation(
             member.id,
             leaving=member.state is WorkerState.LEAVING,
             due=bool(member.due),
@@ -96,21 +105,21 @@ class Checks:
             asked=None if known.asked is None else now - known.asked,
             answered=known.answer is None or known.answer.done(),
             requests=requests,
-            told=known.told,
+            reported=known.reported,
             memory=resident(member.pid) if self._fleet.settings.max_worker_memory != "0" else None,
         )
 
-    def _do(self, verdict: Verdict, member: Member, now: float) -> None:
+    def _do(self, action: Action, member: Member, now: float) -> None:
         known = self._known[member.id]
-        match verdict:
-            case Ask():
+        match action:
+            case SendPing():
                 known.asked, known.answer = now, member.call(Ping())
-            case Hung(_, reason):
+            case Kill(_, reason):
                 self._fleet.overdue.kill(member, "hung", reason)
-            case Worn(_, why):
+            case Replace(_, why):
                 self._fleet.replace(member, why)
-            case Slow(worker, request):
-                known.told |= {request.id}
+            case ReportSlow(worker, request):
+                known.reported |= {request.id}
                 named = msgspec.structs.replace(request, worker=worker)
                 settings = self._fleet.settings
                 self._bus.publish(SlowEvent(at=time.time(), request=named, limit=settings.request_timeout))

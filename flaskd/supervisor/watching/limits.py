@@ -1,14 +1,13 @@
-"""What is wrong with workers, given what is seen of them: who hangs, who is worn out, what takes too long. Pure.
+"""Which workers have reached a limit, and what to do about it. Pure: no process, socket or clock.
 
-Nothing here happens unless a limit is set. Then `look_again` says when the next look is due, and no look is made before:
+Checks happen only if a limit is set, and only when one can have been reached; `check_again` says when that is:
 
-- A request becomes too old at a moment that is known once it was seen, and one that begins after a look is not too old for as
-  long as the limit again. So a look each time the limit has passed, or when the oldest request seen reaches it, finds each one
-  when it is due.
-- A worker is asked for a sign of life twice within its timeout, and hangs if one question stays unanswered for all of it.
-- The age of a worker is known; its memory has to be looked at.
+- A request that was seen becomes too old at a known moment. One that begins later cannot be too old before the limit has passed
+  once more. So it is enough to check when the limit has passed, or when the oldest request reaches it.
+- A worker gets two pings within its timeout. It hangs if one of them stays unanswered for the whole timeout.
+- A worker's age is known. Its memory must be read.
 
-A worker that leaves has a deadline for its requests; what it must not do is hang.
+A worker that is leaving has a deadline for its requests, so only a hang counts.
 """
 
 from collections.abc import Sequence
@@ -19,22 +18,22 @@ from flaskd_ctl.protocol import InFlight
 
 MIB: Final = 1024 * 1024
 MEMORY_PAUSE: Final = 5.0
-"""Seconds between two looks at the memory."""
+"""Seconds between two readings of the memory."""
 
 PATIENCE: Final = (0.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-"""Seconds that a worker serves at least before it is replaced for its memory, after so many that went early in a row."""
+"""Minimum seconds that a worker serves before it is replaced for its memory; the n-th after n early replacements in a row."""
 
 EARLY: Final = 60.0
-"""Seconds after its patience in which a worker that has grown too large is one that went early: replacing helps little."""
+"""A worker replaced for its memory within so many seconds of its patience counts as early: replacing helps little."""
 
 AGE_SPREAD: Final = 0.1
-"""The share of the age limit by which workers go earlier, each by another part of it, so that not all go at once."""
+"""Workers are replaced up to this share of the age limit earlier, each at another moment, so that not all go at once."""
 
 LEAST_WAIT: Final = 0.001
 
 
 class Limits(NamedTuple):
-    """What workers may not exceed: seconds, and bytes of resident memory. 0 is no limit."""
+    """The limits for workers: seconds, and bytes of resident memory. 0 is no limit."""
 
     silence: float = 0.0
     request: float = 0.0
@@ -43,12 +42,12 @@ class Limits(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """One worker, serving or `leaving`, as it is at the moment of a look; `due` if it is to be replaced already. Seconds.
+class Observation:
+    """One worker, serving or `leaving`, at the moment of a check; `due` if it is to be replaced already. Seconds.
 
-    `served` is how long it has been serving, `share` (0 to 1) what makes its age limit differ from others'. `asked` is how long
-    ago it was asked for a sign of life, None if never; `answered` whether that was answered. `told` are the numbers of the
-    requests that were found slow before.
+    `served` is how long it has served; `share` (0 to 1) makes its age limit differ from others'. `asked` is how long ago its
+    last ping was sent, None if never; `answered` whether it was answered. `reported` are the numbers of the requests that were
+    reported as slow before.
     """
 
     worker: int
@@ -59,27 +58,27 @@ class Sight:
     asked: float | None = None
     answered: bool = True
     requests: Sequence[InFlight] = ()
-    told: frozenset[int] = frozenset()
+    reported: frozenset[int] = frozenset()
     memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """Ask a worker for a sign of life."""
+class SendPing:
+    """Send a ping to a worker."""
 
     worker: int
 
 
 @dataclass(frozen=True, slots=True)
-class Hung:
-    """Put a worker down: it hangs."""
+class Kill:
+    """Kill a worker that hangs."""
 
     worker: int
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Worn:
+class Replace:
     """Replace a worker, new before old."""
 
     worker: int
@@ -87,79 +86,79 @@ class Worn:
 
 
 @dataclass(frozen=True, slots=True)
-class Slow:
-    """Tell that a request takes too long."""
+class ReportSlow:
+    """Report a request that takes too long."""
 
     worker: int
     request: InFlight
 
 
-Verdict = Ask | Hung | Worn | Slow
+Action = SendPing | Kill | Replace | ReportSlow
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What to do now, and in how many seconds to look again (None: when the workers have changed).
+    """What to do now, and in how many seconds to check again (None: when the workers have changed).
 
-    `early` counts the workers in a row that were replaced for their memory as soon as they could be.
+    `early` counts the workers in a row that were replaced for their memory early.
     """
 
-    verdicts: tuple[Verdict, ...] = ()
-    look_again: float | None = None
+    actions: tuple[Action, ...] = ()
+    check_again: float | None = None
     early: int = 0
 
 
-def watch(sights: Sequence[Sight], limits: Limits, early: int) -> Findings:
-    """Say what is to be done about the workers in `sights`; `early` is what the last findings said of it."""
-    verdicts: list[Verdict] = []
+def check_limits(observations: Sequence[Observation], limits: Limits, early: int) -> Findings:
+    """Decide what to do about the workers; `early` comes from the last findings."""
+    actions: list[Action] = []
     waits: list[float] = []
-    for sight in sights:
-        if limits.silence and (hung := _hung(sight, limits.silence, waits)):
-            verdicts.append(hung)
+    for seen in observations:
+        if limits.silence and (hung := _hung(seen, limits.silence, waits)):
+            actions.append(hung)
             continue
-        idle = sight.asked is None or (sight.answered and 2 * sight.asked >= limits.silence)
+        idle = seen.asked is None or (seen.answered and 2 * seen.asked >= limits.silence)
         if limits.silence and idle:
-            verdicts.append(Ask(sight.worker))
+            actions.append(SendPing(seen.worker))
         if limits.request:
-            verdicts += [Slow(sight.worker, request) for request in _slow(sight, limits.request, waits)]
-        if sight.leaving or sight.due:
+            actions += [ReportSlow(seen.worker, request) for request in _slow(seen, limits.request, waits)]
+        if seen.leaving or seen.due:
             continue
         if limits.age:
-            left = limits.age * (1 - AGE_SPREAD * sight.share) - sight.served
+            left = limits.age * (1 - AGE_SPREAD * seen.share) - seen.served
             if left <= 0:
-                verdicts.append(Worn(sight.worker, "max age"))
+                actions.append(Replace(seen.worker, "max age"))
             else:
                 waits.append(left)
         if limits.memory:
             waits.append(MEMORY_PAUSE)
             patience = PATIENCE[min(early, len(PATIENCE) - 1)]
-            if sight.memory is not None and sight.memory > limits.memory and sight.served >= patience:
-                early = early + 1 if sight.served < patience + EARLY else 0
-                verdicts.append(Worn(sight.worker, f"max memory: {-(-sight.memory // MIB)} MiB"))
+            if seen.memory is not None and seen.memory > limits.memory and seen.served >= patience:
+                early = early + 1 if seen.served < patience + EARLY else 0
+                actions.append(Replace(seen.worker, f"max memory: {-(-seen.memory // MIB)} MiB"))
     again = max(min(waits), LEAST_WAIT) if waits else None
-    return Findings(tuple(verdicts), again, early)
+    return Findings(tuple(actions), again, early)
 
 
-def _hung(sight: Sight, limit: float, waits: list[float]) -> Hung | None:
-    """Tell whether a worker hangs; if not, add to `waits` when it might."""
-    if sight.asked is not None and not sight.answered:
-        if sight.asked >= limit:
-            return Hung(sight.worker, f"gave no sign of life for {limit:g} s (--worker-timeout)")
-        waits.append(limit - sight.asked)
+def _hung(seen: Observation, limit: float, waits: list[float]) -> Kill | None:
+    """Return what to do if a worker hangs; if not, add to `waits` when it might."""
+    if seen.asked is not None and not seen.answered:
+        if seen.asked >= limit:
+            return Kill(seen.worker, f"gave no sign of life for {limit:g} s (--worker-timeout)")
+        waits.append(limit - seen.asked)
     else:  # the next question
-        waits.append(limit / 2 - sight.asked if sight.asked and 2 * sight.asked < limit else limit / 2)
-    if sight.leaving or not sight.requests:
+        waits.append(limit / 2 - seen.asked if seen.asked and 2 * seen.asked < limit else limit / 2)
+    if seen.leaving or not seen.requests:
         return None
-    oldest = max(sight.requests, key=lambda request: request.age)
+    oldest = max(seen.requests, key=lambda request: request.age)
     if oldest.age >= limit:
         what = f"{oldest.method} {oldest.path}"
-        return Hung(sight.worker, f"{what} has taken {oldest.age:.1f} s (--worker-timeout {limit:g})")
+        return Kill(seen.worker, f"{what} has taken {oldest.age:.1f} s (--worker-timeout {limit:g})")
     waits.append(limit - oldest.age)
     return None
 
 
-def _slow(sight: Sight, limit: float, waits: list[float]) -> list[InFlight]:
+def _slow(seen: Observation, limit: float, waits: list[float]) -> list[InFlight]:
     """Find the requests that have become slow; add to `waits` when the next may."""
-    fresh = [request for request in sight.requests if request.id not in sight.told]
+    fresh = [request for request in seen.requests if request.id not in seen.reported]
     waits += [limit, *(limit - request.age for request in fresh if request.age < limit)]
     return [request for request in fresh if request.age >= limit]

@@ -9,7 +9,7 @@ from flaskd.probes.rotation import Rotation
 from flaskd.shutdown.owner import Owner
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.member import Member, requests_of
-from flaskd.supervisor.watching.process_stats import ProcessStats
+from flaskd.supervisor.process_stats import ProcessStats
 from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import RequestsResult, StatusResult, WorkerInfo
 

@@ -316,9 +316,9 @@ def refused(serve: Serve, keys: Keyring, **others: Any) -> str:
 
 def test_endpoint_without_keys_is_refused(serve: Serve, keys: Keyring) -> None:
     """Also on loopback, where anybody on the machine may connect."""
-    assert "curve_key and authorized_keys not set" in refused(serve, keys, curve_key="", authorized_keys="")
-    assert "authorized_keys not set" in refused(serve, keys, authorized_keys="")
-    assert "control socket is off" in refused(serve, keys, control=False)
+    assert "needs --curve-key and --authorized-keys" in refused(serve, keys, curve_key="", authorized_keys="")
+    assert "needs --authorized-keys" in refused(serve, keys, authorized_keys="")
+    assert "needs --control" in refused(serve, keys, control=False)
 
 
 @pytest.mark.parametrize(

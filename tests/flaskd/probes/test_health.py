@@ -207,7 +207,7 @@ def test_one_process_without_a_supervisor_refuses_it(app: App) -> None:
 @pytest.mark.parametrize("address", ["8081", "unix:/run/probe", "127.0.0.1:", "http://x:80"])
 def test_what_is_no_address_is_refused(address: str, app: App) -> None:
     """HOST:PORT is what it takes; the sentence shows one."""
-    with pytest.raises(ConfigError, match=r"expected host and port: 127\.0\.0\.1:8081"):
+    with pytest.raises(ConfigError, match=r"expected HOST:PORT, such as 127\.0\.0\.1:8081"):
         Server(app, health=address)
 
 

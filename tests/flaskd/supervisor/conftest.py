@@ -20,7 +20,7 @@ from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.member import Member, Resources
 from flaskd.supervisor.overdue import Overdue
 from flaskd.supervisor.plan import WorkerState
-from flaskd.supervisor.watching.process_stats import ProcessStats
+from flaskd.supervisor.process_stats import ProcessStats
 from flaskd_ctl.errors import ControlError, Failed
 from flaskd_ctl.protocol import Event, IncidentEvent, WorkerEvent
 from tests.flaskd.supervisor.clocked import Clock, ClockedLoop

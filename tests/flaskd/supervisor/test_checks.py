@@ -46,7 +46,7 @@ def start(world: World, silent: set[int], monkeypatch: pytest.MonkeyPatch) -> It
         def told() -> None:
             changed()
             for each in watch:
-                each.look_soon()
+                each.check_soon()
 
         monkeypatch.setattr(world, "fleet_changed", told)
         fleet = world.begin(workers, **settings)

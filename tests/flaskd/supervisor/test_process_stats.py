@@ -11,8 +11,8 @@ import pytest
 
 from flaskd.listening import listeners
 from flaskd.listening.listeners import Listener
-from flaskd.supervisor.watching import process_stats
-from flaskd.supervisor.watching.process_stats import MAX_AGE, ProcessStats, is_stopped, resident
+from flaskd.supervisor import process_stats
+from flaskd.supervisor.process_stats import MAX_AGE, ProcessStats, is_stopped, resident
 from tests.flaskd.supervisor.clocked import Clock
 
 WAIT = 10.0

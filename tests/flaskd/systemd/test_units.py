@@ -83,6 +83,7 @@ def test_settings_of_the_site_count_and_our_environment_does_not(
     assert "# /etc/systemd/system/shop.service" in result.stdout
     assert int(values(result.stdout, "TimeoutStopSec")[0]) > 200
     assert "run --name %N\n" in result.stdout
+    assert values(result.stdout, "Description") == ["The Flask application shop:app"]
 
 
 def test_socket_unit_has_the_addresses_and_the_service_none() -> None:
