@@ -3,13 +3,17 @@
 import threading
 from collections.abc import Callable
 
+from flaskd.guard import log_failure
 from flaskd_ctl.protocol import Event
 
 Listener = Callable[[Event], None]
 
 
 class Bus:
-    """Publishes each event to every listener, in order, on the publisher's thread. Listeners must be quick and not raise."""
+    """Publishes each event to every listener, in order, on the publisher's thread. Listeners must be quick.
+
+    One that raises is logged, and keeps the event from nobody: a stop does not end with a line that cannot be written.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # protects _listeners
@@ -29,4 +33,5 @@ class Bus:
     def publish(self, event: Event) -> None:
         """Tell every listener."""
         for listener in self._listeners:
-            listener(event)
+            with log_failure(f"tell everybody of {type(event).__name__}"):
+                listener(event)

@@ -15,6 +15,7 @@ from flaskd.control.access.grants import rules_of
 from flaskd.control.claim import Claim
 from flaskd.control.server import ControlServer, tcp_endpoints
 from flaskd.errors import ConfigError
+from flaskd.guard import log_failure
 from flaskd.listening import listeners
 from flaskd.operable import Operable
 from flaskd.probes.listener import ProbeListener, listen
@@ -91,7 +92,8 @@ class Instance:
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        self._resources.__exit__(*exc)
+        with log_failure("close everything"):  # each is closed, also after one that fails
+            self._resources.__exit__(*exc)
 
     def _listen(self, stack: contextlib.ExitStack) -> None:
         """Take over the listeners that we were handed, and bind the rest."""
@@ -148,7 +150,9 @@ class Instance:
 
     def ended(self, owner: Owner, result: ShutdownResult) -> None:
         """Note how it ended. Call it before leaving, while the name is still ours: the next instance's note comes after it."""
-        if self._note is not None:
+        with log_failure("note how it ended"):
+            if self._note is None:
+                return
             by = owner.ending.by if owner.ending is not None else None
             self._note.record_end(by, result=result, killed=owner.killed, who=self.audit.stop_requester(by))
 

@@ -18,10 +18,11 @@ from flaskd.app.extension import (
     with_shutdown_hook,
 )
 from flaskd.engines.protocol import Engine, Options
+from flaskd.guard import log_failure
 from flaskd.ledger.access_log import Line
 from flaskd.ledger.middleware import Ledger
 from flaskd.ledger.shared_memory import RequestTable
-from flaskd.listening.listeners import Listener, close_all
+from flaskd.listening.listeners import Listener, close_all, turn_away
 from flaskd.settings.schema import Settings, size, worker_count
 from flaskd.shutdown.phases import Action, Phase, Snapshot, Stop
 from flaskd.shutdown.stoppable import Losses
@@ -101,9 +102,9 @@ class Core:
 
     def close(self) -> None:
         """Stop the engine, after the stop or in its place."""
-        self.engine.stop_accepting()
-        self.engine.stop()
-        self._unwatch()
+        for step in (self.engine.stop_accepting, self.engine.stop, self._unwatch):
+            with log_failure("close the engine"):
+                step()
 
     def versions(self) -> dict[str, str]:
         """Return the versions of Python, flaskd, Flask, Werkzeug and the engine."""
@@ -131,8 +132,7 @@ class Core:
         """See `Stoppable.carry_out`."""
         match action:
             case Action.TURN_AWAY:
-                for listener in self._listeners:
-                    listener.block_new()
+                turn_away(self._listeners)
             case Action.CLOSE_IDLE:
                 self.engine.close_idle(self._settings.linger)
             case Action.STOP_ACCEPTING:

@@ -20,6 +20,7 @@ from flaskd.audit.files import write_atomically
 from flaskd.control.access.permissions import CONNECT, READ, SEARCH, AccessMethod, closed_parent, grant_access
 from flaskd.control.access.policy import Rules
 from flaskd.errors import ClaimError, NameTaken
+from flaskd.guard import log_failure
 from flaskd.listening.unix_paths import inode_at, is_listening
 from flaskd.process import forks
 from flaskd.process.descriptors import duplicates, open_descriptors
@@ -66,19 +67,20 @@ class Claim:
     def __exit__(self, *exc: object) -> None:
         for path, inode in self._inodes.items():
             if inode_at(path) == inode:
-                os.unlink(path)
+                _remove(path)
         if hasattr(self, "stream"):
             self.stream.close()
         if hasattr(self, "zmq"):
             self.zmq.close()
         # Everything goes before the lock does: who gets the lock next finds an empty place or none.
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.place.instance_file)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.place.lock)
+        _remove(self.place.instance_file)
+        _remove(self.place.lock)
         with contextlib.suppress(OSError):  # not empty, or systemd's to remove
             os.rmdir(self.place.directory)
-        fcntl.flock(self._lock, fcntl.LOCK_UN)  # also where a child forked behind Python's back holds a copy
+        with log_failure(f"release the lock {self.place.lock}"):
+            fcntl.flock(
+                self._lock, fcntl.LOCK_UN
+            )  # also where a child forked behind Python's back holds a copy
         os.close(self._lock)
         self._lock = -1
 
@@ -128,6 +130,12 @@ class Claim:
             raise ClaimError(f"cannot listen at {path}: {error.strerror}") from None
         sock.setblocking(False)
         return sock
+
+
+def _remove(path: str) -> None:
+    """Remove a file of ours; one that cannot be removed stays, and is stale for the next instance."""
+    with log_failure(f"remove {path}"), contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _make_private(directory: str, *, shared: bool) -> None:

@@ -81,14 +81,22 @@ class Running:
         )
 
     def serve(self, stack: contextlib.ExitStack) -> None:
-        """Answer requests and commands from now on, until `stack` is closed."""
+        """Answer requests and commands from now on, until `stack` is closed.
+
+        Raises what keeps it from that; what has reached it by then is answered first.
+        """
         self._core.serve(self.owner.changed)
         stack.callback(self._core.close)
-        if (server := self.instance.control(self)) is not None:
-            self.control = ControlThread(server)
-            self.control.start()
-            stack.callback(self.control.stop)
-        self.instance.publish()
+        try:
+            if (server := self.instance.control(self)) is not None:
+                self.control = ControlThread(server)
+                self.control.start()
+                stack.callback(self.control.stop)
+            self.instance.publish()
+        except Exception:
+            self.order_shutdown(Actor(via="code", detail="a failed start"), ShutdownParams())
+            self.owner.run()
+            raise
         self.owner.move(Event.READY)  # the last: whoever is told can use all of it
 
     def run(self) -> ShutdownResult:

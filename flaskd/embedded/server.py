@@ -20,6 +20,7 @@ from flaskd.audit.log import quiet
 from flaskd.embedded.running import Running
 from flaskd.errors import ConfigError, IllegalMove
 from flaskd.events import Bus
+from flaskd.guard import log_failure
 from flaskd.instance import Instance
 from flaskd.operable import Orders
 from flaskd.process import signals
@@ -225,7 +226,8 @@ class Server:
             try:
                 result = running.run()
             finally:
-                self._resources.close()
+                with log_failure("close everything"):  # each is closed, also after one that fails
+                    self._resources.close()
                 running.owner.answer_rest()
                 atexit.unregister(self._at_exit)
         except BaseException as error:  # the thread's outer edge: whoever waits is told, when all is closed

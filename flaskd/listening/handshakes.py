@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
+from flaskd.guard import warn_once
+
 SYN_RECV: Final = 3  # include/net/tcp_states.h
 NEW_SYN_RECV: Final = 12  # what the kernel has for it inside
 NETLINK_SOCK_DIAG: Final = 4  # linux/netlink.h
@@ -77,5 +79,8 @@ def _read(family: int, port: int) -> bool:
     try:
         with open(table, "rb") as rows:
             return re.search(row, rows.read()) is not None
-    except OSError:  # no /proc here, or no descriptor to open it with
+    except OSError as error:  # no /proc here, or no descriptor to open it with
+        warn_once(
+            f"handshakes under way cannot be seen ({table}: {error.strerror}): a stop does not wait for them"
+        )
         return False

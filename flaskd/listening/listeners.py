@@ -8,9 +8,11 @@ looks at a listener's min_ttl after it has served handshakes under way, and drop
 send 64 or 128. A connection inherits it from its listener, so `unblock` takes it off again; until then its second segment is
 dropped, and comes again 0.2 s later (seen). The accept queue's length is `tcpi_unacked` of TCP_INFO (tcp_get_info in
 net/ipv4/tcp.c).
-Elsewhere `block_new` cannot be done for TCP: a connection that begins between the last accept and the close is lost.
+Elsewhere, and where the kernel refuses both, `block_new` cannot be done for TCP: a connection that begins between the last
+accept and the close is lost.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -24,6 +26,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from flaskd.errors import BindError
+from flaskd.guard import log_failure, warn_once
 from flaskd.listening import handshakes
 from flaskd.listening.unix_paths import accepted_at, inode_at, is_listening
 from flaskd.process import forks
@@ -59,6 +62,7 @@ class Listener:
         self.block_is_inherited = (
             False  # whether connections have what turns new ones away, until somebody says `unblock`
         )
+        self._said: set[str] = set()
         sock.setblocking(False)
         forks.close_in_children(self)
 
@@ -77,8 +81,9 @@ class Listener:
         if self.socket.fileno() < 0:
             return 0
         if LINUX and self._path is None:
-            info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, QUEUE_OFFSET + 4)
-            return int(struct.unpack_from("=I", info, QUEUE_OFFSET)[0])
+            with log_failure("count the accept queue (TCP_INFO)"):
+                info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, QUEUE_OFFSET + 4)
+                return int(struct.unpack_from("=I", info, QUEUE_OFFSET)[0])
         return int(self.queued())
 
     def half_open(self) -> bool:
@@ -100,9 +105,10 @@ class Listener:
         elif LINUX:
             try:
                 self._attach_filter()
-            except PermissionError:
-                _admit_from(self.socket, 255)
+            except OSError:  # no privilege for it, or no such option here
                 self.block_is_inherited = True
+                with log_failure(f"turn new connections away from {self.url} before it closes"):
+                    _admit_from(self.socket, 255)
 
     def _attach_filter(self) -> None:
         import ctypes  # once in an instance's life, at its end
@@ -121,17 +127,15 @@ class Listener:
             return
         if self._path is not None:
             self._unlink()
-        try:
+        with contextlib.suppress(OSError):  # macOS says ENOTCONN of a listener
             self.socket.shutdown(socket.SHUT_RDWR)
-        except OSError as error:
-            if error.errno not in {errno.ENOTCONN, errno.EINVAL}:  # macOS says ENOTCONN of a listener
-                raise
         self.socket.close()
 
     def _unlink(self) -> None:
-        """Remove our path, unless another file stands there by now."""
+        """Remove our path, unless another file stands there by now. One that may not be removed stays: nobody listens at it."""
         if self._path is not None and inode_at(self._path) == self._inode:
-            os.unlink(self._path)
+            with log_failure(f"remove {self._path}", said=self._said):
+                os.unlink(self._path)
 
 
 class SharedListener(Listener):
@@ -171,14 +175,24 @@ def close_all(listeners: Sequence[Listener]) -> int:
     """Close them; returns how many connections were still in their accept queues."""
     queued = sum(listener.queue_length() for listener in listeners)
     for listener in listeners:
-        listener.close()
+        with log_failure(f"close {listener.url}"):
+            listener.close()
     return queued
+
+
+def turn_away(listeners: Sequence[Listener]) -> None:
+    """Let no new connection begin at any of them."""
+    for listener in listeners:
+        with log_failure(f"turn new connections away from {listener.url}"):
+            listener.block_new()
 
 
 def unblock(sock: socket.socket) -> None:
     """Take off an accepted connection what it may have inherited from a listener that turns new ones away."""
-    if LINUX and sock.family != socket.AF_UNIX and sock.getsockopt(socket.IPPROTO_IP, IP_MINTTL):
-        _admit_from(sock, 0)
+    if LINUX and sock.family != socket.AF_UNIX:
+        with contextlib.suppress(OSError):  # no such option here: then it was not set either
+            if sock.getsockopt(socket.IPPROTO_IP, IP_MINTTL):
+                _admit_from(sock, 0)
 
 
 def prepare(listener: socket.socket, *, write_timeout: float) -> None:
@@ -190,9 +204,14 @@ def prepare(listener: socket.socket, *, write_timeout: float) -> None:
     """
     if listener.family == socket.AF_UNIX:
         return
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    options = {socket.TCP_NODELAY: 1}
     if LINUX:
-        listener.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, max(1, int(write_timeout * 1000)))
+        options[TCP_USER_TIMEOUT] = max(1, int(write_timeout * 1000))
+    for option, value in options.items():
+        try:
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
+        except OSError as error:
+            warn_once(f"TCP option {option} (tcp(7)) is off: {error.strerror}; slow clients are served worse")
 
 
 def _admit_from(sock: socket.socket, hops: int) -> None:

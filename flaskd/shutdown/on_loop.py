@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from flaskd.guard import log_failure
 from flaskd.shutdown.mailbox import Mailbox
 from flaskd.shutdown.owner import Ask, Owner
 from flaskd_ctl.protocol import ShutdownResult
@@ -41,7 +42,8 @@ class OwnerOnLoop:
         except BaseException as error:
             self.stopped.set_exception(error)
             raise
-        self._after_turn()
+        with log_failure("see how the instance is"):
+            self._after_turn()
         if result is not None:
             self.stopped.set_result(result)
         elif self._owner.look_again is not None:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from flaskd.errors import FlaskdError
+from flaskd.guard import log_failure
 from flaskd.settings.reload import take_over
 from flaskd.settings.schema import Settings, worker_count
 from flaskd.supervisor.fleet import Fleet
@@ -214,7 +215,8 @@ class Changes:
             if change.was is not None and not any(isinstance(other, Scale) for other in self._under_way):
                 fleet.wanted = change.was
             if isinstance(change, Reload):
-                self._use(change.before)
+                with log_failure("go back to the settings before"):
+                    self._use(change.before)
         count = len(fleet.serving)
         serves_on = f"; {count} worker{'s serve' if count != 1 else ' serves'} on" if not fleet.held else ""
         for change in failed:
@@ -244,9 +246,9 @@ class Changes:
             ) from None
         before, was = fleet.settings, fleet.wanted
         settings, changed, needs_restart = take_over(before, settings)
+        self._use(settings)
         if "workers" in changed:
             fleet.wanted = worker_count(settings)
-        self._use(settings)
         if check is not None:
             fleet.check = check
         fleet.generation += 1
@@ -265,9 +267,9 @@ class Changes:
         )
 
     def _use(self, settings: Settings) -> None:
+        self._user.use_settings(settings)  # first: if it raises, nothing has changed
         self._fleet.settings = settings
         self._fleet.check = settings.check
-        self._user.use_settings(settings)
 
     def _reload_next(self) -> None:
         """Begin the reload that was asked for meanwhile; callers that want another check than the first wait once more."""

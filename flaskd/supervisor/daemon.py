@@ -18,6 +18,7 @@ from flaskd.console import banner, priority
 from flaskd.engines.choice import Choice, choose
 from flaskd.errors import FlaskdError
 from flaskd.events import Bus
+from flaskd.guard import log_failure
 from flaskd.instance import Instance, stop_times
 from flaskd.operable import Orders
 from flaskd.process import reaper, signals
@@ -188,17 +189,19 @@ class Daemon:
         try:
             result = await self._serve()
         finally:
-            await self._see_all_gone()
+            with log_failure("wait for the workers' end"):
+                await self._see_all_gone()
             if self._control is not None:
-                await self._control.close()
+                with log_failure("close the control socket"):
+                    await self._control.close()
         self._instance.ended(self._owner, result)
         return result
 
     def close(self) -> None:
         """End all timers."""
-        for each in (self._watchdog, self._checks, self._service):
-            each.stop()
-        self._turns.close()
+        for stop in (self._watchdog.stop, self._checks.stop, self._service.stop, self._turns.close):
+            with log_failure("end a timer"):
+                stop()
 
     def status(self) -> StatusResult:
         """See `Operable.status`."""
@@ -234,12 +237,12 @@ class Daemon:
 
     def fleet_changed(self) -> None:
         """See `fleet.Observer`."""
-        self._judge()
         self._owner.changed()
-        self._checks.check_soon()
-        self._bury()
         if not self._fleet.members:
             self._all_gone.set()
+        for follow in (self._judge, self._checks.check_soon, self._bury):
+            with log_failure("follow a change of the workers"):
+                follow()
 
     def plan_done(self) -> None:
         """See `fleet.Observer`."""
@@ -262,23 +265,34 @@ class Daemon:
     async def _serve(self) -> ShutdownResult:
         self._service.start()
         self._fleet.begin()
-        up, stopped = asyncio.wrap_future(self._fleet.up), self._turns.stopped
-        either: list[asyncio.Future[Any]] = [up, stopped]
+        failure: Exception | None = None
+        try:
+            await self._begin()
+        except Exception as error:  # noqa: BLE001 - raised at the end
+            # A worker may serve by now, or come to: what has reached us is answered first.
+            failure = error
+            self.order_shutdown(Actor(via="code", detail="a failed start"), ShutdownParams())
+        result = await self._turns.stopped
+        self._owner.answer_rest()
+        if failure is not None:
+            raise failure
+        return result
+
+    async def _begin(self) -> None:
+        """Wait for the first workers, and say that the instance serves; returns early if it is stopped before."""
+        up = asyncio.wrap_future(self._fleet.up)
+        either: list[asyncio.Future[Any]] = [up, self._turns.stopped]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if stopped.done():
+        if self._turns.stopped.done():
             up.cancel()
-        elif isinstance(error := up.exception(), ControlError):
-            # Another worker may serve by now: what has reached it is answered.
-            self.order_shutdown(Actor(via="code", detail="a worker that cannot start"), ShutdownParams())
-            await stopped
-            raise FlaskdError(str(error), hint=error.hint) from None
         elif self._owner.lifecycle.state is State.STARTING:
+            if isinstance(error := up.exception(), ControlError):
+                raise FlaskdError(str(error), hint=error.hint)
             self._instance.publish()
             self._watchdog.start()
             self._owner.move(lifecycle.Event.READY)  # the last: whoever is told can use all of it
-        result = await stopped
-        self._owner.answer_rest()
-        return result
+        else:
+            up.exception()  # it stops already: how it began matters no more
 
     def _judge(self) -> None:
         """Move between running and degraded, as the workers are."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from flaskd.channel.messages import Event
-from flaskd.errors import ConfigError
 from flaskd.events import Bus
+from flaskd.guard import log_failure
 from flaskd.ledger.row import KINDS
 from flaskd.settings.schema import Settings
 from flaskd.supervisor.incidents import Incidents, bare
@@ -105,13 +105,28 @@ class Fleet:
         self.look()
 
     def hold(self) -> None:
-        """Start no worker any more, and end those that can have accepted nothing yet."""
+        """Start no worker any more. Those that load go on while no other serves: somebody may wait in the queue."""
         self.held = True
-        for member in self.in_state(WorkerState.STARTING):
-            if not member.admitted:
-                member.dismiss()
+        if self.serving:
+            self.end_starts()
         stopping = WrongState("the instance is stopping", hint="see `flaskd_ctl status`")
         self._observer.changes_fail(stopping, after_start=False)
+
+    def end_starts(self) -> None:
+        """End workers that can have accepted nothing yet."""
+        for member in self.in_state(WorkerState.STARTING):
+            if not member.admitted:
+                with log_failure(f"end worker {member.id}"):
+                    member.dismiss()
+
+    @property
+    def can_accept(self) -> bool:
+        """Whether a worker accepts requests, or will once it has loaded."""
+        return any(
+            member.state is WorkerState.SERVING
+            or (member.state is WorkerState.STARTING and not member.dismissed)
+            for member in self.members.values()
+        )
 
     @property
     def serving(self) -> list[Member]:
@@ -146,7 +161,8 @@ class Fleet:
             return
         todo = plan(self.wanted, self.views(), self.history.failures, time.monotonic())
         for action in todo.actions:
-            self._do(action)
+            with log_failure("change the workers"):
+                self._do(action)
         if todo.look_again is not None:
             wait = max(0.0, todo.look_again - time.monotonic())
             self._next_look = asyncio.get_running_loop().call_later(wait, self.look)
@@ -174,7 +190,9 @@ class Fleet:
             )
         )
         if member.state is WorkerState.GONE:
-            self._gone(member)
+            del self.members[member.id]
+            with log_failure(f"account for worker {member.id}, which is gone"):
+                self._gone(member)
         if member.state is WorkerState.SERVING:
             self.overdue.call_off(member)
         if not self.up.done() and len(self.serving) >= self.wanted:
@@ -211,7 +229,7 @@ class Fleet:
         member = Member(self._last_id, generation=self.generation, why=why, watcher=self)
         try:
             self._launcher.launch(member, self.settings, check=self.check)
-        except (OSError, ConfigError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, a change that waits for this worker fails with it
             failure = Failed(f"worker {member.id} could not be started: {error}")
             self._failed(failure, member, str(error))
             self._observer.changes_fail(failure, after_start=False)
@@ -231,7 +249,6 @@ class Fleet:
 
     def _gone(self, member: Member) -> None:
         """Count what it did, and see whether its end was wanted."""
-        del self.members[member.id]
         self.overdue.call_off(member)
         if member.reported.result is None and not member.dismissed:
             self._ended_badly(member)

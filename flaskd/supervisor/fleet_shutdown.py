@@ -1,8 +1,9 @@
 """The shutdown of all workers together (docs/no-request-lost.md).
 
-The listeners turn new connections away and the workers accept until the queue is empty. Then all stop accepting, the listeners
-are closed, and each worker stops gracefully by itself, to the same deadline, and reports what it cut. A worker that has not
-reported shortly after the deadline is killed; its requests are read from shared memory.
+The listeners turn new connections away and the workers accept until the queue is empty. Then all stop accepting, the
+listeners are closed, and each worker stops gracefully by itself, to the same deadline, and reports what it cut. While the
+first workers load, what is in the queue waits for them, up to the deadline. A worker that has not reported shortly after the
+deadline is killed; its requests are read from shared memory.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ from typing import Final
 import msgspec
 
 from flaskd.channel.messages import AnnounceClose, CloseIdle, Reply, TakeAccepted
-from flaskd.listening.listeners import Listener, close_all
+from flaskd.guard import log_failure
+from flaskd.listening.listeners import Listener, close_all, turn_away
 from flaskd.shutdown.phases import Action, Phase, Snapshot, Stop
 from flaskd.shutdown.stoppable import Losses
 from flaskd.supervisor.fleet import Fleet
@@ -46,11 +48,8 @@ class FleetShutdown:
         emptying, lame = stop.phase is Phase.EMPTYING, stop.phase is Phase.LAME_DUCK
         members = self._fleet.members.values()
         half_open = emptying and any(listener.half_open() for listener in self._listeners)
-        queued = (
-            (emptying or lame)
-            and bool(self._fleet.serving)
-            and any(each.queued() for each in self._listeners)
-        )
+        waited_for = (emptying or lame) and self._fleet.can_accept
+        queued = waited_for and any(each.queued() for each in self._listeners)
         if emptying and any(listener.block_is_inherited for listener in self._listeners):
             self._take_accepted()
         if self._leaving and stop.deadline < self._deadline:
@@ -60,7 +59,7 @@ class FleetShutdown:
             now=time.monotonic(),
             in_flight=in_flight,
             connections=len(members),
-            half_open=half_open and bool(self._fleet.serving),
+            half_open=half_open and waited_for,
             queued=queued,
             accepting=not all(member.reported.stopped_accepting for member in self._leaving.values()),
             flushed=not members,
@@ -72,13 +71,12 @@ class FleetShutdown:
         match action:
             case Action.TURN_AWAY:
                 self._fleet.hold()
-                for listener in self._listeners:
-                    listener.block_new()
+                turn_away(self._listeners)
             case Action.CLOSE_IDLE:
                 for member in self._fleet.serving:
                     member.call(CloseIdle())
             case Action.STOP_ACCEPTING:
-                self._fleet.hold()
+                self._fleet.end_starts()
                 self._leaving = dict(self._fleet.members)
                 self._stop_workers(stop.deadline)
             case Action.CLOSE_LISTENERS:
@@ -125,7 +123,8 @@ class FleetShutdown:
         grace = max(0.0, deadline - time.monotonic())
         for member in self._fleet.members.values():
             if member.state in {WorkerState.SERVING, WorkerState.LEAVING} or member.admitted:
-                member.stop_gracefully(grace=grace, linger=self._fleet.settings.linger)
+                with log_failure(f"stop worker {member.id}"):
+                    member.stop_gracefully(grace=grace, linger=self._fleet.settings.linger)
 
     def _take_accepted(self) -> None:
         """Have workers count what they have accepted, one call at a time: an engine may not do that by itself."""
@@ -145,4 +144,5 @@ class FleetShutdown:
         )
         self._losses = self._losses._replace(cut=cut, connections_cut=len(cut) + unnamed)
         for member in members:
-            member.dismiss()
+            with log_failure(f"kill worker {member.id}"):
+                member.dismiss()

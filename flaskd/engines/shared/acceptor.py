@@ -76,11 +76,7 @@ class Acceptor:
         """Accept a connection; None if there is none. Raises OSError when the process has no descriptor left."""
         with contextlib.suppress(BlockingIOError, InterruptedError, ConnectionError):
             sock, address = listener.accept()
-            try:
-                unblock(sock)
-            except OSError:  # the client has left
-                sock.close()
-                return None
+            unblock(sock)
             return sock, address
         return None  # another process was quicker, or the client has left the queue
 

@@ -22,6 +22,7 @@ class ScriptedListener:
     """Has so many in its queue, and notes what is done to it."""
 
     def __init__(self) -> None:
+        self.url = "http://127.0.0.1:8000"
         self.queue = 0
         self.is_half_open = False
         self.block_is_inherited = False
@@ -167,18 +168,70 @@ def test_the_queue_is_emptied_before_anybody_goes_deaf(world: World, listener: S
 
 
 def test_a_queue_that_nobody_can_empty_is_not_waited_for(world: World, listener: ScriptedListener) -> None:
-    """Without a worker that serves, what waits is cut at once, and counted."""
-    world.script = lambda worker: None
+    """Once the only worker that loads has failed, what waits is cut at once, and counted."""
+    world.script = lambda worker: worker.fails("no module named shop", after=2)
     world.begin(1)
     listener.queue = 3
     listener.is_half_open = True
     stop = Driven(world, listener)
 
+    stop.play(1.9)
+    assert listener.done == ["turn away"]
     stop.play(0.4)
 
     assert stop.stop.phase is Phase.DONE
     assert stop.fleet_shutdown.losses() == ([], 0, 3, 0)
     assert world.story[-1] == "1 gone"
+
+
+def test_what_waits_while_the_first_workers_load_is_answered(
+    world: World, listener: ScriptedListener
+) -> None:
+    """A worker that loads goes on loading; the listener is closed once the queue is empty."""
+    world.script = lambda worker: worker.serves(after=5) if worker.id == 1 else None
+    world.begin(2)
+    listener.queue = 3
+    stop = Driven(world, listener)
+
+    stop.play(6)
+    assert (world.serving, listener.done) == ([1], ["turn away"])
+    listener.queue = 0
+    stop.play(5)
+
+    assert stop.stop.phase is Phase.DONE
+    assert stop.fleet_shutdown.losses() == ([], 0, 0, 0)
+    assert not world.incidents
+
+
+def test_a_worker_that_loads_is_waited_for_up_to_the_deadline(
+    world: World, listener: ScriptedListener
+) -> None:
+    """What waits then is cut, and counted."""
+    world.script = lambda worker: None
+    world.begin(1)
+    listener.queue = 3
+    stop = Driven(world, listener, grace=3)
+
+    stop.play(2.9)
+    assert listener.done == ["turn away"]
+    stop.play(0.4)
+
+    assert stop.stop.phase is Phase.DONE
+    assert stop.fleet_shutdown.losses() == ([], 0, 3, 0)
+
+
+def test_nobody_waits_for_a_worker_that_loads_if_nobody_is_in_the_queue(
+    world: World, listener: ScriptedListener
+) -> None:
+    """The stop is as fast as before."""
+    world.script = lambda worker: None
+    world.begin(2)
+    stop = Driven(world, listener)
+
+    stop.play(0.4)
+
+    assert stop.stop.phase is Phase.DONE
+    assert world.story[-2:] == ["1 gone", "2 gone"]
 
 
 def test_what_a_worker_cut_is_in_the_result(world: World, listener: ScriptedListener) -> None:
