@@ -15,7 +15,9 @@ from flaskd.control.commands import Commands
 from flaskd.control.registry import Registry
 from flaskd.control.transports.plain import PlainPeer
 from flaskd.control.transports.router import Router
+from flaskd.guard import warn_once
 from flaskd.operable import Operable
+from flaskd.process.kernel import refused_to_event_loops
 
 if TYPE_CHECKING:
     from flaskd.control.tcp.endpoints import TcpEndpoints
@@ -40,16 +42,23 @@ class ControlServer:
         self._commands = Commands(instance)
         self._commands.register(self._registry)
         self._peers: set[PlainPeer] = set()
+        self._router: Router | None = None
+        self._served: TcpEndpoints | None = None  # `remote` once it is open
 
     async def open(self) -> None:
         """Begin to answer; returns when all transports do, raises what kept them from it."""
         self._loop = asyncio.get_running_loop()
-        self._router = Router(self._registry)
-        self._router.open(self._claim.zmq, self._claim.place.zmq)
+        if refused := refused_to_event_loops():  # libzmq would abort the process
+            self._claim.zmq.close()
+            warn_once(f"the control socket has no ZeroMQ and no tcp:// endpoints ({refused})")
+        else:
+            self._router = Router(self._registry)
+            self._router.open(self._claim.zmq, self._claim.place.zmq)
         self._plain = await self._loop.create_unix_server(
             lambda: PlainPeer(self._registry, self._peers), sock=self._claim.stream, backlog=128
         )
-        if self._remote is not None:
+        if self._remote is not None and self._router is not None:
+            self._served = self._remote
             await self._remote.open(self._registry)
 
     def set_rules(self, rules: Rules) -> None:
@@ -59,19 +68,21 @@ class ControlServer:
     @property
     def serving(self) -> bool:
         """Whether both transports take commands."""
-        return self._plain.is_serving() and self._router.receiving
+        return self._plain.is_serving() and (self._router is None or self._router.receiving)
 
     async def close(self) -> None:
         """Finish what is under way, send every reply, end the streams; returns when all is closed."""
         await self._stop_accepting(self._plain)
-        self._router.stop_receiving()
-        if self._remote is not None:
-            await self._remote.stop_accepting()
+        if self._router is not None:
+            self._router.stop_receiving()
+        if self._served is not None:
+            await self._served.stop_accepting()
         self._commands.end_streams()
         await self._flush()
-        self._router.close()
-        if self._remote is not None:
-            await self._remote.close(timeout=FLUSH_TIME)
+        if self._router is not None:
+            self._router.close()
+        if self._served is not None:
+            await self._served.close(timeout=FLUSH_TIME)
 
     async def _stop_accepting(self, plain: asyncio.Server) -> None:
         """Accept no more, and read once what has come: a server closed at once would leak a connection it just accepted."""
@@ -83,9 +94,9 @@ class ControlServer:
     async def _flush(self) -> None:
         """Wait until no peer is owed anything, or the flush time has passed."""
         until = self._loop.time() + FLUSH_TIME
-        owed = set(self._router.tasks) | {task for peer in self._peers for task in peer.tasks}
-        if self._remote is not None:
-            owed |= self._remote.tasks
+        owed = {task for peer in self._peers for task in peer.tasks}
+        for other in (self._router, self._served):
+            owed |= other.tasks if other is not None else set()
         if owed:
             await asyncio.wait(owed, timeout=FLUSH_TIME)
         for peer in list(self._peers):

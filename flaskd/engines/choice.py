@@ -10,6 +10,9 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from flaskd.guard import warn_once
+from flaskd.process.kernel import LINUX, refused_to_event_loops
+
 SUPPORTED: Final = "2.8"
 """The minor release of granian that its engine supports; the extra `granian` in pyproject.toml pins it."""
 
@@ -30,7 +33,7 @@ class Choice(NamedTuple):
 def choose(
     name: str, *, embedded: bool = False, tls: bool = False, path: Sequence[str] | None = None
 ) -> Choice:
-    """Turn the value of `--engine` into an engine's name. `auto` is granian if the supported version is on `path`.
+    """Turn the value of `--engine` into an engine's name. `auto` is granian if the supported version is on `path` and can run.
 
     If not, it is werkzeug for what only werkzeug can do: HTTPS (`tls`), and WebSockets if simple-websocket is installed,
     which flask-sock and Flask-SocketIO use; else waitress. `embedded`: a server inside a program, for which `auto` is
@@ -41,14 +44,27 @@ def choose(
     if embedded:
         return Choice("werkzeug", "the default inside a program")
     version = installed("granian", path)
-    if version is not None and version.startswith(f"{SUPPORTED}."):
+    if version is None:
+        why = "granian is not installed"
+    elif not version.startswith(f"{SUPPORTED}."):
+        why = f"granian {version} is not {SUPPORTED}"
+    elif lacks := granian_lacks():
+        why = f"granian cannot run here ({lacks})"
+        warn_once(f"{why}: another engine serves")
+    else:
         return Choice("granian", f"granian {version} is installed")
-    why = "granian is not installed" if version is None else f"granian {version} is not {SUPPORTED}"
     if tls:
         return Choice("werkzeug", f"{why}, and waitress has no HTTPS")
     if installed("simple_websocket", path) is not None:
         return Choice("werkzeug", f"{why}, and waitress has no WebSockets (simple-websocket is installed)")
     return Choice("waitress", why)
+
+
+def granian_lacks() -> str:
+    """Name what the system refuses and granian needs; empty if there is nothing."""
+    if LINUX and not os.path.isdir("/proc/self/task"):
+        return "/proc is not there"
+    return refused_to_event_loops()
 
 
 def installed(distribution: str, path: Sequence[str] | None = None) -> str | None:

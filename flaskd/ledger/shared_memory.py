@@ -7,8 +7,8 @@ The memory is divided into blocks of 1 KiB:
     block 1, 2   the last error and the one before it: a new error is written over the older one, then made current
     block 3 …    rows, one for each request
 
-Requests take no lock: each row has its own counts, and readers add them up. The size is sealed, so that reading never ends in
-SIGBUS.
+Requests take no lock: each row has its own counts, and readers add them up. The size is sealed (if the kernel can), so that
+reading never ends in SIGBUS.
 """
 
 import fcntl
@@ -21,7 +21,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Self
 
+from flaskd.guard import warn_once
 from flaskd.ledger.row import COUNTS, KINDS, LARGEST, NUMBER, ROW_SIZE, TEXT, TRIES, Row, decode_field
+from flaskd.process.memory import anonymous_file
 from flaskd_ctl.protocol import InFlight, LastError
 
 if TYPE_CHECKING:
@@ -64,12 +66,10 @@ class RequestTable:
     def create(cls, rows: int) -> Self:
         """Make memory for `rows` requests at a time, which another process can map."""
         size = (_HEADER + rows) * ROW_SIZE
-        descriptor = _anonymous_file()
+        descriptor = anonymous_file("flaskd-requests")
         try:
             os.ftruncate(descriptor, size)
-            if hasattr(fcntl, "F_ADD_SEALS") and hasattr(os, "memfd_create"):
-                seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-                fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+            _seal(descriptor)
             return cls(_marked(mmap.mmap(descriptor, size)), descriptor)
         except BaseException:
             os.close(descriptor)
@@ -201,15 +201,16 @@ class _OverflowRow(Row):
             table._overflow.discard(self)
 
 
-def _anonymous_file() -> int:
-    """Open a file without a name: in memory on Linux, else on disk."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("flaskd-requests", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    import tempfile
-
-    descriptor, path = tempfile.mkstemp(prefix="flaskd-requests-")
-    os.unlink(path)
-    return descriptor
+def _seal(descriptor: int) -> None:
+    if not hasattr(fcntl, "F_ADD_SEALS"):
+        return
+    seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    except OSError as error:
+        warn_once(
+            f"request tables cannot be sealed ({error.strerror}): a worker that shrinks its own ends the daemon"
+        )
 
 
 def _marked(memory: _Memory) -> _Memory:

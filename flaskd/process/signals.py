@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, Final, Protocol
 
 from flaskd.console.say import say
+from flaskd.guard import warn_once
 from flaskd.process.ending import SUPERVISOR_SIGNALS
 from flaskd_ctl.errors import ControlError
 from flaskd_ctl.protocol import Actor
@@ -150,8 +151,18 @@ def handle_signals(loop: asyncio.AbstractEventLoop, orders: Orders) -> None:
         take = _SignalThread(loop, numbers, handlers)
         threading.Thread(target=take.run, name="flaskd-signals", daemon=True).start()
         return
-    for number in numbers:  # not held: from whom they come stays unknown
+    _add_handlers(loop, handlers, numbers)
+
+
+def _add_handlers(
+    loop: asyncio.AbstractEventLoop,
+    handlers: Mapping[signal.Signals, Callable[[Actor], None]],
+    numbers: set[signal.Signals],
+) -> None:
+    """Take signals in the usual way, on the main thread: from whom they come stays unknown."""
+    for number in numbers:
         loop.add_signal_handler(number, handlers[number], Actor(via="signal", detail=number.name))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
 class Duplicates:
@@ -188,7 +199,13 @@ class _SignalThread:
 
     def run(self) -> None:
         while True:
-            info = signal.sigwaitinfo(self._orders)
+            try:
+                info = signal.sigwaitinfo(self._orders)
+            except OSError as error:
+                warn_once(f"sigwaitinfo: {error.strerror}; who sends a signal stays unknown")
+                with contextlib.suppress(RuntimeError):  # the loop is closed
+                    self._loop.call_soon_threadsafe(_add_handlers, self._loop, self._handlers, self._orders)
+                return
             number = signal.Signals(info.si_signo)
             by = Actor(via="signal", detail=number.name)
             if info.si_code in SENT:  # pid 0: a process outside our namespace

@@ -13,6 +13,7 @@ from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening.listeners import Listener
 from flaskd.process.directory import logical_directory
 from flaskd.process.ending import STDERR, STDOUT
+from flaskd.process.memory import anonymous_file
 from flaskd.settings.identity import identity_of
 from flaskd.settings.schema import Settings
 from flaskd.supervisor import process
@@ -43,7 +44,7 @@ class Launcher:
         with contextlib.ExitStack() as undo:
             table = RequestTable.create(2 * settings.threads)
             undo.callback(table.close)
-            stacks = _memory(f"flaskd stacks {member.id}")
+            stacks = anonymous_file(f"flaskd-stacks-{member.id}")
             undo.callback(os.close, stacks)
             ours, theirs = socketpair()
             undo.callback(ours.close)
@@ -78,12 +79,3 @@ class Launcher:
         )
         channel = SupervisorChannel(ours, on_event=member.receive, on_end=member.channel_ended)
         member.launched(Resources(started, channel, table, stacks), start)
-
-
-def _memory(name: str) -> int:
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create(name, os.MFD_CLOEXEC)
-    import tempfile
-
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())

@@ -59,7 +59,6 @@ class Process(Protocol):
     def how_it_ended(self) -> str: ...
     def send(self, number: int) -> None: ...
     def kill(self) -> None: ...
-    def channel_ended(self) -> None: ...
 
 
 class Channel(Protocol):
@@ -215,7 +214,6 @@ class Member:
     def channel_ended(self) -> None:
         """Note that its channel has ended."""
         self._watcher.member_lost(self)
-        self._held.process.channel_ended()
 
     def process_ended(self) -> None:
         """Note that its process has ended; what it sent last still counts."""

@@ -1,18 +1,24 @@
 """A worker's process: started by exec, with inherited descriptors; a pidfd tells when it has ended (pidfd_open(2)).
 
 It is never forked: the supervisor holds ZeroMQ sockets and threads, which do not work in a forked child. The process leads its
-own session, so Ctrl-C does not reach it. Where there is no pidfd, the end of the worker's channel has to do.
+own session, so Ctrl-C does not reach it. Where the kernel has no pidfd, or refuses it, a thread waits for the process.
 """
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
+from flaskd.guard import warn_once
 from flaskd.settings.identity import Identity
+
+EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""Why there may be no pidfd although the kernel has them."""
 
 
 class Process:
@@ -23,9 +29,11 @@ class Process:
         self._popen = popen
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
-        self._pidfd = os.pidfd_open(popen.pid) if hasattr(os, "pidfd_open") else -1
+        self._pidfd = _pidfd(popen.pid)
         if self._pidfd >= 0:
             self._loop.add_reader(self._pidfd, self._ended)
+        else:
+            threading.Thread(target=self._wait, name="flaskd-wait", daemon=True).start()
 
     @property
     def how_it_ended(self) -> str:
@@ -45,10 +53,10 @@ class Process:
         """Kill it."""
         self._popen.kill()
 
-    def channel_ended(self) -> None:
-        """Note that its channel has ended: without a pidfd, that is the end of the process."""
-        if not hasattr(os, "pidfd_open"):
-            self._loop.call_soon(self._ended)
+    def _wait(self) -> None:
+        self._popen.wait()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
+            self._loop.call_soon_threadsafe(self._ended)
 
     def _ended(self) -> None:
         if self._pidfd >= 0:
@@ -56,6 +64,19 @@ class Process:
             os.close(self._pidfd)
             self._pidfd = -1
         self._on_end()
+
+
+def _pidfd(pid: int) -> int:
+    """Open a pidfd; -1 if the platform, the kernel or a sandbox does not allow it. Raises OSError for want of descriptors."""
+    if not hasattr(os, "pidfd_open"):
+        return -1
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise
+        warn_once(f"pidfd_open: {error.strerror}; a thread waits for each worker instead")
+        return -1
 
 
 def start(
@@ -92,7 +113,7 @@ def start(
     )
     try:
         return Process(popen, on_end)
-    except OSError:  # no descriptor left for its pidfd
+    except (OSError, RuntimeError):  # no descriptor left for its pidfd, or no thread
         popen.kill()
         popen.wait()
         raise

@@ -12,6 +12,8 @@ import signal
 import sys
 from typing import Final
 
+from flaskd.guard import warn_once
+
 _PDEATHSIG: Final = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 _IGNORE: Final = 1  # SIG_IGN, signal(2)
 
@@ -30,7 +32,8 @@ class OrphanAlarm:
             self._libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
             self.number = min(max(math.ceil(seconds), signal.SIGRTMIN + 1), signal.SIGRTMAX)
             self._libc.signal(self.number, ctypes.cast(self._libc.alarm, ctypes.c_void_p))
-            self._libc.prctl(_PDEATHSIG, self.number)
+            if self._libc.prctl(_PDEATHSIG, self.number):
+                warn_once("prctl was refused: if the supervisor is killed, a worker that hangs stays")
 
     def wake(self) -> None:
         """Continue a stopped process at the parent's end. Call it on another thread than the one that made the alarm."""

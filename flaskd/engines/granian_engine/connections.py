@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from flaskd.engines.shared import closing
+from flaskd.guard import warn_once
 from flaskd.listening.listeners import unblock
 from flaskd.process.descriptors import duplicates, open_descriptors
 
@@ -140,9 +141,16 @@ def _inode(sock: socket.socket) -> int:
 
 
 def _unsent(sock: socket.socket) -> int:
+    """Return the bytes that the client has not yet taken; 1 if that cannot be known."""
     if not LINUX:
         return 1
-    return int(struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0])
+    try:
+        return int(struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0])
+    except OSError as error:
+        warn_once(
+            f"unsent responses cannot be seen (TIOCOUTQ: {error.strerror}): a stop may wait until its deadline"
+        )
+        return 1
 
 
 def _taken(sock: socket.socket) -> int:

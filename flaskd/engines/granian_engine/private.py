@@ -29,7 +29,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from flaskd.engines.choice import SUPPORTED
+from flaskd.engines.choice import SUPPORTED, granian_lacks
 from flaskd.engines.granian_engine import epoll, native_threads
 from flaskd.engines.protocol import Options
 from flaskd.errors import ConfigError, FlaskdError
@@ -65,6 +65,10 @@ def probe(version: str | None = None) -> str:
     if not version.startswith(f"{SUPPORTED}."):
         raise ConfigError(
             f"granian {version} is installed, and {SUPPORTED} is what this engine knows", hint=hint
+        )
+    if lacks := granian_lacks():
+        raise ConfigError(
+            f"granian cannot run here ({lacks})", hint="choose --engine waitress, or --engine werkzeug"
         )
     for name, expected in PRIVATE.items():
         try:

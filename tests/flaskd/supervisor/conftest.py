@@ -41,9 +41,6 @@ class ScriptedProcess:
     def kill(self) -> None:
         self._worker.world.loop.call_soon(self._worker.dies, "killed by SIGKILL")
 
-    def channel_ended(self) -> None:
-        pass
-
 
 class ScriptedWorker(Member):
     """A member with everything of its own but a process: what that would say is said by the test, or by its `script`."""

@@ -140,7 +140,6 @@ def test_how_a_process_ended_is_told_once_in_words(program: str, told: str) -> N
             on_end=on_end,
         )
         await asyncio.wait_for(ended.wait(), WAIT)
-        child.channel_ended()
         await asyncio.sleep(0)
         assert ends == [1]
         child.kill()  # it is gone: nobody else with that pid is meant
