@@ -1,11 +1,14 @@
 """The access log: one line for each request, written by its own thread, so that no request waits for it.
 
+If nobody reads it, lines wait in memory up to MOST_WAITING, and further ones are dropped; stderr says how many.
+
 `common` is the Common Log Format of NCSA httpd, followed by the seconds taken and the request's id; `json` is one object a
 line. Text from clients is escaped. Unlike everywhere else, the path is logged with its query string: an access log is for
 that, and is off by default because of it.
 """
 
 import json
+import logging
 import queue
 import threading
 import time
@@ -15,6 +18,18 @@ FORMATS: Final = ("off", "common", "json")
 
 LAST_MOMENT: Final = 1.0
 """Seconds that the last lines get to be written at the end: a log that nobody reads must not delay it further."""
+
+
+MOST_WAITING: Final = 4 * 1024 * 1024
+"""Bytes, about, of lines that wait to be written."""
+
+REPORT_PAUSE: Final = 10.0
+"""Seconds between two reports of dropped lines, at least."""
+
+SHORTEST: Final = 512
+"""Bytes, about, that a line takes in memory besides its target."""
+
+log = logging.getLogger("flaskd.http")
 
 
 class Line(NamedTuple):
@@ -38,6 +53,10 @@ class AccessLog:
         self._format = _common if form == "common" else _json
         self._stream = stream
         self._lines: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()  # protects the counts
+        self._waiting = 0  # bytes
+        self._dropped = 0  # lines
+        self._next_report = 0.0  # of dropped lines, monotonic
         self._thread = threading.Thread(target=self._write, name="flaskd-access-log", daemon=True)
 
     def __enter__(self) -> Self:
@@ -47,19 +66,44 @@ class AccessLog:
     def __exit__(self, *exc: object) -> None:
         self._lines.put(None)
         self._thread.join(LAST_MOMENT)
+        if self._thread.is_alive():
+            with self._lock:
+                self._dropped += self._lines.qsize()
+        self._report_dropped()
 
     def put(self, line: Line) -> None:
         """Log `line`, without waiting; from any thread."""
+        size = _size(line)
+        with self._lock:
+            if self._waiting + size > MOST_WAITING:
+                self._dropped += 1
+                return
+            self._waiting += size
         self._lines.put(line)
+
+    def _report_dropped(self) -> None:
+        with self._lock:
+            dropped, self._dropped = self._dropped, 0
+        if dropped:
+            self._next_report = time.monotonic() + REPORT_PAUSE
+            log.warning("access log: nobody reads it, or too slowly; lines dropped: %d", dropped)
 
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
+            with self._lock:
+                self._waiting -= _size(line)
+            if self._dropped and time.monotonic() >= self._next_report:
+                self._report_dropped()
             try:
                 self._stream.write(self._format(line) + "\n")
                 if self._lines.empty():
                     self._stream.flush()
             except (OSError, ValueError):
                 pass  # nobody reads it any more, or the disk is full; requests are served anyway
+
+
+def _size(line: Line) -> int:
+    return SHORTEST + len(line.target)
 
 
 def _common(line: Line) -> str:

@@ -1,64 +1,143 @@
 """Passes on what workers write to stdout and stderr, line by line, with the worker's id before each line.
 
-It runs on a thread: if the reader of our output is slow, the workers that write it wait, not the supervisor. The supervisor's
-own lines go the same way (`stream`), and are dropped where a worker would wait.
+Each of our outputs has a thread: if its reader is slow, the workers that write there wait, up to the size of a pipe. Neither
+the supervisor waits nor the other output. The supervisor's own lines go the same way (`stream`). Where a worker would wait
+they are dropped, and the next one that gets through says how many.
 """
 
 import contextlib
+import io
 import os
 import select
 import selectors
 import socket
 import threading
+import time
 from collections import deque
-from typing import Final, Self, TextIO
+from typing import Any, Final, Self, TextIO
 
 from flaskd.console import priority
+from flaskd.console.priority import Priority, marked
 
 READ_SIZE: Final = 65_536
 """Bytes that are read at once; a longer line is passed on in pieces."""
 
 LAST_MOMENT: Final = 1.0
-"""Seconds at the end for the reader of our output."""
+"""Seconds at the end for the readers of our output."""
 
 
 class WorkerOutput:
     """Passes on what workers write, from `__enter__` to `__exit__`."""
 
     def __init__(self) -> None:
-        self._fresh: deque[tuple[int, bytes, int]] = deque()
+        self._targets: dict[int, _Target] = {}
         self._streams: list[TextIO] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for stream in self._streams:
+            stream.close()
+        for target in self._targets.values():
+            target.end()
+        deadline = time.monotonic() + LAST_MOMENT
+        for target in self._targets.values():
+            target.join(deadline)
+
+    def pipe(self, prefix: str, target: int) -> int:
+        """Return the write end of a new pipe, the caller's, whose lines come out at the descriptor `target`."""
+        if target not in self._targets:
+            started = _Target(target)
+            started.start()
+            self._targets[target] = started
+        read_end, write_end = os.pipe()
+        self._targets[target].add(read_end, prefix)
+        return write_end
+
+    def stream(self, target: int) -> TextIO:
+        """Return a stream that comes out at the descriptor `target`, until `__exit__`. Writing to it never blocks."""
+        stream = io.TextIOWrapper(
+            _NeverWaits(self.pipe("", target)),
+            errors="backslashreplace",
+            line_buffering=True,
+        )
+        self._streams.append(stream)
+        return stream
+
+
+class _NeverWaits(io.BufferedIOBase):
+    """The write end of a pipe; what does not go into it at once is dropped and counted, in whole lines."""
+
+    name = "flaskd-output"
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor = descriptor
+        self._begun = b""  # the rest of a line that is partly written
+        self._dropped = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def write(self, data: Any) -> int:
+        """Write `data`, or drop it."""
+        text = bytes(data)
+        self._begun = self._begun[self._send(self._begun) :]
+        note = marked(f"flaskd: nobody read this output; lines dropped: {self._dropped}\n", Priority.WARNING)
+        told = (note.encode() if self._dropped else b"") + text
+        sent = 0 if self._begun else self._send(told)
+        if sent:
+            self._begun, self._dropped = told[sent:], 0
+        else:
+            self._dropped += text.count(b"\n")
+        return len(text)
+
+    def close(self) -> None:
+        """Close the pipe; harmless twice."""
+        if not self.closed:
+            super().close()
+            os.close(self._descriptor)
+
+    def _send(self, data: bytes) -> int:
+        try:
+            return os.write(self._descriptor, data) if data else 0
+        except BlockingIOError:
+            return 0
+
+
+class _Target:
+    """One of our outputs, and the thread that writes there, from `start` to `end`."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._fresh: deque[tuple[int, bytes]] = deque()
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="flaskd-output", daemon=True)
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Begin to pass on."""
         self._thread.start()
-        return self
 
-    def __exit__(self, *exc: object) -> None:
-        for stream in self._streams:
-            with contextlib.suppress(OSError):  # full: what it still holds is dropped
-                stream.close()
+    def end(self) -> None:
+        """Pass on what is there, and end."""
         self._ending = True
         self._wake.close()
-        self._thread.join(LAST_MOMENT)
 
-    def pipe(self, prefix: str, target: int) -> int:
-        """Return the write end of a new pipe, the caller's, whose lines come out at the descriptor `target`."""
-        read_end, write_end = os.pipe()
-        self._fresh.append((read_end, prefix.encode(), target))
+    def join(self, deadline: float) -> None:
+        """Wait for the end until `deadline` (monotonic)."""
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+
+    def add(self, read_end: int, prefix: str) -> None:
+        """Pass on what comes out of a pipe."""
+        self._fresh.append((read_end, prefix.encode()))
         with contextlib.suppress(BlockingIOError):  # it has been woken often enough
             self._wake.send(b"\0")
-        return write_end
-
-    def stream(self, target: int) -> TextIO:
-        """Return a stream that comes out at the descriptor `target`, until `__exit__`. Writing to it never blocks."""
-        descriptor = self.pipe("", target)
-        os.set_blocking(descriptor, False)
-        self._streams.append(os.fdopen(descriptor, "w", buffering=1, errors="backslashreplace"))
-        return self._streams[-1]
 
     def _run(self) -> None:
         with selectors.DefaultSelector() as selector, self._woken:
@@ -69,17 +148,17 @@ class WorkerOutput:
                         key.data.pass_on(selector)
                     else:
                         self._woken.recv(4096)
-                        self._add(selector)
-            self._add(selector)
+                        self._take_fresh(selector)
+            self._take_fresh(selector)
             for key in list(selector.get_map().values()):  # pass on what is there, and wait for nobody
                 if isinstance(key.data, _Stream):
                     key.data.pass_on(selector, last=True)
 
-    def _add(self, selector: selectors.BaseSelector) -> None:
+    def _take_fresh(self, selector: selectors.BaseSelector) -> None:
         while self._fresh:
-            read_end, prefix, target = self._fresh.popleft()
+            read_end, prefix = self._fresh.popleft()
             os.set_blocking(read_end, False)
-            selector.register(read_end, selectors.EVENT_READ, _Stream(read_end, prefix, target))
+            selector.register(read_end, selectors.EVENT_READ, _Stream(read_end, prefix, self._descriptor))
 
 
 class _Stream:

@@ -426,7 +426,9 @@ def test_an_application_with_signal_handlers_of_its_own_is_stopped_as_any(
 
 
 @contextlib.contextmanager
-def mute(runtime_dir: str, *args: str, lines: int | None) -> Iterator[Daemon]:
+def mute(
+    runtime_dir: str, *args: str, lines: int | None, stderr: int = subprocess.STDOUT
+) -> Iterator[Daemon]:
     """Run a daemon whose output goes into a pipe of which nothing more is read than so many lines; None: it is closed then."""
     place = Place(os.path.join(runtime_dir, "shop"))
     process = subprocess.Popen(
@@ -434,14 +436,14 @@ def mute(runtime_dir: str, *args: str, lines: int | None) -> Iterator[Daemon]:
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=stderr,
         start_new_session=True,
         env=os.environ,
     )
     daemon = Daemon(process, place, Path(os.devnull))
     try:
         assert process.stdout is not None
-        for _ in range(lines or 1):
+        for _ in range(1 if lines is None else lines):
             assert process.stdout.readline()
         if lines is None:
             process.stdout.close()
@@ -472,6 +474,29 @@ def test_a_daemon_whose_output_nobody_reads_answers_and_ends(runtime_dir: str, g
         assert ctl("shop", "reload").returncode == 0
         assert ctl("shop", "shutdown").returncode == 0
         assert daemon.wait() == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_stalled_stdout_silences_no_stderr(
+    runtime_dir: str, gate: Gate, engine: str, tmp_path: Path
+) -> None:
+    """Tracebacks and crashes come out; the access log, which goes to stdout, is cut, and says so."""
+    args = ["--engine", engine, "--access-log", "common", "--grace", "1"]
+    errors = tmp_path / "stderr"
+    with open(errors, "wb") as file, mute(runtime_dir, *args, lines=0, stderr=file.fileno()) as daemon:
+        post(daemon, "/flood")
+        _wait_until_full(daemon)
+        with Caller(daemon.url) as caller:
+            assert caller.get("/fail").read().status == 500
+        with Watch(daemon) as watch:
+            with contextlib.suppress(EOFError, ConnectionError), Caller(daemon.url) as caller:
+                caller.post("/exit/3").read()
+            watch.until_incident()
+        assert ctl("shop", "shutdown").returncode == 0
+        assert daemon.wait() == 0
+    told = errors.read_text()
+    assert "[1] ValueError: a fault of the application's" in told
+    assert "exit code 3" in told
 
 
 def _wait_until_full(daemon: Daemon) -> None:

@@ -37,6 +37,12 @@ def keep_gil(seconds: int) -> str:
     return "awake\n"
 
 
+@app.get("/fail")
+def fail() -> str:
+    """Raise."""
+    raise ValueError("a fault of the application's")
+
+
 @app.post("/exit/<int:code>")
 def end(code: int) -> str:
     """End the process without any clean-up."""

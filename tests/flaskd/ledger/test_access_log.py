@@ -11,7 +11,7 @@ import pytest
 
 from flaskd import Server
 from flaskd.errors import ConfigError
-from flaskd.ledger.access_log import AccessLog, Line
+from flaskd.ledger.access_log import MOST_WAITING, AccessLog, Line
 from tests.flaskd.conftest import WAIT, App, Http
 
 Serve = Callable[..., Server]
@@ -149,7 +149,7 @@ def test_forwarded_headers_are_believed_only_when_told_to(
     assert answer.decode().endswith(seen)
 
 
-def test_a_reader_that_has_stopped_keeps_nobody_from_ending() -> None:
+def test_a_reader_that_has_stopped_keeps_nobody_from_ending(caplog: pytest.LogCaptureFixture) -> None:
     """What it does not take is lost, after a moment."""
     reads_on, writing = threading.Event(), threading.Event()
 
@@ -164,3 +164,30 @@ def test_a_reader_that_has_stopped_keeps_nobody_from_ending() -> None:
         log.put(LINE)
         assert writing.wait(WAIT)
     reads_on.set()
+    assert "lines dropped: 1" in caplog.text
+
+
+def test_what_waits_for_a_reader_is_bounded_and_the_rest_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """Megabytes of targets wait, not hundreds; no line that was taken is lost."""
+    reads_on, writing = threading.Event(), threading.Event()
+
+    class Stalled(io.StringIO):
+        def write(self, text: str) -> int:
+            writing.set()
+            reads_on.wait(WAIT)
+            return super().write(text)
+
+    stream = Stalled()
+    lines = 2 * MOST_WAITING // 6000
+    with AccessLog("common", stream) as log:
+        log.put(LINE)
+        assert writing.wait(WAIT)
+        for _ in range(lines):
+            log.put(LINE._replace(target="/" * 6000))
+        reads_on.set()
+
+    written = stream.getvalue().count("\n")
+    (dropped,) = map(int, re.findall(r"lines dropped: (\d+)", caplog.text))
+    assert written + dropped == lines + 1
+    assert len(stream.getvalue()) <= MOST_WAITING
+    assert dropped > 0

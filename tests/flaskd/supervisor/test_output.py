@@ -1,6 +1,7 @@
 """What workers print: every line comes out whole, once, with its worker before it; a slow reader stops no loop."""
 
 import os
+import re
 import resource
 import select
 import threading
@@ -29,6 +30,13 @@ class Pipe:
             received += os.read(self.read_end, 1 << 20)
         return received
 
+    def drain_until_ended(self, *ends: int) -> None:
+        """Close these write ends, and read what still comes."""
+        for end in ends:
+            os.close(end)
+        while select.select([self.read_end], [], [], 0.2)[0]:
+            os.read(self.read_end, 1 << 20)
+
     def close(self) -> None:
         for descriptor in (self.read_end, self.write_end):
             os.close(descriptor)
@@ -44,6 +52,19 @@ def output() -> Iterator[Pipe]:
 def write_all(descriptor: int, data: bytes) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
+
+
+def fill(descriptor: int) -> None:
+    """Write lines until nobody has taken one for a moment."""
+    os.set_blocking(descriptor, False)
+    stalled = 0
+    while stalled < 2:
+        try:
+            os.write(descriptor, b"y" * 1000 + b"\n")
+            stalled = 0
+        except BlockingIOError:
+            stalled += 1
+            select.select([], [descriptor], [], 0.2)
 
 
 def print_and_end(descriptor: int, data: bytes) -> None:
@@ -129,15 +150,7 @@ def test_a_stalled_reader_stops_neither_the_loop_nor_the_end(output: Pipe) -> No
         with WorkerOutput() as relay:
             first = relay.pipe("[1] ", output.write_end)
             ends.append(first)
-            os.set_blocking(first, False)
-            stalled = 0
-            while stalled < 2:  # the relay has stopped reading: it waits for our reader
-                try:
-                    os.write(first, b"x" * 1000 + b"\n")
-                    stalled = 0
-                except BlockingIOError:
-                    stalled += 1
-                    select.select([], [first], [], 0.2)
+            fill(first)  # the relay has stopped reading: it waits for our reader
             for number in range(1000):
                 ends.append(relay.pipe(f"[{number}] ", output.write_end))
         done.set()
@@ -188,3 +201,41 @@ def test_nobody_who_reads_our_output_is_no_reason_to_stop() -> None:
         os.close(other)
     os.close(broken.write_end)
     fine.close()
+
+
+def test_a_stalled_output_silences_no_other(output: Pipe) -> None:
+    """Nobody reads stdout, and a worker waits for that; what it writes to stderr comes out."""
+    stderr = Pipe()
+    with WorkerOutput() as relay:
+        first = relay.pipe("[1] ", output.write_end)
+        other = relay.pipe("[1] ", stderr.write_end)
+        fill(first)
+        os.write(other, b"Traceback\n")
+
+        assert stderr.read(b"\n") == b"[1] Traceback\n"
+        output.drain_until_ended(first, other)
+    stderr.close()
+
+
+def test_lines_of_ours_that_nobody_reads_are_counted(output: Pipe) -> None:
+    """Writing them waits for nobody; the first that gets through says how many are missing, and no line is torn."""
+    with WorkerOutput() as relay:
+        stream = relay.stream(output.write_end)
+        other = relay.pipe("", output.write_end)
+        fill(other)
+        lines = 2000
+        for number in range(lines):
+            print(f"{number:04d} {'x' * 200}", file=stream)
+        os.close(other)
+        received = output.read(b"1 x")
+        while b"lines dropped" not in received:
+            print("again", file=stream)
+            received += output.read(b"\n")
+        ours = [line for line in received.decode().splitlines() if not line.startswith("y")]
+
+    whole = [line for line in ours if re.fullmatch(r"\d{4} x{200}", line)]
+    (dropped,) = (int(line.rpartition(" ")[2]) for line in ours if "lines dropped" in line)
+    again = ours.count("again")
+    assert 0 < len(whole) < lines
+    assert len(ours) == len(whole) + again + 1
+    assert dropped >= lines - len(whole)
