@@ -93,7 +93,7 @@ class Running:
 
     def run(self) -> ShutdownResult:
         """Be the owner until the instance has stopped."""
-        with signals.waking(self._mailbox.wake_descriptor()):
+        with signals.wakeup_fd(self._mailbox.wake_descriptor()):
             result = self.owner.run()
         self.instance.ended(self.owner, result)
         return result

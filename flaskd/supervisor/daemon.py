@@ -39,7 +39,7 @@ from flaskd.supervisor.watching.checks import Checks
 from flaskd.supervisor.watching.report import Report
 from flaskd.supervisor.workers import Workers
 from flaskd.systemd.activation import Handed
-from flaskd.systemd.notify import Manager
+from flaskd.systemd.notify import ServiceManager
 from flaskd.systemd.status import ServiceStatus
 from flaskd.systemd.watchdog import Watchdog
 from flaskd_ctl.errors import ControlError
@@ -69,7 +69,7 @@ def run(
     *,
     source: SettingsSource,
     output: WorkerOutput,
-    manager: Manager,
+    manager: ServiceManager,
     handed: Sequence[Handed] = (),
 ) -> Ended:
     """Serve an application with workers until told to stop.
@@ -85,10 +85,10 @@ async def _run(
     settings: Settings,
     source: SettingsSource,
     output: WorkerOutput,
-    manager: Manager,
+    manager: ServiceManager,
     handed: Sequence[Handed],
 ) -> Ended:
-    tell = functools.partial(journal.tell, settings.name) if priority.marking() else None
+    report = functools.partial(journal.report, settings.name) if priority.marking() else None
     with contextlib.ExitStack() as stack:
         mailbox: Mailbox[owner.Ask | None] = stack.enter_context(Mailbox())
         instance = stack.enter_context(
@@ -98,7 +98,7 @@ async def _run(
                 app=settings.app,
                 process_exits=True,
                 audit_log=settings.audit_log,
-                tell=tell,
+                report=report,
                 handed=handed,
             )
         )
@@ -121,7 +121,7 @@ class Daemon:
         *,
         source: SettingsSource,
         output: WorkerOutput,
-        manager: Manager,
+        manager: ServiceManager,
         log: int,
     ) -> None:
         settings, loop = instance.settings, asyncio.get_running_loop()
@@ -161,8 +161,8 @@ class Daemon:
         self._watchdog = Watchdog(manager, lambda: self._control is None or self._control.serving, loop)
         self._all_gone = asyncio.Event()
         self.bus.subscribe(self._service.receive)
-        signals.supervise(loop, Orders(self))
-        reaper.adopt(loop, self._bury)
+        signals.handle_signals(loop, Orders(self))
+        reaper.on_child_exit(loop, self._bury)
 
     @property
     def name(self) -> str:
@@ -197,7 +197,7 @@ class Daemon:
     def close(self) -> None:
         """End all timers."""
         for each in (self._watchdog, self._checks, self._service):
-            each.end()
+            each.stop()
         self._turns.close()
 
     def status(self) -> StatusResult:
@@ -230,7 +230,7 @@ class Daemon:
         self._engine = _engine(settings)
         self._launcher.engine = self._engine.name
         self._owner.times = stop_times(settings)
-        self._instance.take_rules(settings, self._control)
+        self._instance.set_rules(settings, self._control)
 
     def fleet_changed(self) -> None:
         """See `fleet.Observer`."""
@@ -260,7 +260,7 @@ class Daemon:
                 Orders(self).of_application(Actor(via="application", pid=member.pid), order, params)
 
     async def _serve(self) -> ShutdownResult:
-        self._service.begin()
+        self._service.start()
         self._fleet.begin()
         up, stopped = asyncio.wrap_future(self._fleet.up), self._turns.stopped
         either: list[asyncio.Future[Any]] = [up, stopped]
@@ -274,7 +274,7 @@ class Daemon:
             raise FlaskdError(str(error), hint=error.hint) from None
         elif self._owner.lifecycle.state is State.STARTING:
             self._instance.publish()
-            self._watchdog.begin()
+            self._watchdog.start()
             self._owner.move(lifecycle.Event.READY)  # the last: whoever is told can use all of it
         result = await stopped
         self._owner.answer_rest()
@@ -289,7 +289,7 @@ class Daemon:
             self._owner.move(lifecycle.Event.RECOVERED)
 
     def _bury(self) -> None:
-        reaper.bury(lambda: {member.pid for member in self._fleet.members.values()})
+        reaper.reap(lambda: {member.pid for member in self._fleet.members.values()})
 
     async def _see_all_gone(self) -> None:
         """Kill what is left of the workers, and wait until the kernel has taken them away."""

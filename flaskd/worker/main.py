@@ -49,7 +49,7 @@ from flaskd.ledger.middleware import number_of
 from flaskd.ledger.quota import set_quota
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening import tls
-from flaskd.listening.listeners import Inherited
+from flaskd.listening.listeners import SharedListener
 from flaskd.process import ending
 from flaskd.serving import Core, engine_options
 from flaskd.shutdown import owner
@@ -67,7 +67,7 @@ LAST_MOMENT: Final = 5.0
 """Seconds that the application's own threads and atexit functions get after the worker has stopped."""
 
 ESSENTIAL: Final = {"flaskd-channel", "flaskd-accept"}
-"""Threads without which a worker is none."""
+"""Threads without which a worker cannot work."""
 
 SUPERVISOR: Final = Actor(via="supervisor")
 
@@ -138,7 +138,7 @@ class Worker:
     def _give_up(self, error: FlaskdError, trace: str) -> None:
         """Exit, and report why this worker cannot serve."""
         self._channel.refuse(self._start, error, hint=error.hint, trace=trace)
-        ending.end_now(1)
+        ending.exit_now(1)
 
     def _make_core(self, app: "WSGIApplication", stack: ExitStack) -> Core:
         start, settings = self._start, self._settings
@@ -160,7 +160,7 @@ class Worker:
             engine=make_engine(
                 start.engine, engine_options(settings, tls=secured, late=self._late, multiprocess=True)
             ),
-            listeners=[Inherited(descriptor, scheme=scheme) for descriptor in start.listeners],
+            listeners=[SharedListener(descriptor, scheme=scheme) for descriptor in start.listeners],
             extension=extension,
             shutdown_hook=extension.shutdown,
             request_table=table,
@@ -178,7 +178,7 @@ class Worker:
             else:
                 self._channel.refuse(call, "the worker cannot do that now")
         if not self._admitted.is_set():
-            ending.end_now(1)  # it does not serve yet: there is nobody to wait for
+            ending.exit_now(1)  # it does not serve yet: there is nobody to wait for
         self._orphan.call_off()
         faulthandler.dump_traceback_later(self._settings.grace + LAST_MOMENT, exit=True)  # needs no GIL
         self._stop(self._settings.grace, self._settings.linger)
@@ -224,33 +224,35 @@ class Worker:
 
 
 def check(app: "WSGIApplication", path: str) -> None:
-    """Ask the application for `path` once, in this process; raises FlaskdError where the answer is an error."""
+    """Request `path` from the application once, in this process; raises FlaskdError if the response is an error."""
     from werkzeug.test import Client
 
     with Client(app).get(path, headers={"User-Agent": "flaskd check"}) as response:
         if response.status_code >= 400:
             raise FlaskdError(
-                f"the check {path} was answered {response.status}", hint="the application's log may tell why"
+                f"the check {path} was answered {response.status}", hint="see the application's log"
             )
 
 
 def take_signals() -> None:
-    """Pass over signals that reach every process of the instance (systemd, a container engine): the supervisor decides."""
+    """Ignore signals that reach every process of the instance (from systemd, a container engine): the supervisor decides."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Not SIG_IGN, which what the application starts would inherit (execve(2)).
         signal.signal(number, lambda number, frame: None)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ending.ORDERS)  # the supervisor holds them, which is inherited
+    signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, ending.SUPERVISOR_SIGNALS
+    )  # the supervisor holds them, which is inherited
 
 
 def end_with_thread(failed: threading.ExceptHookArgs) -> None:
-    """Let a worker that cannot accept or hear any more end, and be replaced, rather than seem to serve."""
+    """Exit if a thread fails without which the worker cannot accept or receive calls; the supervisor replaces it."""
     threading.__excepthook__(failed)
     if failed.thread is not None and failed.thread.name in ESSENTIAL:
-        ending.end_now(1)
+        ending.exit_now(1)
 
 
 def main() -> NoReturn:
-    """Be a worker; the one argument is the number of the descriptor of the line."""
+    """Run a worker; the one argument is the descriptor of its end of the channel."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what is written comes out at once
@@ -262,7 +264,7 @@ def main() -> NoReturn:
         channel = WorkerChannel(sock)
         start = channel.receive()
         if not isinstance(start, Start):
-            ending.end_now(1)
+            ending.exit_now(1)
         if start.marked:
             priority.mark_lines()
         for descriptor in (sock.fileno(), start.stacks, start.log, *start.listeners):
@@ -274,10 +276,9 @@ def main() -> NoReturn:
         except BaseException as error:  # noqa: BLE001 - the process's outer edge: the supervisor reports it
             hint = error.hint if isinstance(error, FlaskdError) else ""
             channel.refuse(start, error, hint=hint, trace=applications_traceback(error))
-            if not isinstance(
-                error, FlaskdError
-            ):  # also where it had served: then nobody waits for that reply
+            if not isinstance(error, FlaskdError):
+                # Also in the log: once it has served, nobody waits for that reply.
                 traceback.print_exception(error)
-            ending.end_now(1)
-        ending.end_within(LAST_MOMENT)
+            ending.exit_now(1)
+        ending.exit_within(LAST_MOMENT)
         sys.exit(0)
