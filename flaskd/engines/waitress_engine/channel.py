@@ -51,15 +51,12 @@ class Loop(Protocol):
 
     def answer(self, channel: "Channel") -> None:
         """Have a thread answer the channel's first request."""
-        ...
 
     def update_soon(self, channel: "Channel") -> None:
         """Have the loop look at a channel; from any thread."""
-        ...
 
     def remove(self, channel: "Channel") -> None:
         """Take a channel that is about to close out of the loop."""
-        ...
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
