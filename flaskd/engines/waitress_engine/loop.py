@@ -25,6 +25,7 @@ from flaskd.engines.shared.waker import Waker
 from flaskd.engines.waitress_engine.channel import READ, Channel, Server
 from flaskd.engines.waitress_engine.request import Spool
 from flaskd.engines.waitress_engine.responder import respond
+from flaskd.engines.waitress_engine.timeouts import check_timeouts
 
 MIN_WAIT: Final = 1.0
 """Seconds that a connection may wait for its request before it is closed to make room for another."""
@@ -121,7 +122,7 @@ class EventLoop:
             self._calls.popleft()()
         now = time.monotonic()
         if self._next_check is not None and now >= self._next_check:
-            ends = [channel.check_timeouts(now, self._pause) for channel in list(self.channels.values())]
+            ends = [check_timeouts(channel, self._pause) for channel in list(self.channels.values())]
             for channel in list(self.channels.values()):
                 self._update(channel)
             self._next_check = max(min(ends), now + self._pause / 4) if ends else None
@@ -203,8 +204,8 @@ class EventLoop:
                 self._check_by(time.monotonic() + self._pause)
                 self._wait_for(channel, READ)
         else:
-            request = channel.request
-            if request is not None and request.headers_finished:
+            request = channel.receiving_body()
+            if request is not None:
                 self._check_by(request.since + request.timeout.remaining)
             # Looked at last: a thread that has just answered looks at `events` after that.
             self._wait_for(channel, channel.events & READ)
