@@ -82,7 +82,7 @@ class Ledger:
         return self.table.in_flight
 
     def requests(self) -> list[InFlight]:
-        """List what is in flight, oldest first."""
+        """List the requests in flight, oldest first."""
         return self.table.requests()
 
     def served(self) -> dict[str, int]:

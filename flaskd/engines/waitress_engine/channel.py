@@ -120,7 +120,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         return request if request is not None and request.headers_finished else None
 
     def handle_read(self) -> None:
-        """Receive what has come."""
+        """Receive available bytes."""
         try:
             data = self.socket.recv(RECEIVE)
         except (BlockingIOError, InterruptedError):
@@ -145,7 +145,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             self.received(data)
 
     def handle_write(self) -> None:
-        """Send what is buffered."""
+        """Send buffered bytes."""
         self._flush_some_if_lockable(do_close=False)
 
     def send(self, data: bytes, do_close: bool = True) -> int:

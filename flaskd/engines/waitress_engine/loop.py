@@ -57,7 +57,7 @@ class EventLoop:
         self._next_check: float | None = None  # of timeouts, monotonic
 
     def descriptors(self) -> list[int]:
-        """Name, for `forks`, what is open: a child that unwinds through a request would end its parent's connection."""
+        """Return the open descriptors for `forks`: a child that unwinds through a request would end its parent's connection."""
         return list(self.channels)
 
     def call_soon(self, call: Callable[[], object]) -> None:
@@ -82,7 +82,7 @@ class EventLoop:
         self.on_change()
 
     def close_idle(self, limit: float) -> None:
-        """Close what has waited for a complete request head since `limit` or longer (monotonic)."""
+        """Close connections that have waited for a complete request head since `limit` or longer (monotonic)."""
         for channel in list(self.channels.values()):
             if not channel.busy() and channel.since <= limit and channel.lingering is None:
                 if not channel.total_outbufs_len:
@@ -188,7 +188,7 @@ class EventLoop:
         self._update(channel)
 
     def _update(self, channel: Channel) -> None:
-        """Close a channel that is finished, or wait for what it needs next."""
+        """Close a channel that is finished, or wait for its next events."""
         if channel.socket is None:
             return
         if not channel.connected:
@@ -199,7 +199,7 @@ class EventLoop:
             self._wait_for(channel, channel.events | WRITE)
         elif channel.close_when_flushed or (self.stopping and not channel.busy()):
             channel.finish()
-            if channel.socket is not None:  # it discards what comes, and does not count any more
+            if channel.socket is not None:  # it lingers, and does not count any more
                 self.on_change()
                 self._check_by(time.monotonic() + self._pause)
                 self._wait_for(channel, READ)

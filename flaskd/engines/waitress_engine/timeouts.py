@@ -9,7 +9,7 @@ from flaskd.http.syntax import Refused
 
 
 def check_timeouts(channel: Channel, pause: float) -> float:
-    """End what is out of time; returns when to check again: after `pause` if that depends on the client's speed."""
+    """Apply the timeouts; returns when to check again: after `pause` if that depends on the client's speed."""
     now = time.monotonic()
     options = channel.loop.options
     if channel.total_outbufs_len:
