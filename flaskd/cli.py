@@ -14,7 +14,7 @@ from flaskd.console import banner, priority
 from flaskd.console.say import say
 from flaskd.control.access.grants import rules_of
 from flaskd.control.access.policy import Caller, role_of
-from flaskd.control.server import remote_of
+from flaskd.control.server import tcp_endpoints
 from flaskd.engines.choice import choose
 from flaskd.errors import FlaskdError, LoadError
 from flaskd.process import ending, signals
@@ -24,7 +24,7 @@ from flaskd.settings.options import AppCommand, Given, SettingsCommand
 from flaskd.settings.schema import Settings, shown
 from flaskd.settings.sources import settings_from, unknown_variables
 from flaskd.systemd import activation
-from flaskd.systemd.notify import Manager
+from flaskd.systemd.notify import ServiceManager
 from flaskd_ctl.contract.endpoint import place_for
 from flaskd_ctl.errors import BadPlace
 from flaskd_ctl.protocol import Actor
@@ -65,14 +65,14 @@ def run(given: Given) -> None:
     """
     from flaskd.process import reaper
 
-    reaper.end_when_told()
+    reaper.exit_on_sigterm()
     from flaskd.supervisor import daemon
     from flaskd.supervisor.output import WorkerOutput
 
     source = _Source(given)
     ending.fill_standard_descriptors()
-    signals.hold()  # before the first thread is started
-    manager = Manager.of(os.environ, os.getpid())
+    signals.block()  # before the first thread is started
+    manager = ServiceManager.from_environment(os.environ, os.getpid())
     with WorkerOutput() as output, contextlib.redirect_stderr(output.stream(ending.STDERR)):
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
         if priority.journal_reads(ending.STDERR, os.environ):
@@ -83,7 +83,7 @@ def run(given: Given) -> None:
             say(f"flaskd: {ended.name} was killed: it waited for no request", priority.Priority.WARNING)
         else:
             banner.farewell(ended.name, ended.result)
-    ending.end_now(ending.KILLED if ended.killed else 0)
+    ending.exit_now(ending.KILLED if ended.killed else 0)
 
 
 class _Source:
@@ -134,7 +134,7 @@ def check(given: Given, show_traceback: bool) -> None:
         if show_traceback and error.__cause__ is not None:
             traceback.print_exception(error.__cause__)
         raise
-    if (remote := remote_of(settings, place)) is not None:
+    if (remote := tcp_endpoints(settings, place)) is not None:
         remote.check()
     rules = getattr(getattr(loaded, "url_map", None), "_rules", None)
     kind = "WSGI" if rules is None else "Flask"

@@ -1,42 +1,46 @@
-"""`Instance`: what a daemon and a `Server` have alike."""
+"""What a daemon and a `Server` have in common: what an instance holds, and the orders that its owner takes."""
 
+import abc
 import contextlib
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from flaskd.audit.last_stop import Note
-from flaskd.audit.log import Audit, Tell
+from flaskd.audit.last_stop import LastStopFile
+from flaskd.audit.log import Audit, Reporter
 from flaskd.console.say import say
 from flaskd.control.access.grants import rules_of
 from flaskd.control.claim import Claim
-from flaskd.control.server import ControlServer, remote_of
+from flaskd.control.server import ControlServer, tcp_endpoints
 from flaskd.errors import ConfigError
+from flaskd.events import Bus
 from flaskd.listening import listeners
 from flaskd.operable import Operable
-from flaskd.probes.listener import Probes, listen
+from flaskd.probes.listener import ProbeListener, listen
 from flaskd.settings.schema import Settings
 from flaskd.shutdown.lifecycle import State
-from flaskd.shutdown.owner import Owner
+from flaskd.shutdown.owner import Drain, Kill, Owner, Resume, Shutdown
 from flaskd.shutdown.phases import LameDuck, StopTimes
 from flaskd.systemd.activation import Handed, still_to_bind
 from flaskd.version import __version__
 from flaskd_ctl.contract.commands import PROTOCOL_VERSION
 from flaskd_ctl.contract.endpoint import place_for
-from flaskd_ctl.protocol import LastStop, ShutdownResult, StatusResult
+from flaskd_ctl.errors import WrongState
+from flaskd_ctl.protocol import Actor, LastStop, ShutdownParams, ShutdownResult, StateResult, StatusResult
 
 if TYPE_CHECKING:
-    from flaskd.control.tcp.endpoints import Remote
+    from flaskd.control.tcp.endpoints import TcpEndpoints
 
 
 class Instance:
     """Holds an instance's name, control sockets, audit log, note of the last stop, listeners and probe ports.
 
     A context manager: entering takes all of it, in the order in which it must not be seen too early, and raises FlaskdError
-    or BadPlace with everything undone. `handed` are listeners that systemd opened. `tell` says each order's outcome.
+    or BadPlace with everything undone. `handed` are listeners that systemd opened. `report` says each order's outcome.
     """
 
     def __init__(
@@ -47,7 +51,7 @@ class Instance:
         app: str,
         process_exits: bool,
         audit_log: str,
-        tell: Tell | None = None,
+        report: Reporter | None = None,
         handed: Sequence[Handed] = (),
     ) -> None:
         self.settings = settings
@@ -55,15 +59,15 @@ class Instance:
         self.app = app
         self.process_exits = process_exits
         self.started = time.time()
-        self.audit = Audit("", tell=tell)
+        self.audit = Audit("", report=report)
         self.listeners: list[listeners.Listener] = []
-        self.probes: dict[str, Probes] = {}
-        self._audit = (audit_log, tell)
+        self.probes: dict[str, ProbeListener] = {}
+        self._audit = (audit_log, report)
         self._handed = handed
         self._rules = rules_of(settings, owner=os.geteuid())
         self._claim: Claim | None = None
-        self._remote: Remote | None = None
-        self._note: Note | None = None
+        self._remote: TcpEndpoints | None = None
+        self._note: LastStopFile | None = None
         self._resources = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -77,13 +81,13 @@ class Instance:
                     uid=os.geteuid(),
                 )
                 self._claim = stack.enter_context(Claim(place, self._rules))
-                self._remote = remote_of(settings, place)
+                self._remote = tcp_endpoints(settings, place)
                 if self._remote is not None:
                     stack.enter_context(self._remote)
-            audit_log, tell = self._audit
-            self.audit = Audit.of(audit_log, self.name, tell=tell)
+            audit_log, report = self._audit
+            self.audit = Audit.from_setting(audit_log, self.name, report=report)
             if self._claim is not None:
-                note = Note(self.name, self._claim.place.directory, audit_log=self.audit.path)
+                note = LastStopFile(self.name, self._claim.place.directory, audit_log=self.audit.path)
                 self._note = stack.enter_context(note)
             self._listen(stack)
             self.probes = listen(settings, stack)
@@ -97,7 +101,7 @@ class Instance:
         """Take over the listeners that we were handed, and bind the rest."""
         scheme = "https" if self.settings.tls_cert else "http"
         for each in self._handed:
-            self.listeners.append(listeners.Inherited(each.descriptor, scheme=scheme))
+            self.listeners.append(listeners.SharedListener(each.descriptor, scheme=scheme))
             stack.callback(self.listeners[-1].close)
         for address in still_to_bind(self.settings.bind, self._handed):
             self.listeners.append(listeners.bind(address, backlog=self.settings.backlog, scheme=scheme))
@@ -118,7 +122,7 @@ class Instance:
     @property
     def last_stop(self) -> LastStop | None:
         """How the run before this one ended; None where that is not known."""
-        return self._note.before if self._note is not None else None
+        return self._note.previous if self._note is not None else None
 
     def control(self, operable: Operable) -> ControlServer | None:
         """Make the control server, not yet open; None where there is to be none."""
@@ -131,7 +135,7 @@ class Instance:
         if self._claim is not None:
             self._claim.publish(self._facts())
 
-    def take_rules(self, settings: Settings, control: ControlServer | None) -> None:
+    def set_rules(self, settings: Settings, control: ControlServer | None) -> None:
         """Use the access rules of settings that were read again; a reload does not fail for them."""
         if self._claim is None or control is None:
             return
@@ -140,9 +144,9 @@ class Instance:
         except ConfigError as error:  # the user or group was there when the settings were read
             say(f"flaskd: {error}; the access rules are unchanged")
             return
-        control.take(rules)  # first: whatever becomes of the files, a role that was taken away is gone
+        control.set_rules(rules)  # first: whatever becomes of the files, a role that was taken away is gone
         try:
-            self._claim.admit(rules)
+            self._claim.set_rules(rules)
         except OSError as error:  # somebody has removed the files
             say(f"flaskd: cannot change who may connect to {error.filename}: {error.strerror}")
 
@@ -150,7 +154,7 @@ class Instance:
         """Note how it ended. Call it before leaving, while the name is still ours: the next instance's note comes after it."""
         if self._note is not None:
             by = owner.ending.by if owner.ending is not None else None
-            self._note.ended(by, result=result, killed=owner.killed, who=self.audit.who_asked(by))
+            self._note.record_end(by, result=result, killed=owner.killed, who=self.audit.stop_requester(by))
 
     def status(self, owner: Owner, **others: Any) -> StatusResult:
         """Describe the instance at a glance: what is known here, and `others`."""
@@ -192,6 +196,50 @@ class Instance:
             "audit_log": self.audit.path,
             "last_stop": msgspec.to_builtins(self.last_stop),
         }
+
+
+class Operated(abc.ABC):
+    """The orders of `operable.Operable` that go to an instance's owner."""
+
+    def __init__(self, instance: Instance, owner: Owner, bus: Bus) -> None:
+        self.instance = instance
+        self.owner = owner
+        self.bus = bus
+
+    @property
+    def audit(self) -> Audit:
+        """The audit log."""
+        return self.instance.audit
+
+    @property
+    def killed(self) -> bool:
+        """Whether it ended by `kill`: nothing in flight was waited for."""
+        return self.owner.killed
+
+    @abc.abstractmethod
+    def counts_requests(self) -> bool:
+        """Tell whether the ledger counts requests."""
+
+    def order_drain(self, by: Actor) -> "Future[StateResult]":
+        """See `Operable.order_drain`."""
+        return self.owner.ask(Drain(by))
+
+    def order_resume(self, by: Actor) -> "Future[StateResult]":
+        """See `Operable.order_resume`."""
+        return self.owner.ask(Resume(by))
+
+    def order_shutdown(self, by: Actor, asked: ShutdownParams) -> "Future[ShutdownResult]":
+        """See `Operable.order_shutdown`; raises WrongState if requests are to be counted and no ledger does."""
+        if asked.wait_unrouted and not self.counts_requests():
+            raise WrongState(
+                "the ledger of requests is off (--no-ledger), so there is nothing for --wait-unrouted to count",
+                hint="use --lame-duck, which waits for a fixed time",
+            )
+        return self.owner.ask(Shutdown(by, asked))
+
+    def order_kill(self, by: Actor) -> None:
+        """See `Operable.order_kill`."""
+        self.owner.ask(Kill(by))
 
 
 def stop_times(settings: Settings) -> StopTimes:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from flaskd.audit.entry import told
+from flaskd.audit.entry import params_for_log
 from flaskd.audit.log import Audit
 from flaskd.events import Bus
 from flaskd_ctl.errors import WrongState
@@ -95,16 +95,19 @@ class Orders:
 
     def drain(self, by: Actor) -> "Future[StateResult]":
         """Go out of rotation."""
-        return self._instance.audit.ordered("drain", {}, by, lambda: self._instance.order_drain(by))
+        return self._instance.audit.run("drain", {}, by, lambda: self._instance.order_drain(by))
 
     def resume(self, by: Actor) -> "Future[StateResult]":
         """Go back into rotation."""
-        return self._instance.audit.ordered("resume", {}, by, lambda: self._instance.order_resume(by))
+        return self._instance.audit.run("resume", {}, by, lambda: self._instance.order_resume(by))
 
     def shutdown(self, by: Actor, asked: ShutdownParams) -> "Future[ShutdownResult]":
         """Stop as `asked`."""
-        return self._instance.audit.ordered(
-            "shutdown", told("shutdown", asked), by, lambda: self._instance.order_shutdown(by, asked)
+        return self._instance.audit.run(
+            "shutdown",
+            params_for_log("shutdown", asked),
+            by,
+            lambda: self._instance.order_shutdown(by, asked),
         )
 
     def stop(self, by: Actor, *, again: bool) -> None:
@@ -114,12 +117,12 @@ class Orders:
     def reload(self, by: Actor) -> "Future[ReloadResult]":
         """Replace every worker on a signal."""
         workers = self._workers()
-        return self._instance.audit.ordered("reload", {}, by, lambda: workers.order_reload(check=None))
+        return self._instance.audit.run("reload", {}, by, lambda: workers.order_reload(check=None))
 
     def scale(self, by: Actor, count: int) -> "Future[ScaleResult]":
         """Run `count` more workers, or fewer, on a signal."""
         workers = self._workers()
-        return self._instance.audit.ordered(
+        return self._instance.audit.run(
             "scale", {"by": count}, by, lambda: workers.order_scale(to=None, by=count)
         )
 

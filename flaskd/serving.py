@@ -132,7 +132,7 @@ class Core:
         match action:
             case Action.TURN_AWAY:
                 for listener in self._listeners:
-                    listener.turn_away()
+                    listener.block_new()
             case Action.CLOSE_IDLE:
                 self.engine.close_idle(self._settings.linger)
             case Action.STOP_ACCEPTING:

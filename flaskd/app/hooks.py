@@ -15,7 +15,7 @@ from flaskd.app.importing import load_function, what_failed
 from flaskd.console.priority import Priority
 from flaskd.console.say import say
 from flaskd.errors import LoadError
-from flaskd.process.ending import end_now
+from flaskd.process.ending import exit_now
 from flaskd.settings.schema import Settings
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Hooks:
 
         def give_up(_trace: str) -> None:
             say(f"flaskd: pre_stop did not end within {self._limit:g} s (--hook-timeout)", Priority.WARNING)
-            end_now(0)
+            exit_now(0)
 
         with _time_limit(self._limit, give_up):
             try:

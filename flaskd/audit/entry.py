@@ -28,14 +28,14 @@ def entry_of(command: str, params: Mapping[str, Any], by: Actor, *, role: str, o
         command=command,
         params=dict(params),
         by=by,
-        who=who_is(by),
+        who=command_line_of(by),
         role=role,
         outcome=outcome,
         user=_user(by.uid),
     )
 
 
-def told(command: str, params: msgspec.Struct) -> dict[str, Any]:
+def params_for_log(command: str, params: msgspec.Struct) -> dict[str, Any]:
     """Return the parameters of `command` that say something: those not as they are by default, `progress` left out."""
     kinds = {param.name: param for param in COMMANDS[command].params}
     found = {}
@@ -47,22 +47,24 @@ def told(command: str, params: msgspec.Struct) -> dict[str, Any]:
         if param is not None and param.secret:
             value = audit_log.HIDDEN
         elif isinstance(value, str):
-            value = bounded(audit_log.without_query(value))
+            value = truncated(audit_log.without_query(value))
         found[field.name] = value
     return found
 
 
-def why(error: str) -> str:
+def error_text(error: str) -> str:
     """Return an error's sentence as it is written down."""
-    return bounded(audit_log.without_query(error), LONGEST_ERROR).encode("utf-8", "backslashreplace").decode()
+    return (
+        truncated(audit_log.without_query(error), LONGEST_ERROR).encode("utf-8", "backslashreplace").decode()
+    )
 
 
-def bounded(text: str, most: int = LONGEST) -> str:
+def truncated(text: str, most: int = LONGEST) -> str:
     """Return `text` with its end cut off where that is too long."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def who_is(by: Actor) -> str:
+def command_line_of(by: Actor) -> str:
     """Return the command line of the process that asked, as that shows itself (proc(5)), or its key's name."""
     if by.key:
         return by.key
@@ -73,14 +75,14 @@ def who_is(by: Actor) -> str:
             words = file.read(8 * LONGEST).rstrip(b"\0").split(b"\0")
     except OSError:
         return ""
-    return bounded(
+    return truncated(
         audit_log.without_query(
             shlex.join(word.decode("utf-8", "backslashreplace") for word in words if word)
         )
     )
 
 
-def sentence(entry: AuditEntry) -> str:
+def summary(entry: AuditEntry) -> str:
     """Tell an outcome in one line."""
     took = "" if entry.took is None else f" in {span(entry.took)}"
     outcome = f"done{took}" if entry.outcome == "done" else f"{entry.outcome}{took}: {entry.error}"

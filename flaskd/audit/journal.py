@@ -32,7 +32,7 @@ def send(fields: Mapping[str, str], *, path: str = SOCKET) -> None:
         )
 
 
-def tell(name: str, entry: AuditEntry, said: str, *, path: str = SOCKET) -> None:
+def report(name: str, entry: AuditEntry, said: str, *, path: str = SOCKET) -> None:
     """Send the outcome of an order that the instance `name` was given, `said` in a sentence; else on stderr."""
     try:
         send(fields_of(name, entry, said), path=path)

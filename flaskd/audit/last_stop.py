@@ -30,7 +30,7 @@ def state_directory(environ: Mapping[str, str]) -> str:
     return next(filter(os.path.isabs, state_dirs(environ)))
 
 
-class Note:
+class LastStopFile:
     """The note of the instance `name` that lives in `directory`, from its begin to its end.
 
     `before` is how the run before ended, None where none is known. `stop` is what will be told of this one; an exception that
@@ -38,7 +38,7 @@ class Note:
     """
 
     def __init__(self, name: str, directory: str, *, audit_log: str = "") -> None:
-        self.before: LastStop | None = None
+        self.previous: LastStop | None = None
         self.stop: LastStop | None = None
         self._begun = False
         state = state_directory(os.environ)
@@ -52,7 +52,7 @@ class Note:
         }
 
     def __enter__(self) -> Self:
-        self.before = _before(self._path, self._facts["directory"])
+        self.previous = _before(self._path, self._facts["directory"])
         self._leave(None)
         return self
 
@@ -65,12 +65,12 @@ class Note:
             )
         self._leave(self.stop)
 
-    def ended(self, by: Actor | None, *, result: ShutdownResult, killed: bool, who: str) -> None:
+    def record_end(self, by: Actor | None, *, result: ShutdownResult, killed: bool, who: str) -> None:
         """Take how it ended; `who` is the command line of the process that asked."""
         self.stop = LastStop(
             at=round(time.time(), 3),
             clean=result.clean,
-            why=why_of(by, killed=killed),
+            why=stop_reason(by, killed=killed),
             by=by,
             who=who,
             took=result.took,
@@ -87,7 +87,7 @@ class Note:
                 say(f"flaskd: how it ended cannot be written to {self._path}: {error.strerror}")
 
 
-def why_of(by: Actor | None, *, killed: bool) -> str:
+def stop_reason(by: Actor | None, *, killed: bool) -> str:
     """Say in a few words what a stop that `by` asked for came from."""
     match by.via if by else "":
         case "signal":

@@ -25,7 +25,7 @@ from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
-from flaskd.audit.entry import entry_of, sentence, why
+from flaskd.audit.entry import entry_of, error_text, summary
 from flaskd.audit.last_stop import state_directory
 from flaskd.console.say import say
 from flaskd.errors import ConfigError
@@ -33,7 +33,7 @@ from flaskd_ctl.contract import audit_log
 from flaskd_ctl.protocol import Actor, AuditEntry
 
 ENDING: Final = {"shutdown", "kill"}
-MOST_STOPPERS: Final = 64
+MAX_STOP_REQUESTERS: Final = 64
 
 MOST: Final = 100
 A_WHILE: Final = 60.0
@@ -41,40 +41,40 @@ A_WHILE: Final = 60.0
 
 T = TypeVar("T")
 
-Tell = Callable[[AuditEntry, str], None]
+Reporter = Callable[[AuditEntry, str], None]
 """Takes an outcome and the sentence that tells it."""
 
 
 class Audit:
-    """Writes down orders at `path` ("": nowhere but on stderr), from any thread. `tell` says each outcome.
+    """Writes down orders at `path` ("": nowhere but on stderr), from any thread. `report` says each outcome.
 
-    `stoppers` keeps what the command line was of those who asked for the end: they are gone when that is told.
+    `stop_requesters` keeps what the command line was of those who asked for the end: they are gone when that is told.
     """
 
-    def __init__(self, path: str, *, tell: Tell | None = None) -> None:
+    def __init__(self, path: str, *, report: Reporter | None = None) -> None:
         self.path = path
-        self.stoppers: dict[Actor, str] = {}
-        self._tell = tell or (lambda _, sentence: say(sentence))
+        self.stop_requesters: dict[Actor, str] = {}
+        self._report = report or (lambda _, sentence: say(sentence))
         self._silent = False  # the last line could not be written, which was said
         self._refusals = _Flood()
         self._applications = _Flood()
 
     @classmethod
-    def of(cls, setting: str, name: str, *, tell: Tell | None = None) -> Self:
+    def from_setting(cls, setting: str, name: str, *, report: Reporter | None = None) -> Self:
         """Make the audit that `audit_log` asks for: "off", a path, or "" for a log beside the note of the last stop.
 
         Raises ConfigError for a path that cannot be written to now: who names one wants to know before anything is served.
         """
         if setting == "off":
-            return cls("", tell=tell)
+            return cls("", report=report)
         if setting:
-            audit = cls(os.path.abspath(setting), tell=tell)
+            audit = cls(os.path.abspath(setting), report=report)
             audit.check()
             return audit
         directory = state_directory(os.environ)
         with contextlib.suppress(OSError):
             os.makedirs(directory, mode=0o700, exist_ok=True)
-        return cls(os.path.join(directory, f"{name}{audit_log.SUFFIX}"), tell=tell)
+        return cls(os.path.join(directory, f"{name}{audit_log.SUFFIX}"), report=report)
 
     def check(self) -> None:
         """Raise ConfigError where the log cannot be written to now."""
@@ -86,32 +86,32 @@ class Audit:
                 hint="choose another --audit-log, or --audit-log off",
             ) from None
 
-    def begin(self, command: str, params: Mapping[str, Any], by: Actor, *, role: str = "") -> "Deed":
+    def begin(self, command: str, params: Mapping[str, Any], by: Actor, *, role: str = "") -> "AuditRecord":
         """Write down that `by` asked for `command`, which is allowed and now begins."""
         entry = entry_of(command, params, by, role=role, outcome="begun")
         self._write(entry)
-        if command in ENDING and len(self.stoppers) < MOST_STOPPERS:
-            self.stoppers.setdefault(by, entry.who)
-        return Deed(self, entry)
+        if command in ENDING and len(self.stop_requesters) < MAX_STOP_REQUESTERS:
+            self.stop_requesters.setdefault(by, entry.who)
+        return AuditRecord(self, entry)
 
-    def ordered(
+    def run(
         self, command: str, params: Mapping[str, Any], by: Actor, order: Callable[[], "Future[T]"]
     ) -> "Future[T]":
         """Give an order of whoever needs no role (a signal, the application), and write it down with its outcome."""
         if by.via == "application" and self._applications.is_one_too_many():
             return order()
-        deed = self.begin(command, params, by)
+        record = self.begin(command, params, by)
         try:
             future = order()
         except Exception as error:
-            deed.end(error)
+            record.finish(error)
             raise
-        deed.follow(future)
+        record.follow(future)
         return future
 
-    def who_asked(self, by: Actor | None) -> str:
-        """Tell what the command line was of who asked for the end."""
-        return self.stoppers.get(by, "") if by is not None else ""
+    def stop_requester(self, by: Actor | None) -> str:
+        """Return what the command line was of who asked for the end."""
+        return self.stop_requesters.get(by, "") if by is not None else ""
 
     def refuse(self, command: str, params: Mapping[str, Any], by: Actor, error: str, *, role: str) -> None:
         """Write down that `by` asked for `command` and was refused; of a flood, only how many more there were."""
@@ -120,12 +120,12 @@ class Audit:
         if missed := self._refusals.missed():
             error = f"{error} (and {missed} refusals before it, which are not written down)"
         entry = entry_of(command, params, by, role=role, outcome="refused")
-        self.tell(msgspec.structs.replace(entry, error=why(error)))
+        self.tell(msgspec.structs.replace(entry, error=error_text(error)))
 
     def tell(self, entry: AuditEntry) -> None:
         """Write down an outcome, and say it."""
         self._write(entry)
-        self._tell(entry, sentence(entry))
+        self._report(entry, summary(entry))
 
     def newest(self, limit: int) -> list[AuditEntry]:
         """Read the newest entries, newest last; raises OSError."""
@@ -165,7 +165,7 @@ class _Flood:
         self._missed = 0
 
     def is_one_too_many(self) -> bool:
-        """Tell whether the next one is passed over."""
+        """Return whether the next one is passed over."""
         now = time.monotonic()
         if len(self._written) == MOST and self._written[0] > now - A_WHILE:
             self._missed += 1
@@ -179,7 +179,7 @@ class _Flood:
         return missed
 
 
-class Deed:
+class AuditRecord:
     """An order that was begun, until its outcome is written down."""
 
     def __init__(self, audit: Audit, entry: AuditEntry) -> None:
@@ -191,9 +191,9 @@ class Deed:
     def follow(self, future: Future[Any]) -> None:
         """Take the outcome of `future` for the order's, whoever still waits for it."""
         self.followed = True
-        future.add_done_callback(lambda done: self.end(done.exception()))
+        future.add_done_callback(lambda done: self.finish(done.exception()))
 
-    async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
+    async def await_outcome(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for `work` and take its outcome for the order's, unless that has one of its own to follow."""
         failure: BaseException | None = None
         try:
@@ -203,15 +203,15 @@ class Deed:
             raise
         finally:
             if not self.followed:
-                self.end(failure)
+                self.finish(failure)
 
-    def end(self, error: BaseException | None) -> None:
+    def finish(self, error: BaseException | None) -> None:
         """Write down the outcome."""
         self._audit.tell(
             msgspec.structs.replace(
                 self._entry,
                 outcome="done" if error is None else "failed",
-                error="" if error is None else why(str(error) or type(error).__name__),
+                error="" if error is None else error_text(str(error) or type(error).__name__),
                 took=round(time.monotonic() - self._began, 3),
             )
         )

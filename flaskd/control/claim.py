@@ -17,12 +17,12 @@ from collections.abc import Iterable
 from typing import Any, Final, Self
 
 from flaskd.audit.files import write_atomically
-from flaskd.control.access.permissions import CONNECT, READ, SEARCH, Way, admit, closed_parent
+from flaskd.control.access.permissions import CONNECT, READ, SEARCH, AccessMethod, closed_parent, grant_access
 from flaskd.control.access.policy import Rules
 from flaskd.errors import ClaimError, NameTaken
-from flaskd.listening.unix_paths import inode_at, listened_at
+from flaskd.listening.unix_paths import inode_at, is_listening
 from flaskd.process import forks
-from flaskd.process.descriptors import borrowed, own
+from flaskd.process.descriptors import duplicates, open_descriptors
 from flaskd_ctl.contract.endpoint import Place
 
 BACKLOG: Final = 128
@@ -49,14 +49,14 @@ class Claim:
         while self._lock < 0:
             # Not there: who lived here ended and removed the directory just now.
             with contextlib.suppress(FileNotFoundError):
-                _make_private(self.place.directory, shared=self._rules.name_others())
+                _make_private(self.place.directory, shared=self._rules.include_other_users())
                 self._lock = _locked(self.place)
         try:
             for path in (self.place.sock, self.place.zmq, self.place.tcp):
                 _clear_stale(path)
             self.stream = self._listen(self.place.sock)
             self.zmq = self._listen(self.place.zmq)
-            self.admit(self._rules)
+            self.set_rules(self._rules)
         except BaseException:
             self.__exit__()
             raise
@@ -88,21 +88,21 @@ class Claim:
             write_atomically(self.place.instance_file, facts)
         except OSError as error:
             raise ClaimError(f"cannot write {self.place.instance_file}: {error.strerror}") from None
-        admit({self.place.instance_file: READ}, self._rules)
+        grant_access({self.place.instance_file: READ}, self._rules)
 
-    def admit(self, rules: Rules) -> None:
+    def set_rules(self, rules: Rules) -> None:
         """Let near whom `rules` name, and nobody else; what keeps them away all the same is logged."""
         self._rules = rules
         place = self.place
-        way = admit({place.sock: CONNECT, place.zmq: CONNECT, place.directory: SEARCH}, rules)
+        method = grant_access({place.sock: CONNECT, place.zmq: CONNECT, place.directory: SEARCH}, rules)
         with contextlib.suppress(FileNotFoundError):  # not published yet
-            admit({place.instance_file: READ}, rules)
-        if way is Way.EVERYBODY:
+            grant_access({place.instance_file: READ}, rules)
+        if method is AccessMethod.EVERYONE:
             log.warning(
                 "%s: this file system has no access control lists: every user may connect, and is refused",
                 place.directory,
             )
-        if way is not Way.NOBODY and (closed := closed_parent(place.directory)):
+        if method is not AccessMethod.OWNER_ONLY and (closed := closed_parent(place.directory)):
             log.warning(
                 "only the owner of %s may go through it: who has a role cannot reach %s",
                 closed,
@@ -114,7 +114,7 @@ class Claim:
         if self._lock < 0:
             return []
         paths = {self.place.sock, self.place.zmq}
-        return [self._lock, *(number for number in own() if _stands_at(number, paths))]
+        return [self._lock, *(number for number in open_descriptors() if _stands_at(number, paths))]
 
     def _listen(self, path: str) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -218,7 +218,7 @@ def _clear_stale(path: str) -> None:
             hint="move it away, or choose another --runtime-dir or --name",
         )
     try:
-        live = listened_at(path)
+        live = is_listening(path)
     except OSError:  # a socket of another type: not one of an instance that died
         live = True
     if live:
@@ -229,7 +229,7 @@ def _clear_stale(path: str) -> None:
 
 
 def _stands_at(descriptor: int, paths: set[str]) -> bool:
-    """Tell whether `descriptor` is a Unix socket bound to one of `paths`."""
+    """Return whether `descriptor` is a Unix socket bound to one of `paths`."""
     return any(
-        sock.family == socket.AF_UNIX and sock.getsockname() in paths for sock in borrowed([descriptor])
+        sock.family == socket.AF_UNIX and sock.getsockname() in paths for sock in duplicates([descriptor])
     )

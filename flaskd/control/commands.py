@@ -41,7 +41,7 @@ from flaskd_ctl.protocol import (
 
 T = TypeVar("T")
 
-MOST_SUBSCRIBERS = 64
+MAX_SUBSCRIBERS = 64
 TURNS = 8  # of the loop, in which a subscriber's task sends one event
 
 
@@ -76,21 +76,21 @@ class Commands:
         return PingResult(name=status.name, pid=status.pid, state=status.state, protocol=PROTOCOL_VERSION)
 
     def status(self, call: Call) -> StatusResult:
-        """Tell what an operator wants to know at a glance."""
+        """Return what an operator wants to know at a glance."""
         return self._instance.status()
 
     def describe(self, call: Call) -> dict[str, Any]:
-        """Tell what can be asked."""
+        """Return what can be asked."""
         role = self._registry.role_of(call.caller) or Role.VIEWER  # some role it has, or it would not be here
         return document(self._registry.served(), version=__version__, role=role)
 
     async def drain(self, call: Call) -> StateResult:
         """Go out of rotation."""
-        return await asyncio.wrap_future(call.ordered(self._instance.order_drain(call.peer.caller)))
+        return await asyncio.wrap_future(call.follow(self._instance.order_drain(call.peer.caller)))
 
     async def resume(self, call: Call) -> StateResult:
         """Go back into rotation."""
-        return await asyncio.wrap_future(call.ordered(self._instance.order_resume(call.peer.caller)))
+        return await asyncio.wrap_future(call.follow(self._instance.order_resume(call.peer.caller)))
 
     async def reload(self, call: Call) -> ReloadResult:
         """Replace every worker, telling each step if asked to."""
@@ -140,7 +140,7 @@ class Commands:
 
         def ordered() -> asyncio.Future[T]:
             # Shielded: a caller that leaves takes nothing back.
-            doing = asyncio.wrap_future(call.ordered(order(call.peer.caller)))
+            doing = asyncio.wrap_future(call.follow(order(call.peer.caller)))
             waited = asyncio.shield(doing)
             for each in (doing, waited):
                 each.add_done_callback(_look_at)
@@ -212,10 +212,10 @@ class Commands:
     async def events(self, call: Call) -> EventsResult:
         """Begin a stream; its first event comes after the reply (a new task starts when this one has sent it)."""
         call.check_streams()
-        if len(self._subscribers) >= MOST_SUBSCRIBERS:
+        if len(self._subscribers) >= MAX_SUBSCRIBERS:
             await self._notice_who_left()
-        if len(self._subscribers) >= MOST_SUBSCRIBERS:
-            raise errors.Failed(f"{MOST_SUBSCRIBERS} callers stream events already", hint="end one of them")
+        if len(self._subscribers) >= MAX_SUBSCRIBERS:
+            raise errors.Failed(f"{MAX_SUBSCRIBERS} callers stream events already", hint="end one of them")
         subscription = Subscription(self._instance.bus)
         self._subscribers.add(subscription)
 

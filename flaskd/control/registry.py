@@ -14,8 +14,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from flaskd.audit.entry import told
-from flaskd.audit.log import Audit, Deed
+from flaskd.audit.entry import params_for_log
+from flaskd.audit.log import Audit, AuditRecord
 from flaskd.control.access import policy
 from flaskd.control.access.groups import Groups
 from flaskd.errors import IllegalMove
@@ -35,7 +35,7 @@ class Peer(Protocol):
     groups: frozenset[int] | None
 
     def takes_notifications(self) -> bool:
-        """Tell whether anything but one reply a request can be sent (a ZeroMQ REQ takes no more)."""
+        """Return whether anything but one reply a request can be sent (a ZeroMQ REQ takes no more)."""
 
     async def send(self, message: bytes) -> bool:
         """Send one message; False where it had to be dropped because the peer reads too slowly.
@@ -55,12 +55,12 @@ class Call:
     params: Params
     peer: Peer
     caller: policy.Caller
-    deed: Deed | None = None  # where it changes something: what the audit has of it
+    record: AuditRecord | None = None  # where it changes something: what the audit has of it
 
-    def ordered(self, future: "Future[T]") -> "Future[T]":
+    def follow(self, future: "Future[T]") -> "Future[T]":
         """Let the audit have the outcome of what was ordered, also where the caller leaves before it; returns `future`."""
-        if self.deed is not None:
-            self.deed.follow(future)
+        if self.record is not None:
+            self.record.follow(future)
         return future
 
     def check_streams(self) -> None:
@@ -103,7 +103,7 @@ class Registry:
         """Who may do what."""
         return self._rules
 
-    def take(self, rules: policy.Rules) -> None:
+    def set_rules(self, rules: policy.Rules) -> None:
         """Go by other rules from the next call on, also of connections that are open."""
         self._rules = rules
         self._groups.forget()
@@ -117,9 +117,9 @@ class Registry:
         return [command for command, _ in self._handlers.values()]
 
     def admits(self, peer: Peer) -> bool:
-        """Tell whether a peer has any role at all, or may have one once its groups are known."""
+        """Return whether a peer has any role at all, or may have one once its groups are known."""
         caller = self._caller(peer)
-        hinges = policy.hinges_on_groups(caller, self._rules)
+        hinges = policy.depends_on_groups(caller, self._rules)
         return hinges or policy.role_of(caller, self._rules) is not None
 
     def role_of(self, caller: policy.Caller) -> Role | None:
@@ -142,7 +142,7 @@ class Registry:
             request = _decode(message)
             request_id = None if request.id is msgspec.UNSET else request.id
             caller = self._caller(peer)
-            if policy.hinges_on_groups(caller, self._rules):
+            if policy.depends_on_groups(caller, self._rules):
                 return self._later(request, self._call_once_known(request, request_id, peer))
             result = self._call(request, request_id, peer, caller)
             return self._later(request, result) if isinstance(result, Coroutine) else _reply(request, result)
@@ -201,15 +201,15 @@ class Registry:
         except errors.ControlError as error:
             audit.refuse(command.name, {}, caller.actor, str(error), role=as_role)
             raise
-        deed = audit.begin(command.name, told(command.name, params), caller.actor, role=as_role)
+        record = audit.begin(command.name, params_for_log(command.name, params), caller.actor, role=as_role)
         try:
-            result = handler(Call(request_id, params, peer, caller, deed))
+            result = handler(Call(request_id, params, peer, caller, record))
         except Exception as error:
-            deed.end(error)
+            record.finish(error)
             raise
         if isinstance(result, Coroutine):
-            return deed.see_through(result)
-        deed.end(None)
+            return record.await_outcome(result)
+        record.finish(None)
         return result
 
 

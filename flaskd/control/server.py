@@ -18,7 +18,7 @@ from flaskd.control.transports.router import Router
 from flaskd.operable import Operable
 
 if TYPE_CHECKING:
-    from flaskd.control.tcp.endpoints import Remote
+    from flaskd.control.tcp.endpoints import TcpEndpoints
     from flaskd.settings.schema import Settings
     from flaskd_ctl.contract.endpoint import Place
 
@@ -32,7 +32,7 @@ class ControlServer:
     """Serves a daemon's commands at a claimed place, and over TCP if it is given a `remote`; from `open` to `close`."""
 
     def __init__(
-        self, claim: Claim, instance: Operable, rules: Rules, *, remote: "Remote | None" = None
+        self, claim: Claim, instance: Operable, rules: Rules, *, remote: "TcpEndpoints | None" = None
     ) -> None:
         self._claim = claim
         self._remote = remote
@@ -52,9 +52,9 @@ class ControlServer:
         if self._remote is not None:
             await self._remote.open(self._registry)
 
-    def take(self, rules: Rules) -> None:
-        """Go by other rules from now on; see `Registry.take`."""
-        self._registry.take(rules)
+    def set_rules(self, rules: Rules) -> None:
+        """Go by other rules from now on; see `Registry.set_rules`."""
+        self._registry.set_rules(rules)
 
     @property
     def serving(self) -> bool:
@@ -137,12 +137,12 @@ class ControlThread:
         await self._server.close()
 
 
-def remote_of(settings: "Settings", place: "Place") -> "Remote | None":
+def tcp_endpoints(settings: "Settings", place: "Place") -> "TcpEndpoints | None":
     """Return the tcp:// endpoints that are set, not yet bound; None where there are none, which is what most pay for."""
     if not settings.control_endpoints:
         return None
-    from flaskd.control.tcp.endpoints import Remote
+    from flaskd.control.tcp.endpoints import TcpEndpoints
 
-    return Remote(
+    return TcpEndpoints(
         settings.control_endpoints, key=settings.curve_key, authorized=settings.authorized_keys, place=place
     )

@@ -112,7 +112,7 @@ class Server:
 
         Raises what keeps it from serving, with everything undone.
         """
-        with signals.stopping(self._signalled):
+        with signals.stop_on_signals(self._signalled):
             self._open()
             self._own()
         return self._stopped.result()
@@ -193,7 +193,7 @@ class Server:
                 app=self.settings.app or name_of(self.app),
                 process_exits=self._process_exits,
                 audit_log=self.settings.audit_log or "off",  # a program's own orders are its own business
-                tell=quiet,
+                report=quiet,
             )
             with contextlib.ExitStack() as stack:
                 self._running = Running(

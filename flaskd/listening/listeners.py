@@ -5,10 +5,10 @@ a classic BPF program on a listening socket sees each segment from its TCP heade
 tcp_ipv6.c); dropping SYN without ACK lets handshakes under way complete while no new one begins. Linux 6.18 lets only
 CAP_NET_ADMIN attach one to a TCP socket (EPERM). Then IP_MINTTL and IPV6_MINHOPCOUNT do the same for anybody: tcp_v4_rcv
 looks at a listener's min_ttl after it has served handshakes under way, and drops what says less than 255; operating systems
-send 64 or 128. A connection inherits it from its listener, so `welcome` takes it off again; until then its second segment is
+send 64 or 128. A connection inherits it from its listener, so `unblock` takes it off again; until then its second segment is
 dropped, and comes again 0.2 s later (seen). The accept queue's length is `tcpi_unacked` of TCP_INFO (tcp_get_info in
 net/ipv4/tcp.c).
-Elsewhere `turn_away` cannot be done for TCP: a connection that begins between the last accept and the close is lost.
+Elsewhere `block_new` cannot be done for TCP: a connection that begins between the last accept and the close is lost.
 """
 
 import errno
@@ -25,7 +25,7 @@ from typing import Final
 
 from flaskd.errors import BindError
 from flaskd.listening import handshakes
-from flaskd.listening.unix_paths import connected_at, inode_at, listened_at
+from flaskd.listening.unix_paths import accepted_at, inode_at, is_listening
 from flaskd.process import forks
 from flaskd_ctl.contract.endpoint import MAX_PATH
 
@@ -56,8 +56,8 @@ class Listener:
         self._family = sock.family
         self._port = 0 if sock.family == socket.AF_UNIX else sock.getsockname()[1]
         self.url = _url(sock, path, scheme)
-        self.inherited = (
-            False  # whether connections have what turns new ones away, until somebody says `welcome`
+        self.block_is_inherited = (
+            False  # whether connections have what turns new ones away, until somebody says `unblock`
         )
         sock.setblocking(False)
         forks.close_in_children(self)
@@ -90,10 +90,10 @@ class Listener:
     def accepted(self) -> set[int]:
         """Return the inodes of the accepted connections to us, also when closed (Linux; elsewhere none is seen)."""
         if self._path is not None:
-            return connected_at(self._path)
+            return accepted_at(self._path)
         return handshakes.accepted(self._family, self._port)
 
-    def turn_away(self) -> None:
+    def block_new(self) -> None:
         """Let no new connection begin, without touching those that have: drop SYN, or unlink the path."""
         if self._path is not None:
             self._unlink()
@@ -102,7 +102,7 @@ class Listener:
                 self._attach_filter()
             except PermissionError:
                 _admit_from(self.socket, 255)
-                self.inherited = True
+                self.block_is_inherited = True
 
     def _attach_filter(self) -> None:
         import ctypes  # once in an instance's life, at its end
@@ -134,7 +134,7 @@ class Listener:
             os.unlink(self._path)
 
 
-class Inherited(Listener):
+class SharedListener(Listener):
     """A listening socket that others go on with: to be accepted from, and let go of without a trace."""
 
     def __init__(self, descriptor: int, *, scheme: str = "http") -> None:
@@ -157,9 +157,9 @@ class Inherited(Listener):
         """As for others; the path of a Unix socket is told by the kernel."""
         if self.socket.family != socket.AF_UNIX:
             return super().accepted()
-        return connected_at(_name(self.socket))
+        return accepted_at(_name(self.socket))
 
-    def turn_away(self) -> None:
+    def block_new(self) -> None:
         """Leave the door open."""
 
     def close(self) -> None:
@@ -175,7 +175,7 @@ def close_all(listeners: Sequence[Listener]) -> int:
     return queued
 
 
-def welcome(sock: socket.socket) -> None:
+def unblock(sock: socket.socket) -> None:
     """Take off an accepted connection what it may have inherited from a listener that turns new ones away."""
     if LINUX and sock.family != socket.AF_UNIX and sock.getsockopt(socket.IPPROTO_IP, IP_MINTTL):
         _admit_from(sock, 0)
@@ -300,7 +300,7 @@ def _clear_stale(path: str, address: str) -> None:
             f"cannot listen on {address}: a file that is not a socket stands there",
             hint="choose another path",
         )
-    if listened_at(path):
+    if is_listening(path):
         raise BindError(
             f"cannot listen on {address}: another process listens there", hint="choose another path"
         )
@@ -309,7 +309,7 @@ def _clear_stale(path: str, address: str) -> None:
     os.unlink(path)
 
 
-WAYS_OUT: Final = {
+HINTS: Final = {
     errno.EADDRNOTAVAIL: "choose an address of this machine, or 0.0.0.0 or [::] for all of them",
     errno.ENOENT: "make the directory of the socket, or choose another path",
     errno.EACCES: "choose a place where you may make a socket",
@@ -331,7 +331,7 @@ def _refusal(address: str, error: OSError, port: int | None) -> BindError:
         )
     return BindError(
         f"cannot listen on {address}: {reason[0].lower()}{reason[1:]}",
-        hint=WAYS_OUT.get(error.errno or 0, ""),
+        hint=HINTS.get(error.errno or 0, ""),
     )
 
 

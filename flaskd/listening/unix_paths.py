@@ -5,7 +5,7 @@ import os
 import socket
 
 
-def listened_at(path: str) -> bool:
+def is_listening(path: str) -> bool:
     """Tell whether a process listens at `path`, also with a full accept queue; does not wait. Raises OSError otherwise."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
@@ -26,7 +26,7 @@ def inode_at(path: str) -> int:
         return -1
 
 
-def connected_at(path: str) -> set[int]:
+def accepted_at(path: str) -> set[int]:
     """Return the inodes of the connections that were made at `path` and accepted (/proc/net/unix, proc(5)); empty elsewhere."""
     with (
         contextlib.suppress(OSError),

@@ -22,7 +22,7 @@ def answer(asked: bytes, rotation: Callable[[], Rotation]) -> bytes | None:
     if now.state is State.DRAINING:
         line = "up 0%"
     elif now.ready:
-        line = f"up {max(1, ceil(100 * now.share_free))}%"  # however busy, it serves: 0 is for who drains
+        line = f"up {max(1, ceil(100 * now.free_share))}%"  # however busy, it serves: 0 is for who drains
     else:
-        line = f"down #{now.sentence}"
+        line = f"down #{now.text}"
     return f"{line}\n".encode()

@@ -37,7 +37,7 @@ def answer(asked: bytes, rotation: Callable[[], Rotation]) -> bytes | None:
         return _response(405, "a probe is a GET or a HEAD\n", "Allow: GET, HEAD")
     now = rotation()
     status = 200 if path == "/livez" or now.ready else 503
-    return _response(status, f"{now.sentence}\n", method=method)
+    return _response(status, f"{now.text}\n", method=method)
 
 
 def _response(status: int, body: str, *more: str, method: str = "GET") -> bytes:

@@ -31,17 +31,17 @@ ANSWERS: Final = {"health": health.answer, "agent": agent.answer}
 """By the setting that names the address."""
 
 
-def listen(settings: Settings, stack: contextlib.ExitStack) -> "dict[str, Probes]":
+def listen(settings: Settings, stack: contextlib.ExitStack) -> "dict[str, ProbeListener]":
     """Take the ports that are set, until `stack` ends."""
     found = {}
     for what, answer in ANSWERS.items():
         if address := getattr(settings, what):
-            found[what] = Probes(address, f"--{what}", answer)
+            found[what] = ProbeListener(address, f"--{what}", answer)
             stack.callback(found[what].close)
     return found
 
 
-class Probes:
+class ProbeListener:
     """Answer what is asked at `address`; the port is taken at once, answers are given from `open` to `close`.
 
     `answer` gets what a peer has sent so far (at first nothing) and `rotation`; it returns the whole answer, or None for "not

@@ -25,13 +25,13 @@ class Rotation(NamedTuple):
         return self.state in IN_ROTATION and self.serving > 0
 
     @property
-    def share_free(self) -> float:
+    def free_share(self) -> float:
         """The share of all threads that are wanted and would take a request at once, from 0 to 1."""
         free = self.serving * self.threads - self.in_flight
         return min(1.0, max(0, free) / (self.wanted * self.threads))
 
     @property
-    def sentence(self) -> str:
+    def text(self) -> str:
         """The state in words."""
         lacks = "" if self.serving or self.state not in IN_ROTATION else ", no worker serves"
         return f"{self.state.value}{lacks}"

@@ -12,12 +12,12 @@ RESERVE: Final = 64
 """Descriptors kept free of HTTP connections: libzmq aborts the process when it cannot accept (EMFILE)."""
 
 
-def own() -> list[int]:
+def open_descriptors() -> list[int]:
     """List the numbers of the descriptors that are open, that of the listing itself among them; raises OSError."""
     return [int(name) for name in os.listdir(DIRECTORY)]
 
 
-def borrowed(descriptors: Iterable[int], *, strict: bool = False) -> Iterator[socket.socket]:
+def duplicates(descriptors: Iterable[int], *, strict: bool = False) -> Iterator[socket.socket]:
     """Yield a socket object on a duplicate of each descriptor: the number may be closed and given away at any time.
 
     What cannot be duplicated is left out; with `strict`, OSError is raised where that is for want of descriptors.

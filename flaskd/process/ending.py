@@ -22,7 +22,7 @@ STDERR: Final = 2
 KILLED: Final = 137
 """Exit code after `kill`: what a shell shows for SIGKILL."""
 
-ORDERS: Final = (
+SUPERVISOR_SIGNALS: Final = (
     signal.SIGTERM,
     signal.SIGINT,
     signal.SIGHUP,
@@ -65,7 +65,7 @@ def check_descriptors(threads: int, limit: int) -> None:
         )
 
 
-def end_within(seconds: float) -> None:
+def exit_within(seconds: float) -> None:
     """See that the process ends soon, and in `seconds` at the latest, also if a thread of the application would stay.
 
     The interpreter waits at its end for every thread that is no daemon, without bound; an operator who was told "stopped"
@@ -82,7 +82,7 @@ def end_within(seconds: float) -> None:
             f"flaskd: still running after {seconds:g} s, ended: {', '.join(alive) or 'clean-up'}",
             Priority.WARNING,
         )
-        end_now(0)
+        exit_now(0)
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True
@@ -95,10 +95,10 @@ def skip_finalizing(when: Callable[[], bool]) -> None:
     A thread that is still in a request then dies where it next takes the GIL, by pthread_exit. Beneath a thread of granian's
     are Rust's frames, which cannot be unwound: the process would end in a panic (seen with Python 3.11).
     """
-    atexit.register(lambda: end_now(0) if when() else None)
+    atexit.register(lambda: exit_now(0) if when() else None)
 
 
-def end_now(code: int) -> NoReturn:
+def exit_now(code: int) -> NoReturn:
     """End without the interpreter's clean-up; what was printed is written."""
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None: was closed at the start
         with contextlib.suppress(OSError, ValueError):  # nobody reads it any more

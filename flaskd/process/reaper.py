@@ -17,19 +17,19 @@ from typing import Final
 _INIT: Final = 1
 
 
-def end_when_told() -> None:
+def exit_on_sigterm() -> None:
     """Let SIGTERM end process 1 until a loop takes it: the kernel knows no default for process 1 (kill(2))."""
     if os.getpid() == _INIT:
         signal.signal(signal.SIGTERM, lambda number, frame: os._exit(128 + number))
 
 
-def adopt(loop: asyncio.AbstractEventLoop, look: Callable[[], None]) -> None:
+def on_child_exit(loop: asyncio.AbstractEventLoop, look: Callable[[], None]) -> None:
     """Have `look` called when a child has ended, until the loop is closed, if we are process 1."""
     if os.getpid() == _INIT:
         loop.add_signal_handler(signal.SIGCHLD, look)
 
 
-def bury(ours: Callable[[], Container[int]]) -> None:
+def reap(ours: Callable[[], Container[int]]) -> None:
     """Take the dead that are not `ours` out of the process table, if we are process 1. Waits for nobody."""
     while os.getpid() == _INIT:
         try:

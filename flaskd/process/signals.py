@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, Final, Protocol
 
 from flaskd.console.say import say
-from flaskd.process.ending import ORDERS
+from flaskd.process.ending import SUPERVISOR_SIGNALS
 from flaskd_ctl.errors import ControlError
 from flaskd_ctl.protocol import Actor
 
@@ -25,7 +25,7 @@ STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @contextlib.contextmanager
-def stopping(stop: Callable[[str, bool], None]) -> Iterator[None]:
+def stop_on_signals(stop: Callable[[str, bool], None]) -> Iterator[None]:
     """Call `stop(name, again)` for each of STOPPING; `again` from the second on. The old handlers come back after.
 
     Off the main thread none is handled.
@@ -59,7 +59,7 @@ def stopping(stop: Callable[[str, bool], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def waking(descriptor: int) -> Iterator[None]:
+def wakeup_fd(descriptor: int) -> Iterator[None]:
     """Write a byte to `descriptor` for each signal, so that whoever waits on its other end runs the handler at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -75,21 +75,21 @@ SENT: Final = {0, -1, -6}
 """SI_USER, SI_QUEUE and SI_TKILL (sigaction(2)): a process sent it. Others, as Ctrl-C, are the kernel's own."""
 
 
-ONE_ORDER: Final = 0.5
+DUPLICATE_WINDOW: Final = 0.5
 """Seconds in which a process sends a signal only once, whatever comes of it."""
 
 
-def hold() -> None:
-    """Block the signals of a supervisor, here and in every thread that is started later, until `supervise` takes them."""
+def block() -> None:
+    """Block the signals of a supervisor, here and in every thread that is started later, until `handle_signals` takes them."""
     if hasattr(signal, "sigwaitinfo"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, _taken())
+        signal.pthread_sigmask(signal.SIG_BLOCK, _handled())
 
 
-def _taken() -> set[signal.Signals]:
+def _handled() -> set[signal.Signals]:
     """Return what is to be taken. What is ignored stays so, but for SIGTERM: so work nohup(1) and a shell's background."""
     return {
         number
-        for number in ORDERS
+        for number in SUPERVISOR_SIGNALS
         if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN
     }
 
@@ -107,18 +107,18 @@ class Orders(Protocol):
         """Run `count` more workers, or fewer."""
 
 
-def supervise(loop: asyncio.AbstractEventLoop, orders: Orders) -> None:
+def handle_signals(loop: asyncio.AbstractEventLoop, orders: Orders) -> None:
     """Take signals as orders on `loop`, until it is closed: SIGTERM and SIGINT stop, SIGHUP reloads, SIGTTIN and SIGTTOU scale.
 
-    `Echoes` do not count. Where signals are held (`hold`), the orders say who sent them.
+    `Duplicates` do not count. Where signals are held (`block`), the orders say who sent them.
     """
     had_terminal = _has_terminal()
     stops = 0
-    echoes = Echoes()
+    echoes = Duplicates()
 
     def stopping(by: Actor) -> None:
         nonlocal stops
-        if not echoes.is_one(by, loop.time()):
+        if not echoes.is_duplicate(by, loop.time()):
             stops += 1
             orders.stop(by, again=stops > 1)
 
@@ -145,17 +145,17 @@ def supervise(loop: asyncio.AbstractEventLoop, orders: Orders) -> None:
         signal.SIGUSR1: ignored,
         signal.SIGUSR2: ignored,
     }
-    numbers = _taken()
+    numbers = _handled()
     if numbers <= signal.pthread_sigmask(signal.SIG_BLOCK, ()):
-        take = _Taking(loop, numbers, handlers)
+        take = _SignalThread(loop, numbers, handlers)
         threading.Thread(target=take.run, name="flaskd-signals", daemon=True).start()
         return
     for number in numbers:  # not held: from whom they come stays unknown
         loop.add_signal_handler(number, handlers[number], Actor(via="signal", detail=number.name))
 
 
-class Echoes:
-    """Knows which orders to stop are the one before once more: the same signal of the same process, within ONE_ORDER.
+class Duplicates:
+    """Knows which orders to stop are the one before once more: the same signal of the same process, within DUPLICATE_WINDOW.
 
     timeout(1) and others signal their child, and then the process group that it is in. That is no hurry: taken for it, it
     would cut what is in flight.
@@ -165,15 +165,15 @@ class Echoes:
         self._by: Actor | None = None
         self._at = 0.0
 
-    def is_one(self, by: Actor, now: float) -> bool:
+    def is_duplicate(self, by: Actor, now: float) -> bool:
         """Tell it of an order `by` somebody, at `now` (seconds of any clock); of the kernel's own, as Ctrl-C, each counts."""
-        echo = by.pid is not None and by == self._by and now < self._at + ONE_ORDER
+        echo = by.pid is not None and by == self._by and now < self._at + DUPLICATE_WINDOW
         if not echo:
             self._by, self._at = by, now
         return echo
 
 
-class _Taking:
+class _SignalThread:
     """Waits for signals on a thread, and has each handled on `loop`, until that is closed."""
 
     def __init__(

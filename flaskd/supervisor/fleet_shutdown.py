@@ -51,7 +51,7 @@ class FleetShutdown:
             and bool(self._fleet.serving)
             and any(each.queued() for each in self._listeners)
         )
-        if emptying and any(listener.inherited for listener in self._listeners):
+        if emptying and any(listener.block_is_inherited for listener in self._listeners):
             self._take_accepted()
         if self._leaving and stop.deadline < self._deadline:
             self._stop_workers(stop.deadline)
@@ -73,7 +73,7 @@ class FleetShutdown:
             case Action.TURN_AWAY:
                 self._fleet.hold()
                 for listener in self._listeners:
-                    listener.turn_away()
+                    listener.block_new()
             case Action.CLOSE_IDLE:
                 for member in self._fleet.serving:
                     member.call(CloseIdle())

@@ -22,7 +22,7 @@ class Workers:
 
     def order_reload(self, *, check: str | None) -> "Future[ReloadResult]":
         """See `Changes.order_reload`."""
-        return self._service.follow_reload(lambda: self._changes.order_reload(check=check))
+        return self._service.track_reload(lambda: self._changes.order_reload(check=check))
 
     def workers(self) -> WorkersResult:
         """List the workers, oldest first."""

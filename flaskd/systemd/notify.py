@@ -23,7 +23,7 @@ class Timers(Protocol):
         """Call after so many seconds, unless cancelled."""
 
 
-class Manager:
+class ServiceManager:
     """Whoever started us and wants to be told. `watchdog` is the seconds within which it wants a sign of life; 0: none."""
 
     def __init__(self, address: str = "", *, watchdog: float = 0.0) -> None:
@@ -33,7 +33,7 @@ class Manager:
         )  # abstract namespace, unix(7)
 
     @classmethod
-    def of(cls, environ: MutableMapping[str, str], pid: int) -> "Manager":
+    def from_environment(cls, environ: MutableMapping[str, str], pid: int) -> "ServiceManager":
         """Find the manager of this process, and take its variables out of `environ`: no child speaks for us."""
         address = environ.pop("NOTIFY_SOCKET", "")
         microseconds, meant = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", str(pid))
@@ -43,7 +43,7 @@ class Manager:
     def __bool__(self) -> bool:
         return bool(self._address)
 
-    def tell(self, *lines: str) -> None:
+    def notify(self, *lines: str) -> None:
         """Send `lines` (READY=1, STATUS=…) as one message. A manager that does not listen is no error.
 
         One that does not read is waited for a little, where it waits for this message itself; else the message is dropped.

@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeVar
 
 from flaskd.probes.rotation import Rotation
 from flaskd.shutdown.lifecycle import State
-from flaskd.systemd.notify import Manager, Timers, microseconds
+from flaskd.systemd.notify import ServiceManager, Timers, microseconds
 from flaskd_ctl.protocol import Event, ProgressEvent, StateEvent, WorkerEvent
 
 PAUSE: Final = 1.0
@@ -47,9 +47,9 @@ class Source(Protocol):
 
 
 class ServiceStatus:
-    """Tells `manager` how `source` stands, on `loop`, from `begin` to `end`; without a manager it does nothing."""
+    """Tells `manager` how `source` stands, on `loop`, from `start` to `stop`; without a manager it does nothing."""
 
-    def __init__(self, manager: Manager, source: Source, loop: Timers) -> None:
+    def __init__(self, manager: ServiceManager, source: Source, loop: Timers) -> None:
         self._manager = manager
         self._source = source
         self._loop = loop
@@ -57,14 +57,14 @@ class ServiceStatus:
         self._failure = ""
         self._text = ""
         self._phase = ""
-        self._looked = 0.0
+        self._updated = 0.0
         self._next: asyncio.TimerHandle | None = None
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Ask for the time that the first workers may take, and tell from now on."""
         self._tell("starting", self._extension(self._source.start_timeout()))
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Tell nothing any more."""
         if self._next is not None:
             self._next.cancel()
@@ -75,31 +75,31 @@ class ServiceStatus:
             case _ if not self._manager:
                 return
             case StateEvent(state="running", was="starting"):
-                self._look("READY=1")
+                self._update("READY=1")
             case StateEvent(state="stopping"):
-                self._manager.tell(
+                self._manager.notify(
                     "STOPPING=1"
                 )  # its deadline is not known yet, and comes at once with its progress
             case StateEvent():
-                self._look()
+                self._update()
             case ProgressEvent(phase=phase) if phase != self._phase:
                 self._phase = phase
-                self._look()
+                self._update()
             case ProgressEvent():
-                self._look_soon()
+                self._update_soon()
             case WorkerEvent() if self._reloads:
-                self._look(
+                self._update(
                     self._extension(self._source.start_timeout())
                 )  # each step of a reload may take its time
             case WorkerEvent():
-                self._look_soon()
+                self._update_soon()
 
     def request_began(self) -> None:
         """Note that a request has begun where none was in flight."""
         if self._manager:
-            self._look_soon()
+            self._update_soon()
 
-    def follow_reload(self, reload: "Callable[[], Future[_T]]") -> "Future[_T]":
+    def track_reload(self, reload: "Callable[[], Future[_T]]") -> "Future[_T]":
         """Order a reload, telling that it begins, and when all that were ordered are through; raises what the order raises.
 
         So `Type=notify-reload` waits for the end, and each other type shows the unit as reloading.
@@ -112,7 +112,7 @@ class ServiceStatus:
             return reload()  # refused there; and READY=1 after it would be a lie
         self._reloads += 1
         stamp = f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
-        self._look("RELOADING=1", stamp, self._extension(self._source.start_timeout()))
+        self._update("RELOADING=1", stamp, self._extension(self._source.start_timeout()))
         try:
             reply = reload()
         except BaseException as error:
@@ -125,22 +125,22 @@ class ServiceStatus:
         self._failure = "" if error is None else str(error)
         self._reloads -= 1
         if not self._reloads and self._source.rotation().state not in {State.STOPPING, State.STOPPED}:
-            self._look("READY=1")
+            self._update("READY=1")
 
-    def _look_soon(self) -> None:
+    def _update_soon(self) -> None:
         """Look now, unless we did within PAUSE; then when that is over."""
-        wait = self._looked + PAUSE - self._loop.time()
+        wait = self._updated + PAUSE - self._loop.time()
         if wait <= 0:
-            self._look()
+            self._update()
         elif self._next is None:
-            self._next = self._loop.call_later(wait, self._look)
+            self._next = self._loop.call_later(wait, self._update)
 
-    def _look(self, *lines: str) -> None:
+    def _update(self, *lines: str) -> None:
         """Tell `lines` and how it stands now; see that this is done again while it goes on changing."""
         if self._next is not None:
             self._next.cancel()
             self._next = None
-        self._looked = self._loop.time()
+        self._updated = self._loop.time()
         now = self._source.rotation()
         stopping = now.state is State.STOPPING
         if stopping:
@@ -152,18 +152,18 @@ class ServiceStatus:
         if now.state is State.STOPPED:
             return
         if stopping or now.in_flight:
-            self._next = self._loop.call_later(PAUSE, self._look)
+            self._next = self._loop.call_later(PAUSE, self._update)
         else:
             self._source.notify_on_next_request()
             if self._source.rotation().in_flight:  # begun before the workers were asked
-                self._look_soon()
+                self._update_soon()
 
     def _tell(self, text: str, *lines: str) -> None:
         if text != self._text:
             lines = (*lines, f"STATUS={text}")
             self._text = text
         if lines:
-            self._manager.tell(*lines)
+            self._manager.notify(*lines)
 
     def _extension(self, seconds: float) -> str:
         """Ask for so much time and some spare before the manager takes us for hung (it never shortens its own limit)."""

@@ -8,32 +8,32 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from flaskd.systemd.notify import Manager, Timers
+from flaskd.systemd.notify import ServiceManager, Timers
 
 SHARE: Final = 0.5
 """Of the manager's time, between two signs (sd_watchdog_enabled(3) recommends half)."""
 
 
 class Watchdog:
-    """Gives signs to `manager` from `begin` to `end`, on `loop`, while `serving` says that commands are taken."""
+    """Gives signs to `manager` from `start` to `stop`, on `loop`, while `serving` says that commands are taken."""
 
-    def __init__(self, manager: Manager, serving: Callable[[], bool], loop: Timers) -> None:
+    def __init__(self, manager: ServiceManager, serving: Callable[[], bool], loop: Timers) -> None:
         self._manager = manager
         self._serving = serving
         self._loop = loop
         self._next: asyncio.TimerHandle | None = None
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Give the first sign, if any is wanted."""
         if self._manager.watchdog:
-            self._sign()
+            self._ping()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Give no more."""
         if self._next is not None:
             self._next.cancel()
 
-    def _sign(self) -> None:
+    def _ping(self) -> None:
         if self._serving():
-            self._manager.tell("WATCHDOG=1")
-        self._next = self._loop.call_later(self._manager.watchdog * SHARE, self._sign)
+            self._manager.notify("WATCHDOG=1")
+        self._next = self._loop.call_later(self._manager.watchdog * SHARE, self._ping)

@@ -49,7 +49,7 @@ from flaskd.ledger.middleware import number_of
 from flaskd.ledger.quota import set_quota
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening import tls
-from flaskd.listening.listeners import Inherited
+from flaskd.listening.listeners import SharedListener
 from flaskd.process import ending
 from flaskd.serving import Core, engine_options
 from flaskd.shutdown import owner
@@ -138,7 +138,7 @@ class Worker:
     def _give_up(self, error: FlaskdError, trace: str) -> None:
         """Exit, and report why this worker cannot serve."""
         self._channel.refuse(self._start, error, hint=error.hint, trace=trace)
-        ending.end_now(1)
+        ending.exit_now(1)
 
     def _make_core(self, app: "WSGIApplication", stack: ExitStack) -> Core:
         start, settings = self._start, self._settings
@@ -160,7 +160,7 @@ class Worker:
             engine=make_engine(
                 start.engine, engine_options(settings, tls=secured, late=self._late, multiprocess=True)
             ),
-            listeners=[Inherited(descriptor, scheme=scheme) for descriptor in start.listeners],
+            listeners=[SharedListener(descriptor, scheme=scheme) for descriptor in start.listeners],
             extension=extension,
             shutdown_hook=extension.shutdown,
             request_table=table,
@@ -178,7 +178,7 @@ class Worker:
             else:
                 self._channel.refuse(call, "the worker cannot do that now")
         if not self._admitted.is_set():
-            ending.end_now(1)  # it does not serve yet: there is nobody to wait for
+            ending.exit_now(1)  # it does not serve yet: there is nobody to wait for
         self._orphan.call_off()
         faulthandler.dump_traceback_later(self._settings.grace + LAST_MOMENT, exit=True)  # needs no GIL
         self._stop(self._settings.grace, self._settings.linger)
@@ -239,14 +239,16 @@ def take_signals() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Not SIG_IGN, which what the application starts would inherit (execve(2)).
         signal.signal(number, lambda number, frame: None)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ending.ORDERS)  # the supervisor holds them, which is inherited
+    signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, ending.SUPERVISOR_SIGNALS
+    )  # the supervisor holds them, which is inherited
 
 
 def end_with_thread(failed: threading.ExceptHookArgs) -> None:
     """Exit if a thread fails without which the worker cannot accept or receive calls; the supervisor replaces it."""
     threading.__excepthook__(failed)
     if failed.thread is not None and failed.thread.name in ESSENTIAL:
-        ending.end_now(1)
+        ending.exit_now(1)
 
 
 def main() -> NoReturn:
@@ -262,7 +264,7 @@ def main() -> NoReturn:
         channel = WorkerChannel(sock)
         start = channel.receive()
         if not isinstance(start, Start):
-            ending.end_now(1)
+            ending.exit_now(1)
         if start.marked:
             priority.mark_lines()
         for descriptor in (sock.fileno(), start.stacks, start.log, *start.listeners):
@@ -277,6 +279,6 @@ def main() -> NoReturn:
             if not isinstance(error, FlaskdError):
                 # Also in the log: once it has served, nobody waits for that reply.
                 traceback.print_exception(error)
-            ending.end_now(1)
-        ending.end_within(LAST_MOMENT)
+            ending.exit_now(1)
+        ending.exit_within(LAST_MOMENT)
         sys.exit(0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from flaskd.control.transports.plain import MOST_PEERS
+from flaskd.control.transports.plain import MAX_PEERS
 from tests.fuzz.bystanders import Bystanders, descriptors, memory
 from tests.fuzz.conftest import GROWTH, Target
 from tests.fuzz.material import GREETING
@@ -31,9 +31,9 @@ def connections(stack: contextlib.ExitStack, path: str, count: int) -> list[sock
 def test_a_flood_of_connections_to_the_plain_stream(target: Target) -> None:
     """Of three times as many as there is room for, those that say nothing make room."""
     with contextlib.ExitStack() as held, Bystanders(target.daemon) as bystanders:
-        connections(held, target.daemon.place.sock, 3 * MOST_PEERS)
+        connections(held, target.daemon.place.sock, 3 * MAX_PEERS)
         bystanders.see(ANSWERS)
-        assert descriptors(target.daemon) < target.descriptors + MOST_PEERS + 40
+        assert descriptors(target.daemon) < target.descriptors + MAX_PEERS + 40
     target.check_unharmed()
 
 
@@ -113,7 +113,7 @@ def answered(sock: socket.socket) -> None:
 def test_lines_that_come_a_byte_at_a_time(target: Target) -> None:
     """Half of all the room that there is, held by peers who are always about to say something."""
     with contextlib.ExitStack() as held, Bystanders(target.daemon) as bystanders:
-        slow = connections(held, target.daemon.place.sock, MOST_PEERS // 2)
+        slow = connections(held, target.daemon.place.sock, MAX_PEERS // 2)
         trickle(slow, PING + b"\n", bystanders)
         for sock in slow:
             answered(sock)

@@ -137,7 +137,7 @@ def test_connections_that_linger_keep_nobody_out(shop: Daemon, keys: Keyring) ->
         while time.monotonic() < began + gateway.HANDSHAKE_TIME + 1.0:
             users.go_round()
 
-    assert crowd.closed >= LINGERING - gateway.MOST_STRANGERS
+    assert crowd.closed >= LINGERING - gateway.MAX_UNAUTHENTICATED
     assert users.slowest_status < SLOWEST
     assert users.most_descriptors < gateway.DESCRIPTORS + 100
     assert "Traceback" not in shop.output()

@@ -148,7 +148,7 @@ def test_signal_stops_process_one_without_losing_a_request(
 
 def test_signal_in_its_first_moments_ends_it() -> None:
     """Before there is a loop, too; without a handler the signal to process 1 would be as if it had never been sent."""
-    script = "import os; from flaskd.process import reaper; reaper.end_when_told(); os.kill(1, 15)"
+    script = "import os; from flaskd.process import reaper; reaper.exit_on_sigterm(); os.kill(1, 15)"
 
     ended = subprocess.run(["unshare", "--pid", "--fork", sys.executable, "-c", script], timeout=PATIENCE)
 

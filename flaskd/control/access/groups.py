@@ -22,7 +22,7 @@ KEPT: Final = 10.0
 LOOKUP_TIME: Final = 5.0
 """Seconds that a caller waits for it."""
 
-MOST_WAITING: Final = 32
+MAX_WAITING: Final = 32
 """Callers, and threads that look for their groups."""
 
 
@@ -48,8 +48,8 @@ class Groups:
 
         Raises TimedOut where it does not answer, Failed where too many callers wait for it already.
         """
-        if max(self._waiting, len(self._asked)) >= MOST_WAITING:
-            raise Failed(f"{MOST_WAITING} callers wait for the user database already", hint="try again")
+        if max(self._waiting, len(self._asked)) >= MAX_WAITING:
+            raise Failed(f"{MAX_WAITING} callers wait for the user database already", hint="try again")
         self._waiting += 1
         try:
             return await asyncio.wait_for(asyncio.shield(self._ask(uid)), LOOKUP_TIME)

@@ -25,23 +25,23 @@ SEARCH, READ, CONNECT = 1, 4, 6
 """What others get: to go through a directory, to read a file, to connect to a socket."""
 
 
-class Way(enum.Enum):
+class AccessMethod(enum.Enum):
     """How others are let near."""
 
-    NOBODY = "owner only"
-    GROUP = "by its group"
-    LIST = "by an access control list"
-    EVERYBODY = "everybody, and the policy decides"
+    OWNER_ONLY = "owner only"
+    GROUP_MODE = "by its group"
+    ACL = "by an access control list"
+    EVERYONE = "everybody, and the policy decides"
 
 
-def admit(files: Mapping[str, int], rules: Rules) -> Way:
+def grant_access(files: Mapping[str, int], rules: Rules) -> AccessMethod:
     """Let whom the rules name use `files` (path: what they get), and nobody else if it can be; says how it was done.
 
     Whatever was permitted on them before is not any more.
     """
     users = frozenset(grant.ident for grant in rules.granted(USER)) - {rules.owner, 0}
     groups = frozenset(grant.ident for grant in rules.granted(GROUP))
-    return next(way for way in _ways(users, groups) if _all_done(way, files, users, groups))
+    return next(method for method in _methods(users, groups) if _all_done(method, files, users, groups))
 
 
 def closed_parent(directory: str) -> str | None:
@@ -53,39 +53,43 @@ def closed_parent(directory: str) -> str | None:
     return None
 
 
-def _ways(users: frozenset[int], groups: frozenset[int]) -> Iterator[Way]:
+def _methods(users: frozenset[int], groups: frozenset[int]) -> Iterator[AccessMethod]:
     if not users and not groups:
-        yield Way.NOBODY
+        yield AccessMethod.OWNER_ONLY
     else:
         if not users and len(groups) == 1:
-            yield Way.GROUP
-        yield Way.LIST
-        yield Way.EVERYBODY
+            yield AccessMethod.GROUP_MODE
+        yield AccessMethod.ACL
+        yield AccessMethod.EVERYONE
 
 
-def _all_done(way: Way, files: Mapping[str, int], users: frozenset[int], groups: frozenset[int]) -> bool:
+def _all_done(
+    method: AccessMethod, files: Mapping[str, int], users: frozenset[int], groups: frozenset[int]
+) -> bool:
     """Permit it on every file; False where the system does not let us."""
     try:
         for path, permission in files.items():
-            _permit(way, path, permission, users, groups)
+            _permit(method, path, permission, users, groups)
     except (OSError, AttributeError):  # not our group; no lists in this file system, or in this system
-        if way in {Way.GROUP, Way.LIST}:
+        if method in {AccessMethod.GROUP_MODE, AccessMethod.ACL}:
             return False
         raise
     return True
 
 
-def _permit(way: Way, path: str, permission: int, users: frozenset[int], groups: frozenset[int]) -> None:
+def _permit(
+    method: AccessMethod, path: str, permission: int, users: frozenset[int], groups: frozenset[int]
+) -> None:
     owners = 0o700 if permission == SEARCH else 0o600
     _forget_list(path)
     os.chmod(path, owners)
-    match way:
-        case Way.GROUP:
+    match method:
+        case AccessMethod.GROUP_MODE:
             os.chown(path, -1, *groups)
             os.chmod(path, owners | permission << 3)
-        case Way.LIST:
+        case AccessMethod.ACL:
             os.setxattr(path, _ACL, _list_of(owners, permission, users, groups))
-        case Way.EVERYBODY:
+        case AccessMethod.EVERYONE:
             os.chmod(path, owners | permission << 3 | permission)
 
 

@@ -35,7 +35,7 @@ class Grant(NamedTuple):
         return f"{self.kind}:{self.name}"
 
     def covers(self, caller: Caller) -> bool:
-        """Tell whether it is given to `caller`, as far as its groups are known."""
+        """Return whether it is given to `caller`, as far as its groups are known."""
         actor = caller.actor
         if self.kind == KEY:
             return bool(actor.key) and actor.key == self.name
@@ -57,13 +57,13 @@ class Rules:
         """Yield the grants of one kind, whatever role they give."""
         return (grant for grants in self.grants.values() for grant in grants if grant.kind == kind)
 
-    def name_others(self) -> bool:
-        """Tell whether other users of this host have a role."""
+    def include_other_users(self) -> bool:
+        """Return whether other users of this host have a role."""
         return any(grant.ident not in {self.owner, 0} for grant in self.granted(USER)) or any(
             self.granted(GROUP)
         )
 
-    def who_has(self, needed: Role) -> str:
+    def holders_of(self, needed: Role) -> str:
         """Name those who have the role `needed` or a higher one."""
         named = [str(grant) for role in Role if role.includes(needed) for grant in self.grants.get(role, ())]
         return ", ".join([*dict.fromkeys(named), f"user:{self.owner}", *(["root"] if self.owner else [])])
@@ -77,8 +77,8 @@ def role_of(caller: Caller, rules: Rules) -> Role | None:
     return next(granted, None)
 
 
-def hinges_on_groups(caller: Caller, rules: Rules) -> bool:
-    """Tell whether the groups of `caller`, which are not known yet, could give it a role that it has not without them."""
+def depends_on_groups(caller: Caller, rules: Rules) -> bool:
+    """Return whether the groups of `caller`, which are not known yet, could give it a role that it has not without them."""
     if caller.groups is not None or caller.actor.uid is None or not rules.grants:
         return False
     have = role_of(caller, rules)
@@ -97,7 +97,7 @@ def refusal(caller: Caller, rules: Rules, *, command: str, needed: Role) -> str 
     if role is None:
         return f"{name_of(caller.actor)} has no role here; {command} needs {needed.value}"
     have = f"{name_of(caller.actor)} has the role {role.value} here"
-    return f"{have}; {command} needs {needed.value}, which {rules.who_has(needed)} have"
+    return f"{have}; {command} needs {needed.value}, which {rules.holders_of(needed)} have"
 
 
 def name_of(actor: Actor) -> str:

@@ -31,7 +31,7 @@ ZAP_DOMAIN: Final = b"flaskd"
 log = logging.getLogger("flaskd.control")
 
 
-class Authorized:
+class AuthorizedKeys:
     """The keys in a directory: files NAME.key with a public key each. It is looked at anew for each question.
 
     It counts only as long as it is ours or root's and nobody else can write to it; so does each file.
@@ -131,10 +131,10 @@ class Authorized:
             return False
 
 
-class Zap:
+class ZapHandler:
     """Answers libzmq's questions about keys, for the sockets of one context, on the running loop."""
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", authorized: Authorized) -> None:
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", authorized: AuthorizedKeys) -> None:
         self._authorized = authorized
         self._loop = asyncio.get_running_loop()
         self._socket = context.socket(zmq.REP)

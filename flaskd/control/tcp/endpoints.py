@@ -1,7 +1,7 @@
 """The control plane over TCP: a ROUTER of its own, with CURVE, behind the gateway.
 
     TCP ── Gateway ── Unix socket, 0600, in the instance's directory ── libzmq (CURVE) ── Router
-                                                                          └── Zap ── the authorized keys
+                                                                          └── ZapHandler ── the authorized keys
 
 It shares nothing with the ROUTER of the local socket but the commands: neither identities nor queues.
 """
@@ -17,14 +17,14 @@ from typing import Any, Final, Self
 import zmq
 
 from flaskd.control.registry import Registry
-from flaskd.control.tcp.authorized import Authorized, Zap, options
+from flaskd.control.tcp.authorized import AuthorizedKeys, ZapHandler, options
 from flaskd.control.tcp.gateway import BACKLOG, DESCRIPTORS, Gateway
 from flaskd.control.tcp.keygen import check_curve
-from flaskd.control.transports.router import Naming, Router
+from flaskd.control.transports.router import Identification, Router
 from flaskd.errors import BindError, ConfigError
 from flaskd.listening import listeners
 from flaskd.process import forks
-from flaskd.process.descriptors import borrowed, own
+from flaskd.process.descriptors import duplicates, open_descriptors
 from flaskd_ctl.contract.endpoint import Place, check_path
 from flaskd_ctl.contract.keys import read_pair
 
@@ -32,7 +32,7 @@ OTHERS: Final = 256
 """Descriptors that the process needs besides the gateway's: local connections, workers, files."""
 
 
-class Remote:
+class TcpEndpoints:
     """Our TCP endpoints: bound from `__enter__` to `__exit__`, served between `open` and `close`.
 
     `urls` have the real ports. Entering raises BindError, ConfigError or BadKey.
@@ -41,7 +41,7 @@ class Remote:
     def __init__(self, endpoints: Sequence[str], *, key: str, authorized: str, place: Place) -> None:
         self._endpoints = endpoints
         self._key = key
-        self._authorized = Authorized(authorized)
+        self._authorized = AuthorizedKeys(authorized)
         self._path = check_path(place.tcp)
         self._listeners: list[listeners.Listener] = []
         self._addresses: set[tuple[Any, ...]] = set()  # that are ours now
@@ -86,8 +86,8 @@ class Remote:
     async def open(self, registry: Registry) -> None:
         """Begin to answer."""
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._zap = Zap(context, self._authorized)
-        self._router = Router(registry, Naming("User-Id", self._authorized.caller))
+        self._zap = ZapHandler(context, self._authorized)
+        self._router = Router(registry, Identification("User-Id", self._authorized.caller))
         ours = socket.socket(fileno=os.dup(self._inner.socket.fileno()))  # libzmq closes what it is given
         self._router.open(ours, self._path, context=context, options=options(self._secret))
         self._gateway = Gateway(self._path)
@@ -107,10 +107,10 @@ class Remote:
 
     def descriptors(self) -> Iterable[int]:
         """Name, for `forks`, the listeners and both sides of every connection."""
-        return [number for number in own() if self._is_ours(number)] if self._addresses else []
+        return [number for number in open_descriptors() if self._is_ours(number)] if self._addresses else []
 
     def _is_ours(self, descriptor: int) -> bool:
-        for sock in borrowed([descriptor]):
+        for sock in duplicates([descriptor]):
             with contextlib.suppress(OSError):
                 name = sock.getsockname()
                 if name in self._addresses or name == self._path or sock.getpeername() == self._path:

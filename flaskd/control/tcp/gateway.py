@@ -20,15 +20,15 @@ from typing import Final, cast
 
 from flaskd.listening.listeners import Listener
 
-MOST_STRANGERS: Final = 32
-MOST_KNOWN: Final = 64
+MAX_UNAUTHENTICATED: Final = 32
+MAX_AUTHENTICATED: Final = 64
 AT_A_TIME: Final = 32  # connections that asyncio accepts in a turn
 BACKLOG: Final = 256  # connections that wait for that in the kernel, where they cost no descriptor
-DESCRIPTORS: Final = 3 * (MOST_STRANGERS + MOST_KNOWN) + AT_A_TIME
-"""What the gateway may take: each visitor is a TCP socket and both ends of a Unix one."""
+DESCRIPTORS: Final = 3 * (MAX_UNAUTHENTICATED + MAX_AUTHENTICATED) + AT_A_TIME
+"""What the gateway may take: each client is a TCP socket and both ends of a Unix one."""
 
 HANDSHAKE_TIME: Final = 5.0  # seconds from the connection to the proof of a key
-FAREWELL_TIME: Final = 2.0  # seconds in which a visitor may read what libzmq said last
+CLOSE_TIME: Final = 2.0  # seconds in which a client may read what libzmq said last
 TURNS: Final = 4  # of the loop, in which asyncio makes an accepted socket a connection
 
 BEFORE_READY: Final = 64 + 170
@@ -46,14 +46,14 @@ class Gateway:
         self.path = path
         self.loop = asyncio.get_running_loop()
         self._servers: list[tuple[asyncio.Server, Listener]] = []
-        self._visitors: set[Visitor] = set()
+        self._clients: set[ClientConnection] = set()
         self._empty = asyncio.Event()
 
     async def open(self, listeners: list[Listener]) -> None:
         """Begin to accept."""
         for listener in listeners:
             server = await self.loop.create_server(
-                lambda: Visitor(self), sock=listener.socket, backlog=AT_A_TIME
+                lambda: ClientConnection(self), sock=listener.socket, backlog=AT_A_TIME
             )
             listener.socket.listen(BACKLOG)  # what create_server was told is both
             self._servers.append((server, listener))
@@ -70,38 +70,38 @@ class Gateway:
 
     async def end(self, *, timeout: float) -> None:
         """Wait until libzmq has ended each connection and its last words have left; cut those that take longer."""
-        if self._visitors:
+        if self._clients:
             self._empty.clear()
             try:
                 await asyncio.wait_for(self._empty.wait(), timeout)
             except TimeoutError:
-                for visitor in list(self._visitors):
-                    visitor.abort()
+                for client in list(self._clients):
+                    client.abort()
         for _ in range(TURNS):  # in which asyncio closes what was aborted
             await asyncio.sleep(0)
 
-    def admit(self, visitor: "Visitor") -> None:
+    def admit(self, client: "ClientConnection") -> None:
         """Let a stranger in, and make room for it."""
-        self._visitors.add(visitor)
-        strangers = [each for each in self._visitors if not each.known]
-        if len(strangers) > MOST_STRANGERS:
+        self._clients.add(client)
+        strangers = [each for each in self._clients if not each.known]
+        if len(strangers) > MAX_UNAUTHENTICATED:
             crowds = Counter(each.host for each in strangers)
             max(strangers, key=lambda each: (crowds[each.host], -each.since)).abort()
 
-    def has_proved(self, visitor: "Visitor") -> None:
+    def authenticated(self, client: "ClientConnection") -> None:
         """Make room for one more who is known: who has been silent longest goes."""
-        known = [each for each in self._visitors if each.known and each is not visitor]
-        if len(known) >= MOST_KNOWN:
+        known = [each for each in self._clients if each.known and each is not client]
+        if len(known) >= MAX_AUTHENTICATED:
             min(known, key=lambda each: each.last_heard).abort()
 
-    def forget(self, visitor: "Visitor") -> None:
-        """Take a visitor off the list."""
-        self._visitors.discard(visitor)
-        if not self._visitors:
+    def forget(self, client: "ClientConnection") -> None:
+        """Take a client off the list."""
+        self._clients.discard(client)
+        if not self._clients:
             self._empty.set()
 
 
-class Visitor(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """One TCP connection and, behind it, ours to libzmq. What one side does not read is not read from the other."""
 
     def __init__(self, gateway: Gateway) -> None:
@@ -111,14 +111,14 @@ class Visitor(asyncio.Protocol):
         self._gateway = gateway
         self._seen = b""
         self._transport: asyncio.Transport
-        self._inside: asyncio.Transport | None = None
+        self._upstream: asyncio.Transport | None = None
         self._gone = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Go to libzmq."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.pause_reading()
-        self.host = neighbourhood(str(transport.get_extra_info("peername")[0]))
+        self.host = network_of(str(transport.get_extra_info("peername")[0]))
         _keep_alive(transport.get_extra_info("socket"))
         self._timer = self._gateway.loop.call_later(HANDSHAKE_TIME, self.abort)
         self._gateway.admit(self)
@@ -127,49 +127,51 @@ class Visitor(asyncio.Protocol):
 
     async def _reach(self) -> None:
         try:
-            await self._gateway.loop.create_unix_connection(lambda: Inside(self), self._gateway.path)
+            await self._gateway.loop.create_unix_connection(
+                lambda: UpstreamConnection(self), self._gateway.path
+            )
         except OSError:  # no descriptor left, or we are closing
             self.abort()
 
-    def reached(self, inside: asyncio.Transport) -> None:
+    def reached(self, upstream: asyncio.Transport) -> None:
         """Carry bytes from now on."""
         if self._gone:
-            inside.abort()
+            upstream.abort()
             return
-        self._inside = inside
+        self._upstream = upstream
         self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         """Carry what came from outside; nothing comes before libzmq is reached."""
         self.last_heard = time.monotonic()
-        if self._inside is not None:
-            self._inside.write(data)
+        if self._upstream is not None:
+            self._upstream.write(data)
 
     def pause_writing(self) -> None:
         """The other host does not read."""
-        if self._inside is not None:
-            self._inside.pause_reading()
+        if self._upstream is not None:
+            self._upstream.pause_reading()
 
     def resume_writing(self) -> None:
         """It reads again."""
-        if self._inside is not None:
-            self._inside.resume_reading()
+        if self._upstream is not None:
+            self._upstream.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The other host has left."""
         self._gone = True
         self._timer.cancel()
-        if self._inside is not None:
-            self._inside.abort()
+        if self._upstream is not None:
+            self._upstream.abort()
         self._gateway.forget(self)
 
     def said(self, data: bytes) -> None:
-        """Carry what libzmq said, and look whether it has let the visitor in."""
+        """Carry what libzmq said, and look whether it has let the client in."""
         if not self.known:
-            self._seen, self.known = proves(self._seen, data)
+            self._seen, self.known = find_ready(self._seen, data)
             if self.known:
                 self._timer.cancel()
-                self._gateway.has_proved(self)
+                self._gateway.authenticated(self)
         self._transport.write(data)
 
     def hold(self) -> None:
@@ -180,12 +182,12 @@ class Visitor(asyncio.Protocol):
         """Read again."""
         self._transport.resume_reading()
 
-    def ended_inside(self) -> None:
+    def upstream_closed(self) -> None:
         """Close when the last words of libzmq, which has closed, have left."""
-        self._inside = None
+        self._upstream = None
         self._transport.close()
         self._timer.cancel()
-        self._timer = self._gateway.loop.call_later(FAREWELL_TIME, self.abort)
+        self._timer = self._gateway.loop.call_later(CLOSE_TIME, self.abort)
 
     def abort(self) -> None:
         """Close at once, and not count from now on: asyncio tells of the end a turn later."""
@@ -194,34 +196,34 @@ class Visitor(asyncio.Protocol):
         self._gateway.forget(self)
 
 
-class Inside(asyncio.Protocol):
-    """A visitor's connection to libzmq."""
+class UpstreamConnection(asyncio.Protocol):
+    """A client's connection to libzmq."""
 
-    def __init__(self, visitor: Visitor) -> None:
-        self._visitor = visitor
+    def __init__(self, client: ClientConnection) -> None:
+        self._client = client
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        self._visitor.reached(cast(asyncio.Transport, transport))
+        self._client.reached(cast(asyncio.Transport, transport))
 
     def data_received(self, data: bytes) -> None:
         """Carry it outside."""
-        self._visitor.said(data)
+        self._client.said(data)
 
     def pause_writing(self) -> None:
         """Hold back what libzmq does not read: its queue for this peer is full."""
-        self._visitor.hold()
+        self._client.hold()
 
     def resume_writing(self) -> None:
         """It reads again."""
-        self._visitor.go_on()
+        self._client.go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the visit."""
-        self._visitor.ended_inside()
+        self._client.upstream_closed()
 
 
-def proves(seen: bytes, said: bytes) -> tuple[bytes, bool]:
+def find_ready(seen: bytes, said: bytes) -> tuple[bytes, bool]:
     """Look for READY in what libzmq has `said`, after what was `seen` before; return what to remember, and whether it came.
 
     It is the name in the frame after WELCOME: a byte of flags, then a length of one byte or, with bit 1 set, of eight.
@@ -231,7 +233,7 @@ def proves(seen: bytes, said: bytes) -> tuple[bytes, bool]:
     return seen, bool(frame) and frame[9 if frame[0] & 2 else 2 :].startswith(READY)
 
 
-def neighbourhood(address: str) -> str:
+def network_of(address: str) -> str:
     """Return what counts as one host: an IPv4 address, or the /64 of an IPv6 one, of which everybody has a whole (RFC 4291)."""
     with contextlib.suppress(ValueError):
         known = ipaddress.ip_address(address.partition("%")[0])

@@ -2,7 +2,7 @@
 
 A peer may send several requests at once and gets each reply when it is ready. What a bad peer can cost is bounded: a line is
 at most MAX_MESSAGE bytes and has LINE_TIME to arrive; a peer that does not read its replies is not read from; beyond
-MOST_PEERS the one that has been idle longest has to go.
+MAX_PEERS the one that has been idle longest has to go.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ from flaskd.control.registry import Registry, failure
 from flaskd_ctl import errors
 from flaskd_ctl.protocol import MAX_MESSAGE, Actor
 
-MOST_PEERS: Final = 256
+MAX_PEERS: Final = 256
 MOST_AT_ONCE: Final = 16  # requests of one peer under way
 LINE_TIME: Final = 30.0  # seconds from a line's first byte to its end
-FAREWELL_TIME: Final = 1.0  # seconds in which a refused peer may still read why
+CLOSE_TIME: Final = 1.0  # seconds in which a refused peer may still read why
 
 
 class PlainPeer(asyncio.Protocol):
@@ -50,8 +50,8 @@ class PlainPeer(asyncio.Protocol):
         self.caller, self.groups = peer.of_socket(sock), peer.groups_of_socket(sock)
         if not self._registry.admits(self):
             self._refuse(errors.NotPermitted(f"{policy.name_of(self.caller)} has no role here"))
-        elif len(self._peers) >= MOST_PEERS and not self._evict():
-            self._refuse(errors.Failed(f"{MOST_PEERS} connections are open already", hint="try again"))
+        elif len(self._peers) >= MAX_PEERS and not self._evict():
+            self._refuse(errors.Failed(f"{MAX_PEERS} connections are open already", hint="try again"))
         self._peers.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -184,7 +184,7 @@ class PlainPeer(asyncio.Protocol):
         self._stop_line_timer()
         self._buffer.clear()
         self._transport.write(failure(None, error) + b"\n")
-        self._loop.call_later(FAREWELL_TIME, self._transport.close)
+        self._loop.call_later(CLOSE_TIME, self._transport.close)
 
     def _stop_line_timer(self) -> None:
         if self._line_timer is not None:

@@ -19,8 +19,8 @@ from flaskd_ctl import errors
 from flaskd_ctl.protocol import MAX_MESSAGE, Actor
 
 MOST_AT_ONCE: Final = 256  # requests of all peers under way
-HELD: Final = 16  # messages of one peer that libzmq keeps for us (of 1 MiB at most)
-UNSENT: Final = 256  # messages to one peer that libzmq keeps
+MAX_UNREAD: Final = 16  # messages of one peer that libzmq keeps for us (of 1 MiB at most)
+MAX_UNSENT: Final = 256  # messages to one peer that libzmq keeps
 HANDSHAKE_MS: Final = 5_000  # a peer that does not greet by then is dropped
 HEARTBEAT_MS: Final = 30_000  # only while a peer is connected
 LINGER_MS: Final = 1_000
@@ -28,7 +28,7 @@ NOW: Final = int(zmq.NOBLOCK)  # as numbers: an enum's `|` costs as much as read
 MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 
 
-class Naming(NamedTuple):
+class Identification(NamedTuple):
     """How a peer is known: what `caller` makes of the `property` that libzmq gives to each message.
 
     `caller` raises NotPermitted for one who may ask nothing any more.
@@ -38,7 +38,7 @@ class Naming(NamedTuple):
     caller: Callable[[str], Actor]
 
 
-KERNEL: Final = Naming("Peer-Address", peer.of_address)
+KERNEL_CREDENTIALS: Final = Identification("Peer-Address", peer.of_address)
 """Unix sockets: the kernel tells who connected."""
 
 
@@ -49,7 +49,7 @@ class Router:
     before: so we read until nothing is left, and look again after each time we send.
     """
 
-    def __init__(self, registry: Registry, naming: Naming = KERNEL) -> None:
+    def __init__(self, registry: Registry, naming: Identification = KERNEL_CREDENTIALS) -> None:
         self._registry = registry
         self._naming = naming
         self._tasks: set[asyncio.Task[None]] = set()
@@ -71,8 +71,8 @@ class Router:
         for option, value in (
             (zmq.ROUTER_MANDATORY, 1),
             (zmq.MAXMSGSIZE, MAX_MESSAGE),
-            (zmq.RCVHWM, HELD),
-            (zmq.SNDHWM, UNSENT),
+            (zmq.RCVHWM, MAX_UNREAD),
+            (zmq.SNDHWM, MAX_UNSENT),
             (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
             (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
             (zmq.LINGER, LINGER_MS),

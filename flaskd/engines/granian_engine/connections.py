@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from flaskd.engines.shared import closing
-from flaskd.listening.listeners import welcome
-from flaskd.process.descriptors import borrowed, own
+from flaskd.listening.listeners import unblock
+from flaskd.process.descriptors import duplicates, open_descriptors
 
 LINUX: Final = sys.platform == "linux"
 ACKED_OFFSET: Final = 120  # tcpi_bytes_acked, a u64, in struct tcp_info, linux/tcp.h
@@ -39,7 +39,7 @@ class ConnectionFinder:
         """List the descriptors of the connections that are open now."""
         with self._lock:
             try:
-                numbers = own()
+                numbers = open_descriptors()
             except OSError:  # no descriptor left to look with: use what was found before
                 return [descriptor for descriptor, (_, ours) in self._known.items() if ours]
             known, self._known = self._known, {}
@@ -103,12 +103,12 @@ class ConnectionFinder:
 
     def _is_ours(self, descriptor: int) -> bool:
         """Tell whether `descriptor` is a connection of ours; raises OSError where there is none left to look with."""
-        for sock in borrowed([descriptor], strict=True):
+        for sock in duplicates([descriptor], strict=True):
             try:
                 sock.getpeername()
                 if not any(_same(sock.getsockname(), local) for local in self._local):
                     return False
-                welcome(sock)
+                unblock(sock)
                 return True
             except OSError:
                 return False  # a listener, or a client that has left
@@ -116,7 +116,7 @@ class ConnectionFinder:
 
     def _each(self, descriptors: Iterable[int]) -> Iterator[socket.socket]:
         """Yield the connections among `descriptors`, checked again: a number may have been reused."""
-        for sock in borrowed(descriptors):
+        for sock in duplicates(descriptors):
             if any(_same(sock.getsockname(), local) for local in self._local):
                 yield sock
 

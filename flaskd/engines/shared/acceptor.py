@@ -9,7 +9,7 @@ import time
 from typing import Any, Final
 
 from flaskd.engines.shared.waker import Waker
-from flaskd.listening.listeners import welcome
+from flaskd.listening.listeners import unblock
 from flaskd.process.descriptors import RESERVE
 
 MAX_CONNECTIONS: Final = 1024
@@ -77,7 +77,7 @@ class Acceptor:
         with contextlib.suppress(BlockingIOError, InterruptedError, ConnectionError):
             sock, address = listener.accept()
             try:
-                welcome(sock)
+                unblock(sock)
             except OSError:  # the client has left
                 sock.close()
                 return None

@@ -63,7 +63,7 @@ class Checks:
         if any(limits_of(self._fleet.settings)):
             self._check_in(0.0)
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Check no more."""
         if self._next is not None:
             self._next.cancel()
@@ -88,7 +88,7 @@ class Checks:
             self._check_in(found.check_again)
 
     def _check_in(self, seconds: float) -> None:
-        self.end()
+        self.stop()
         self._planned = time.monotonic() + seconds
         self._next = asyncio.get_running_loop().call_later(seconds, self.check)
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from flaskd.audit import entry as audit_entry
 from flaskd.audit import journal
 from flaskd.audit import log as audit
-from flaskd.audit.last_stop import Note, why_of
+from flaskd.audit.last_stop import LastStopFile, stop_reason
 from flaskd.audit.log import Audit
 from flaskd.control.access.policy import Grant, Rules
 from flaskd.control.registry import Call, Registry
@@ -56,7 +56,7 @@ def heard() -> Heard:
 
 @pytest.fixture
 def log(tmp_path: Path, heard: Heard) -> Audit:
-    return Audit(str(tmp_path / "audit.jsonl"), tell=heard)
+    return Audit(str(tmp_path / "audit.jsonl"), report=heard)
 
 
 def written(log: Audit) -> list[dict[str, Any]]:
@@ -69,13 +69,13 @@ def written(log: Audit) -> list[dict[str, Any]]:
 
 def test_an_order_is_written_before_it_is_done_and_with_its_outcome(log: Audit, heard: Heard) -> None:
     """So that a daemon which is killed in the middle of it has left who asked."""
-    deed = log.begin("reload", {"check": "/health"}, ME, role="admin")
+    record = log.begin("reload", {"check": "/health"}, ME, role="admin")
     (begun,) = written(log)
     assert (begun["outcome"], begun["by"]["pid"], begun["role"]) == ("begun", os.getpid(), "admin")
     assert begun["who"]
     assert heard.sentences == []
 
-    deed.end(None)
+    record.finish(None)
 
     first, last = written(log)
     assert first == begun
@@ -85,7 +85,7 @@ def test_an_order_is_written_before_it_is_done_and_with_its_outcome(log: Audit, 
 
 
 def test_a_failure_and_a_refusal_say_why(log: Audit, heard: Heard) -> None:
-    log.begin("restart_worker", {"worker": 9}, ME).end(NotFound("there is no worker 9"))
+    log.begin("restart_worker", {"worker": 9}, ME).finish(NotFound("there is no worker 9"))
     log.refuse("kill", {}, STRANGER, "uid 54321 has no role here; kill needs admin", role="")
 
     _, failed, refused = written(log)
@@ -99,13 +99,13 @@ def test_the_outcome_is_the_orders_whoever_waits_for_it(log: Audit) -> None:
     future: Future[int] = Future()
 
     async def play() -> None:
-        deed = log.begin("shutdown", {}, ME)
+        record = log.begin("shutdown", {}, ME)
 
         async def handler() -> None:
-            deed.follow(future)
+            record.follow(future)
             await asyncio.Event().wait()
 
-        asking = asyncio.ensure_future(deed.see_through(handler()))
+        asking = asyncio.ensure_future(record.await_outcome(handler()))
         await asyncio.sleep(0)
         asking.cancel()
         await asyncio.wait([asking], timeout=PATIENCE)
@@ -121,7 +121,7 @@ def test_an_order_that_is_refused_where_it_is_given_has_failed(log: Audit) -> No
         raise NotFound("no such thing")
 
     with pytest.raises(NotFound):
-        log.ordered("scale", {"by": 1}, SIGTERM, order)
+        log.run("scale", {"by": 1}, SIGTERM, order)
     assert [(line["outcome"], line["error"]) for line in written(log)] == [
         ("begun", ""),
         ("failed", "no such thing"),
@@ -135,13 +135,13 @@ def test_an_order_that_breaks_where_it_is_given_has_failed(log: Audit) -> None:
         raise FileNotFoundError(2, "No such file")
 
     with pytest.raises(FileNotFoundError):
-        log.ordered("reload", {}, SIGTERM, order)
+        log.run("reload", {}, SIGTERM, order)
     assert [line["outcome"] for line in written(log)] == ["begun", "failed"]
 
 
 def test_the_newest_are_read_back(log: Audit) -> None:
     for number in range(5):
-        log.begin("scale", {"to": number}, ME).end(None)
+        log.begin("scale", {"to": number}, ME).finish(None)
 
     entries = log.newest(2)
 
@@ -164,10 +164,10 @@ def test_the_log_is_ours_alone_and_only_grows(log: Audit) -> None:
 
 def test_a_log_that_was_moved_away_begins_anew(log: Audit) -> None:
     """logrotate(8) needs neither a signal nor copytruncate."""
-    deed = log.begin("drain", {}, ME)
+    record = log.begin("drain", {}, ME)
     os.rename(log.path, f"{log.path}.1")
 
-    deed.end(None)
+    record.finish(None)
 
     assert [line["outcome"] for line in written(log)] == ["done"]
 
@@ -178,7 +178,7 @@ def test_what_cannot_be_written_is_said_once_and_stops_nobody(
     """Whoever operates a machine whose disk is full has to be able to stop things on it."""
     log.path = str(tmp_path / "gone" / "log")
     for _ in range(3):
-        log.begin("drain", {}, ME).end(None)
+        log.begin("drain", {}, ME).finish(None)
     assert len(heard.sentences) == 3
     said = capsys.readouterr().err
     assert said.count("cannot write the audit log") == 1
@@ -217,12 +217,12 @@ def test_the_rest_of_a_line_that_did_not_fit_swallows_no_other(log: Audit) -> No
 def test_a_full_disk_is_said(capsys: pytest.CaptureFixture[str], heard: Heard) -> None:
     """And the order is done."""
     with tempfile.TemporaryDirectory() as directory:
-        log = Audit(os.path.join(directory, "log"), tell=heard)
+        log = Audit(os.path.join(directory, "log"), report=heard)
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-            log.begin("drain", {}, ME).end(None)
+            log.begin("drain", {}, ME).finish(None)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
             signal.signal(signal.SIGXFSZ, before)
@@ -236,14 +236,14 @@ def test_a_full_disk_is_said(capsys: pytest.CaptureFixture[str], heard: Heard) -
 def test_where_the_log_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the state directory unless told; one that was named and cannot be written to is known before anything is served."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
-    assert Audit.of("", "shop").path == str(tmp_path / "state" / "shop.audit.jsonl")
-    assert Audit.of("off", "shop").path == ""
+    assert Audit.from_setting("", "shop").path == str(tmp_path / "state" / "shop.audit.jsonl")
+    assert Audit.from_setting("off", "shop").path == ""
     monkeypatch.chdir(tmp_path)
-    assert Audit.of("log", "shop").path == str(tmp_path / "log")
+    assert Audit.from_setting("log", "shop").path == str(tmp_path / "log")
     with pytest.raises(
         ConfigError, match=r"cannot write the audit log /nowhere/log: No such file"
     ) as refused:
-        Audit.of("/nowhere/log", "shop")
+        Audit.from_setting("/nowhere/log", "shop")
     assert "--audit-log off" in refused.value.hint
 
 
@@ -258,9 +258,9 @@ def test_nobody_can_forge_a_line(name: str, value: str, error: str) -> None:
     os.makedirs(os.path.dirname(with_path), exist_ok=True)
     if os.path.exists(with_path):
         os.unlink(with_path)
-    log = Audit(with_path, tell=heard)
+    log = Audit(with_path, report=heard)
 
-    log.begin("reload", {name: value}, ME).end(NotFound(error))
+    log.begin("reload", {name: value}, ME).finish(NotFound(error))
 
     content = Path(log.path).read_bytes()
     assert content.count(b"\n") == 2
@@ -272,25 +272,27 @@ def test_nobody_can_forge_a_line(name: str, value: str, error: str) -> None:
 
 def test_a_line_has_an_end(log: Audit) -> None:
     long = "x" * 1_000_000
-    params = audit_entry.told("reload", ReloadParams(check=f"/{long}"))
-    log.begin("reload", params, ME).end(NotFound(long))
+    params = audit_entry.params_for_log("reload", ReloadParams(check=f"/{long}"))
+    log.begin("reload", params, ME).finish(NotFound(long))
 
     assert all(len(line) < 8192 for line in Path(log.path).read_bytes().splitlines())
 
 
 def test_what_was_given_is_told_and_secrets_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """A path's query is where tokens stand; a parameter can be declared secret."""
-    assert audit_entry.told("shutdown", ShutdownParams(progress=True)) == {}
-    assert audit_entry.told("shutdown", ShutdownParams(grace=0.0)) == {"grace": 0.0}
-    assert audit_entry.told("scale", ScaleParams(by=-2)) == {"by": -2}
-    assert audit_entry.told("reload", ReloadParams(check="/health?token=x&a=b")) == {"check": "/health?***"}
+    assert audit_entry.params_for_log("shutdown", ShutdownParams(progress=True)) == {}
+    assert audit_entry.params_for_log("shutdown", ShutdownParams(grace=0.0)) == {"grace": 0.0}
+    assert audit_entry.params_for_log("scale", ScaleParams(by=-2)) == {"by": -2}
+    assert audit_entry.params_for_log("reload", ReloadParams(check="/health?token=x&a=b")) == {
+        "check": "/health?***"
+    }
 
     reload = commands.COMMANDS["reload"]
     declared = tuple(
         param._replace(secret=True) if param.name == "check" else param for param in reload.params
     )
     monkeypatch.setitem(commands.COMMANDS, "reload", reload._replace(params=declared))
-    assert audit_entry.told("reload", ReloadParams(check="/health")) == {"check": "***"}
+    assert audit_entry.params_for_log("reload", ReloadParams(check="/health")) == {"check": "***"}
 
 
 def test_a_command_line_is_told_without_queries_and_with_its_end_cut_off(
@@ -300,11 +302,11 @@ def test_a_command_line_is_told_without_queries_and_with_its_end_cut_off(
         audit_log.without_query("flaskd_ctl reload --check '/h?token=x' y")
         == "flaskd_ctl reload --check '/h?***' y"
     )
-    assert audit_entry.who_is(ME)
-    assert len(audit_entry.who_is(ME)) <= audit_entry.LONGEST
-    assert audit_entry.who_is(Actor(via="control", key="ci")) == "ci"
-    assert audit_entry.who_is(Actor(via="control", uid=0, pid=2**22 + 1)) == ""
-    assert audit_entry.who_is(Actor(via="application", pid=os.getpid())) == ""
+    assert audit_entry.command_line_of(ME)
+    assert len(audit_entry.command_line_of(ME)) <= audit_entry.LONGEST
+    assert audit_entry.command_line_of(Actor(via="control", key="ci")) == "ci"
+    assert audit_entry.command_line_of(Actor(via="control", uid=0, pid=2**22 + 1)) == ""
+    assert audit_entry.command_line_of(Actor(via="application", pid=os.getpid())) == ""
 
 
 def test_a_flood_of_refusals_is_counted(log: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,7 +335,7 @@ def test_a_flood_from_the_application_is_carried_out_and_not_written(log: Audit)
         return done
 
     for _ in range(audit.MOST + 50):
-        log.ordered("drain", {}, by, order)
+        log.run("drain", {}, by, order)
 
     assert len(given) == audit.MOST + 50
     assert len(written(log)) == 2 * audit.MOST
@@ -454,7 +456,7 @@ def test_the_journal_gets_each_order_with_its_fields(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as there:
         there.bind(path)
         there.settimeout(PATIENCE)
-        journal.tell("shop", entry, audit_entry.sentence(entry), path=path)
+        journal.report("shop", entry, audit_entry.summary(entry), path=path)
         fields = parsed(there.recv(65_536))
 
     assert fields["PRIORITY"] == "4"
@@ -497,7 +499,7 @@ def test_root_is_not_nobody(tmp_path: Path) -> None:
 def test_without_a_journal_it_is_said_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entry = AuditEntry(**golden("history")["reply"]["result"]["entries"][0] | {"by": ME})
 
-    journal.tell("shop", entry, "flaskd: it was done", path=str(tmp_path / "nobody"))
+    journal.report("shop", entry, "flaskd: it was done", path=str(tmp_path / "nobody"))
 
     assert capsys.readouterr().err == "flaskd: it was done\n"
 
@@ -524,36 +526,36 @@ PLACE = "/run/flaskd/shop"
 
 def test_a_stop_is_told_to_the_next_run(monkeypatch: pytest.MonkeyPatch) -> None:
     stop = LastStop(at=5.0, clean=True, why="signal SIGTERM", by=SIGTERM, who="", took=0.5, pid=7)
-    with Note("shop", PLACE) as note:
-        assert note.before is None
+    with LastStopFile("shop", PLACE) as note:
+        assert note.previous is None
         note.stop = stop
 
-    with Note("shop", PLACE) as note:
-        assert note.before == stop
+    with LastStopFile("shop", PLACE) as note:
+        assert note.previous == stop
 
 
 def test_one_that_was_killed_has_left_no_note() -> None:
-    Note("shop", PLACE).__enter__()  # and never leaves
+    LastStopFile("shop", PLACE).__enter__()  # and never leaves
 
-    with Note("shop", PLACE) as note:
-        assert note.before == LastStop(at=None, clean=False, why="ended without a note", pid=os.getpid())
+    with LastStopFile("shop", PLACE) as note:
+        assert note.previous == LastStop(at=None, clean=False, why="ended without a note", pid=os.getpid())
 
 
 def test_one_that_could_not_start_says_why() -> None:
-    with pytest.raises(ConfigError), Note("shop", PLACE):
+    with pytest.raises(ConfigError), LastStopFile("shop", PLACE):
         raise ConfigError("no such thing")
 
-    with Note("shop", PLACE) as note:
-        assert note.before
-        assert (note.before.why, note.before.clean) == ("could not start: no such thing", False)
+    with LastStopFile("shop", PLACE) as note:
+        assert note.previous
+        assert (note.previous.why, note.previous.clean) == ("could not start: no such thing", False)
 
 
 def test_a_stop_of_one_in_another_place_is_not_ours() -> None:
-    with Note("shop", PLACE) as note:
+    with LastStopFile("shop", PLACE) as note:
         note.stop = LastStop(at=5.0, clean=True, why="application")
 
-    with Note("shop", "/somewhere/else/shop") as note:
-        assert note.before is None
+    with LastStopFile("shop", "/somewhere/else/shop") as note:
+        assert note.previous is None
 
 
 def test_a_note_that_cannot_be_left_keeps_nobody(
@@ -561,8 +563,8 @@ def test_a_note_that_cannot_be_left_keeps_nobody(
 ) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", "/proc/nowhere")
 
-    with Note("shop", PLACE) as note:
-        assert note.before is None
+    with LastStopFile("shop", PLACE) as note:
+        assert note.previous is None
     assert capsys.readouterr().err == ""
 
 
@@ -573,7 +575,7 @@ def test_an_end_that_the_disk_does_not_take_is_said(
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        with Note("shop", PLACE):
+        with LastStopFile("shop", PLACE):
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
@@ -595,12 +597,12 @@ def test_an_end_that_the_disk_does_not_take_is_said(
     ],
 )
 def test_why_it_stopped(by: Actor, killed: bool, why: str) -> None:
-    assert why_of(by, killed=killed) == why
+    assert stop_reason(by, killed=killed) == why
 
 
 def test_the_daemon_and_the_client_read_the_same_log(log: Audit) -> None:
     """What one writes the other finds, field by field."""
-    log.begin("scale", {"to": 3}, ME, role="operator").end(None)
+    log.begin("scale", {"to": 3}, ME, role="operator").finish(None)
 
     (read,) = audit_log.newest(log.path, 10)
 

@@ -273,7 +273,7 @@ def test_taking_roles_away_closes_what_was_open(place: Place) -> None:
             os.stat(path).st_mode & 0o070 for path in (place.directory, place.sock, place.instance_file)
         ]
         assert opened == [0o010, 0o060, 0o040]
-        claim.admit(OURS)
+        claim.set_rules(OURS)
         paths = (place.directory, place.sock, place.zmq, place.instance_file)
         assert [os.stat(path).st_mode & 0o777 for path in paths] == [0o700, 0o600, 0o600, 0o600]
         if hasattr(os, "listxattr"):

@@ -325,14 +325,14 @@ def test_a_stream_ends_with_its_callers_role() -> None:
 
     async def play(stage: Stage) -> None:
         granted = Rules(os.getuid(), {Role.VIEWER: (Grant(USER, "eve", 54321),)})
-        stage.registry.take(granted)
+        stage.registry.set_rules(granted)
         stage.peer.caller = Actor(via="control", uid=54321)
         assert "result" in await stage.ask("events")
         stage.tell(STEP)
         while not stage.peer.heard:
             await asyncio.sleep(0)
 
-        stage.registry.take(Rules(os.getuid()))
+        stage.registry.set_rules(Rules(os.getuid()))
         stage.tell(STEP, STEP)
         await asyncio.gather(*stage.peer.works)
 

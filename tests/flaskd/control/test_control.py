@@ -383,7 +383,7 @@ def test_a_flood_of_connections_does_not_keep_the_owner_out(
     app: App, serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond the bound the one that has been idle longest goes; HTTP and `status` go on."""
-    monkeypatch.setattr(plain, "MOST_PEERS", 20)
+    monkeypatch.setattr(plain, "MAX_PEERS", 20)
     server = serve()
     path = server.endpoints[1].removeprefix("unix://")
     with contextlib.ExitStack() as stack:

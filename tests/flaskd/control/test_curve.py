@@ -15,7 +15,7 @@ import zmq
 
 from flaskd import Server
 from flaskd.control.tcp import gateway
-from flaskd.control.tcp.endpoints import Remote
+from flaskd.control.tcp.endpoints import TcpEndpoints
 from flaskd.control.transports import router
 from flaskd.errors import BindError, ConfigError
 from flaskd_ctl import AsyncClient, Client
@@ -297,7 +297,7 @@ def test_look_at_the_keys_that_fails_is_no_way_in_and_not_the_last_one(
 ) -> None:
     """libzmq asks one question at a time: one without an answer would keep everybody out from then on."""
     with monkeypatch.context() as broken:
-        broken.setattr("flaskd.control.tcp.authorized.Authorized.name_of", lambda *_: 1 / 0)
+        broken.setattr("flaskd.control.tcp.authorized.AuthorizedKeys.name_of", lambda *_: 1 / 0)
         with pytest.raises(NotPermitted):
             client().ping()
 
@@ -391,7 +391,7 @@ def test_too_few_descriptors_are_said(serve: Serve, keys: Keyring, monkeypatch: 
 def test_forked_child_keeps_no_endpoint_but_what_is_others_later(keys: Keyring, runtime_dir: str) -> None:
     """A port that was given back is anybody's, in the same program too: no child loses a socket for having it."""
     at_home = {"key": keys.server.secret, "authorized": str(keys.authorized)}
-    with Remote(["tcp://127.0.0.9:0"], place=Place(runtime_dir), **at_home) as remote:
+    with TcpEndpoints(["tcp://127.0.0.9:0"], place=Place(runtime_dir), **at_home) as remote:
         port = int(remote.urls[0].rpartition(":")[2])
         assert len(list(remote.descriptors())) == 2
     with socket.create_server(("127.0.0.9", port)):
@@ -402,7 +402,7 @@ def test_forked_child_keeps_no_endpoint_but_what_is_others_later(keys: Keyring, 
 
 
 def test_client_without_keys_is_told_which(client: Callable[..., Client]) -> None:
-    with pytest.raises(BadPlace, match="is reached with keys") as refused:
+    with pytest.raises(BadPlace, match="needs keys") as refused:
         client(key=None, server_key=None).ping()
 
     assert "--key FILE and --server-key FILE" in refused.value.hint
@@ -589,7 +589,8 @@ def test_strangers_beyond_the_limit_cost_the_host_that_has_the_most(
     alice.ping()
     elsewhere = socket.create_connection(address_of(server), timeout=WAIT, source_address=("127.0.0.2", 0))
     crowd = [
-        socket.create_connection(address_of(server), timeout=WAIT) for _ in range(gateway.MOST_STRANGERS + 5)
+        socket.create_connection(address_of(server), timeout=WAIT)
+        for _ in range(gateway.MAX_UNAUTHENTICATED + 5)
     ]
     try:
         assert all(_ends(each) for each in crowd[:6])
@@ -610,7 +611,7 @@ def test_callers_beyond_the_limit_cost_who_was_silent_longest(
     serve: Serve, keys: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A new one always gets in; who has to go connects again with its next call."""
-    monkeypatch.setattr(gateway, "MOST_KNOWN", 2)
+    monkeypatch.setattr(gateway, "MAX_AUTHENTICATED", 2)
     keys.let_in("alice")
     server = serve(name="shop", operators=("key:alice",), **keys.settings)
     target = target_of(server, keys)

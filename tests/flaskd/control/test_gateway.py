@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flaskd.control.tcp.gateway import BEFORE_READY, neighbourhood, proves
+from flaskd.control.tcp.gateway import BEFORE_READY, find_ready, network_of
 
 PREFACE = bytes(BEFORE_READY)
 """What libzmq says to everybody: a greeting and WELCOME."""
@@ -17,7 +17,7 @@ def told(said: bytes, cuts: list[int]) -> bool:
     """Whether it was seen when it came in pieces."""
     seen, edges = b"", sorted(cut % (len(said) + 1) for cut in cuts)
     for start, end in zip([0, *edges], [*edges, len(said)], strict=True):
-        seen, known = proves(seen, said[start:end])
+        seen, known = find_ready(seen, said[start:end])
         if known:
             return True
     return False
@@ -44,7 +44,7 @@ def test_what_is_kept_for_looking_is_bounded() -> None:
     """However much a stranger makes libzmq say."""
     seen = b""
     for _ in range(1000):
-        seen, _ = proves(seen, bytes(65_536))
+        seen, _ = find_ready(seen, bytes(65_536))
 
     assert len(seen) < BEFORE_READY + 32
 
@@ -62,4 +62,4 @@ def test_what_is_kept_for_looking_is_bounded() -> None:
 )
 def test_addresses_of_one_host_are_one(one: str, other: str, same: bool) -> None:
     """Who has an IPv6 address has a /64 of them."""
-    assert (neighbourhood(one) == neighbourhood(other)) is same
+    assert (network_of(one) == network_of(other)) is same

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from flaskd.control.access import groups, peer
-from flaskd.control.access.groups import KEPT, MOST_WAITING, Groups
+from flaskd.control.access.groups import KEPT, MAX_WAITING, Groups
 from flaskd_ctl.errors import Failed, TimedOut
 from tests.flaskd.conftest import WAIT
 from tests.support.needs import requires
@@ -113,9 +113,9 @@ def test_a_database_that_does_not_answer_keeps_the_loop_going_and_nobody_for_eve
 
     async def play() -> None:
         known = Groups()
-        waiting = [asyncio.ensure_future(known.look_up(UID)) for _ in range(MOST_WAITING)]
+        waiting = [asyncio.ensure_future(known.look_up(UID)) for _ in range(MAX_WAITING)]
         await asyncio.sleep(0)
-        with pytest.raises(Failed, match=f"{MOST_WAITING} callers wait"):
+        with pytest.raises(Failed, match=f"{MAX_WAITING} callers wait"):
             await known.look_up(UID)
         ended = await asyncio.gather(*waiting, return_exceptions=True)
         assert {type(each) for each in ended} == {TimedOut}

@@ -67,10 +67,10 @@ def test_groups_are_asked_for_only_where_they_can_make_a_difference(caller: Call
     """And wherever they do."""
     unknown = Caller(caller.actor, None)
     if policy.role_of(caller, rules) is not policy.role_of(unknown, rules):
-        assert policy.hinges_on_groups(unknown, rules)
-    assert not policy.hinges_on_groups(caller, rules)
+        assert policy.depends_on_groups(unknown, rules)
+    assert not policy.depends_on_groups(caller, rules)
     if not list(rules.granted(GROUP)) or policy.role_of(unknown, rules) is Role.ADMIN:
-        assert not policy.hinges_on_groups(unknown, rules)
+        assert not policy.depends_on_groups(unknown, rules)
 
 
 def test_a_caller_the_kernel_did_not_name_is_nobody() -> None:

@@ -19,7 +19,7 @@ ExecStart=/srv/shop/.venv/bin/flaskd run shop:app --grace 30
 TimeoutStopSec=45
 """
 
-HELD: Final = """\
+MAX_UNREAD: Final = """\
 [Unit]
 Requires=shop.socket
 
@@ -111,7 +111,7 @@ server {
 GOOD: Final = {
     "shop.service": UNIT,
     "signalled.service": SIGNALLED,
-    "typed.service": HELD,
+    "typed.service": MAX_UNREAD,
     "shop.yaml": POD,
     "stack.yml": STACK,
     "haproxy.cfg": HAPROXY,

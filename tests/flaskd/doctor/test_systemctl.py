@@ -8,7 +8,7 @@ import pytest
 
 from flaskd.doctor import unit
 from flaskd.settings.sources import resolve
-from tests.flaskd.doctor.examples import HELD, SIGNALLED, UNIT
+from tests.flaskd.doctor.examples import MAX_UNREAD, SIGNALLED, UNIT
 from tests.support.booted import Machine
 from tests.support.needs import requires
 
@@ -37,7 +37,7 @@ ENDLESS = (
 UNITS = {
     "plain": UNIT,
     "signalled": SIGNALLED,
-    "held": HELD.replace("shop.socket", "held.socket"),
+    "held": MAX_UNREAD.replace("shop.socket", "held.socket"),
     "crowded": CROWDED,
     "endless": ENDLESS,
 }

@@ -291,7 +291,7 @@ def test_an_ignored_interrupt_stays_ignored(app: App) -> None:
     """A script's background daemon does not end with the Ctrl-C that is meant for the script."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with signals.stopping(lambda name, again: pytest.fail(name)):
+        with signals.stop_on_signals(lambda name, again: pytest.fail(name)):
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
             signal.raise_signal(signal.SIGINT)
     finally:

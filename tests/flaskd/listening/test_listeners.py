@@ -90,7 +90,7 @@ def test_turned_away_clients_wait_and_those_before_them_are_served(address: str)
     accepted_client, queued_client = client_of(listener), client_of(listener)
     accepted, _ = listener.socket.accept()
 
-    listener.turn_away()
+    listener.block_new()
 
     with socket.socket(listener.socket.family) as late:
         late.settimeout(0.2)
@@ -191,7 +191,7 @@ def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:
     listener = bind(f"unix:{path}", backlog=1)
     path.unlink()
     path.write_text("precious")
-    listener.turn_away()
+    listener.block_new()
     listener.close()
     assert path.read_text() == "precious"
 
@@ -200,7 +200,7 @@ def test_a_unix_socket_turned_away_still_serves_its_queue(tmp_path: Path) -> Non
     """The path is gone, who had connected is accepted."""
     listener = bind(f"unix:{tmp_path}/h", backlog=8)
     client = client_of(listener)
-    listener.turn_away()
+    listener.block_new()
     assert not os.path.exists(f"{tmp_path}/h")
     assert listener.queued()
     listener.socket.accept()[0].close()

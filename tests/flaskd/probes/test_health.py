@@ -13,7 +13,7 @@ from flaskd.embedded.server import Server
 from flaskd.errors import BindError, ConfigError
 from flaskd.probes import listener
 from flaskd.probes.health import answer
-from flaskd.probes.listener import LONGEST, MOST, Probes
+from flaskd.probes.listener import LONGEST, MOST, ProbeListener
 from flaskd.probes.rotation import Rotation
 from flaskd.shutdown.lifecycle import State
 from flaskd_ctl import Client
@@ -94,11 +94,11 @@ Peer = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect = Callable[[], Awaitable[Peer]]
 
 
-def with_probes(use: Callable[[Probes, Connect], Awaitable[None]]) -> None:
+def with_probes(use: Callable[[ProbeListener, Connect], Awaitable[None]]) -> None:
     """Run `use` with a health listener, and what connects to it; closes all that was opened."""
 
     async def main() -> None:
-        there = Probes("127.0.0.1:0", "--health", answer)
+        there = ProbeListener("127.0.0.1:0", "--health", answer)
         opened: list[asyncio.StreamWriter] = []
 
         async def connect() -> Peer:
@@ -135,7 +135,7 @@ async def end_of(reader: asyncio.StreamReader) -> bytes:
 def test_a_crowd_of_silent_connections_keeps_no_probe_out() -> None:
     """The oldest makes room: readiness is told however many connections are held open."""
 
-    async def use(there: Probes, connect: Connect) -> None:
+    async def use(there: ProbeListener, connect: Connect) -> None:
         crowd = [await connect() for _ in range(MOST + 10)]
 
         assert (await ask(await connect())).startswith(b"HTTP/1.1 200")
@@ -150,7 +150,7 @@ def test_a_slow_client_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who takes too long over a head loses the connection, not we a descriptor."""
     monkeypatch.setattr(listener, "PATIENCE", 0.05)
 
-    async def use(there: Probes, connect: Connect) -> None:
+    async def use(there: ProbeListener, connect: Connect) -> None:
         reader, writer = await connect()
         writer.write(b"GET /readyz")
 
@@ -163,7 +163,7 @@ def test_a_slow_client_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_endless_head_is_cut() -> None:
     """Memory is bounded, too."""
 
-    async def use(there: Probes, connect: Connect) -> None:
+    async def use(there: ProbeListener, connect: Connect) -> None:
         reader, writer = await connect()
         writer.write(b"GET /readyz HTTP/1.1\r\nX: " + b"x" * 2 * LONGEST)
 
@@ -175,7 +175,7 @@ def test_an_endless_head_is_cut() -> None:
 def test_who_sends_more_than_was_asked_for_still_reads_the_answer() -> None:
     """A body nobody wants is read and forgotten: a reset could overtake the answer."""
 
-    async def use(there: Probes, connect: Connect) -> None:
+    async def use(there: ProbeListener, connect: Connect) -> None:
         reader, writer = await connect()
         writer.write(b"POST /livez HTTP/1.1\r\nContent-Length: 100000\r\n\r\n")
         writer.write(b"x" * 100_000)
@@ -188,10 +188,10 @@ def test_who_sends_more_than_was_asked_for_still_reads_the_answer() -> None:
 
 def test_a_taken_port_is_told_by_its_option() -> None:
     """The sentence names what to change."""
-    first = Probes("127.0.0.1:0", "--health", lambda asked: None)
+    first = ProbeListener("127.0.0.1:0", "--health", lambda asked: None)
     try:
         with pytest.raises(BindError, match=r"^--health: cannot listen on .* in use") as refused:
-            Probes(first.address, "--health", lambda asked: None)
+            ProbeListener(first.address, "--health", lambda asked: None)
     finally:
         first.close()
     assert "--health" in refused.value.hint

@@ -43,8 +43,8 @@ def test_a_signal_is_read_at_once_however_the_reader_waits() -> None:
     """Also one that the kernel gave to another thread, so that no system call of the reader is interrupted."""
     with (
         Mailbox[str]() as mailbox,
-        signals.stopping(lambda name, again: mailbox.put(name)),
-        signals.waking(mailbox.wake_descriptor()),
+        signals.stop_on_signals(lambda name, again: mailbox.put(name)),
+        signals.wakeup_fd(mailbox.wake_descriptor()),
     ):
         for _ in range(50):
             # A moment later, when the reader most likely waits; it has to hold whenever.

@@ -24,7 +24,7 @@ class ScriptedListener:
     def __init__(self) -> None:
         self.queue = 0
         self.is_half_open = False
-        self.inherited = False
+        self.block_is_inherited = False
         self.done: list[str] = []
 
     def queued(self) -> bool:
@@ -36,7 +36,7 @@ class ScriptedListener:
     def half_open(self) -> bool:
         return self.is_half_open
 
-    def turn_away(self) -> None:
+    def block_new(self) -> None:
         self.done.append("turn away")
 
     def close(self) -> None:
@@ -315,7 +315,7 @@ def test_what_connections_inherit_of_the_turning_away_is_taken_off_while_the_que
 ) -> None:
     """Without the privilege for a filter: what a worker accepts then would wait for its second segment. One look at a time."""
     world.up(1)
-    listener.queue, listener.inherited = 3, inherited
+    listener.queue, listener.block_is_inherited = 3, inherited
     stop = Driven(world, listener)
 
     stop.play(0.3)

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from flaskd.supervisor.output import READ_SIZE, LAST_MOMENT, WorkerOutput
+from flaskd.supervisor.output import LAST_MOMENT, READ_SIZE, WorkerOutput
 
 WAIT = 10.0
 

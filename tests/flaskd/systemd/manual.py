@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from flaskd.systemd.notify import Manager
+from flaskd.systemd.notify import ServiceManager
 
 
 class Clock:
@@ -49,14 +49,14 @@ class _Timer:
         self.cancelled = True
 
 
-class Told(Manager):
+class Told(ServiceManager):
     """Keeps the messages; `take` returns the new ones."""
 
     def __init__(self, *, watchdog: float = 0.0) -> None:
         super().__init__("@somebody", watchdog=watchdog)
         self._messages: list[dict[str, str]] = []
 
-    def tell(self, *lines: str) -> None:
+    def notify(self, *lines: str) -> None:
         self._messages.append(dict(line.split("=", 1) for line in lines))
 
     def take(self) -> list[dict[str, str]]:

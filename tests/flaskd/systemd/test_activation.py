@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from flaskd.errors import BindError
-from flaskd.listening.listeners import Inherited
+from flaskd.listening.listeners import SharedListener
 from flaskd.settings.schema import FIELDS
 from flaskd.systemd import activation
 from flaskd.systemd.activation import Handed, still_to_bind, take
@@ -100,7 +100,7 @@ def test_inherited_unix_socket_is_known_by_its_path(tmp_path: object) -> None:
     abstract = f"\0flaskd-test-{os.getpid()}"
     for name, url in ((path, f"unix:{path}"), (abstract, f"unix:@{abstract[1:]}")):
         with listening(socket.AF_UNIX, name) as sock, socket.socket(socket.AF_UNIX) as peer:
-            listener = Inherited(os.dup(sock.fileno()))
+            listener = SharedListener(os.dup(sock.fileno()))
             peer.connect(name)
             connection, _ = sock.accept()
             with connection:
@@ -108,7 +108,7 @@ def test_inherited_unix_socket_is_known_by_its_path(tmp_path: object) -> None:
 
                 assert listener.url == url
                 assert listener.accepted() == {inode}
-            listener.turn_away()
+            listener.block_new()
             listener.close()
             with socket.socket(socket.AF_UNIX) as other:
                 other.connect(name)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flaskd.systemd.notify import Manager
+from flaskd.systemd.notify import ServiceManager
 from flaskd.systemd.watchdog import Watchdog
 from tests.flaskd.systemd.manual import Clock, Told
 
@@ -24,33 +24,33 @@ def test_lines_are_one_datagram_to_the_address_that_was_given(tmp_path: Path, *,
         news.bind("\0" + name[1:] if abstract else name)
         news.settimeout(10)
 
-        Manager.of({"NOTIFY_SOCKET": name}, ME).tell("READY=1", "STATUS=läuft")
+        ServiceManager.from_environment({"NOTIFY_SOCKET": name}, ME).notify("READY=1", "STATUS=läuft")
 
         assert news.recv(4096).decode() == "READY=1\nSTATUS=läuft"
 
 
 def test_manager_that_is_gone_is_no_error(tmp_path: Path) -> None:
     """What it is told is for its good, not for ours."""
-    Manager.of({"NOTIFY_SOCKET": f"{tmp_path}/nobody"}, ME).tell("READY=1")
+    ServiceManager.from_environment({"NOTIFY_SOCKET": f"{tmp_path}/nobody"}, ME).notify("READY=1")
 
 
 def test_manager_that_does_not_read_is_not_waited_for(tmp_path: Path) -> None:
     """The loop that would wait is the one that answers operators."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as news:
         news.bind(f"{tmp_path}/full")
-        manager = Manager.of({"NOTIFY_SOCKET": f"{tmp_path}/full"}, ME)
+        manager = ServiceManager.from_environment({"NOTIFY_SOCKET": f"{tmp_path}/full"}, ME)
 
         for _ in range(5_000):  # net.unix.max_dgram_qlen is 10 to 512
-            manager.tell("STATUS=x")
+            manager.notify("STATUS=x")
 
 
 def test_message_that_a_manager_waits_for_waits_for_the_manager(tmp_path: Path) -> None:
     """READY=1 that is dropped would have a service that serves be killed for not starting."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as news:
         news.bind(f"{tmp_path}/full")
-        manager = Manager.of({"NOTIFY_SOCKET": f"{tmp_path}/full"}, ME)
+        manager = ServiceManager.from_environment({"NOTIFY_SOCKET": f"{tmp_path}/full"}, ME)
         for _ in range(5_000):
-            manager.tell("STATUS=x")
+            manager.notify("STATUS=x")
         news.setblocking(False)
         heard = []
 
@@ -61,7 +61,7 @@ def test_message_that_a_manager_waits_for_waits_for_the_manager(tmp_path: Path) 
 
         thread = threading.Thread(target=read)
         thread.start()
-        manager.tell("READY=1")
+        manager.notify("READY=1")
         thread.join()
         read()
 
@@ -72,7 +72,7 @@ def test_variables_are_taken_out_of_the_environment() -> None:
     """A library in the application that speaks sd_notify would speak for the daemon."""
     environ = {"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "1", "WATCHDOG_PID": str(ME), "PATH": "/bin"}
 
-    Manager.of(environ, ME)
+    ServiceManager.from_environment(environ, ME)
 
     assert environ == {"PATH": "/bin"}
 
@@ -89,7 +89,7 @@ def test_variables_are_taken_out_of_the_environment() -> None:
 )
 def test_watchdog_is_wanted_of_us_only_where_it_names_us(environ: dict[str, str], seconds: float) -> None:
     """sd_watchdog_enabled(3): the variables may be meant for another process."""
-    assert Manager.of({"NOTIFY_SOCKET": "@x", **environ}, ME).watchdog == seconds
+    assert ServiceManager.from_environment({"NOTIFY_SOCKET": "@x", **environ}, ME).watchdog == seconds
 
 
 def test_sign_of_life_comes_twice_in_the_time_that_it_has() -> None:
@@ -97,11 +97,11 @@ def test_sign_of_life_comes_twice_in_the_time_that_it_has() -> None:
     clock, manager = Clock(), Told(watchdog=4.0)
     watchdog = Watchdog(manager, lambda: True, clock)
 
-    watchdog.begin()
+    watchdog.start()
     clock.advance(10.0)
 
     assert manager.take() == [{"WATCHDOG": "1"}] * 6
-    watchdog.end()
+    watchdog.stop()
     assert clock.pending == 0
 
 
@@ -109,7 +109,7 @@ def test_no_watchdog_no_timer() -> None:
     """An idle daemon makes no wake-ups of its own."""
     clock = Clock()
 
-    Watchdog(Told(), lambda: True, clock).begin()
+    Watchdog(Told(), lambda: True, clock).start()
 
     assert clock.pending == 0
 
@@ -117,7 +117,7 @@ def test_no_watchdog_no_timer() -> None:
 def test_who_takes_no_commands_gives_no_sign() -> None:
     """The loop turns, but nobody could operate the instance."""
     clock, manager, serving = Clock(), Told(watchdog=4.0), [True]
-    Watchdog(manager, lambda: serving[0], clock).begin()
+    Watchdog(manager, lambda: serving[0], clock).start()
     manager.take()
 
     serving[0] = False
@@ -147,7 +147,7 @@ def test_loop_that_hangs_gives_no_sign() -> None:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        Watchdog(manager, lambda: True, loop).begin()
+        Watchdog(manager, lambda: True, loop).start()
         await loop.run_in_executor(None, lambda: None)
         hang()
 

@@ -57,7 +57,7 @@ class Instance:
 def shop() -> Instance:
     """An instance that has just begun to run."""
     shop = Instance()
-    shop.service.begin()
+    shop.service.start()
     shop.now = RUNNING
     shop.service.receive(StateEvent(at=0.0, was="starting", state="running"))
     shop.clock.advance(10)
@@ -91,7 +91,7 @@ def test_start_asks_for_the_time_that_a_worker_may_take_and_tells_ready_once_it_
     """READY=1 comes with the move to running, and only then."""
     shop = Instance()
 
-    shop.service.begin()
+    shop.service.start()
     begun = shop.manager.take()
     shop.now = RUNNING._replace(state=State.STARTING)
     running = shop.move(State.RUNNING)
@@ -199,7 +199,7 @@ def test_reload_begins_with_a_time_stamp_and_is_ready_only_when_it_is_through(sh
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     reply: Future[None] = Future()
 
-    assert shop.service.follow_reload(ordered(reply)) is reply
+    assert shop.service.track_reload(ordered(reply)) is reply
     (begun,) = shop.manager.take()
     shop.service.receive(WorkerEvent(0.0, 3, 7, "serving", 2, "reload"))
     (step,) = shop.manager.take()
@@ -216,7 +216,7 @@ def test_reload_begins_with_a_time_stamp_and_is_ready_only_when_it_is_through(sh
 def test_reload_that_failed_is_over_and_said_until_one_succeeds(shop: Instance) -> None:
     """systemd knows no word for it: the state is running again, and the text says what went wrong."""
     failed: Future[None] = Future()
-    shop.service.follow_reload(ordered(failed))
+    shop.service.track_reload(ordered(failed))
     shop.manager.take()
 
     failed.set_exception(Failed("worker 3 could not start:\nno database"))
@@ -228,7 +228,7 @@ def test_reload_that_failed_is_over_and_said_until_one_succeeds(shop: Instance) 
         }
     ]
     again: Future[None] = Future()
-    shop.service.follow_reload(ordered(again))
+    shop.service.track_reload(ordered(again))
     again.set_result(None)
     assert shop.manager.take()[-1]["STATUS"] == "running, 2 workers, 0 in flight"
 
@@ -237,8 +237,8 @@ def test_two_reloads_are_over_when_both_are(shop: Instance) -> None:
     """READY=1 after the first would end the wait of whoever asked for the second."""
     first: Future[None] = Future()
     second: Future[None] = Future()
-    shop.service.follow_reload(ordered(first))
-    shop.service.follow_reload(ordered(second))
+    shop.service.track_reload(ordered(first))
+    shop.service.track_reload(ordered(second))
     assert [message["RELOADING"] for message in shop.manager.take()] == ["1", "1"]
 
     first.set_result(None)
@@ -255,7 +255,7 @@ def test_reload_that_cannot_even_be_ordered_is_over_too(shop: Instance) -> None:
         raise Failed("the settings cannot be read anew")
 
     with pytest.raises(Failed):
-        shop.service.follow_reload(refuse)
+        shop.service.track_reload(refuse)
 
     assert [("RELOADING" in each, "READY" in each) for each in shop.manager.take()] == [
         (True, False),
@@ -272,6 +272,6 @@ def test_reload_that_is_refused_in_this_state_makes_nobody_ready(shop: Instance,
         raise WrongState("not now")
 
     with pytest.raises(WrongState):
-        shop.service.follow_reload(refuse)
+        shop.service.track_reload(refuse)
 
     assert shop.manager.take() == []
