@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from flaskd.audit.log import Audit
-from flaskd.control.server import ControlThread
+from flaskd.control.server import control_thread
 from flaskd.engines.choice import choose
 from flaskd.engines.factory import make_engine
 from flaskd.events import Bus
@@ -60,7 +60,6 @@ class Running:
         self.bus = bus
         self.instance = instance
         self._mailbox = mailbox
-        self.control: ControlThread | None = None
         self._engine = choice
         self._core = Core(
             app,
@@ -85,9 +84,7 @@ class Running:
         self._core.serve(self.owner.changed)
         stack.callback(self._core.close)
         if (server := self.instance.control(self)) is not None:
-            self.control = ControlThread(server)
-            self.control.start()
-            stack.callback(self.control.stop)
+            stack.enter_context(control_thread(server))
         self.instance.publish()
         self.owner.move(Event.READY)  # the last: whoever is told can use all of it
 
