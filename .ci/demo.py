@@ -101,7 +101,8 @@ def demonstrate(programs: Path, directory: str) -> None:
     environ = {**{name: os.environ[name] for name in os.environ.keys() - settings}, **places}
     command = [f"{programs}/flaskd", "run", "httpbin:app", "--name", NAME, "--bind", "127.0.0.1:0"]
     environment.show(command)
-    daemon = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL)
+    # In a directory of its own: what is served and what serves it come from the environment, not from this checkout.
+    daemon = subprocess.Popen(command, cwd=directory, env=environ, stdin=subprocess.DEVNULL)
     try:
         control(programs, "wait", "--for", "ready", "--name", NAME, "--timeout", "20", environ=environ)
         control(programs, "status", environ=environ)

@@ -1,6 +1,6 @@
-"""What serves in one process, a worker's as well as a `Server`'s: the engine, the ledger before the application, the listeners.
+"""The core that serves in one process, a worker's or a `Server`'s: engine, ledger, application and listeners.
 
-It is the owner's charge: it says what can be seen of a stop, and does what the stop orders.
+It is what the owner stops (see `shutdown.stoppable`).
 """
 
 import importlib.metadata
@@ -56,7 +56,7 @@ def engine_options(
 
 
 class Core:
-    """Serves `app` with `engine` on `listeners`, from `serve` to `close`. `extension` is what the application finds as ours."""
+    """Serves `app` with `engine` on `listeners`, from `serve` to `close`. `extension` becomes `app.extensions["flaskd"]`."""
 
     report_time = 0.0
 
@@ -86,7 +86,7 @@ class Core:
             inner = BodyLimit(inner, settings.max_request_body_size)
         self.ledger = Ledger(inner, lambda: self._changed(), table=request_table, log=log)
         self.outermost = self.ledger if settings.ledger else inner
-        if settings.trusted_proxies:  # so that the ledger shows the client that they tell
+        if settings.trusted_proxies:  # outermost, so that the ledger shows the real client
             self.outermost = behind_proxies(self.outermost, settings.trusted_proxies)
 
     def serve(self, on_change: Callable[[], None]) -> None:
@@ -100,18 +100,18 @@ class Core:
         self.engine.serve(self.outermost, sockets, on_change=on_change)
 
     def close(self) -> None:
-        """Let go of the engine, after the stop or in its place."""
+        """Stop the engine, after the stop or in its place."""
         self.engine.stop_accepting()
         self.engine.stop()
         self._unwatch()
 
     def versions(self) -> dict[str, str]:
-        """Name what serves, with versions."""
+        """Return the versions of Python, flaskd, Flask, Werkzeug and the engine."""
         packages = {name: importlib.metadata.version(name) for name in VERSIONS_OF}
         return {"python": platform.python_version(), **packages, self.engine.name: self.engine.version}
 
     def snapshot(self, stop: Stop) -> Snapshot:
-        """Look at listeners, connections and requests."""
+        """See `Stoppable.snapshot`."""
         emptying = stop.phase is Phase.EMPTYING
         half_open = emptying and any(listener.half_open() for listener in self._listeners)
         lame = stop.phase is Phase.LAME_DUCK
@@ -146,17 +146,17 @@ class Core:
                 self._losses = self._losses._replace(cut=cut, connections_cut=self.engine.abort())
 
     def announce_close(self, *, closing: bool) -> None:
-        """Let each response say `Connection: close`."""
+        """See `Stoppable.announce_close`."""
         self.engine.set_keepalive(enabled=not closing)
 
     def requests(self) -> list[InFlight]:
-        """List what is in flight."""
+        """See `Stoppable.requests`."""
         return self.ledger.requests()
 
     def finished(self) -> int:
-        """Count what the application has finished."""
+        """See `Stoppable.finished`."""
         return self.ledger.finished()
 
     def losses(self) -> Losses:
-        """Tell what was cut."""
+        """See `Stoppable.losses`."""
         return self._losses

@@ -1,17 +1,17 @@
-"""What can go wrong between a client and an instance.
+"""The errors of operations on an instance.
 
-Each error carries a stable `name` (the wire's `data.name`), a sentence, and the next step. "You asked wrongly", "you may
-not", "not now" and "we broke" are different classes. Only the command line turns them into exit codes.
+Each error has a stable `name` (`data.name` on the wire), a sentence, and the next step. Wrong usage, missing permission, a
+wrong state and a bug are different classes. Only the command line turns them into exit codes.
 """
 
 from typing import Any, ClassVar, Final
 
 
 class ControlError(Exception):
-    """Base of all that an operation on an instance may raise.
+    """Base class of everything that an operation on an instance may raise.
 
-    `str()` is the sentence: what was tried, on what, what was seen. `hint` is the next step, or "". `data` holds what the
-    wire carried besides (for example `path`, the field at fault).
+    `str()` is the sentence: what was attempted, on what, what happened. `hint` is the next step, or "". `data` holds the other
+    fields of the error on the wire (for example `path`, the wrong field).
     """
 
     name: ClassVar[str] = "failed"
@@ -24,7 +24,7 @@ class ControlError(Exception):
 
 
 class Failed(ControlError):
-    """The daemon tried and did not succeed."""
+    """The daemon tried and failed."""
 
 
 class ParseError(ControlError):
@@ -35,56 +35,56 @@ class ParseError(ControlError):
 
 
 class InvalidRequest(ControlError):
-    """The message was JSON but no JSON-RPC 2.0 request."""
+    """The message was JSON but not a JSON-RPC 2.0 request."""
 
     name = "invalid_request"
     code = -32600
 
 
 class UnknownMethod(ControlError):
-    """No command of that name."""
+    """There is no command of that name."""
 
     name = "unknown_method"
     code = -32601
 
 
 class InvalidParams(ControlError):
-    """A parameter is missing, unknown or of the wrong kind; `data["path"]` says which."""
+    """A parameter is missing, unknown or of the wrong type; `data["path"]` names it."""
 
     name = "invalid_params"
     code = -32602
 
 
 class Internal(ControlError):
-    """The daemon has a bug; `data["log_id"]` is in its log beside the traceback."""
+    """The daemon has a bug; `data["log_id"]` is in its log, with the traceback."""
 
     name = "internal"
     code = -32603
 
 
 class NotPermitted(ControlError):
-    """The caller's role does not allow it, or the operating system does not let it near the socket."""
+    """The caller's role does not allow it, or the caller may not open the socket."""
 
     name = "not_permitted"
     code = -32001
 
 
 class WrongState(ControlError):
-    """Not in this state of the instance."""
+    """Not possible in this state of the instance."""
 
     name = "wrong_state"
     code = -32002
 
 
 class NotFound(ControlError):
-    """What was named does not exist."""
+    """There is no such worker, incident or log."""
 
     name = "not_found"
     code = -32003
 
 
 class TimedOut(ControlError):
-    """No answer in time; whether the thing happened is not known."""
+    """No response in time; it is not known whether the command was carried out."""
 
     name = "timeout"
     code = -32004
@@ -98,42 +98,42 @@ class TooLarge(ControlError):
 
 
 class NotRunning(ControlError):
-    """Nothing listens at the instance's place (client side only: a daemon that is gone cannot say so)."""
+    """Nothing listens at the instance's socket (client side only)."""
 
     name = "not_running"
     code = -32007
 
 
 class ConnectionLost(ControlError):
-    """The instance went away before it answered; whether the thing happened is not known (client side only)."""
+    """The connection ended before the reply; it is not known whether the command was carried out (client side only)."""
 
     name = "connection_lost"
     code = -32008
 
 
 class BadPlace(ControlError):
-    """A name, path or URL that cannot be an instance's place: too long, not ours, ill-formed."""
+    """A name, path or URL that is not valid for an instance: too long, malformed, or not trusted."""
 
     name = "bad_place"
     code = -32009
 
 
 class BadKey(BadPlace):
-    """A file that holds no key, not the half that is wanted, or a secret that others may read (never sent)."""
+    """A file with no key, with the wrong half of a key, or with a secret that others may read (never sent)."""
 
     name = "bad_key"
     code = -32012
 
 
 class Ambiguous(ControlError):
-    """Several instances run and none was named; `data["names"]` lists them (client side only)."""
+    """Several instances are running and none was named; `data["names"]` lists them (client side only)."""
 
     name = "ambiguous"
     code = -32010
 
 
 class Unreachable(ControlError):
-    """No way leads to the instance's host; whether it runs is not known (client side only)."""
+    """The instance's host cannot be reached; it is not known whether the instance runs (client side only)."""
 
     name = "unreachable"
     code = -32011
@@ -161,4 +161,4 @@ BY_NAME: Final[dict[str, type[ControlError]]] = {
         BadKey,
     )
 }
-"""Error classes by the wire's `data.name`; a name that a newer daemon made up is read as `Failed`."""
+"""Error classes by `data.name` on the wire; an unknown name, from a newer daemon, is read as `Failed`."""

@@ -1,8 +1,7 @@
-"""Which engine `auto` means here, and why, without importing any: a supervisor that only has to say so stays small.
+"""Chooses the engine that `auto` stands for, without importing any: the supervisor only reports it, and stays small.
 
-What is installed, and in which version, is read off the names of the *.dist-info directories on the path ("Recording
-installed projects", packaging.python.org): importlib.metadata would tell the same for 3 MiB and 30 ms. The engine that is
-chosen looks closer when it is made.
+The installed versions are read from the names of the *.dist-info directories on the path ("Recording installed projects",
+packaging.python.org); importlib.metadata would cost 3 MiB and 30 ms for that. The chosen engine checks more when it is made.
 """
 
 import contextlib
@@ -12,18 +11,17 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 SUPPORTED: Final = "2.8"
-"""The minor release of granian that its engine knows; the extra `granian` in pyproject.toml pins it."""
-
+"""The minor release of granian that its engine supports; the extra `granian` in pyproject.toml pins it."""
 
 ENGINES: Final = ("auto", "waitress", "granian", "werkzeug")
-"""The names that `--engine` takes; `choose` turns the first into one of the others."""
+"""The values of `--engine`; `choose` turns the first into one of the others."""
 
 MAX_HEAD: Final = 65_536
-"""Bytes of a request's head, if nothing else is said: what a line alone may have in Python's own HTTP."""
+"""Default limit for a request's head, in bytes: Python's http.server allows as much for a single line."""
 
 
 class Choice(NamedTuple):
-    """An engine's name, and in words why it is this one."""
+    """An engine's name, and the reason for it in words."""
 
     name: str
     why: str
@@ -32,11 +30,11 @@ class Choice(NamedTuple):
 def choose(
     name: str, *, embedded: bool = False, tls: bool = False, path: Sequence[str] | None = None
 ) -> Choice:
-    """Turn what `--engine` says into an engine's name. `auto`: granian where the supported version is on `path`.
+    """Turn the value of `--engine` into an engine's name. `auto` is granian if the supported version is on `path`.
 
-    Where it is not, werkzeug for what only that can do: HTTPS (`tls`), and WebSockets where simple-websocket is installed, with
-    which flask-sock and Flask-SocketIO serve them; else waitress. `embedded` is for a server inside somebody's program, where
-    `auto` is werkzeug. `path` is `sys.path` where None.
+    If not, it is werkzeug for what only werkzeug can do: HTTPS (`tls`), and WebSockets if simple-websocket is installed,
+    which flask-sock and Flask-SocketIO use; else waitress. `embedded`: a server inside a program, for which `auto` is
+    werkzeug. `path` defaults to `sys.path`.
     """
     if name != "auto":
         return Choice(name, "asked for")
@@ -54,7 +52,7 @@ def choose(
 
 
 def installed(distribution: str, path: Sequence[str] | None = None) -> str | None:
-    """Return the version of `distribution` that an import would find on `path`, or None. Names are given normalized."""
+    """Return the version of `distribution` (a normalized name) that an import would find on `path`, or None."""
     for directory in sys.path if path is None else path:
         with contextlib.suppress(OSError):  # an archive, or not there
             for entry in os.listdir(directory or "."):

@@ -1,4 +1,4 @@
-"""Engines by name: make one, or check that one could be made. None is imported before it is asked for."""
+"""Makes an engine by name, or checks that it could be made. Engines are imported only then."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def make_engine(name: str, options: Options) -> Engine:
-    """Make the engine called `name`, not yet serving; raises ConfigError where it is not installed, or not as needed."""
+    """Make the engine called `name`; raises ConfigError if it is not installed, or in an unsupported version."""
     if name == "waitress":
         from flaskd.engines.waitress_engine.engine import WaitressEngine
 
@@ -26,7 +26,7 @@ def make_engine(name: str, options: Options) -> Engine:
 
 
 def check_engine(name: str, *, tls: "Tls | None") -> None:
-    """Raise ConfigError where the engine called `name` could not be made; starts nothing."""
+    """Raise ConfigError if the engine called `name` could not be made."""
     if name == "waitress":
         from flaskd.engines.waitress_engine.private import probe as probe_waitress
 

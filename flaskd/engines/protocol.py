@@ -1,7 +1,7 @@
-"""The one small protocol that each HTTP engine implements.
+"""The protocol that each HTTP engine implements.
 
-An engine serves a WSGI application on listening sockets that it neither bound nor closes. How a stop loses nothing is decided
-in front of it (`flaskd.shutdown.phases`), so every engine gets it.
+An engine serves a WSGI application on listening sockets, which it neither binds nor closes. The steps of a stop that loses no
+request are decided outside (`flaskd.shutdown.phases`), so they are the same for every engine.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,53 +20,53 @@ if TYPE_CHECKING:
 
 
 class Activity(NamedTuple):
-    """What an engine has open: `connections` in all, `busy` with a request whose head is complete."""
+    """The connections that an engine has open, and how many of them are `busy`: the head of a request is complete."""
 
     connections: int
     busy: int
 
 
 class Engine(Protocol):
-    """Serves a WSGI application over HTTP in this process, on threads of its own."""
+    """Serves a WSGI application over HTTP in this process, on its own threads."""
 
     name: str
     version: str
     reports_changes: bool
-    """Whether `on_change` is called; if not, whoever waits for connections to end looks at `activity` now and then."""
+    """Whether the engine calls `on_change`; if not, `activity` has to be polled."""
 
     def serve(
         self, app: "WSGIApplication", listeners: "Sequence[socket.socket]", *, on_change: Callable[[], None]
     ) -> None:
-        """Begin to accept; returns when it does. `on_change` is called, on any thread, when a connection came or ended."""
+        """Begin to accept, and return then. The engine calls `on_change`, on any thread, when a connection comes or ends."""
 
     def activity(self) -> Activity:
         """Count what is open now."""
 
     def set_keepalive(self, *, enabled: bool) -> None:
-        """Let each response say `Connection: close`, so that keep-alive clients leave by themselves, or no longer."""
+        """Keep connections open after a response, or send `Connection: close` with each, so that clients leave."""
 
     def stop_accepting(self) -> None:
-        """Stop accepting without touching what is open; returns when no further connection will be accepted."""
+        """Stop accepting, and return when no further connection will be accepted. Open connections are not touched."""
 
     def close_idle(self, older_than: float) -> None:
         """Close connections that have waited for a complete request head for more than `older_than` seconds."""
 
     def stop(self) -> None:
-        """Close what is idle and write out the rest; it is done when `activity` shows no connection."""
+        """Close idle connections, and the others after their responses; it is done when `activity` shows no connection."""
 
     def abort(self) -> int:
-        """Close everything at once; returns how many connections had a request unanswered or a response unfinished."""
+        """Close all connections at once; returns how many had an unanswered request or an unfinished response."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What an engine is told; times are seconds, sizes bytes.
+    """An engine's options; times in seconds, sizes in bytes.
 
-    `threads` is how many requests may be in the application at a time. A client has `head_timeout` for a request's head, and
-    `body_timeout` and `write_timeout` for its body and for taking a response, as `bodies.Pace` counts. A larger head than
-    `max_head` is answered 431, a larger body than `max_body` 413 (0: any). `spool` bounds what an engine stores of
-    bodies that have not come whole, in all. `late` may answer requests in the application's place, with granian
-    and waitress. `multiprocess`: other processes may serve the application at the same time.
+    `threads`: how many requests may be in the application at a time. `head_timeout`: for a request's head. `body_timeout` and
+    `write_timeout`: for sending its body and for taking the response (see `MinRateTimeout`). `max_head`: a larger head is
+    answered 431. `max_body`: a larger body is answered 413; 0: no limit. `spool`: bound for all stored bodies together. `late`:
+    answers requests in the application's place, with granian and waitress. `multiprocess`: other processes may serve the
+    application at the same time.
     """
 
     threads: int

@@ -1,7 +1,7 @@
-"""What can be wrong with a request's body while the application reads it, and how long its client may take.
+"""Errors while the application reads a request's body, and the timeout for slow clients.
 
-The exceptions are Werkzeug's, so that Flask answers with their status, and OSErrors, as which other frameworks know them. Where
-nobody catches one, the engine answers with its status.
+The exceptions are Werkzeug's, so that Flask answers with their status, and OSErrors, which other frameworks expect. If nothing
+catches one, the engine answers with its status.
 """
 
 from typing import Final
@@ -9,11 +9,11 @@ from typing import Final
 from werkzeug.exceptions import BadRequest, RequestTimeout
 
 RATE: Final = 500
-"""Bytes a second that a client has to send, or to take, on average. Apache's mod_reqtimeout has the same MinRate."""
+"""Bytes per second that a client has to send, or to take, on average. Apache's mod_reqtimeout has the same MinRate."""
 
 
 class BrokenBody(BadRequest, OSError):
-    """The body is malformed, or its client left before it was complete."""
+    """The body is malformed, or the client left before it was complete."""
 
     description = "The request's body is not complete."
 
@@ -24,23 +24,23 @@ class SlowBody(RequestTimeout, OSError):
     description = "The request's body did not come in time."
 
 
-class Pace:
-    """How long a client may take to send a body or to take a response: `timeout` seconds, and one more for each `RATE` bytes.
+class MinRateTimeout:
+    """A timeout for sending a body or taking a response: `seconds`, and one more for each `RATE` bytes that are transferred.
 
-    Only time that is spent waiting for the client counts. Pure: `left` says how long the next wait may be.
+    Only time spent waiting for the client counts. Pure: no clock.
     """
 
-    __slots__ = ("_spent", "_timeout")
+    __slots__ = ("_seconds", "_spent")
 
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
         self._spent = 0.0  # seconds waited, less those that the bytes were good for; never below 0
 
     @property
-    def left(self) -> float:
-        """Seconds that may still be waited for the next byte."""
-        return self._timeout - self._spent
+    def remaining(self) -> float:
+        """Seconds that the next wait may take."""
+        return self._seconds - self._spent
 
-    def moved(self, count: int, waited: float) -> None:
+    def transferred(self, count: int, waited: float) -> None:
         """Note that `count` bytes came, or were taken, after `waited` seconds."""
         self._spent = max(0.0, self._spent + waited - count / RATE)

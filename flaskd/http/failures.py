@@ -1,7 +1,7 @@
-"""What an application's exception means, the same with every engine: a status, a text for the client, a line in the log.
+"""Turns an exception of the application's into a status, a text for the client, and a line in the log.
 
-Werkzeug's exceptions have a status of their own, and so have `BrokenBody` and `SlowBody`; everything else is 500. What is
-the client's own fault is no news to an operator.
+Werkzeug's exceptions have a status of their own, and so do `BrokenBody` and `SlowBody`; everything else is 500. Errors that the
+client has caused are logged for debugging only.
 """
 
 import http.client
@@ -27,15 +27,15 @@ class ClientLeft(OSError):
 
 
 def status_of(error: BaseException) -> int:
-    """Return the status that answers `error`, where nothing has been sent yet."""
+    """Return the status that answers `error` if nothing was sent yet."""
     code = error.code if isinstance(error, HTTPException) else None
     return code if code is not None and 400 <= code <= 599 else 500
 
 
 def explain(error: BaseException, environ: "WSGIEnvironment", *, begun: bool) -> tuple[int, str]:
-    """Say in the log what went wrong, where it is the application's fault; returns what to answer.
+    """Log what went wrong, as an error if it is the application's; returns the status and the text to answer.
 
-    `begun`: some of the response was sent, so that its client sees it break off.
+    `begun`: part of the response was sent, so its client sees it break off.
     """
     status = status_of(error)
     if isinstance(error, BadResponse):
@@ -49,6 +49,6 @@ def explain(error: BaseException, environ: "WSGIEnvironment", *, begun: bool) ->
 
 
 def named(environ: "WSGIEnvironment") -> str:
-    """Return what the log calls a request: its method, its path, and its id where it has one."""
+    """Return the request's name in the log: its method, its path, and its id if it has one."""
     name = f"{environ.get('REQUEST_METHOD')} {environ.get('PATH_INFO')!a}"
     return ", request ".join([name, *(value for _, value in request_id.header(environ))])

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class Region(NamedTuple):
-    """Where the kernel finds what is left of a file."""
+    """The rest of a file, for sendfile(2)."""
 
     descriptor: int
     offset: int
@@ -28,7 +28,7 @@ class FileWrapper:
             yield data
 
     def region(self) -> Region | None:
-        """Return what is left of a regular file; None for anything else that can be read."""
+        """Return the rest of a regular file; None for anything else that can be read."""
         try:
             descriptor = self._file.fileno()
             status = os.fstat(descriptor)
@@ -41,23 +41,23 @@ class FileWrapper:
 
 
 class Watched:
-    """A body in front of the application's own, `body`, that wants to know what was sent without iterating over it."""
+    """Wraps the application's `body`, and has to know what was sent without iterating over it."""
 
     __slots__ = ()
     body: Iterable[bytes] | None
 
     def sent(self, size: int) -> None:
-        """Note that all was sent that is to be sent, and `size` bytes of it by other means."""
+        """Note that the response is complete, and that `size` bytes of it were sent without iterating."""
         raise NotImplementedError
 
 
 def file_of(body: Iterable[bytes]) -> FileWrapper | None:
-    """Return the file that `body` iterates over, if that is all it does."""
+    """Return the file that `body` iterates over, if it does nothing else."""
     inner = body.body if isinstance(body, Watched) else body
     return inner if isinstance(inner, FileWrapper) else None
 
 
 def tell_sent(body: Iterable[bytes], size: int) -> None:
-    """Tell whoever watches the body that the response is complete, `size` bytes of it sent by other means."""
+    """Tell a `Watched` body that the response is complete, and that `size` bytes of it were sent without iterating."""
     if isinstance(body, Watched):
         body.sent(size)

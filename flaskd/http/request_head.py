@@ -1,6 +1,6 @@
-"""The head of a request as its bytes come: how many it may have, and when it is seen that no request is coming.
+"""Collects the head of a request as its bytes come, and refuses as soon as they cannot become a valid one.
 
-In how much time is for who receives it to say.
+It has no timeout: that belongs to the code that receives the bytes.
 """
 
 import re
@@ -8,12 +8,12 @@ from typing import Final
 
 from flaskd.http.syntax import Head, Refused, check_line, may_begin, parse_head
 
-# Also ends that are none (a bare LF), so that they are refused rather than waited for.
+# A bare LF, too, so that the head is refused and not waited for.
 _END: Final = re.compile(rb"\n\r?\n")
 
 
 class HeadReader:
-    """Collects a head of at most `limit` bytes. `head` once it is complete."""
+    """Collects a head of at most `limit` bytes; `head` is None until it is complete."""
 
     __slots__ = ("_data", "_limit", "_skipped", "head")
 
@@ -24,7 +24,7 @@ class HeadReader:
         self._skipped = 0  # bytes of empty lines before it (RFC 9112, section 2.2)
 
     def feed(self, piece: bytes) -> int:
-        """Take what has come; returns how many of the bytes belong to the head. Raises Refused as soon as there is a reason."""
+        """Add bytes; returns how many of them belong to the head. Raises Refused as soon as there is a reason."""
         before = self._data
         data = before + piece if before else piece.lstrip(b"\r\n")
         if not before:

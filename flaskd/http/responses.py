@@ -1,8 +1,8 @@
-"""What an application gives to `start_response`, checked before any of it is sent; the same with every engine.
+"""Checks what an application passes to `start_response`, before any of it is sent; the same for every engine.
 
-Nothing of it may end a line where the application did not mean to (CWE-113), frame the message in another way than the server
-does, or be something that HTTP has no place for. What is refused is answered with 500 and said in the log; hop-by-hop fields,
-which are the server's own (PEP 3333; RFC 9110, section 7.6.1), are left out.
+Nothing of it may end a line unintentionally (CWE-113), frame the message in another way than the server does, or be invalid in
+HTTP. A refused head is answered with 500 and logged. Hop-by-hop fields, which are the server's own (PEP 3333; RFC 9110, section
+7.6.1), are left out.
 """
 
 import functools
@@ -33,14 +33,14 @@ _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 
 
 class BadResponse(ValueError):
-    """An application's status or headers that cannot be sent."""
+    """The application's status or headers cannot be sent."""
 
 
 class Start(NamedTuple):
     """A response's head. `status` has a number, a space and a reason, which may be empty; `headers` no hop-by-hop fields.
 
-    `length` is what the application says in Content-Length, None where it says nothing. `bodiless`: its status allows no
-    body (RFC 9112, section 6.3). `close`: the application wants the connection closed after it.
+    `length` is the application's Content-Length, None without one. `bodiless`: the status allows no body (RFC 9112, section
+    6.3). `close`: the application wants the connection closed after the response.
     """
 
     code: int
@@ -53,7 +53,7 @@ class Start(NamedTuple):
 
 @functools.lru_cache
 def code_of(status: str) -> int:
-    """Return the number of a status such as "200 OK"; raises BadResponse for what is none."""
+    """Return the number of a status such as "200 OK"; raises BadResponse for anything else."""
     if not isinstance(status, str) or not _STATUS.fullmatch(status):
         raise BadResponse(f"{status!r} is no HTTP status: 100 to 999 and a reason")
     return int(status[:3])
@@ -67,7 +67,7 @@ def _lower(name: str) -> str:
 
 
 def check_start(status: str, headers: Any) -> Start:
-    """Check what an application gives to `start_response`; raises BadResponse, whose sentence says what is wrong."""
+    """Check the arguments of `start_response`; raises BadResponse, whose text says what is wrong."""
     code = code_of(status)
     bodiless = code < 200 or code in (204, 304)
     length: int | None = None
@@ -75,7 +75,7 @@ def check_start(status: str, headers: Any) -> Start:
     sent = []
     for name, value in headers:
         lower = _lower(name)
-        # The first two say for nearly all, and quickly, that there is nothing to search for.
+        # The first two checks are fast, and enough for nearly all values.
         if not isinstance(value, str) or (
             not (value.isascii() and value.isprintable()) and _NO_VALUE.search(value)
         ):

@@ -1,9 +1,10 @@
-"""HTTP/1.x messages as bytes (RFC 9112): a request's head, and a chunked body. Pure: bytes in, values out.
+"""Parses HTTP/1.x messages (RFC 9112): a request's head, and a chunked body. Pure: bytes in, values out.
 
-The Werkzeug and the waitress engine read their requests with it; granian has a parser of its own. It is strict where a lenient
-reading lets two programs see two requests in the same bytes (RFC 9112, section 11.2): no bare CR or LF, no white space before a
-colon, no folded lines, one Host, one Content-Length, and no transfer coding but `chunked`. What it refuses is a `Refused` with
-the status to answer; the connection has to be closed then, since nobody knows where the next request begins.
+The Werkzeug and the waitress engine parse their requests with it; granian has its own parser. It is strict where a lenient
+parser lets two programs see two different requests in the same bytes (RFC 9112, section 11.2): no bare CR or LF, no white
+space before a colon, no folded lines, one Host, one Content-Length, and no transfer coding but `chunked`. Anything else
+raises `Refused` with the status to answer. The connection has to be closed then, because nobody knows where the next request
+begins.
 """
 
 import re
@@ -20,7 +21,7 @@ MAX_TRAILERS: Final = 65_536
 """Bytes of the fields after a chunked body."""
 
 MAX_EXCESS: Final = 16_384
-"""Bytes of chunk extensions in all, beyond what the chunks carry: else each byte of a body may cost a line."""
+"""Bytes of chunk extensions in a body, beyond the size of its chunks: else each byte of a body could cost a line."""
 
 MAX_LENGTH_DIGITS: Final = 18
 MAX_CHUNK_DIGITS: Final = 15
@@ -46,7 +47,7 @@ _FIRST: Final = frozenset(
 
 
 class Refused(Exception):
-    """A message that is not HTTP/1.x, or more than is accepted: the `status` to answer, and a sentence for the client."""
+    """A message is not valid HTTP/1.x, or exceeds a limit. Has the `status` to answer and a sentence for the client."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -74,12 +75,12 @@ class Head(NamedTuple):
 
 
 def may_begin(data: bytes | bytearray) -> bool:
-    """Tell whether a request may begin with these bytes: TLS on a plain port does not, and need not be waited for."""
+    """Tell whether a request can begin with these bytes. TLS on a plain port cannot, so it is refused at once."""
     return not data or data[0] in _FIRST
 
 
 def check_line(line: bytes) -> None:
-    """Check a request line, with what ends it; raises Refused. For who wants to know before the whole head has come."""
+    """Check a request line, with its line end, before the rest of the head has come; raises Refused."""
     if not _REQUEST_LINE.fullmatch(line.removesuffix(b"\n").removesuffix(b"\r")):
         raise _why(line)
 
@@ -127,7 +128,7 @@ def _understood(method: str, target: str, modern: bool, fields: list[tuple[str, 
         check_coding(coding, modern)
         closed = (
             closed or length is not None
-        )  # RFC 9112, section 6.1: whoever sent both may be out of step with us
+        )  # RFC 9112, section 6.1: the sender of both may disagree with us about where the body ends
         length = None
     path, query, authority = _split(method, target)
     if authority is not None:  # RFC 9112, section 3.2.2: it takes the place of Host
@@ -175,7 +176,7 @@ def _split(method: str, target: str) -> tuple[str, str, str | None]:
 
 
 def _why(head: bytes) -> Refused:
-    """Say what is wrong with a head."""
+    """Return the reason why a head is not valid."""
     line, _, rest = head.partition(b"\r\n")
     if not _REQUEST_LINE.fullmatch(line):
         version = _VERSION.fullmatch(line)
@@ -191,9 +192,9 @@ def _why(head: bytes) -> Refused:
 
 
 class Chunks:
-    """Decodes a chunked body (RFC 9112, section 7.1) as its bytes come; extensions and trailers are read and passed over.
+    """Decodes a chunked body (RFC 9112, section 7.1) as its bytes come; ignores extensions and trailers.
 
-    `done` once the last chunk and its trailers have come. A body that ends before is not complete.
+    `done` once the last chunk and its trailers have come. A body that ends before that is not complete.
     """
 
     def __init__(self) -> None:

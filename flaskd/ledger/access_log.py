@@ -1,8 +1,8 @@
-"""The access log: a line a request, written by a thread of its own so that no request waits for it.
+"""The access log: one line for each request, written by its own thread, so that no request waits for it.
 
-`common` is the Common Log Format of NCSA httpd with the seconds taken and the request's id behind it; `json` is one object a
-line. What a client made up is escaped. The path is logged with its query string, unlike anywhere else: that is what an
-access log is for, and why it is off by default.
+`common` is the Common Log Format of NCSA httpd, followed by the seconds taken and the request's id; `json` is one object a
+line. Text from clients is escaped. Unlike everywhere else, the path is logged with its query string: an access log is for
+that, and is off by default because of it.
 """
 
 import json
@@ -14,11 +14,11 @@ from typing import Final, NamedTuple, Self, TextIO
 FORMATS: Final = ("off", "common", "json")
 
 LAST_MOMENT: Final = 1.0
-"""Seconds at the end for whoever reads the log: where nobody does, nobody is kept from ending."""
+"""Seconds that the last lines get to be written at the end: a log that nobody reads must not delay it further."""
 
 
 class Line(NamedTuple):
-    """What is known of a finished request. `began` is Unix time, `seconds` how long it took, `size` bytes of body."""
+    """A finished request. `began` is Unix time, `seconds` how long it took, `size` the bytes of the response's body."""
 
     began: float
     client: str
@@ -32,10 +32,10 @@ class Line(NamedTuple):
 
 
 class AccessLog:
-    """Writes lines to `stream` in the background, from `__enter__` to `__exit__`, which waits for that a moment."""
+    """Writes lines to `stream` in the background, from `__enter__` to `__exit__`, which waits a moment for the rest."""
 
     def __init__(self, form: str, stream: TextIO) -> None:
-        self._spell = _common if form == "common" else _json
+        self._format = _common if form == "common" else _json
         self._stream = stream
         self._lines: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="flaskd-access-log", daemon=True)
@@ -49,17 +49,17 @@ class AccessLog:
         self._thread.join(LAST_MOMENT)
 
     def put(self, line: Line) -> None:
-        """Log `line` soon; returns at once, from any thread."""
+        """Log `line`, without waiting; from any thread."""
         self._lines.put(line)
 
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
             try:
-                self._stream.write(self._spell(line) + "\n")
+                self._stream.write(self._format(line) + "\n")
                 if self._lines.empty():
                     self._stream.flush()
             except (OSError, ValueError):
-                pass  # nobody reads it any more, or the disk is full: requests are served all the same
+                pass  # nobody reads it any more, or the disk is full; requests are served anyway
 
 
 def _common(line: Line) -> str:

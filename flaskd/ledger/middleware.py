@@ -1,10 +1,9 @@
-"""The ledger of requests: what the application has begun and not finished, and counts of what it has.
+"""Records which requests are in flight, and counts those that are finished.
 
-`Ledger` is WSGI middleware around the application, and writes what it sees on a table. A request is in flight from the call of
-the application until `close()` of its response body: a streaming response is in flight until its last byte was handed to the
-engine.
+`Ledger` is WSGI middleware around the application; it writes to a request table. A request is in flight from the call of the
+application until `close()` of its response body, so a streaming response is in flight until the engine has its last byte.
 
-Every request passes here, so what is done for each of them is little, and what only some need is done only for those.
+Every request passes through here, so little is done for each, and what only some need is done only for those.
 """
 
 import itertools
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 ROWS: Final = 64
-"""Requests that a table of our own has places for; more than that are kept, too, at a higher price."""
+"""Rows of a private request table; requests beyond that are recorded too, at a higher cost."""
 
 _KIND: Final = {kind[0]: index for index, kind in enumerate(KINDS)}
 _ABORTED: Final = KINDS.index("aborted")
@@ -37,10 +36,10 @@ _KEY: Final = "flaskd.request"
 
 
 class Ledger:
-    """WSGI middleware that knows what is in flight.
+    """WSGI middleware that knows the requests in flight.
 
-    `on_end` is called after each request, on the handler's thread; `log`, if given, gets its line. `table` is where others may
-    read along; without one the ledger keeps its own.
+    It calls `on_end` after each request, on the request's thread, and `log`, if given, with its line. `table` may be shared
+    with other processes; by default the ledger has its own.
 
     Each request has an id: the `X-Request-ID` it came with, or one made here. The application finds it in the request's header,
     the client in the response's, an operator in `requests`, the last error and the access log.
@@ -60,17 +59,17 @@ class Ledger:
         self._app = app
         self.depth = forks.depth
         self._begin = self.table.begin
-        self._made = secrets.token_hex(6)  # of each id that is made here, the part that tells servers apart
+        self._id_prefix = secrets.token_hex(6)  # distinguishes servers in the ids that are made here
         self._numbers = itertools.count(1)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Serve one request, keeping it in the ledger until its body is closed."""
+        """Serve one request, which is in the ledger until its body is closed."""
         number = next(self._numbers)
         request_id = environ.get("HTTP_X_REQUEST_ID")
         if request_id is None or not VALID.fullmatch(request_id):
-            request_id = environ["HTTP_X_REQUEST_ID"] = f"{self._made}-{number}"
+            request_id = environ["HTTP_X_REQUEST_ID"] = f"{self._id_prefix}-{number}"
         row = self._begin(number, request_id, environ)
-        request = environ[_KEY] = _here.request = _Request(self, row, environ, start_response, request_id)
+        request = environ[_KEY] = _current.request = _Request(self, row, environ, start_response, request_id)
         try:
             request.body = self._app(environ, request.started)
         except BaseException as error:
@@ -98,27 +97,27 @@ class Ledger:
 
     @property
     def last_error(self) -> LastError | None:
-        """The newest exception that left the application, or 500 or above that it answered."""
+        """The newest exception that left the application, or answer of 500 or above."""
         return self.table.last_error
 
     def record_error(self, environ: "WSGIEnvironment", error: BaseException) -> None:
-        """Note an exception that the framework turned into an answer (Flask's got_request_exception)."""
+        """Record an exception that the framework turned into a response (Flask's got_request_exception)."""
         request: _Request | None = environ.get(_KEY)
         if request is not None and request.ledger is self:
             request.record_error(error)
 
     def routed(self) -> None:
-        """Note the route that Flask has found for the request of this thread (its request_started).
+        """Record the route that Flask has found for this thread's request (its request_started).
 
-        Each request passes here, too, so it is not found through `flask.request`, which takes longer than all of the rest.
+        It is called for every request, so it does not use `flask.request`, which takes longer than all of the rest.
         """
-        request = _here.request
+        request = _current.request
         if request is not None and request.ledger is self:
             request.routed()
 
 
 def number_of(environ: "WSGIEnvironment") -> int:
-    """Return the number by which the table knows the request of `environ`; 0 where it is over, or was never in a ledger."""
+    """Return the number of `environ`'s request in the table; 0 if it has ended, or was never in a ledger."""
     request: _Request | None = environ.get(_KEY)
     row = request.row if request is not None else None
     if row is None or request is None:
@@ -128,10 +127,9 @@ def number_of(environ: "WSGIEnvironment") -> int:
 
 
 class _Request(Watched):
-    """One request: its `start_response`, its body, and what is known of it only at the end.
+    """One request: its `start_response`, its body, and what is recorded of it.
 
-    The environ refers to it, and what it refers to may refer to the environ: `end` cuts these ties, so that no request is
-    left to the garbage collector.
+    It and the environ refer to each other; `end` removes these references, so that no request is left to the garbage collector.
     """
 
     __slots__ = (
@@ -169,7 +167,7 @@ class _Request(Watched):
         self.complete = False
 
     def started(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
-        """Pass the head of the response on, with the request's id."""
+        """Pass the response's head on, with the request's id."""
         if self.ledger is None or self.respond is None:
             raise AssertionError("start_response was called after the end of the request")
         self.status = status
@@ -195,7 +193,7 @@ class _Request(Watched):
         self.complete = True
 
     def close(self) -> None:
-        """Close the body: the request is over."""
+        """Close the body, which ends the request."""
         try:
             close = getattr(self.body, "close", None)
             if close is not None:
@@ -204,37 +202,37 @@ class _Request(Watched):
             self.end()
 
     def sent(self, size: int) -> None:
-        """Note that the engine is done with the body, and has sent `size` bytes of it without iterating over it."""
+        """Note that the response is complete, and that `size` bytes of it were sent without iterating."""
         self.size += size
         self.complete = True
 
     def write(self, data: bytes) -> None:
-        """Pass a piece of the body on (PEP 3333, section on `write`)."""
+        """Pass a part of the body on (PEP 3333, section on `write`)."""
         if self.written is None:
             raise AssertionError("write was called after the end of the request")
         self.size += len(data)
         self.written(data)
 
     def record_error(self, error: BaseException) -> None:
-        """Remember what went wrong."""
+        """Keep the error for the end of the request."""
         self.error = f"{type(error).__name__}: {error}"
 
     def failed(self, error: BaseException) -> None:
-        """Note an exception that the engine gets: where nothing was sent, it is what answers the request."""
+        """Record an exception that goes to the engine; if nothing was sent, it decides the response."""
         self.record_error(error)
         if not self.size:
             self.status = str(status_of(error))
             self.complete = True
 
     def routed(self) -> None:
-        """Write down endpoint and rule, where there are any."""
+        """Record endpoint and rule, if there are any."""
         if self.row is not None and self.environ is not None:
             rule = getattr(self.environ.get("werkzeug.request"), "url_rule", None)
             if rule is not None:
                 self.row.route(rule.endpoint, rule.rule)
 
     def end(self) -> None:
-        """Count the request, once, whoever says so again."""
+        """Count the request; further calls do nothing."""
         ledger, row = self.ledger, self.row
         self.ledger = self.row = None  # no call in between, so no other thread either
         if ledger is None or row is None or ledger.depth != forks.depth:
@@ -263,13 +261,13 @@ class _Request(Watched):
         )
 
 
-class _Here(threading.local):
-    """The request that each thread has last begun."""
+class _Current(threading.local):
+    """The request that each thread began last."""
 
     request: _Request | None = None
 
 
-_here: Final = _Here()
+_current: Final = _Current()
 
 
 def _target(environ: "WSGIEnvironment") -> str:

@@ -1,4 +1,4 @@
-"""The number of requests after which a worker asks to be replaced: counted where they end, free where it is not set."""
+"""Counts a worker's requests, so that it can ask to be replaced after a number of them; costs nothing if there is no quota."""
 
 import itertools
 import random
@@ -8,9 +8,9 @@ from flaskd.ledger.middleware import Ledger
 
 
 def set_quota(ledger: Ledger, requests: int, *, jitter: int, on_reached: Callable[[], None]) -> None:
-    """Call `on_reached` after `requests` of `ledger`, and up to `jitter` more; again after as many more, should it be needed.
+    """Call `on_reached` after `requests` requests and up to `jitter` more, and again after each further batch of that size.
 
-    On the thread of the request that was the last of them, which has been answered.
+    It is called on the thread of the batch's last request, which has been answered.
     """
     limit = requests + random.randint(0, jitter)  # noqa: S311 - no secret
     numbers = itertools.count(1)  # counts without a lock

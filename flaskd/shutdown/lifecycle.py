@@ -1,9 +1,9 @@
 """The states of an instance and the legal moves between them. Pure: values in, values out.
 
-A starting instance has claimed its place but serves nothing yet. A draining one serves everything and asks to be sent
-nothing new (readiness is off, each response says `Connection: close`); `resume` puts it back. A degraded one has fewer workers
-than wanted, since they fail again and again. A stopping one answers what
-has reached it and then ends; that cannot be undone. The diagram in docs/states.md is drawn from TRANSITIONS.
+A *starting* instance has claimed its name and serves nothing yet. A *draining* one is out of rotation and still serves:
+readiness is off and each response says `Connection: close`; `resume` puts it back. A *degraded* one has fewer workers than
+wanted because they fail again and again. A *stopping* one answers what has reached it and then ends; that cannot be undone.
+docs/states.md draws TRANSITIONS.
 """
 
 import enum
@@ -15,7 +15,7 @@ from flaskd_ctl.protocol import Actor
 
 
 class State(enum.Enum):
-    """Where in its life an instance is; the values are the wire's words."""
+    """The state of an instance; the values appear in the protocol."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -26,7 +26,7 @@ class State(enum.Enum):
 
 
 class Event(enum.Enum):
-    """What may happen to an instance."""
+    """An event that moves an instance from state to state."""
 
     READY = "ready"
     CRASH_LOOP = "crash loop"
@@ -50,12 +50,12 @@ TRANSITIONS: Final = {
     (State.DRAINING, Event.SHUTDOWN): State.STOPPING,
     (State.STOPPING, Event.DONE): State.STOPPED,
 }
-"""Every legal move; what is not here raises."""
+"""Every legal move; any other raises IllegalMove."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """A state, since when (Unix time, seconds), and who asked for it (None: nobody did, it came by itself)."""
+    """A state, since when (Unix time, seconds), and who asked for it (None: nobody)."""
 
     state: State
     since: float
@@ -70,5 +70,5 @@ class Lifecycle:
 
     @property
     def ready(self) -> bool:
-        """Whether a balancer should send new requests here."""
+        """Whether a load balancer should send new requests here."""
         return self.state is State.RUNNING

@@ -17,11 +17,13 @@ T = TypeVar("T")
 class Mailbox(Generic[T]):
     """Orders from any thread or signal handler to one reader, from `__enter__` to `__exit__`."""
 
-    def __enter__(self) -> Self:
+    def __init__(self) -> None:
         self._letters: collections.deque[T] = collections.deque()
         self._read_end, self._write_end = socket.socketpair()
         self._read_end.setblocking(False)
         self._write_end.setblocking(False)
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

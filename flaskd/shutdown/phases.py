@@ -1,19 +1,19 @@
-"""How a stop loses nothing: which step comes next, given what can be seen. Pure: no socket, thread or clock.
+"""The phases of a stop that loses no request: what to do next, given a snapshot. Pure: no socket, thread or clock.
 
-The steps of the last one to leave (measured reasons in docs/no-request-lost.md):
+docs/no-request-lost.md has the measured reasons.
 
-LAME_DUCK  readiness is off, everything is served; only where the operator asked for it. It lasts its time, or ends as soon as
-           no new request has come for as long as was asked for: balancers have found out.
-EMPTYING   no new connection begins (each listener turns away SYN), handshakes under way complete, the engine goes on
-           accepting, with its usual bound on concurrency, until the accept queue is empty. A plain close of the listener
-           would reset all that waits there; "accept until EAGAIN, then close" loses nearly as many, since new ones come.
-LEAVING    the engine is deaf, the listeners are closed: a later connect is told "refused" at once. What is open finishes.
-           A connection that has not sent its request gets the linger, counted from when nothing was in flight.
-FLUSHING   the engine closes what is idle and writes out what the application has finished.
-DONE       nothing is left, or the deadline has passed and the rest was cut.
+LAME_DUCK  Readiness is off and everything is served; only if the operator asked for it. It lasts its time, or ends once no new
+           request has come for as long as was asked for: load balancers have noticed.
+EMPTYING   No new connection begins (each listener drops SYN); handshakes under way complete; the engine accepts, with its usual
+           limit on concurrency, until the accept queue is empty. Closing the listener would reset all that waits there;
+           "accept until EAGAIN, then close" loses nearly as many, since new ones arrive.
+LEAVING    The engine accepts no more and the listeners are closed: a later connect is refused at once. Open requests finish.
+           A connection that has sent no request gets the linger, counted from when nothing was in flight.
+FLUSHING   The engine closes idle connections and writes out the responses that the application has finished.
+DONE       Nothing is left, or the deadline has passed and the rest was cut.
 
-`Stop.step` is asked again whenever something changed (a request or connection ended, the queue moved, an order shortened
-the deadline) and at the moment it named itself. It returns actions; the owner carries them out and asks again.
+The owner calls `Stop.step` whenever something changed (a request or connection ended, the queue moved, an order shortened the
+deadline) and at the time that the last step named. It carries out the actions and calls again.
 """
 
 import enum
@@ -23,24 +23,23 @@ from typing import Final
 from flaskd_ctl.protocol import ShutdownParams
 
 RECHECK: Final = 0.01
-"""Seconds between looks at what nobody tells: half-open handshakes, and the connections of an engine that tells nothing."""
+"""Seconds between snapshots of what nothing reports: half-open handshakes, and connections of an engine without reports."""
 
-UNTOLD_LINGER: Final = 0.05
-"""Seconds of linger at least, where the engine tells nothing: a request may be on its way from engine to application."""
+UNREPORTED_LINGER: Final = 0.05
+"""Minimum linger in seconds if the engine reports nothing: a request may be between engine and application."""
 
 STOP_ACCEPTING_TIME: Final = 1.0
-"""Seconds until the listeners are closed though a worker has not said that it is deaf: it hangs, or is stopped."""
-
+"""Seconds until the listeners are closed although a worker has not reported that it stopped accepting: it hangs."""
 
 LONGEST_WAIT: Final = 30.0
-"""Seconds of lame duck at most, where its end is to be seen and nobody said how long that may take."""
+"""Maximum seconds of a lame duck that waits for requests to cease, if nobody gave a limit."""
 
-LOOKS: Final = 10
-"""How often the requests are counted in the time in which none is to come: it is seen a tenth too late at most."""
+COUNTS_PER_WAIT: Final = 10
+"""How often requests are counted in the time in which none may come; the end is noticed a tenth of it late at most."""
 
 
 class Phase(enum.Enum):
-    """Where in a stop we are; the values are the wire's words."""
+    """The phase of a stop; the values appear in the protocol."""
 
     LAME_DUCK = "lame duck"
     EMPTYING = "emptying"
@@ -50,7 +49,7 @@ class Phase(enum.Enum):
 
 
 class Action(enum.Enum):
-    """What the owner has to do before it asks again."""
+    """What the owner has to do before the next step."""
 
     TURN_AWAY = "turn away"
     CLOSE_IDLE = "close idle"
@@ -62,7 +61,7 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the owner sees. `now` is monotonic seconds; look at `half_open` before `queued`, or one slips between them.
+    """What the owner sees. `now` is monotonic seconds. Read `half_open` before `queued`, or a connection slips between them.
 
     `accepting` says whether any worker still accepts. `begun` counts all requests that have begun; it matters to a lame duck.
     """
@@ -79,7 +78,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Actions to carry out now, then when to look again at the latest (monotonic; None: only when told of a change)."""
+    """Actions to carry out now, and when to take the next step at the latest (monotonic; None: after a change)."""
 
     actions: tuple[Action, ...] = ()
     look_again: float | None = None
@@ -87,16 +86,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class LameDuck:
-    """How long everything is served with readiness off: `longest` seconds, or until no request came for `unrouted` seconds.
-
-    With `unrouted` 0 nobody looks at the requests.
-    """
+    """Serve with readiness off for `longest` seconds, or until no request has come for `unrouted` seconds (0: do not count)."""
 
     longest: float = 0.0
     unrouted: float = 0.0
 
     def ordered(self, longest: float | None, unrouted: float | None) -> "LameDuck":
-        """Return what an order makes of these settings; None is what it does not say."""
+        """Return these seconds as an order changes them; None leaves one as it is."""
         wait = self.unrouted if unrouted is None else unrouted
         bound = self.longest if longest is None else longest
         if wait and not bound and longest is None:
@@ -106,14 +102,14 @@ class LameDuck:
 
 @dataclass(frozen=True, slots=True)
 class StopTimes:
-    """The seconds of a stop: what requests in flight, idle connections, and the lame duck before it all may take."""
+    """The seconds of a stop: for requests in flight (`grace`), for idle connections (`linger`), and before it (`lame_duck`)."""
 
     grace: float
     linger: float
     lame_duck: LameDuck = LameDuck()
 
     def ordered(self, asked: ShutdownParams, linger: float | None = None) -> "StopTimes":
-        """Return these times as an order changes them; None is what it does not say."""
+        """Return these times as an order changes them; None leaves one as it is."""
         return StopTimes(
             grace=self.grace if asked.grace is None else asked.grace,
             linger=self.linger if linger is None else linger,
@@ -141,7 +137,7 @@ class Stop:
         self._came = now  # when the last new one was seen
         self._notified = notified
         self._report_time = report_time
-        self._linger = times.linger if notified else max(times.linger, UNTOLD_LINGER)
+        self._linger = times.linger if notified else max(times.linger, UNREPORTED_LINGER)
         self._entered = now  # when the phase began
         self._quiet_since: float | None = None  # since when nothing has been in flight
         self._closed_idle = now
@@ -151,12 +147,12 @@ class Stop:
         """Join a second order to this stop: it can only bring its end nearer."""
         waits = (self._unrouted, times.lame_duck.unrouted)
         self._unrouted = min((wait for wait in waits if wait), default=0.0)
-        self._linger = min(self._linger, max(times.linger, 0 if self._notified else UNTOLD_LINGER))
+        self._linger = min(self._linger, max(times.linger, 0 if self._notified else UNREPORTED_LINGER))
         self.lame_until = min(self.lame_until, now + times.lame_duck.longest)
         self.deadline = min(self.deadline, now + times.lame_duck.longest + times.grace)
 
     def step(self, seen: Snapshot) -> Step:
-        """Say what to do next, given `seen`. Advances at most one phase a call."""
+        """Decide what to do next, given `seen`. Advances one phase at most."""
         step = self._next(seen)
         waiting = self.phase not in {Phase.LAME_DUCK, Phase.DONE} and not step.actions
         if self._notified or not waiting or step.look_again is None:
@@ -195,15 +191,15 @@ class Stop:
         return self._enter(Phase.EMPTYING, seen.now, Action.TURN_AWAY)
 
     def _until_unrouted(self, seen: Snapshot, end: float) -> float:
-        """Return when to look again: before `end`, or now, where requests have ceased to come.
+        """Return when to count again: before `end`, or now if requests have ceased to come.
 
-        What waits in the accept queue has come, too, and is not begun: all threads may be busy. The grace period begins now.
+        A connection in the accept queue counts as well: all threads may be busy. The grace period begins when they cease.
         """
         if seen.begun != self._begun or seen.queued:
             self._begun, self._came = seen.begun, seen.now
         ceased = self._came + self._unrouted
         if seen.now < ceased:
-            return min(end, ceased, seen.now + max(self._unrouted / LOOKS, RECHECK))
+            return min(end, ceased, seen.now + max(self._unrouted / COUNTS_PER_WAIT, RECHECK))
         if seen.now < end:
             self.deadline -= self.lame_until - seen.now
             self.lame_until = seen.now
@@ -224,7 +220,7 @@ class Stop:
         return self._stop_accepting(seen)
 
     def _stop_accepting(self, seen: Snapshot) -> Step:
-        """Close the listeners once nobody accepts: a connection accepted and never looked at would be lost with its process."""
+        """Close the listeners once nobody accepts: an accepted connection that is never read is lost with its process."""
         if self._not_accepting is None:
             self._not_accepting = seen.now
             return Step((Action.STOP_ACCEPTING,), look_again=seen.now)

@@ -23,7 +23,7 @@ from flaskd.supervisor.plan import WorkerState
 from flaskd_ctl.protocol import InFlight
 
 REPORT_TIME: Final = 2.0
-"""Seconds after the deadline in which a worker may say what it cut."""
+"""Seconds after the deadline in which a worker may report what it cut."""
 
 
 class FleetShutdown:
@@ -42,7 +42,7 @@ class FleetShutdown:
         self._taken: dict[int, asyncio.Future[Reply]] = {}
 
     def snapshot(self, stop: Stop) -> Snapshot:
-        """Look at the listeners and the workers; each worker that is left counts as a connection."""
+        """See `Stoppable.snapshot`; each worker that is left counts as a connection."""
         emptying, lame = stop.phase is Phase.EMPTYING, stop.phase is Phase.LAME_DUCK
         members = self._fleet.members.values()
         half_open = emptying and any(listener.half_open() for listener in self._listeners)
@@ -89,24 +89,24 @@ class FleetShutdown:
                 self._cut()
 
     def announce_close(self, *, closing: bool) -> None:
-        """Let the responses of every worker say `Connection: close`, or no longer."""
+        """See `Stoppable.announce_close`."""
         self._launcher.closing = closing
         for member in self._fleet.members.values():
             member.call(AnnounceClose(closing=closing))
 
     def requests(self) -> list[InFlight]:
-        """List what is in flight."""
+        """See `Stoppable.requests`."""
         return requests_of(self._fleet.members.values())
 
     def finished(self) -> int:
-        """Count the finished requests of all workers that there were."""
+        """See `Stoppable.finished`: of all workers that there were."""
         members = self._fleet.members.values()
         return sum(self._fleet.history.served.values()) + sum(
             member.request_table.finished() for member in members
         )
 
     def losses(self) -> Losses:
-        """Add up what the workers cut, and what was lost with those that did not say."""
+        """See `Stoppable.losses`: what the workers cut, and what was lost with those that did not report."""
         cut, connections, queued = (
             list(self._losses.cut),
             self._losses.connections_cut,

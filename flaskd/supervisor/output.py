@@ -1,7 +1,7 @@
-"""What workers write to stdout and stderr comes out of ours, line by line, each with its worker's id before it.
+"""Passes on what workers write to stdout and stderr, line by line, with the worker's id before each line.
 
-On a thread: whoever reads our output may be slow, and then the workers that write it have to wait, not the supervisor. What
-that itself says goes the same way (`stream`), and is dropped where a worker would wait.
+It runs on a thread: if the reader of our output is slow, the workers that write it wait, not the supervisor. The supervisor's
+own lines go the same way (`stream`), and are dropped where a worker would wait.
 """
 
 import contextlib
@@ -15,11 +15,11 @@ from typing import Final, Self, TextIO
 
 from flaskd.console import priority
 
-AT_ONCE: Final = 65_536
-"""Bytes that are read at once, and of a line that has no end until it is passed on in pieces."""
+READ_SIZE: Final = 65_536
+"""Bytes that are read at once; a longer line is passed on in pieces."""
 
 LAST_MOMENT: Final = 1.0
-"""Seconds at the end for who reads our output."""
+"""Seconds at the end for the reader of our output."""
 
 
 class WorkerOutput:
@@ -46,7 +46,7 @@ class WorkerOutput:
         self._thread.join(LAST_MOMENT)
 
     def pipe(self, prefix: str, target: int) -> int:
-        """Return the end to write to of a new pipe whose lines come out at the descriptor `target`; it is the caller's."""
+        """Return the write end of a new pipe, the caller's, whose lines come out at the descriptor `target`."""
         read_end, write_end = os.pipe()
         self._fresh.append((read_end, prefix.encode(), target))
         with contextlib.suppress(BlockingIOError):  # it has been woken often enough
@@ -54,7 +54,7 @@ class WorkerOutput:
         return write_end
 
     def stream(self, target: int) -> TextIO:
-        """Return a stream that comes out at the descriptor `target`, until `__exit__`. Who writes to it never waits."""
+        """Return a stream that comes out at the descriptor `target`, until `__exit__`. Writing to it never blocks."""
         descriptor = self.pipe("", target)
         os.set_blocking(descriptor, False)
         self._streams.append(os.fdopen(descriptor, "w", buffering=1, errors="backslashreplace"))
@@ -71,7 +71,7 @@ class WorkerOutput:
                         self._woken.recv(4096)
                         self._add(selector)
             self._add(selector)
-            for key in list(selector.get_map().values()):  # what is there is passed on; nobody is waited for
+            for key in list(selector.get_map().values()):  # pass on what is there, and wait for nobody
                 if isinstance(key.data, _Stream):
                     key.data.pass_on(selector, last=True)
 
@@ -95,12 +95,12 @@ class _Stream:
         """Read once, or to the end of what is there; write whole lines."""
         while True:
             try:
-                data = os.read(self._read_end, AT_ONCE)
+                data = os.read(self._read_end, READ_SIZE)
             except BlockingIOError:
                 data = None
             *lines, self._rest = (self._rest + (data or b"")).split(b"\n")
             over = data == b"" or (last and not data)
-            if self._rest and (over or len(self._rest) >= AT_ONCE):
+            if self._rest and (over or len(self._rest) >= READ_SIZE):
                 lines.append(self._rest)
                 self._rest = b""
             if lines:

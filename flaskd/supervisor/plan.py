@@ -1,16 +1,16 @@
-"""Which workers to start and which to let go, given what is wanted and what is there. Pure: no process, socket or clock.
+"""Which workers to start and which to stop, given what is wanted and what is there. Pure: no process, socket or clock.
 
-The rules, in the order in which they are applied:
+The rules, in order:
 
 1. A worker that has to be replaced (`due`) and does not serve yet is ended: it loads what is already out of date.
 2. More serve than are wanted: the surplus is stopped gracefully, first those that are due, the oldest first, then the
-   newest. A worker is never stopped otherwise, so as many as wanted serve all the time, once they did.
-3. Fewer are there than are wanted: the missing are started.
-4. As many are there as wanted, and some are due: one more is started. When it serves, rule 2 lets the oldest of them go. So a
-   reload is rolling, new before old, and needs room for one worker more.
-5. More are being started than rules 3 and 4 ask for: the newest of them are ended.
+   newest. A worker is stopped in no other case, so once as many as wanted serve, that many always do.
+3. Fewer are there than wanted: the missing ones are started.
+4. As many are there as wanted, and some are due: one more is started. When it serves, rule 2 stops the oldest of them. So a
+   reload is rolling, new before old, and needs room for one more worker.
+5. More are being started than rules 3 and 4 need: the newest of them are ended.
 
-After failures (a start that failed, a worker that ended by itself) starts are put off, longer each time: `Failures`.
+After failures (a start that failed, a worker that ended by itself) starts are delayed, longer each time: `Failures`.
 """
 
 import enum
@@ -19,17 +19,17 @@ from dataclasses import dataclass
 from typing import Final
 
 PAUSES: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Seconds that the next start is put off after so many failures in a row; the last for all that follow."""
+"""Delay in seconds of the next start after so many failures in a row; the last for all further ones."""
 
 CRASH_LOOP: Final = 3
-"""So many failures in a row, with fewer workers serving than wanted, are a crash loop."""
+"""Failures in a row, with fewer workers serving than wanted, that are a crash loop."""
 
 CALM: Final = 10.0
-"""Seconds without a failure, after the pause, that end a row of failures."""
+"""Seconds without a failure, after the delay, that end a row of failures."""
 
 
 class WorkerState(enum.Enum):
-    """Where in its life a worker is; the values are the wire's words."""
+    """The state of a worker; the values appear in the protocol."""
 
     STARTING = "starting"
     SERVING = "serving"
@@ -38,7 +38,7 @@ class WorkerState(enum.Enum):
 
 
 class Move(enum.Enum):
-    """What may happen to a worker."""
+    """An event that moves a worker from state to state."""
 
     READY = "ready"
     STOP = "stop"
@@ -47,22 +47,20 @@ class Move(enum.Enum):
 
 MOVES: Final = {
     (WorkerState.STARTING, Move.READY): WorkerState.SERVING,
-    (
-        WorkerState.STARTING,
-        Move.STOP,
-    ): WorkerState.LEAVING,  # it may accept already, and has not yet said so
+    # It may accept already, and has not yet said so.
+    (WorkerState.STARTING, Move.STOP): WorkerState.LEAVING,
     (WorkerState.SERVING, Move.STOP): WorkerState.LEAVING,
     (WorkerState.LEAVING, Move.STOP): WorkerState.LEAVING,  # to an earlier deadline
     (WorkerState.STARTING, Move.END): WorkerState.GONE,
     (WorkerState.SERVING, Move.END): WorkerState.GONE,
     (WorkerState.LEAVING, Move.END): WorkerState.GONE,
 }
-"""Every legal move of a worker; docs/states.md is drawn from it."""
+"""Every legal move of a worker; docs/states.md draws it."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """One worker as the plan sees it. Ids grow: the smaller one is older. `due` says why it is to be replaced, or nothing."""
+    """One worker as the plan sees it. The smaller id is the older worker. `due` says why it is to be replaced, or nothing."""
 
     id: int
     state: WorkerState
@@ -71,27 +69,27 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """The failures in a row up to now; `last` is when the last one was (monotonic seconds)."""
+    """The failures in a row so far; `last` is the time of the last one (monotonic seconds)."""
 
     streak: int = 0
     last: float = 0.0
 
     @property
     def not_before(self) -> float:
-        """When the next start may be."""
+        """The earliest time of the next start."""
         return self.last + PAUSES[min(self.streak, len(PAUSES)) - 1] if self.streak else 0.0
 
     @property
     def looping(self) -> bool:
-        """Whether this is a crash loop, if too few workers serve."""
+        """Whether this is a crash loop, provided that too few workers serve."""
         return self.streak >= CRASH_LOOP
 
     def one_more(self, now: float, *, served: bool) -> "Failures":
-        """Count a failure at `now`, of a worker that had `served` or of a start.
+        """Count a failure at `now`: of a worker that had `served`, or of a start.
 
-        What fails while starts are put off already is the same blow, and puts them off no longer: else eight workers that are
-        killed at once would wait half a minute, and one that fails now and then would keep all others from being replaced. A
-        worker that served and ends after a time of calm begins a new row; a start that fails does not, however slow it was.
+        A failure while starts are delayed already belongs to the one before, and does not delay them further. Otherwise eight
+        workers that are killed together would wait half a minute, and one that fails now and then would keep all others from
+        being replaced. A worker that served and ends after a calm time begins a new row; a failed start does not.
         """
         if now < self.not_before:
             return self
@@ -125,14 +123,14 @@ Action = Start | StopWorker | EndStart
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do now, in this order; `look_again` is when a start that was put off is due (monotonic)."""
+    """What to do now, in this order; `look_again` is when a delayed start is due (monotonic)."""
 
     actions: tuple[Action, ...] = ()
     look_again: float | None = None
 
 
 def plan(wanted: int, workers: Sequence[WorkerView], failures: Failures, now: float) -> Plan:
-    """Say what to do so that `wanted` workers serve and none of them is due. Call it again whenever one of these changed."""
+    """Decide how to get `wanted` workers to serve and none of them due. Call it again whenever anything of this has changed."""
     starting = sorted(
         (each for each in workers if each.state is WorkerState.STARTING), key=lambda each: each.id
     )
@@ -140,7 +138,7 @@ def plan(wanted: int, workers: Sequence[WorkerView], failures: Failures, now: fl
     actions: list[Action] = [EndStart(each.id) for each in starting if each.due]
     starting = [each for each in starting if not each.due]
 
-    leaving = sorted(serving, key=_who_goes_first)[: max(0, len(serving) - wanted)]
+    leaving = sorted(serving, key=_order_of_stopping)[: max(0, len(serving) - wanted)]
     actions += [StopWorker(each.id) for each in leaving]
     staying = [each for each in serving if each not in leaving]
 
@@ -150,7 +148,7 @@ def plan(wanted: int, workers: Sequence[WorkerView], failures: Failures, now: fl
     actions += [EndStart(each.id) for each in starting[needed:]]
 
     to_start = needed - len(starting)
-    if failures.streak > 1:  # do not try with all at once what keeps failing
+    if failures.streak > 1:  # try what keeps failing with one at a time
         to_start = min(to_start, 1 - len(starting))
     if to_start <= 0:
         return Plan(tuple(actions))
@@ -160,5 +158,5 @@ def plan(wanted: int, workers: Sequence[WorkerView], failures: Failures, now: fl
     return Plan(tuple(actions))
 
 
-def _who_goes_first(worker: WorkerView) -> tuple[bool, int]:
+def _order_of_stopping(worker: WorkerView) -> tuple[bool, int]:
     return (not worker.due, worker.id if worker.due else -worker.id)

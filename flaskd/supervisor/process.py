@@ -1,8 +1,7 @@
-"""A worker's process: started by exec, with the descriptors it is to inherit; its death is told by a descriptor.
+"""A worker's process: started by exec, with inherited descriptors; a pidfd tells when it has ended (pidfd_open(2)).
 
-Never by fork: the supervisor holds ZeroMQ sockets and threads, which a forked child would only seem to have. The process leads
-a session of its own, so that Ctrl-C does not reach it. A pidfd (pidfd_open(2)) becomes readable when it has ended; where there
-is none, the end of the worker's channel has to do.
+It is never forked: the supervisor holds ZeroMQ sockets and threads, which do not work in a forked child. The process leads its
+own session, so Ctrl-C does not reach it. Where there is no pidfd, the end of the worker's channel has to do.
 """
 
 import asyncio
@@ -17,7 +16,7 @@ from flaskd.settings.identity import Identity
 
 
 class Process:
-    """A child process and the word of its death, which comes on the running loop. Made by `start`."""
+    """A child process; `on_end` is called on the running loop when it has ended. Made by `start`."""
 
     def __init__(self, popen: "subprocess.Popen[bytes]", on_end: Callable[[], None]) -> None:
         self.pid = popen.pid
@@ -30,7 +29,7 @@ class Process:
 
     @property
     def how_it_ended(self) -> str:
-        """Say with what: "exit code 3", "killed by SIGKILL"; waits for the process, which must have been told to be dead."""
+        """How it ended: "exit code 3", "killed by SIGKILL". Waits for the process, so ask only when it has ended."""
         code = self._popen.wait()
         if code >= 0:
             return f"exit code {code}"
@@ -39,15 +38,15 @@ class Process:
         return f"killed by signal {-code}"
 
     def send(self, number: int) -> None:
-        """Send it a signal; one that has ended gets none."""
+        """Send it a signal, unless it has ended."""
         self._popen.send_signal(number)
 
     def kill(self) -> None:
-        """End it now; it is told as gone when it is."""
+        """Kill it."""
         self._popen.kill()
 
     def channel_ended(self) -> None:
-        """Note that its channel has ended: where there is no pidfd, that is how its death is known."""
+        """Note that its channel has ended: without a pidfd, that is the end of the process."""
         if not hasattr(os, "pidfd_open"):
             self._loop.call_soon(self._ended)
 

@@ -182,11 +182,11 @@ class ServiceStatus:
 
 
 def describe(now: Rotation, *, left: float, reloading: bool, counted: bool) -> str:
-    """Say in a line how it stands: "running, 2 workers, 3 in flight", "draining, 2 left, 7 s"."""
+    """Say in a line how it stands: "running, 2 workers, 3 in flight", "stopping, 2 left, 7 s"."""
     if now.state is State.STOPPED:
         return "stopped"
     if now.state is State.STOPPING:
-        return f"draining, {f'{now.in_flight} left, ' if counted else ''}{left:.0f} s"
+        return f"stopping, {f'{now.in_flight} left, ' if counted else ''}{left:.0f} s"
     if now.state is State.STARTING:
         return f"starting, {now.serving} of {now.wanted} worker{'s' if now.wanted != 1 else ''}"
     workers = f"{now.serving} worker{'s' if now.serving != 1 else ''}"

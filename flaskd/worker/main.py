@@ -67,7 +67,7 @@ LAST_MOMENT: Final = 5.0
 """Seconds that the application's own threads and atexit functions get after the worker has stopped."""
 
 ESSENTIAL: Final = {"flaskd-channel", "flaskd-accept"}
-"""Threads without which a worker is none."""
+"""Threads without which a worker cannot work."""
 
 SUPERVISOR: Final = Actor(via="supervisor")
 
@@ -224,18 +224,18 @@ class Worker:
 
 
 def check(app: "WSGIApplication", path: str) -> None:
-    """Ask the application for `path` once, in this process; raises FlaskdError where the answer is an error."""
+    """Request `path` from the application once, in this process; raises FlaskdError if the response is an error."""
     from werkzeug.test import Client
 
     with Client(app).get(path, headers={"User-Agent": "flaskd check"}) as response:
         if response.status_code >= 400:
             raise FlaskdError(
-                f"the check {path} was answered {response.status}", hint="the application's log may tell why"
+                f"the check {path} was answered {response.status}", hint="see the application's log"
             )
 
 
 def take_signals() -> None:
-    """Pass over signals that reach every process of the instance (systemd, a container engine): the supervisor decides."""
+    """Ignore signals that reach every process of the instance (from systemd, a container engine): the supervisor decides."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Not SIG_IGN, which what the application starts would inherit (execve(2)).
         signal.signal(number, lambda number, frame: None)
@@ -245,14 +245,14 @@ def take_signals() -> None:
 
 
 def end_with_thread(failed: threading.ExceptHookArgs) -> None:
-    """Let a worker that cannot accept or hear any more end, and be replaced, rather than seem to serve."""
+    """Exit if a thread fails without which the worker cannot accept or receive calls; the supervisor replaces it."""
     threading.__excepthook__(failed)
     if failed.thread is not None and failed.thread.name in ESSENTIAL:
         ending.exit_now(1)
 
 
 def main() -> NoReturn:
-    """Be a worker; the one argument is the number of the descriptor of the line."""
+    """Run a worker; the one argument is the descriptor of its end of the channel."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what is written comes out at once
@@ -276,9 +276,8 @@ def main() -> NoReturn:
         except BaseException as error:  # noqa: BLE001 - the process's outer edge: the supervisor reports it
             hint = error.hint if isinstance(error, FlaskdError) else ""
             channel.refuse(start, error, hint=hint, trace=applications_traceback(error))
-            if not isinstance(
-                error, FlaskdError
-            ):  # also where it had served: then nobody waits for that reply
+            if not isinstance(error, FlaskdError):
+                # Also in the log: once it has served, nobody waits for that reply.
                 traceback.print_exception(error)
             ending.exit_now(1)
         ending.exit_within(LAST_MOMENT)

@@ -1,9 +1,9 @@
-"""What ends a worker whose supervisor was killed, also where no Python can run in it: C code holds the GIL, or it is stopped.
+"""Ends a worker whose supervisor was killed, even if no Python can run in it: C code holds the GIL, or it is stopped.
 
-Such a worker does not see that its line has ended, and would keep the port. The kernel can send a signal when the parent is
-gone (PR_SET_PDEATHSIG, prctl(2)), but it must not kill at once: a worker that can run answers what it has begun. So it is a
-real-time signal whose handler is alarm(2) itself, which takes a number of seconds where a handler is given the number of its
-signal: SIGALRM ends the process so many seconds later. A worker that does see the end of its line calls the alarm off.
+Such a worker does not notice that its channel has ended, and would keep the port. The kernel can send a signal when the parent
+is gone (PR_SET_PDEATHSIG, prctl(2)), but it must not kill at once: a worker that can run answers what it has begun. So it is a
+real-time signal whose handler is alarm(2) itself. A handler gets the number of its signal, which alarm(2) takes as seconds:
+SIGALRM ends the process that many seconds later. A worker that does notice the end of its channel cancels the alarm.
 """
 
 import ctypes
@@ -17,15 +17,15 @@ _IGNORE: Final = 1  # SIG_IGN, signal(2)
 
 
 class OrphanAlarm:
-    """An alarm that the parent's end sets off, for `seconds` later: 35 at least, 64 at most. Nothing elsewhere than on Linux.
+    """Ends this process `seconds` (35 to 64) after the end of its parent. On Linux only; elsewhere it does nothing.
 
-    The thread that makes it and the one that calls `wake` must live as long as the process: the kernel asks each of them.
+    The thread that makes it and the one that calls `wake` must live as long as the process: the setting is per thread.
     """
 
     def __init__(self, seconds: float) -> None:
         self._active = sys.platform == "linux"
         if self._active:
-            # By the C library: a handler of Python's only leaves word for code that could not run.
+            # In C: a handler of Python's would only run later, in code that cannot run.
             self._libc = ctypes.CDLL(None)
             self._libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
             self.number = min(max(math.ceil(seconds), signal.SIGRTMIN + 1), signal.SIGRTMAX)
@@ -33,12 +33,12 @@ class OrphanAlarm:
             self._libc.prctl(_PDEATHSIG, self.number)
 
     def wake(self) -> None:
-        """Have the parent's end continue the process, if it is stopped; another thread than the alarm's asks for it."""
+        """Continue a stopped process at the parent's end. Call it on another thread than the one that made the alarm."""
         if self._active:
             self._libc.prctl(_PDEATHSIG, signal.SIGCONT)
 
     def call_off(self) -> None:
-        """Let nothing end the process any more: the parent's end may have been signalled already, or come after its line's."""
+        """Cancel the alarm: the signal may have come already, or may still come after the end of the channel."""
         if self._active:
             self._libc.signal(self.number, _IGNORE)
             signal.alarm(0)

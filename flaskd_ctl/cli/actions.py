@@ -1,7 +1,7 @@
-"""What the commands of `flaskd_ctl` do: ask, show, and return the exit code; failures are raised.
+"""What the commands of `flaskd_ctl` do: ask, show the result, and return the exit code; failures are raised.
 
-Nothing here imports msgspec, asyncio or (for the plain stream) zmq, and what only some commands need is imported by these, so
-that asking costs little more than click itself.
+For a quick start nothing here imports msgspec, asyncio or (for the plain stream) zmq, and a module that only some commands need
+is imported by those.
 """
 
 from __future__ import annotations
@@ -13,26 +13,28 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flaskd_ctl.cli.exits import Exit, code_of
 from flaskd_ctl.cli.screen import Screen
-from flaskd_ctl.client.listing import LIST_PATIENCE, list_instances
-from flaskd_ctl.client.session import FIRST_WORD, Session, ask
+from flaskd_ctl.client.session import RESPONSE_TIMEOUT, Session, ask
 from flaskd_ctl.contract.conversation import Patience
 from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.discovery.instances import Instances
-from flaskd_ctl.errors import ControlError, NotRunning
+from flaskd_ctl.errors import ControlError, Failed, NotRunning
 from flaskd_ctl.text import results
 from flaskd_ctl.transports import backend
 from flaskd_ctl.transports.backend import BLOCKING
 
 if TYPE_CHECKING:
     from flaskd_ctl.contract.commands import Command
-    from flaskd_ctl.discovery.targets import Aim
+    from flaskd_ctl.discovery.targets import NamedTarget
 
-BEFORE_AND_AFTER: Final = {"starting", "stopped"}
-"""States in which nothing is served; a stopping instance still answers what reaches it, a draining one everything."""
+PROGRAM: Final = "flaskd_ctl"
+COMPLETE_VAR: Final = "_FLASKD_CTL_COMPLETE"
+
+NOT_SERVING: Final = {"starting", "stopped"}
+"""States in which nothing is served; a stopping instance still answers the requests that reach it."""
 
 
 class Run:
-    """What one run was told by the shared options, and where it writes."""
+    """The shared options of one run, and the screen that it writes to."""
 
     def __init__(self) -> None:
         self.name: str | None = None
@@ -44,49 +46,40 @@ class Run:
         self.targets: tuple[str, ...] = ()
         self.max_parallel: int | None = None
         self.stop_on_failure = False
-        self.aim: Aim | None = None  # the one of the targets that this run is for
+        self.chosen: NamedTarget | None = None  # the one of the targets that this run is for
         self.screen = Screen()
 
     @property
-    def json(self) -> bool:
-        """Whether results and errors are JSON."""
-        return self.screen.json
-
-    @json.setter
-    def json(self, value: bool) -> None:
-        self.screen.json = value
-
-    @property
     def instances(self) -> Instances:
-        """The instances that may be meant."""
+        """The instances to choose from."""
         return Instances(self.runtime_dir)
 
     def target(self) -> Target:
-        """The instance that is meant."""
-        if self.aim is not None:
-            return self.aim.find()
-        return self.instances.target(
-            self.name, endpoint=self.endpoint, key=self.key, server_key=self.server_key
-        )
+        """Find the instance that the options name."""
+        if self.chosen is not None:
+            return self.chosen.find()
+        keys = {"key": self.key, "server_key": self.server_key}
+        return self.instances.target(self.name, endpoint=self.endpoint, **keys)
 
-    def ask(
-        self, method: str, params: dict[str, Any] | None = None, *, target: Target | None = None
-    ) -> dict[str, Any]:
+    def ask(self, target: Target, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask the instance and return the result."""
-        return backend.run(ask(BLOCKING, target or self.target(), method, params, whole=self.timeout))
+        return backend.run(ask(BLOCKING, target, method, params, whole=self.timeout))
+
+    def show(self, method: str, result: dict[str, Any]) -> Exit:
+        """Write the result of `method`."""
+        self.screen.result(result, results.as_text(method, result, colour=self.screen.colour))
+        return Exit.DONE
 
 
 def run_ask(run: Run, command: Command) -> Exit:
     """Ask and show the answer."""
-    result = run.ask(command.name)
-    run.screen.result(result, results.as_text(command.name, result, colour=run.screen.colour))
-    return Exit.DONE
+    return run.show(command.name, run.ask(run.target(), command.name))
 
 
 def run_status(run: Run, command: Command, *, serving: bool) -> Exit:
-    """Ask and show the answer; with `serving`, an instance that serves nothing yet is a failure.
+    """Show the status, or how an instance has stopped, which is a failure.
 
-    Of one that has stopped it shows how, and fails all the same.
+    With `serving`, it is a failure too if the instance serves nothing yet.
     """
     try:
         target = run.target()
@@ -95,42 +88,38 @@ def run_status(run: Run, command: Command, *, serving: bool) -> Exit:
             from flaskd_ctl.text import history
 
             stopped = {"name": error.data["name"], "state": "stopped", "last_stop": stop}
-            run.screen.result(stopped, history.stopped(stopped["name"], stop))
+            run.screen.result(stopped, history.stopped_status(stopped["name"], stop))
         raise
-    result = run.ask(command.name, target=target)
-    run.screen.result(result, results.as_text(command.name, result, colour=run.screen.colour))
-    return Exit.FAILED if serving and result.get("state") in BEFORE_AND_AFTER else Exit.DONE
+    result = run.ask(target, command.name)
+    run.show(command.name, result)
+    return Exit.FAILED if serving and result.get("state") in NOT_SERVING else Exit.DONE
 
 
 def run_incidents(run: Run, command: Command, *, id: int | None) -> Exit:  # noqa: A002 - the parameter's name
     """Show all incidents in short, or one in full."""
-    result = run.ask(command.name, {} if id is None else {"id": id})
-    shown = command.name if id is None else "incident"
-    run.screen.result(result, results.as_text(shown, result, colour=run.screen.colour))
-    return Exit.DONE
+    if id is None:
+        return run_ask(run, command)
+    return run.show("incident", run.ask(run.target(), command.name, {"id": id}))
 
 
 def run_history(run: Run, command: Command, *, limit: int | None) -> Exit:
-    """Show who asked for what; of an instance that has stopped, from its audit log, where we may read that."""
+    """Show who changed what; of an instance that has stopped, from its audit log."""
     params = {} if limit is None else {"limit": limit}
     try:
         target = run.target()
-    except NotRunning as error:  # of this host: what a peer says of files is not gone by
+    except NotRunning as error:  # an instance of this host: no path comes from elsewhere
         path = error.data.get("audit_log")
         if not path:
             raise
         from flaskd_ctl.discovery import notes
 
-        result = notes.log_of(error.data["name"], path, **params)
         run.screen.remark(f"{error.data['name']} is not running; this is from {path}")
-    else:
-        result = run.ask(command.name, params, target=target)
-    run.screen.result(result, results.as_text(command.name, result, colour=run.screen.colour))
-    return Exit.DONE
+        return run.show(command.name, notes.log_of(error.data["name"], path, **params))
+    return run.show(command.name, run.ask(target, command.name, params))
 
 
 def run_follow(run: Run, command: Command, *, no_wait: bool, **params: Any) -> Exit:
-    """Ask for what takes longer, show each step of it, and report when it has happened."""
+    """Ask for a change that takes time, show its progress, and report when it is done."""
     from flaskd_ctl.client.following import follow
     from flaskd_ctl.text.workers import step
 
@@ -142,18 +131,12 @@ def run_follow(run: Run, command: Command, *, no_wait: bool, **params: Any) -> E
         steps[event.get("worker")] = step(event)
         run.screen.progress(f"{target.name}: {'; '.join([*steps.values()][-2:])}")
 
-    with _told_on_interrupt(run, target.name):
-        result = backend.run(
-            follow(
-                BLOCKING,
-                target,
-                command.name,
-                {key: value for key, value in params.items() if value is not None},
-                whole=run.timeout,
-                wait=not no_wait,
-                on_progress=show,
-            )
+    given = {key: value for key, value in params.items() if value is not None}
+    with _remark_on_interrupt(run, target.name, command.name):
+        following = follow(
+            BLOCKING, target, command.name, given, whole=run.timeout, wait=not no_wait, on_progress=show
         )
+        result = backend.run(following)
     if result is None:
         run.screen.result({"name": target.name, "begun": command.name}, f"{target.name}: it has begun")
     else:
@@ -162,28 +145,22 @@ def run_follow(run: Run, command: Command, *, no_wait: bool, **params: Any) -> E
 
 
 def run_stop(run: Run, command: Command, *, no_wait: bool, missing_ok: bool, **params: float | None) -> Exit:
-    """Ask for the end, show how far it is, and report when the process is gone."""
+    """Stop or kill the instance, show the progress, and report when the process has gone."""
     from flaskd_ctl.client.stopping import stop
 
+    given: dict[str, Any] = {key: value for key, value in params.items() if value is not None}
+    given |= {"progress": True} if command.params else {}
     try:
         target = run.target()
-        given: dict[str, Any] = {key: value for key, value in params.items() if value is not None}
-        if any(param.name == "progress" for param in command.params):
-            given["progress"] = True
-        with _told_on_interrupt(run, target.name):
-            result = backend.run(
-                stop(
-                    BLOCKING,
-                    target,
-                    command.name,
-                    given,
-                    whole=run.timeout,
-                    wait=not no_wait,
-                    on_progress=lambda event: run.screen.progress(
-                        f"{target.name}: {results.progress_line(event)}"
-                    ),
-                )
+
+        def show(event: dict[str, Any]) -> None:
+            run.screen.progress(f"{target.name}: {results.progress_line(event)}")
+
+        with _remark_on_interrupt(run, target.name, command.name):
+            stopping = stop(
+                BLOCKING, target, command.name, given, whole=run.timeout, wait=not no_wait, on_progress=show
             )
+            result = backend.run(stopping)
     except NotRunning as error:
         if not missing_ok:
             raise
@@ -197,19 +174,19 @@ def run_stop(run: Run, command: Command, *, no_wait: bool, missing_ok: bool, **p
 
 
 @contextlib.contextmanager
-def _told_on_interrupt(run: Run, name: str) -> Iterator[None]:
-    """Say on Ctrl-C that only the waiting ends."""
+def _remark_on_interrupt(run: Run, name: str, method: str) -> Iterator[None]:
+    """Say on Ctrl-C that the instance continues."""
     try:
         yield
     except KeyboardInterrupt:
-        run.screen.remark(f"flaskd_ctl waits no longer; {name} goes on with what it was told")
+        run.screen.remark(f"Stopped waiting; {name} continues the {method.replace('_', '-')}")
         raise
 
 
 def run_events(run: Run, _command: Command) -> Exit:
     """Show events as they come, until the instance has stopped or nobody reads them."""
     target = run.target()
-    patience = Patience(time.monotonic(), first=FIRST_WORD, whole=run.timeout)
+    patience = Patience(time.monotonic(), first=RESPONSE_TIMEOUT, whole=run.timeout)
     with backend.run(Session.open(BLOCKING, target, deadline=patience.deadline)) as session:
         begun = backend.run(session.subscribe(patience))
         run.screen.remark(f"{target.name} is {begun.get('state')}; events follow")
@@ -220,35 +197,21 @@ def run_events(run: Run, _command: Command) -> Exit:
 
 
 def run_list(run: Run) -> Exit:
-    """List the instances, living ones with their state, others with what is known."""
-    patience = run.timeout or LIST_PATIENCE
-    rows = backend.run(list_instances(BLOCKING, run.instances, patience=patience))
+    """List the instances: running ones with their state, the others with what is known."""
+    from flaskd_ctl.client.listing import LIST_PATIENCE, list_instances
+    from flaskd_ctl.text.history import last_stop
+
+    instances = run.instances
+    rows = backend.run(list_instances(BLOCKING, instances, patience=run.timeout or LIST_PATIENCE))
     for row in rows:
         stop, failure = row.pop("last_stop"), row.pop("last_failure")
-        if stop:
-            from flaskd_ctl.text.history import told
-
-            row["detail"] = told(stop)
-        elif failure:
-            row["detail"] = results.failure(failure)
-    if closed := run.instances.closed():
+        row["detail"] = last_stop(stop) if stop else results.failure(failure) if failure else row["detail"]
+    if closed := instances.closed():
         run.screen.remark(f"you may not look into {', '.join(closed)}")
     if not rows:
-        run.screen.remark(f"no instance: looked in {', '.join(run.instances.directories)}")
+        run.screen.remark(f"no instance: looked in {', '.join(instances.directories)}")
     if rows or run.screen.json:
         run.screen.result(rows, results.listing(rows, colour=run.screen.colour))
-    return Exit.DONE
-
-
-def run_dial(run: Run) -> Exit:
-    """Join the standard streams to the instance; a failure is told in the far end's own words."""
-    from flaskd_ctl.cli import dial
-
-    try:
-        dial.dial(run.target())
-    except ControlError as error:
-        dial.refuse(error)
-        return code_of(error)
     return Exit.DONE
 
 
@@ -257,6 +220,32 @@ def run_wait(run: Run, *, goal: str) -> Exit:
     from flaskd_ctl.client.waiting import Wait
 
     status = backend.run(Wait(BLOCKING, run.target, goal, timeout=run.timeout).until_reached())
-    name = status.get("name") or run.name or (run.aim.label if run.aim else None)
+    name = status.get("name") or run.name or (run.chosen.label if run.chosen else None)
     run.screen.result({"name": name, "is": goal}, f"{name or 'the instance'} is {goal}")
+    return Exit.DONE
+
+
+def run_completion(run: Run, *, shell: str) -> Exit:
+    """Print the script that the shell reads."""
+    import click
+    from click.shell_completion import ShellComplete, get_completion_class
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise Failed(f"this click has no completion for {shell}", hint="upgrade click")
+    # The base class' source(): bash's own first runs a bash to ask its version, which is not ours to do.
+    script = ShellComplete.source(kind(click.Command(PROGRAM), {}, PROGRAM, COMPLETE_VAR))
+    run.screen.result({"shell": shell, "script": script}, script)
+    return Exit.DONE
+
+
+def run_dial(run: Run) -> Exit:
+    """Connect the standard streams to the instance; a failure is reported to the client at the other end."""
+    from flaskd_ctl.cli import dial
+
+    try:
+        dial.dial(run.target())
+    except ControlError as error:
+        dial.refuse(error)
+        return code_of(error)
     return Exit.DONE

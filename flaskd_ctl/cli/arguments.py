@@ -1,4 +1,4 @@
-"""What is typed for the commands on workers: ids, a number with or without a sign, a path of the application."""
+"""The arguments and options of single commands: a path of the application, an id, a number with or without a sign."""
 
 from __future__ import annotations
 
@@ -20,38 +20,30 @@ class UrlPath(_Str):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Take it if it is one."""
+        """Return it if it begins with a slash."""
         if not str(value).startswith("/"):
             self.fail(f"{value!r} is not a path of the application: it must begin with a slash", param, ctx)
         return str(value)
 
 
-class Ident(_Int):
-    """The number of a worker or an incident."""
+class Number(_Int):
+    """A whole number from 1 to `limit`; `what` it is, for the error message."""
 
     name = "number"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read the number."""
-        if not _is_number(str(value)) or not 1 <= int(value) <= 999_999_999:
-            self.fail(f"{value!r} is not an id: these are 1, 2, 3, ...", param, ctx)
-        return int(value)
-
-
-class Limit(_Int):
-    """How many entries to show."""
-
-    name = "number"
+    def __init__(self, what: str, limit: int) -> None:
+        self._what = what
+        self._limit = limit
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read the number."""
-        if not _is_number(str(value)) or not 1 <= int(value) <= 1000:
-            self.fail(f"{value!r} is not a number of entries: 1 to 1000", param, ctx)
+        if not _is_number(str(value)) or not 1 <= int(value) <= self._limit:
+            self.fail(f"{value!r} is not {self._what} (1 to {self._limit})", param, ctx)
         return int(value)
 
 
 class Count(_Params):
-    """How many workers there shall be, or with a sign how many more or fewer: the parameter `to` or `by`."""
+    """A number of workers, or with a sign how many more or fewer: the parameter `to` or `by`."""
 
     name = "count"
 
@@ -62,19 +54,19 @@ class Count(_Params):
         if not _is_number(text[signed:]):
             self.fail(f"{text!r} is not a number of workers: N, +N or -N", param, ctx)
         if not int(text):
-            what = "would change nothing" if signed else "workers would serve nothing: 1 is the least"
+            what = "changes nothing" if signed else "workers serve nothing: the least is 1"
             self.fail(f"{text} {what}", param, ctx)
         return {"by" if signed else "to": int(text)}
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < 10
-
-
 def count() -> click.Argument:
-    """Make the argument that is `to` or, with a sign, `by`."""
+    """Make the argument that sets `to` or, with a sign, `by`."""
 
     def spread(ctx: click.Context, param: click.Parameter, value: dict[str, int] | None) -> None:
         ctx.params.update(value or {})
 
     return click.Argument(["count"], type=Count(), metavar="N|+N|-N", expose_value=False, callback=spread)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10

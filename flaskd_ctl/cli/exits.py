@@ -1,6 +1,6 @@
-"""Exit codes of `flaskd_ctl`, and which failure has which.
+"""The exit codes of `flaskd_ctl`, and the code of each failure.
 
-`status` follows the LSB reading of 0, 3 and 4 (LSB 5.0, 22.2 "Init Script Actions"): what keeps it from knowing the state is 4.
+`status` follows LSB 5.0, 22.2 "Init Script Actions": 0 is running, 3 not running, 4 unknown.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from flaskd_ctl import errors
 
 
 class Exit(enum.IntEnum):
-    """What the exit code says."""
+    """The exit codes."""
 
     DONE = 0
     FAILED = 1
@@ -35,7 +35,7 @@ MEANINGS: Final = {
     Exit.CUT: "done, but requests were cut",
     Exit.SOME: "done for some targets only",
 }
-"""In words, for the help."""
+"""The codes in words, for the help."""
 
 CODES: Final[dict[type[errors.ControlError], Exit]] = {
     errors.InvalidParams: Exit.USAGE,
@@ -49,10 +49,18 @@ CODES: Final[dict[type[errors.ControlError], Exit]] = {
     errors.ParseError: Exit.NOT_PERMITTED,
     errors.TimedOut: Exit.TIMED_OUT,
 }
-"""All others are FAILED. After ConnectionLost or an unreadable reply nobody knows whether it was done."""
+"""All others are FAILED. After ConnectionLost or an unreadable reply it is not known whether the command was carried out."""
 
 
 def code_of(error: errors.ControlError, *, method: str = "") -> Exit:
-    """Choose the exit code for a failure of `method`."""
+    """Return the exit code for a failure of `method`."""
     code = CODES.get(type(error), Exit.FAILED)
     return Exit.NOT_PERMITTED if method == "status" and code is Exit.FAILED else code
+
+
+def bug(error: Exception) -> errors.Failed:
+    """Make the error to report for a bug in flaskd_ctl."""
+    return errors.Failed(
+        f"flaskd_ctl itself failed: {type(error).__name__}: {error}",
+        hint="please report it, with the command",
+    )

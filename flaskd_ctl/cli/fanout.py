@@ -1,12 +1,12 @@
-"""One command for several targets: side by side, or one after the other, and what came of it at each.
+"""One command for several targets, at once or one after the other, and its outcome for each.
 
-What changes nothing is asked of all at once. What changes something goes through the targets one by one, unless
+A command that changes nothing asks all targets at once. One that changes something takes the targets one by one, unless
 `--max-parallel` says otherwise: a rolling reload of many hosts, in which each is ready again before the next one begins. A
-target that fails does not keep the others from their turn unless `--stop-on-failure` is given; then those that have not begun
-are "not tried".
+target that fails does not stop the others, except with `--stop-on-failure`: then the targets that have not begun are "not
+tried".
 
-Each target has a thread, which runs the command as it would run alone; the main thread alone begins them, collects what came of
-them, and hears Ctrl-C. The screen has one lock.
+Each target has a thread, which runs the command as it would run alone. The main thread starts the threads, collects the
+outcomes and receives Ctrl-C. A lock guards the screen.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from flaskd_ctl.cli.exits import Exit, code_of
+from flaskd_ctl.cli.exits import Exit, bug, code_of
 from flaskd_ctl.cli.screen import Screen, error_as_json
-from flaskd_ctl.errors import ControlError, Failed
+from flaskd_ctl.errors import ControlError
 from flaskd_ctl.text.targets import TABLES
 
 if TYPE_CHECKING:
     from flaskd_ctl.cli.actions import Run
-    from flaskd_ctl.discovery.targets import Aim
+    from flaskd_ctl.discovery.targets import NamedTarget
 
 READY_AGAIN: Final = 60.0
-"""Seconds that a target has to be ready after a change that has succeeded, unless --timeout says otherwise."""
+"""Seconds that a target has to be ready after a successful change, unless --timeout says otherwise."""
 
 REPLACING: Final = frozenset({"reload", "scale", "restart-worker", "resume"})
-"""Commands after which an instance is to be ready again before the next one's turn."""
+"""Commands after which an instance must be ready again before the next one's turn."""
 
 WORST_FIRST: Final = (Exit.TIMED_OUT, Exit.NOT_PERMITTED, Exit.FAILED, Exit.USAGE, Exit.NOT_RUNNING)
-"""Where all failed, in different ways: the code of the one of which least is known."""
+"""If all failed, in different ways: the exit code of the failure that leaves most unknown."""
 
 
 class Outcome:
-    """What came of one target; `code` None is "not tried", or given up waiting for where it has `begun`."""
+    """The outcome for one target; a `code` of None is "not tried", or no longer waited for if it has `begun`."""
 
     def __init__(self, label: str) -> None:
         self.label = label
@@ -51,53 +51,57 @@ class Outcome:
 
     @property
     def done(self) -> bool:
-        """Whether it has happened there; that requests were cut does not undo it."""
+        """Whether the command took effect; requests that were cut do not undo that."""
         return self.code in {Exit.DONE, Exit.CUT}
 
+    @property
+    def word(self) -> str:
+        """The outcome in the summary."""
+        if self.code is None:
+            return "not waited for, continues" if self.begun else "not tried"
+        return "done" if self.done else "failed"
+
     def as_json(self) -> dict[str, Any]:
-        """Write it for programs: the exit code it would have had alone, and the result or the error."""
-        told: dict[str, Any] = {"exit": self.code}
+        """Return the exit code that the command would have alone, and the result or the error."""
         if self.error is not None:
-            told["error"] = error_as_json(self.error)
-        elif self.code is None:
-            told["error"] = {"name": "unfinished" if self.begun else "not_tried"}
-        else:
-            told["result"] = self.result
-        return told
+            return {"exit": self.code, "error": error_as_json(self.error)}
+        if self.code is None:
+            return {"exit": None, "error": {"name": "unfinished" if self.begun else "not_tried"}}
+        return {"exit": self.code, "result": self.result}
 
 
-class Booth(Screen):
-    """What one target's command writes to: the result is kept for the whole, the rest goes to the screen under its label."""
+class TargetScreen(Screen):
+    """The screen of one target's command: it keeps the result for the report, and labels everything else."""
 
-    def __init__(self, outcome: Outcome, whole: Whole) -> None:
-        super().__init__(json=whole.screen.json)
+    def __init__(self, outcome: Outcome, report: Report) -> None:
+        super().__init__(json=report.screen.json)
         self._outcome = outcome
-        self._whole = whole
+        self._report = report
 
     @property
     def colour(self) -> bool:
         """Whether stdout wants colour."""
-        return self._whole.screen.colour
+        return self._report.screen.colour
 
     def result(self, result: Any, text: str) -> bool:
-        """Keep the result, or pass on one of many."""
+        """Keep the result, or show it at once if it is one of a stream."""
         self._outcome.result, self._outcome.text = result, text
-        return self._whole.passes(self._outcome)
+        return self._report.stream(self._outcome)
 
     def remark(self, text: str) -> None:
-        """Write it under the label."""
-        self._whole.say(self._outcome.label, text, self._whole.screen.remark)
+        """Write it with the label."""
+        self._report.say(self._outcome.label, text, self._report.screen.remark)
 
     def progress(self, text: str) -> None:
-        """Write it under the label, over what another target wrote."""
-        self._whole.say(self._outcome.label, text, self._whole.screen.progress)
+        """Overwrite the progress line, which all targets share."""
+        self._report.say(self._outcome.label, text, self._report.screen.progress)
 
     def clear(self) -> None:
-        """Leave the line to the others."""
+        """Leave the progress line to the others."""
 
 
-class Whole:
-    """The run over all targets: what came of each, and the screen, whose lock it has."""
+class Report:
+    """The outcomes of all targets, and the screen that shows them."""
 
     def __init__(self, screen: Screen, outcomes: Sequence[Outcome], *, name: str, changes: bool) -> None:
         self.screen = screen
@@ -109,13 +113,13 @@ class Whole:
         self._over = False
 
     def say(self, label: str, text: str, write: Callable[[str], None]) -> None:
-        """Write a line that names its target."""
+        """Write a line with the label of its target."""
         with self._lock:
             if not self._over:
                 write(_labelled(label, text))
 
-    def passes(self, outcome: Outcome) -> bool:
-        """Show one event of a stream at once; False if nobody reads it any more."""
+    def stream(self, outcome: Outcome) -> bool:
+        """Show one event of a stream at once; return False if nobody reads it any more."""
         if not self._streams:
             return True
         with self._lock:
@@ -123,17 +127,17 @@ class Whole:
             return not self._over and self.screen.result({outcome.label: outcome.result}, text)
 
     def ended(self, outcome: Outcome) -> None:
-        """Show what came of one target, as far as it does not wait for the others."""
+        """Show the outcome of one target, unless it has to wait for the others."""
         with self._lock:
             if self.screen.json and not self._streams:
                 return
             if outcome.error is not None:
-                self.screen.error(_told_of(outcome.label, outcome.error))
+                self.screen.error(_labelled_error(outcome.label, outcome.error))
             elif self._changes and self._name not in TABLES:
                 self.screen.result(None, _labelled(outcome.label, outcome.text))
 
     def close(self, *, interrupted: bool) -> None:
-        """Show what waited for the end; nothing is written after it."""
+        """Show what has waited for the end; nothing is written after it."""
         with self._lock:
             self._over = True
             if self.screen.json and not self._streams:
@@ -150,45 +154,61 @@ class Whole:
 
 
 def fan_out(
-    run: Run, aims: Sequence[Aim], work: Callable[[Run], Exit], *, name: str, changes: bool, waits: bool
+    run: Run,
+    chosen: Sequence[NamedTarget],
+    work: Callable[[Run], Exit],
+    *,
+    name: str,
+    changes: bool,
+    waits: bool,
 ) -> Exit:
-    """Do `work` for each target, at most `run.max_parallel` at a time; return the exit code of the whole.
+    """Do `work` for each target, at most `run.max_parallel` at a time; return the combined exit code.
 
-    `changes` whether it changes anything, `waits` whether it returns only when that has happened.
+    `changes`: the command changes something. `waits`: it returns only when the change has happened.
     """
-    limit = run.max_parallel or (1 if changes else len(aims))
-    outcomes = [Outcome(aim.label) for aim in aims]
-    whole = Whole(run.screen, outcomes, name=name, changes=changes)
-    again = waits and name in REPLACING
-    waiting = deque(zip(aims, outcomes, strict=True))
-    news: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-    under_way = 0
+    limit = run.max_parallel or (1 if changes else len(chosen))
+    outcomes = [Outcome(target.label) for target in chosen]
+    report = Report(run.screen, outcomes, name=name, changes=changes)
+    ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+
+    def carry_out(target: NamedTarget, outcome: Outcome) -> None:
+        own = copy.copy(run)
+        own.chosen, own.screen = target, TargetScreen(outcome, report)
+        try:
+            code = work(own)
+            if waits and name in REPLACING:
+                _wait_until_ready(own, outcome.label)
+            outcome.code = code
+        except ControlError as error:
+            outcome.error, outcome.code = error, code_of(error, method=name)
+        except Exception as error:  # noqa: BLE001 - the thread's outer edge: one target's bug is not the others'
+            outcome.error, outcome.code = bug(error), Exit.FAILED
+        ended.put(outcome)
+
+    waiting = deque(zip(chosen, outcomes, strict=True))
+    running = 0
     try:
-        while waiting or under_way:
-            while waiting and under_way < limit:
-                aim, outcome = waiting.popleft()
+        while waiting or running:
+            while waiting and running < limit:
+                target, outcome = waiting.popleft()
                 outcome.begun = True
-                own = _own_run(run, aim, Booth(outcome, whole))
-                given = {"name": name, "again": again}
-                # A daemon: what hangs in it does not outlive Ctrl-C.
-                threading.Thread(
-                    target=_do, args=(work, own, outcome, news), kwargs=given, daemon=True
-                ).start()
-                under_way += 1
-            ended = news.get()
-            under_way -= 1
-            whole.ended(ended)
-            if run.stop_on_failure and ended.code is not Exit.DONE:
+                # A daemon thread: if it hangs, Ctrl-C still ends the process.
+                threading.Thread(target=carry_out, args=(target, outcome), daemon=True).start()
+                running += 1
+            outcome = ended.get()
+            running -= 1
+            report.ended(outcome)
+            if run.stop_on_failure and outcome.code is not Exit.DONE:
                 waiting.clear()
     except KeyboardInterrupt:
-        whole.close(interrupted=True)
+        report.close(interrupted=True)
         return Exit.INTERRUPTED
-    whole.close(interrupted=False)
+    report.close(interrupted=False)
     return combined(outcome.code for outcome in outcomes)
 
 
 def combined(codes: Iterable[Exit | None]) -> Exit:
-    """Choose the exit code of the whole; None stands for what was not tried."""
+    """Combine the exit codes of all targets into one; None stands for a target that was not tried."""
     every = list(codes)
     tried = {code for code in every if code is not None}
     if None not in every and len(tried) == 1:
@@ -199,43 +219,15 @@ def combined(codes: Iterable[Exit | None]) -> Exit:
     return next((code for code in WORST_FIRST if code in tried), Exit.FAILED)
 
 
-def _own_run(run: Run, aim: Aim, screen: Screen) -> Run:
-    own = copy.copy(run)
-    own.aim, own.screen = aim, screen
-    return own
-
-
-def _do(
-    work: Callable[[Run], Exit],
-    run: Run,
-    outcome: Outcome,
-    news: queue.SimpleQueue[Outcome],
-    *,
-    name: str,
-    again: bool,
-) -> None:
-    try:
-        code = work(run)
-        if again:
-            _see_ready(run, outcome.label)
-        outcome.code = code
-    except ControlError as error:
-        outcome.error, outcome.code = error, code_of(error, method=name)
-    except Exception as error:  # noqa: BLE001 - the thread's outer edge: one target's bug is not the others'
-        bug = f"flaskd_ctl itself failed: {type(error).__name__}: {error}"
-        outcome.error, outcome.code = Failed(bug, hint="please report it, with the command"), Exit.FAILED
-    news.put(outcome)
-
-
-def _see_ready(run: Run, label: str) -> None:
-    """Wait until it is in rotation again, unless somebody has taken it out on purpose."""
-    from flaskd_ctl.client.session import FIRST_WORD, ask
+def _wait_until_ready(run: Run, label: str) -> None:
+    """Wait until the instance is in rotation again, unless it was drained on purpose."""
+    from flaskd_ctl.client.session import RESPONSE_TIMEOUT, ask
     from flaskd_ctl.client.waiting import Wait
     from flaskd_ctl.transports import backend
 
-    status = backend.run(ask(backend.BLOCKING, run.target(), "status", whole=FIRST_WORD))
+    status = backend.run(ask(backend.BLOCKING, run.target(), "status", whole=RESPONSE_TIMEOUT))
     if status.get("state") == "draining":
-        run.screen.remark("is drained, and stays out of rotation")
+        run.screen.remark("is draining, and stays out of rotation")
     elif not status.get("ready"):
         began = time.monotonic()
         run.screen.progress("not ready yet")
@@ -251,21 +243,14 @@ def _labelled(label: str, text: str) -> str:
     )
 
 
-def _told_of(label: str, error: ControlError) -> ControlError:
-    sentence = str(error)
-    return type(error)(
-        sentence if label in sentence else f"{label}: {sentence}", hint=error.hint, data=error.data
-    )
+def _labelled_error(label: str, error: ControlError) -> ControlError:
+    sentence = str(error) if label in str(error) else f"{label}: {error}"
+    return type(error)(sentence, hint=error.hint, data=error.data)
 
 
 def _summary(outcomes: Sequence[Outcome]) -> str:
-    """Say in one line where it was done and where not."""
+    """Say in one line for which targets the command was done, and for which not."""
     groups: dict[str, list[str]] = {}
-    for one in outcomes:
-        if one.code is None:
-            word = "not waited for, goes on" if one.begun else "not tried"
-        else:
-            word = "done" if one.done else "failed"
-        groups.setdefault(word, []).append(one.label)
-    order = ("done", "failed", "not waited for, goes on", "not tried")
-    return "; ".join(f"{word}: {', '.join(groups[word])}" for word in order if word in groups)
+    for one in sorted(outcomes, key=lambda one: (not one.done, one.code is None, not one.begun)):
+        groups.setdefault(one.word, []).append(one.label)
+    return "; ".join(f"{word}: {', '.join(labels)}" for word, labels in groups.items())

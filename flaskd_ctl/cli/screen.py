@@ -1,10 +1,11 @@
 """What the command line writes: results on stdout, everything else on stderr, colour and progress only on a terminal.
 
-A reader that goes away (`flaskd_ctl events | head -1`) is no failure of what was done: the exit code stays that of the deed.
+If the reader goes away (`flaskd_ctl events | head -1`), the command has not failed: it keeps its exit code.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import Any, Final, TextIO
@@ -18,7 +19,7 @@ BRIGHT: Final = "\x1b[0m"
 
 
 class Screen:
-    """The two streams of one run; `json` makes both speak JSON."""
+    """The output of one run; with `json`, results and errors are JSON."""
 
     def __init__(self, *, json: bool = False) -> None:
         self.json = json
@@ -31,13 +32,13 @@ class Screen:
 
     @property
     def shows_progress(self) -> bool:
-        """Whether a line that is written over and over has a reader."""
+        """Whether to show the progress line, which is overwritten again and again."""
         return not self.json and _is_terminal(sys.stderr)
 
     def result(self, result: Any, text: str) -> bool:
-        """Write a result; False if nobody reads it any more."""
+        """Write a result; return False if nobody reads it any more."""
         self.clear()
-        if sys.stdout is None:  # closed by whoever started us (`>&-`): nobody wants to read it
+        if sys.stdout is None:  # closed by the caller (`>&-`)
             return False
         line = as_json(result) if self.json else text
         try:
@@ -50,12 +51,12 @@ class Screen:
             _abandon(sys.stdout)
             raise Failed(
                 f"the result cannot be written to stdout: {error.strerror}",
-                hint="what was asked for has been done; see `flaskd_ctl status`",
+                hint="the command itself has succeeded; see `flaskd_ctl status`",
             ) from None
         return True
 
     def error(self, error: ControlError) -> None:
-        """Write what went wrong, and the next step; before it the application's traceback, where that is why."""
+        """Write an error and the next step; before it the application's traceback, if there is one."""
         self.clear()
         if self.json:
             _write(sys.stderr, as_json(error_as_json(error)) + "\n")
@@ -63,21 +64,19 @@ class Screen:
         if traceback := error.data.get("traceback"):
             text = paragraph(str(traceback))
             _write(sys.stderr, f"{DIM}{text}{BRIGHT}\n" if _wants_colour(sys.stderr) else f"{text}\n")
-        field = (
-            f" ({error.data['path']})"
-            if error.data.get("path") and str(error.data["path"]) not in str(error)
-            else ""
-        )
-        _write(sys.stderr, f"flaskd_ctl: {printable(f'{error}{field}')}{_next_step(error.hint)}\n")
+        field = str(error.data.get("path") or "")
+        sentence = f"{error} ({field})" if field and field not in str(error) else str(error)
+        hint = f". {error.hint[0].upper()}{printable(error.hint[1:])}." if error.hint else ""
+        _write(sys.stderr, f"flaskd_ctl: {printable(sentence)}{hint}\n")
 
     def remark(self, text: str) -> None:
-        """Write something for people beside the result; programs do not get it."""
+        """Write a remark for people on stderr; with --json it is left out."""
         if not self.json:
             self.clear()
             _write(sys.stderr, f"{printable(text)}\n")
 
     def progress(self, text: str) -> None:
-        """Write the progress line over the one before."""
+        """Overwrite the progress line."""
         if self.shows_progress:
             try:
                 width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
@@ -87,7 +86,7 @@ class Screen:
             self._shown = True
 
     def clear(self) -> None:
-        """Take the progress line away."""
+        """Clear the progress line."""
         if self._shown:
             _write(sys.stderr, "\r\x1b[K")
             self._shown = False
@@ -95,23 +94,19 @@ class Screen:
 
 def error_as_json(error: ControlError) -> dict[str, Any]:
     """Write an error for programs."""
-    told: dict[str, Any] = {"name": error.name, "message": str(error), "hint": error.hint}
-    return told | ({"data": error.data} if error.data else {})
+    written: dict[str, Any] = {"name": error.name, "message": str(error), "hint": error.hint}
+    return written | ({"data": error.data} if error.data else {})
 
 
 def _abandon(stream: TextIO) -> None:
-    """Let what the interpreter will flush once more at its exit go nowhere."""
+    """Discard what the interpreter will flush at its exit."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
 
 
-def _next_step(hint: str) -> str:
-    return f". {hint[0].upper()}{printable(hint[1:])}." if hint else ""
-
-
 def _encodable(text: str, stream: TextIO) -> str:
-    """Escape what the stream's encoding does not have: a name from elsewhere is no reason to fail."""
+    """Escape characters that the stream's encoding does not have: a name from elsewhere must not fail the command."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
@@ -122,16 +117,11 @@ def _wants_colour(stream: TextIO | None) -> bool:
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    try:
-        return stream is not None and stream.isatty()
-    except ValueError:  # closed
-        return False
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 def _write(stream: TextIO | None, text: str) -> None:
-    try:
+    with contextlib.suppress(OSError, ValueError):  # there is nowhere left to report a broken stderr
         if stream is not None:
             stream.write(_encodable(text, stream))
             stream.flush()
-    except (OSError, ValueError):
-        pass  # nobody can be told that nobody can be told

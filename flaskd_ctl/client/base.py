@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 
 from flaskd_ctl.client.following import follow
 from flaskd_ctl.client.listing import LIST_PATIENCE, list_instances
-from flaskd_ctl.client.session import FIRST_WORD, KeptSession, Session
+from flaskd_ctl.client.session import RESPONSE_TIMEOUT, KeptSession, Session
 from flaskd_ctl.client.shapes import (
     Goal,
     InstanceInfo,
@@ -66,7 +66,7 @@ class BaseClient:
         runtime_dir: str | None = None,
         key: str | None = None,
         server_key: str | None = None,
-        timeout: float = FIRST_WORD,
+        timeout: float = RESPONSE_TIMEOUT,
     ) -> None:
         self._name = name
         self._endpoint = endpoint

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, overload
 
 from flaskd_ctl.client.base import BaseClient
 from flaskd_ctl.client.listing import LIST_PATIENCE
-from flaskd_ctl.client.session import FIRST_WORD
+from flaskd_ctl.client.session import RESPONSE_TIMEOUT
 from flaskd_ctl.client.shapes import Goal, InstanceInfo
 from flaskd_ctl.protocol import (
     AuditEntry,
@@ -55,7 +55,7 @@ class Client:
         runtime_dir: str | None = None,
         key: str | None = None,
         server_key: str | None = None,
-        timeout: float = FIRST_WORD,
+        timeout: float = RESPONSE_TIMEOUT,
     ) -> None:
         self._client = BaseClient(
             name,

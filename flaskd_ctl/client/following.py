@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from flaskd_ctl.client.session import FIRST_WORD, OnProgress, Session
+from flaskd_ctl.client.session import RESPONSE_TIMEOUT, OnProgress, Session
 from flaskd_ctl.contract.conversation import Patience, Reply
 from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.contract.times import span
@@ -23,16 +23,15 @@ async def follow(
     method: str,
     params: dict[str, Any],
     *,
-    first: float = FIRST_WORD,
+    first: float = RESPONSE_TIMEOUT,
     whole: float | None = None,
     wait: bool = True,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any] | None:
-    """Ask for it and return the result once it has happened.
+    """Ask for a change and return the result once it is done.
 
-    `first` seconds of silence are answered with a ping; `whole` is the caller's own bound. Without `wait`, return as soon as it
-    has begun: the result if it is there already, else None. Raises TimedOut, ConnectionLost, and whatever the daemon refuses
-    with.
+    After `first` seconds of silence the daemon is pinged; `whole` is the caller's limit. Without `wait`, return as soon as the
+    change has begun: the result if it is there already, else None. Raises TimedOut, ConnectionLost, and the daemon's refusals.
     """
     patience = Patience(time.monotonic(), first=first, whole=whole)
     with await Session.open(backend, target, deadline=patience.deadline) as session:
@@ -42,7 +41,7 @@ async def follow(
             try:
                 heard = await session.listen(patience)
             except TimedOut:
-                if patience.nudge(time.monotonic()):
+                if patience.extend_for_ping(time.monotonic()):
                     await session.ping(patience)
                     continue
                 if latest and whole is not None:
@@ -60,9 +59,9 @@ async def follow(
 
 
 def unfinished(target: Target, method: str, latest: dict[str, Any], seconds: float) -> TimedOut:
-    """Say that it has begun and takes longer than the caller would wait."""
+    """Make the error for a change that has begun and takes longer than the caller wants to wait."""
     return TimedOut(
         f"{target.name} has not finished `{method}` after {span(seconds)} (seen last: worker {latest.get('worker')} "
-        f"{latest.get('state')}); it goes on",
-        hint="see how far it is with `flaskd_ctl workers`",
+        f"{latest.get('state')}); it continues",
+        hint="see its progress with `flaskd_ctl workers`",
     )

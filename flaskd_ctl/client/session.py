@@ -19,11 +19,11 @@ from flaskd_ctl.errors import ConnectionLost, ControlError, TimedOut
 from flaskd_ctl.transports.backend import Backend
 from flaskd_ctl.transports.connection import Connection
 
-FIRST_WORD: Final = 10.0
-"""Seconds that a daemon has for its first word, unless the caller says otherwise."""
+RESPONSE_TIMEOUT: Final = 10.0
+"""Seconds that a daemon has for its first response, unless the caller says otherwise."""
 
 CHANGES: Final = ("reload", "scale", "restart_worker")
-"""What may wait, without a word, for a change that is under way."""
+"""Commands that may wait silently for another change to finish."""
 
 OnProgress = Callable[[dict[str, Any]], None]
 
@@ -109,7 +109,7 @@ class Session:
             except TimedOut:
                 seconds = patience.spent(time.monotonic())
                 raise TimedOut(
-                    f"the events of {self.target.name} were followed for {span(seconds)}, as was asked for"
+                    f"the events of {self.target.name} were followed for {span(seconds)}, the given --timeout"
                 ) from None
             if isinstance(heard, Note):
                 self._ended = heard.event.get("event") == "state" and heard.event.get("state") == "stopped"
@@ -137,7 +137,7 @@ class Session:
 
 
 class KeptSession:
-    """A session for many calls, which take turns: the first call opens it, one that has ended is opened anew."""
+    """One session for many calls, which take turns. The first call opens it; if it has ended, the next one opens it again."""
 
     def __init__(self, backend: Backend, find: Callable[[], Target], *, timeout: float) -> None:
         self._backend = backend
@@ -163,7 +163,7 @@ class KeptSession:
                 raise
 
     async def close(self) -> None:
-        """Close it; a later call opens it anew."""
+        """Close it; a later call opens it again."""
         async with self._turn:
             self._drop()
 
@@ -179,7 +179,7 @@ async def ask(
     method: str,
     params: dict[str, Any] | None = None,
     *,
-    first: float = FIRST_WORD,
+    first: float = RESPONSE_TIMEOUT,
     whole: float | None = None,
 ) -> dict[str, Any]:
     """Connect, call, and return the result."""
@@ -189,23 +189,22 @@ async def ask(
 
 
 def timed_out(target: Target, method: str, seconds: float, pid: int | None) -> TimedOut:
-    """Say who did not answer what, for how long."""
+    """Make the error for a daemon that listens and does not answer."""
     who = f"pid {pid}" if pid else "its process"
-    last_resort = f"; `kill -9 {pid}` ends it in any case" if pid and method == "kill" else ""
-    queued = "whether it waits for another change (`flaskd_ctl workers`), or " if method in CHANGES else ""
+    last_resort = f"; `kill -9 {pid}` always ends it" if pid and method == "kill" else ""
+    queued = "it may wait for another change: see `flaskd_ctl workers`; or " if method in CHANGES else ""
     return TimedOut(
-        f"{target.name} did not answer `{method}` for {span(seconds)}, though something listens at "
-        f"{target.endpoint.path}",
-        hint=f"see {queued}whether {who} is stopped or stuck{last_resort}",
+        f"{target.name} did not answer `{method}` for {span(seconds)}, although it listens at {target.endpoint.path}",
+        hint=f"{queued}{who} may be stopped or stuck{last_resort}",
         data={"pid": pid} if pid else None,
     )
 
 
 def lost(target: Target, method: str, detail: str = "") -> ConnectionLost:
-    """Say that the peer went away."""
+    """Make the error for a connection that has ended."""
     return ConnectionLost(
         f"{target.name} closed the connection before it answered `{method}`{', ' if detail else ''}{detail}",
-        hint="whether it was done is not known; try `flaskd_ctl status`",
+        hint="it is not known whether it was done; try `flaskd_ctl status`",
     )
 
 
@@ -224,7 +223,7 @@ async def _connect(backend: Backend, target: Target, *, deadline: float) -> Conn
 
             return await CurveConnection.reach(backend, target, ask_status, deadline=deadline)
         case "ssh":
-            from flaskd_ctl.discovery.targets import ssh_ways
+            from flaskd_ctl.discovery.config import ssh_ways
             from flaskd_ctl.transports.ssh import SshConnection
 
             commands = ssh_ways(target.remote_command)

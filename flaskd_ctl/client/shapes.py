@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 Goal = Literal["ready", "running", "idle", "stopped"]
-"""What one can wait for."""
+"""The states to wait for."""
 
 
 class InstanceInfo(msgspec.Struct, frozen=True):
@@ -37,24 +37,24 @@ class InstanceInfo(msgspec.Struct, frozen=True):
 
 
 def instance_info(row: dict[str, Any]) -> InstanceInfo:
-    """Make the struct of a row of `listing`; a note on disk that is not as it should be is left out."""
+    """Make the struct of a row of `listing`; an invalid note on disk is left out."""
     return typed("list", row | {"last_stop": known(row["last_stop"], LastStop)}, InstanceInfo)
 
 
 def shutdown_params(
     grace: float | None, lame_duck: float | None, wait_unrouted: float | None
 ) -> dict[str, Any]:
-    """Make the params of `shutdown`, asking for progress: its first word says that the stop has begun."""
-    said = {"grace": grace, "lame_duck": lame_duck, "wait_unrouted": wait_unrouted}
-    return {"progress": True} | {name: seconds for name, seconds in said.items() if seconds is not None}
+    """Make the params of `shutdown`, with progress: the first notification shows that the stop has begun."""
+    given = {"grace": grace, "lame_duck": lame_duck, "wait_unrouted": wait_unrouted}
+    return {"progress": True} | {name: seconds for name, seconds in given.items() if seconds is not None}
 
 
 def typed(method: str, result: Any, shape: type[T]) -> T:
-    """Make the struct of a result; fields unknown to it are left out, a missing one is a ParseError."""
+    """Make the struct of a result; unknown fields are ignored, a missing field is a ParseError."""
     try:
         return msgspec.convert(result, shape)
     except msgspec.ValidationError as error:
-        raise ParseError(f"the result of `{method}` is not as the protocol says: {error}") from None
+        raise ParseError(f"the result of `{method}` does not follow the protocol: {error}") from None
 
 
 def known(value: Any, shape: Any) -> Any:
@@ -72,13 +72,13 @@ def typed_event(event: dict[str, Any]) -> Event | None:
 
 
 def typed_progress(on_progress: Callable[[T], None] | None, kind: type[T]) -> OnProgress | None:
-    """Give a callback that takes structs of `kind` the plain events that are heard."""
+    """Adapt a callback that takes structs of `kind` to plain events."""
     if on_progress is None:
         return None
 
-    def tell(event: dict[str, Any]) -> None:
+    def report(event: dict[str, Any]) -> None:
         struct = typed_event(event)
         if isinstance(struct, kind):
             on_progress(struct)
 
-    return tell
+    return report

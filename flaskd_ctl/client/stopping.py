@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from flaskd_ctl.client.session import FIRST_WORD, OnProgress, Session
+from flaskd_ctl.client.session import RESPONSE_TIMEOUT, OnProgress, Session
 from flaskd_ctl.contract.conversation import Note, Patience
 from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.contract.times import span
@@ -13,10 +13,10 @@ from flaskd_ctl.errors import ConnectionLost, TimedOut
 from flaskd_ctl.transports.backend import Backend
 from flaskd_ctl.transports.connection import ExitWatcher
 
-LAST_BREATH: Final = 0.5
-"""Seconds that a process has to end after its connections have."""
+EXIT_SECONDS: Final = 0.5
+"""Seconds that a process has to exit after its connections have ended."""
 
-REMOTE_BREATH: Final = 5.0
+REMOTE_EXIT_SECONDS: Final = 5.0
 """The same where another host has to report it."""
 
 
@@ -26,7 +26,7 @@ async def stop(
     method: str,
     params: dict[str, Any],
     *,
-    first: float = FIRST_WORD,
+    first: float = RESPONSE_TIMEOUT,
     whole: float | None = None,
     wait: bool = True,
     on_progress: OnProgress | None = None,
@@ -46,7 +46,7 @@ async def stop(
             await session.begin(method, params, patience=patience)
             while isinstance(heard := await session.listen(patience), Note):
                 latest |= heard.event
-                patience.extend(time.monotonic(), slack(heard.event, params))
+                patience.extend(time.monotonic(), seconds_left(heard.event, params))
                 if on_progress:
                     on_progress(heard.event)
                 if not wait:
@@ -60,12 +60,16 @@ async def stop(
         if not wait:
             return heard.result
         patience.extend(time.monotonic(), 0)
-        if await see_gone(session, watcher, process_exits=exits(heard.result), deadline=patience.deadline):
+        if await wait_until_gone(
+            session, watcher, process_exits=ends_process(heard.result), deadline=patience.deadline
+        ):
             return heard.result
         raise not_gone(target, watcher)
 
 
-async def see_gone(session: Session, watcher: ExitWatcher, *, process_exits: bool, deadline: float) -> bool:
+async def wait_until_gone(
+    session: Session, watcher: ExitWatcher, *, process_exits: bool, deadline: float
+) -> bool:
     """Wait for the end: of the process by its descriptor, else of our connection and then of the socket.
 
     Our connection ends first, since a daemon ends its connections together with its listener. A new one, made only to see
@@ -77,34 +81,34 @@ async def see_gone(session: Session, watcher: ExitWatcher, *, process_exits: boo
     return await watcher.wait(process_exits=process_exits, deadline=deadline)
 
 
-def slack(event: dict[str, Any], params: dict[str, Any]) -> float:
-    """Seconds that the daemon itself says it may still take, the lame duck included."""
+def seconds_left(event: dict[str, Any], params: dict[str, Any]) -> float:
+    """Return the seconds that the daemon itself may still take, the lame duck time included."""
     left = event.get("deadline_left")
     return (float(left) if isinstance(left, int | float) else 0.0) + float(params.get("lame_duck") or 0.0)
 
 
-def exits(result: dict[str, Any]) -> bool:
-    """Tell whether the process ends, rather than only the instance in it."""
+def ends_process(result: dict[str, Any]) -> bool:
+    """Tell whether the process ends, and not only the instance in it."""
     return bool(result.get("process_exits", True))
 
 
 def still_stopping(target: Target, latest: dict[str, Any], seconds: float) -> TimedOut:
-    """Say that the end has begun and takes longer than the caller would wait."""
+    """Make the error for a stop that has begun and takes longer than the caller wants to wait."""
     return TimedOut(
         f"{target.name} is still stopping after {span(seconds)} (seen last: {latest.get('phase')}, "
-        f"{latest.get('in_flight')} in flight); it goes on",
-        hint="wait for it with `flaskd_ctl wait --for stopped`, or cut what is left with `flaskd_ctl shutdown --grace 0`",
+        f"{latest.get('in_flight')} in flight); it continues",
+        hint="wait with `flaskd_ctl wait --for stopped`, or cut the remaining requests with `flaskd_ctl shutdown --grace 0`",
     )
 
 
 async def after_loss(
     error: ConnectionLost, method: str, target: Target, watcher: ExitWatcher
 ) -> dict[str, Any]:
-    """Make the best of a connection lost while the end was awaited: if the process has ended, that is all `kill` wanted.
+    """Handle a connection that was lost during a stop: if the process has ended, a `kill` has succeeded.
 
-    A shutdown of which nobody told how it went is no success: raises ConnectionLost, saying what is known.
+    A shutdown without a result has not: raises ConnectionLost, with what is known.
     """
-    seconds = LAST_BREATH if watcher.has_descriptor(process_exits=True) else REMOTE_BREATH
+    seconds = EXIT_SECONDS if watcher.has_descriptor(process_exits=True) else REMOTE_EXIT_SECONDS
     deadline = time.monotonic() + seconds
     if not watcher.sees_process or not await watcher.wait(process_exits=True, deadline=deadline):
         raise error
@@ -117,8 +121,8 @@ async def after_loss(
 
 
 def not_gone(target: Target, watcher: ExitWatcher) -> TimedOut:
-    """Say that the daemon reported its end and yet is there."""
+    """Make the error for a daemon that reported its end and has not ended."""
     return TimedOut(
         f"{target.name} has stopped serving, but {watcher.who} is still there",
-        hint="something in the program may keep it from ending: see its log",
+        hint="something in the program may keep it from exiting: see its log",
     )

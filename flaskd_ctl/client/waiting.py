@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-from flaskd_ctl.client.session import FIRST_WORD, Session
-from flaskd_ctl.client.stopping import exits, see_gone
+from flaskd_ctl.client.session import RESPONSE_TIMEOUT, Session
+from flaskd_ctl.client.stopping import ends_process, wait_until_gone
 from flaskd_ctl.contract.conversation import Patience
 from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.errors import ConnectionLost, InvalidParams, NotRunning, TimedOut, WrongState
@@ -99,7 +99,9 @@ class Wait:
                 self._seen = "no answer"
                 status = await session.call("status", patience=patience)
                 self._seen = str(status.get("state"))
-                if await see_gone(session, watcher, process_exits=exits(status), deadline=self._deadline):
+                if await wait_until_gone(
+                    session, watcher, process_exits=ends_process(status), deadline=self._deadline
+                ):
                     return status
         except (NotRunning, ConnectionLost):
             return {}
@@ -122,14 +124,14 @@ class Wait:
         return target
 
     async def _status(self, session: Session) -> dict[str, Any]:
-        patience = Patience(time.monotonic(), first=min(FIRST_WORD, self._left()))
+        patience = Patience(time.monotonic(), first=min(RESPONSE_TIMEOUT, self._left()))
         status = await session.call("status", patience=patience)
         self._seen = str(status.get("state"))
         return status
 
     def _patience(self) -> Patience:
         whole = None if self._timeout is None else self._left()
-        return Patience(time.monotonic(), first=FIRST_WORD, whole=whole)
+        return Patience(time.monotonic(), first=RESPONSE_TIMEOUT, whole=whole)
 
     async def _pause(self, seconds: float) -> None:
         await self._backend.wait(deadline=time.monotonic() + min(seconds, self._left()))

@@ -1,7 +1,7 @@
-"""Reading the audit log: one JSON object a line, several with the same `id` as an order goes on; the last of them counts.
+"""Read the audit log: one JSON object a line. A command may have several lines with the same `id`; the last one counts.
 
-The daemon reads it for `history`; the client does, for an instance that has stopped. Only the end of the file is read. What is
-no entry (the rest of a line whose writer was killed, somebody's remark) is passed over.
+The daemon reads it for `history`, the client for an instance that has stopped. Only the end of the file is read. Lines that are
+not entries (a partial line of a writer that was killed, a comment) are skipped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 SUFFIX: Final = ".audit.jsonl"
 
 ENDS: Final = (65_536, 524_288)
-"""Bytes of the file's end that are read: the second where the first has too few entries. All of it fits into one message."""
+"""Bytes to read from the end of the file: the second value if the first has too few entries. Either fits into one message."""
 
 HIDDEN: Final = "***"
 QUERY: Final = re.compile(r"\?[^\s'\"]+")
@@ -26,9 +26,8 @@ TEXTS: Final = ("id", "command", "who", "role", "outcome", "error", "user")
 def newest(path: str, limit: int) -> list[dict[str, Any]]:
     """Return the newest entries of the file, newest last, `limit` at most; raises OSError."""
     entries: list[dict[str, Any]] = []
-    descriptor = os.open(
-        path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-    )  # a pipe without a writer keeps nobody
+    # O_NONBLOCK: a pipe without a writer must not block.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         length = os.fstat(descriptor).st_size
         for size in ENDS:
@@ -43,7 +42,7 @@ def newest(path: str, limit: int) -> list[dict[str, Any]]:
 
 
 def merged(data: bytes) -> list[dict[str, Any]]:
-    """Return one entry for each order, in the order in which they came."""
+    """Return one entry for each command, oldest first."""
     entries: dict[str, dict[str, Any]] = {}
     for line in data.splitlines():
         try:
@@ -56,12 +55,12 @@ def merged(data: bytes) -> list[dict[str, Any]]:
 
 
 def without_query(text: str) -> str:
-    """Hide the query strings in `text`: tokens stand there."""
+    """Hide the query strings in `text`: they may contain tokens."""
     return QUERY.sub(f"?{HIDDEN}", text)
 
 
 def described(by: Mapping[str, Any], *, who: str = "", user: str = "") -> str:
-    """Say in a few words who asked; `who` is the command line, `user` the name of the uid, both "" where unknown."""
+    """Describe a caller in a few words; `who` is the command line, `user` the name of the uid, both "" if unknown."""
     via, detail, pid = by.get("via"), str(by.get("detail") or ""), by.get("pid")
     if via == "application":
         return f"the application (pid {pid})"
@@ -72,14 +71,14 @@ def described(by: Mapping[str, Any], *, who: str = "", user: str = "") -> str:
     if by.get("key"):
         return f"key {by['key']}"
     if by.get("uid") is None:
-        return detail or "nobody known"
+        return detail or "unknown"
     inside = ", ".join(part for part in (user, f"pid {pid}" if pid else "", who) if part)
     asked = f"uid {by['uid']}" + (f" ({inside})" if inside else "")
     return f"{detail} from {asked}" if via == "signal" else asked
 
 
 def _is_entry(read: Any) -> bool:
-    """Tell whether it has what `protocol.AuditEntry` has."""
+    """Tell whether it has the fields of `protocol.AuditEntry`."""
     return (
         isinstance(read, dict)
         and all(isinstance(read.get(name), str) for name in TEXTS)

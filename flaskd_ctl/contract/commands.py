@@ -1,8 +1,8 @@
 """The COMMANDS table: every command of the control plane, once.
 
-The client derives its command line, help and completion from it; the daemon its registry; `describe` and docs/protocol.md
-what they say. The shapes of parameters and results are in `protocol`, under the same names. This module imports next to
-nothing, so that `flaskd_ctl status` does not pay for msgspec (docs/decisions/0002).
+The client's command line, help and completion, the daemon's registry, `describe` and docs/protocol.md are derived from it. The
+types of parameters and results are in `protocol`, under the same names. This module imports next to nothing, so that
+`flaskd_ctl status` need not import msgspec (docs/decisions/0002).
 """
 
 import enum
@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 
 class Role(enum.Enum):
-    """What a caller may do; each role includes the ones before it."""
+    """The roles of callers; each includes the ones before it."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
@@ -20,24 +20,24 @@ class Role(enum.Enum):
         self.rank = len(type(self).__members__)
 
     def includes(self, other: "Role") -> bool:
-        """Tell whether a caller with this role may run what needs `other`."""
+        """Tell whether a caller with this role may run a command that needs `other`."""
         return self.rank >= other.rank
 
 
 class Param(NamedTuple):
-    """One parameter as people see it; its type, bounds and default are the struct's in `protocol`."""
+    """One parameter in help and docs; its type, bounds and default are in the struct in `protocol`."""
 
     name: str
     kind: str  # "seconds", "flag", "path", "count", "change" (of a count), "limit", "worker" or "incident" (an id)
     help: str
-    secret: bool = False  # never written down by the audit; the query of a "path" is secret always
+    secret: bool = False  # hidden in the audit log; the query of a "path" always is
 
 
 class Command(NamedTuple):
-    """One command: what it does, what it waits for, who may run it by default.
+    """One command: what it does, what it waits for, and the role that it needs by default.
 
-    `role` is what help and `describe` tell; what is enforced is decided by the daemon's `control.policy`. What
-    `changes` something is written down by the audit, also where it is refused.
+    `role` is for help and `describe`; the daemon's access policy decides. Commands with `changes` are written to the audit log,
+    even if they are refused.
     """
 
     name: str
@@ -59,28 +59,28 @@ COMMANDS: Final[dict[str, Command]] = {
         Command(
             "ping",
             Role.VIEWER,
-            "Ask whether the daemon answers at all.",
-            "Waits for the answer, nothing else.",
+            "Check that the daemon responds.",
+            "Waits for the response.",
             "flaskd_ctl ping",
         ),
         Command(
             "status",
             Role.VIEWER,
-            "Show the state, what is served and where, and what is in flight.",
-            "Waits for the answer, nothing else.",
+            "Show the state, the application, its listeners and the requests in flight.",
+            "Waits for the response.",
             "flaskd_ctl status --json",
         ),
         Command(
             "describe",
             Role.VIEWER,
             "Show the protocol: methods, roles, JSON Schemas and examples, as an OpenRPC document.",
-            "Waits for the answer, nothing else.",
+            "Waits for the response.",
             "flaskd_ctl describe --json",
         ),
         Command(
             "drain",
             Role.OPERATOR,
-            "Take the instance out of rotation: readiness off, `Connection: close` on each response, still serving.",
+            "Take the instance out of rotation: readiness off, `Connection: close` on each response; it keeps serving.",
             "Returns when readiness is off; `resume` undoes it.",
             "flaskd_ctl drain",
             changes=True,
@@ -96,15 +96,15 @@ COMMANDS: Final[dict[str, Command]] = {
         Command(
             "reload",
             Role.OPERATOR,
-            "Replace each worker by a new one, new before old, and read the settings anew; no request is lost.",
-            "Waits until new workers serve and no old one accepts anything; what an old one has begun it still answers. If a "
-            "new one cannot start, those not yet replaced serve on.",
+            "Replace all workers, new before old, and read the settings again; no request is lost.",
+            "Waits until the new workers serve and no old worker accepts connections. An old one still finishes its requests. "
+            "If a new worker cannot start, the workers not yet replaced keep serving.",
             "flaskd_ctl reload --check /health",
             (
                 Param(
                     "check",
                     "path",
-                    "Each new worker must answer this path, with a status below 400, before it accepts anything.",
+                    "Path that each new worker must answer with a status below 400 before it accepts connections.",
                 ),
                 PROGRESS,
             ),
@@ -113,12 +113,12 @@ COMMANDS: Final[dict[str, Command]] = {
         Command(
             "scale",
             Role.OPERATOR,
-            "Set the number of workers: to N, or by +N or -N; it holds through reloads.",
-            "Waits until so many serve; one that is too many answers what it has begun, then ends.",
+            "Set the number of workers to N, or change it by +N or -N; reloads keep it.",
+            "Waits until that many workers serve. A surplus worker finishes its requests, then exits.",
             "flaskd_ctl scale +1",
             (
-                Param("to", "count", "How many workers there shall be, 1 at least."),
-                Param("by", "change", "How many more, or fewer where negative."),
+                Param("to", "count", "Number of workers, at least 1."),
+                Param("by", "change", "Number of workers to add, or to remove if negative."),
                 PROGRESS,
             ),
             changes=True,
@@ -126,30 +126,34 @@ COMMANDS: Final[dict[str, Command]] = {
         Command(
             "restart_worker",
             Role.OPERATOR,
-            "Replace one worker by a new one, new before old.",
-            "Waits until the new one serves and the old one accepts nothing; what it has begun it still answers.",
+            "Replace one worker, new before old.",
+            "Waits until the new worker serves and the old one accepts no connections. It still finishes its requests.",
             "flaskd_ctl restart-worker 3",
-            (Param("worker", "worker", "The worker's id, as `workers` shows it."), PROGRESS),
+            (Param("worker", "worker", "Id of the worker, as `workers` shows it."), PROGRESS),
             changes=True,
         ),
         Command(
             "shutdown",
             Role.OPERATOR,
-            "Stop without losing a request: answer what is in flight or queued, then end.",
-            "Waits until the process is gone.",
+            "Stop without losing a request: answer requests in flight and in the accept queue, then exit.",
+            "Waits until the process has exited.",
             "flaskd_ctl shutdown --grace 10",
             (
-                Param("grace", "seconds", "Time for requests to finish before they are cut; 0 cuts at once."),
+                Param(
+                    "grace",
+                    "seconds",
+                    "Time for requests to finish before they are cut. 0 cuts them at once.",
+                ),
                 Param(
                     "lame_duck",
                     "seconds",
-                    "Keep serving this long with readiness off before anything is refused; the grace period "
-                    "starts after it.",
+                    "Keep serving for this long after readiness goes off, before new connections are refused. The grace "
+                    "period starts after it.",
                 ),
                 Param(
                     "wait_unrouted",
                     "seconds",
-                    "Keep serving only until no new request came for so long; at most the lame duck's time, or 30 s.",
+                    "End the lame duck time early once no new request has come for this long. At most --lame-duck, or 30 s.",
                 ),
                 PROGRESS,
             ),
@@ -158,48 +162,48 @@ COMMANDS: Final[dict[str, Command]] = {
         Command(
             "kill",
             Role.ADMIN,
-            "End now: nothing in flight is waited for, no clean-up of the application is run.",
-            "Waits until the process is gone, but for no request.",
+            "Stop at once: do not wait for requests, do not run the application's cleanup.",
+            "Waits until the process has exited.",
             "flaskd_ctl kill",
             changes=True,
         ),
         Command(
             "workers",
             Role.VIEWER,
-            "List the workers: id, pid, state, age, generation, in flight, served, memory, why started.",
-            "Waits for the answer, nothing else.",
+            "List the workers: id, pid, state, age, generation, requests in flight and served, memory, why started.",
+            "Waits for the response.",
             "flaskd_ctl workers",
         ),
         Command(
             "requests",
             Role.VIEWER,
             "List the requests in flight: id, method, path, endpoint and rule, client, age, thread.",
-            "Waits for the answer, nothing else.",
+            "Waits for the response.",
             "flaskd_ctl requests",
         ),
         Command(
             "incidents",
             Role.VIEWER,
-            "List the workers that crashed or hung; with an id, one in full: stacks, traceback, requests.",
-            "Waits for the answer, nothing else.",
+            "List the workers that crashed or hung; with an id, show one in full: stacks, traceback, requests.",
+            "Waits for the response.",
             "flaskd_ctl incidents 2",
-            (Param("id", "incident", "The incident to show in full; without it, all of them in short."),),
+            (Param("id", "incident", "Incident to show in full. Default: list all."),),
         ),
         Command(
             "history",
             Role.OPERATOR,
-            "Show who asked for which change, when, and what became of it, refusals included; newest last.",
-            "Waits for the answer, nothing else; of an instance that has stopped, the audit log itself is read.",
+            "Show who changed what, when, and the outcome, refusals included; newest last.",
+            "Waits for the response. If the instance has stopped, reads its audit log.",
             "flaskd_ctl history --limit 20",
-            (Param("limit", "limit", "How many entries to show, the newest; 50 unless told, 1000 at most."),),
+            (Param("limit", "limit", "Number of entries to show, at most 1000. Default: 50."),),
         ),
         Command(
             "events",
             Role.VIEWER,
-            "Stream what happens: states, drain progress, requests cut or slow, workers, incidents.",
-            "Runs until the instance has stopped or you end it.",
+            "Stream events: states, shutdown progress, requests cut or slow, workers, incidents.",
+            "Runs until the instance has stopped or you interrupt it.",
             "flaskd_ctl events --json",
         ),
     )
 }
-"""Every command by name, in the order that help shows."""
+"""Every command by name, in the order of the help."""

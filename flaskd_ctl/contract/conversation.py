@@ -1,12 +1,10 @@
-"""What is said between a client and an instance, without saying it: ids, encoding, replies, deadlines.
+"""The client's side of the protocol, sans I/O: request ids, encoding, replies, deadlines.
 
-JSON-RPC 2.0 as in `protocol`, read with plain `json` so that the command line does not pay for msgspec;
-`client` and `aio` make typed structs of the results. No socket, clock or thread here: bytes go in and
-meanings come out, time is handed in.
+JSON-RPC 2.0 as in `protocol`, read with plain `json` so that the command line need not import msgspec; `Client` and
+`AsyncClient` make typed structs of the results. There is no socket, clock or thread here: the caller passes in bytes and times.
 
-A plain stream is cut into messages by `Lines`; over ZeroMQ each message comes whole. `Conversation` knows
-which calls are open. `Patience` knows until when it is worth listening: for a first word, and after that as
-long as the daemon itself says that it may take.
+`Lines` splits a plain stream into messages; over ZeroMQ each message comes whole. `Conversation` knows which calls are open.
+`Patience` knows how long to listen: at first for a response, then as long as the daemon itself says that it may take.
 """
 
 from __future__ import annotations
@@ -17,21 +15,21 @@ from typing import Any, Final, NamedTuple
 from flaskd_ctl.errors import BY_NAME, ControlError, Failed, ParseError, TooLarge
 
 MAX_MESSAGE: Final = 1024 * 1024
-"""`protocol.MAX_MESSAGE`, stated again since `protocol` costs msgspec's import (a test holds them equal)."""
+"""`protocol.MAX_MESSAGE`, repeated because `protocol` imports msgspec (a test keeps them equal)."""
 
 MARGIN: Final = 15.0
-"""Seconds that a daemon gets beyond its own deadline: to cut what is left, clean up, end its process."""
+"""Seconds that a daemon has after its own deadline to cut the remaining requests, clean up and exit."""
 
 
 class Reply(NamedTuple):
-    """The answer to the call `id`."""
+    """The result of the call `id`."""
 
     id: int
     result: dict[str, Any]
 
 
 class Refusal(NamedTuple):
-    """The call `id` failed; None where the daemon could not read which call it was."""
+    """The error of the call `id`; None if the daemon could not read the id."""
 
     id: int | None
     error: ControlError
@@ -49,7 +47,7 @@ Heard = Reply | Refusal | Note
 
 
 class Lines:
-    """Cut a byte stream into messages, one a line; at most `limit` bytes wait for their end."""
+    """Split a byte stream into messages, one a line, of at most `limit` bytes."""
 
     def __init__(self, limit: int = MAX_MESSAGE) -> None:
         self._limit = limit
@@ -57,11 +55,11 @@ class Lines:
 
     @property
     def cut_off(self) -> str:
-        """What to say when the stream ends here: "" between two messages."""
+        """What to report if the stream ends here: "" between two messages."""
         return f"in the middle of a reply ({len(self._rest)} bytes had come)" if self._rest else ""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take what came and return the messages that are whole now; raise TooLarge for one without end."""
+        """Take bytes and return the messages that are complete; raise TooLarge for one that is too long."""
         searched = len(self._rest)
         self._rest += data
         end = self._rest.rfind(b"\n", searched)
@@ -75,7 +73,7 @@ class Lines:
 
 
 class Conversation:
-    """The calls that are open on one connection, and the meaning of what comes back."""
+    """The open calls of one connection; decodes what comes back."""
 
     def __init__(self) -> None:
         self._last = 0
@@ -99,7 +97,7 @@ class Conversation:
         return self._last, message
 
     def hear(self, message: bytes) -> Heard | None:
-        """Read one message; None if it belongs to no call of ours. Raise ParseError for another protocol."""
+        """Decode one message; None if it belongs to no call of ours. Raise ParseError if it is not of this protocol."""
         if len(message) > MAX_MESSAGE:
             raise TooLarge(f"a reply is longer than the protocol's {MAX_MESSAGE} bytes")
         try:
@@ -138,16 +136,15 @@ class Conversation:
 
 
 class Patience:
-    """Until when to listen, in the caller's monotonic seconds.
+    """How long to listen, in the caller's monotonic seconds.
 
-    `first` seconds for the first word; `whole`, where the caller set it, bounds everything and is then the
-    time for the first word too.
+    `first`: seconds for the first response. `whole`: seconds for everything, the first response included, if the caller set it.
     """
 
     def __init__(self, now: float, *, first: float, whole: float | None = None) -> None:
-        self._began = now
+        self._started = now
         self._first = first
-        self._nudged = False
+        self._pinged = False
         self._end = None if whole is None else now + whole
         self._until = now + (first if whole is None else whole)
 
@@ -158,35 +155,35 @@ class Patience:
 
     def spent(self, now: float) -> float:
         """Seconds since the beginning."""
-        return now - self._began
+        return now - self._started
 
     def extend(self, now: float, seconds: float) -> None:
-        """Listen until `seconds` from now and MARGIN more, yet not beyond the caller's own bound."""
+        """Listen until `seconds` from now and MARGIN more, within the caller's limit."""
         self._until = now + max(0.0, seconds) + MARGIN
 
     def heard(self, now: float) -> None:
-        """Give a daemon that has said something, and will say more, `first` seconds for its next word."""
-        self._nudged = False
+        """Give a daemon that has sent a message `first` seconds for the next one."""
+        self._pinged = False
         self._until = now + self._first
 
-    def nudge(self, now: float) -> bool:
+    def extend_for_ping(self, now: float) -> bool:
         """Give a silent daemon `first` seconds to answer a ping.
 
-        False when it has had them already, or the caller's own bound is reached.
+        Return False if it has had them already, or at the caller's limit.
         """
-        if self._nudged or (self._end is not None and now >= self._end):
+        if self._pinged or (self._end is not None and now >= self._end):
             return False
         self.heard(now)
-        self._nudged = True
+        self._pinged = True
         return True
 
     def forever(self) -> None:
-        """Listen as long as it takes, yet not beyond the caller's own bound."""
+        """Listen as long as it takes, within the caller's limit."""
         self._until = float("inf")
 
 
 def error_from_wire(error: dict[str, Any]) -> ControlError:
-    """Make the exception that the wire's `error` stands for; a name and code unknown to us are a Failed."""
+    """Make the exception of an `error` on the wire; Failed if its name and code are unknown."""
     data = error.get("data")
     data = dict(data) if isinstance(data, dict) else {}
     kind = BY_NAME.get(str(data.pop("name", "")))
@@ -196,9 +193,9 @@ def error_from_wire(error: dict[str, Any]) -> ControlError:
 
 
 def _not_protocol(message: bytes) -> ParseError:
-    """Quote the beginning of what came in place of a reply, escaped: it may go to a terminal."""
+    """Quote the beginning of the message, escaped: it may go to a terminal."""
     shown = ascii(message[:60].decode("utf-8", "replace"))[1:-1] + ("…" if len(message) > 60 else "")
     return ParseError(
-        f"what answers does not speak flaskd's protocol; it said: {shown}",
+        f"the response is not in flaskd's protocol: {shown}",
         hint="check the --endpoint; ipc:// is ZeroMQ and unix:// the plain stream",
     )

@@ -1,14 +1,14 @@
-"""Where an instance lives: runtime directories, names, endpoint URLs, and the rules for their paths.
+"""Where an instance is: names, runtime directories, socket paths and endpoint URLs.
 
 Each instance has one directory, mode 0700, `<runtime>/<name>/`:
 
-    lock            held (flock) as long as the instance lives
+    lock            held (flock) while the instance runs
     zmq             ZeroMQ, `ipc:///…/zmq`
     sock            plain stream, one JSON object a line, `unix:///…/sock`
-    instance.json   who is there: name, pid, app, endpoints, listeners
+    instance.json   name, pid, app, endpoints, listeners
 
-Under systemd, `RuntimeDirectory=flaskd/<name>` *is* that directory. What is to be known after the end is a file
-`<name>.json` in the state directory, since systemd removes the runtime directory at stop. Nothing here touches a socket.
+Under systemd, `RuntimeDirectory=flaskd/<name>` *is* that directory. systemd removes it at stop, so what must outlive the
+instance is a file `<name>.json` in the state directory. Nothing here touches a socket.
 """
 
 import os
@@ -20,12 +20,12 @@ from typing import Final, NamedTuple
 from flaskd_ctl.errors import BadPlace
 
 MAX_PATH: Final = 107 if sys.platform == "linux" else 103
-"""Longest Unix socket path in bytes: `sun_path` less its end (unix(7): 108 on Linux; 104 on macOS)."""
+"""Longest Unix socket path in bytes: `sun_path` without its terminator (unix(7): 108 on Linux; 104 on macOS)."""
 
 SYSTEM_RUNTIME: Final = "/run/flaskd"
 SYSTEM_STATE: Final = "/var/lib/flaskd"
 _HOST: Final = "_.:%-"
-"""What a host's name has besides letters and digits; it never begins with the dash that ssh would take for an option."""
+"""Characters of a host's name besides letters and digits; it must not begin with a dash, which ssh takes for an option."""
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -62,7 +62,7 @@ class Place(NamedTuple):
 
     @property
     def instance_file(self) -> str:
-        """Who is there, as JSON."""
+        """The facts about the instance, as JSON."""
         return os.path.join(self.directory, "instance.json")
 
     @property
@@ -87,10 +87,10 @@ class Endpoint(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Where to go: the instance's name, for sentences, and one endpoint.
+    """One instance to connect to: its name, for messages, and an endpoint.
 
-    For `tcp://`: `key` is the file with our own secret key, `server_key` the one with the instance's public key.
-    For `ssh://`: `remote_command` is the flaskd_ctl of the other host, where it is not simply that.
+    For `tcp://`: `key` is the file with our secret key, `server_key` the file with the instance's public key.
+    For `ssh://`: `remote_command` is the command on the other host, if it is not `flaskd_ctl`.
     """
 
     name: str
@@ -110,41 +110,40 @@ class Remote(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Host and name, for sentences."""
+        """Host and name, for messages."""
         return f"{self.host}/{self.name}" if self.name else self.host
 
     @property
     def destination(self) -> str:
-        """What one would give to ssh by hand."""
+        """The arguments for ssh by hand."""
         user = f"{self.user}@" if self.user else ""
         return f"{f'-p {self.port} ' if self.port else ''}{user}{self.host}"
 
 
 def check_name(name: str) -> str:
-    """Return `name` if it can name an instance, else raise BadPlace saying what a name is."""
+    """Return `name` if it is a valid instance name, else raise BadPlace."""
     if NAME.fullmatch(name):
         return name
     shown = repr(name[:80]) + "..." * (len(name) > 80)
     raise BadPlace(
-        f"{shown} cannot name an instance: a name is 1 to 64 letters, digits, '.', '_' or '-', and begins with a letter or "
-        "digit",
+        f"{shown} cannot name an instance: use 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit",
         hint="choose another with --name",
     )
 
 
 def check_path(path: str) -> str:
-    """Return `path` if a Unix socket can be bound there by length, else raise BadPlace with both lengths in bytes."""
+    """Return `path` if it is short enough for a Unix socket, else raise BadPlace with both lengths in bytes."""
     length = len(os.fsencode(path))
     if length <= MAX_PATH:
         return path
     raise BadPlace(
-        f"the socket path {path} is {length} bytes long, a Unix socket's path ends at {MAX_PATH} (unix(7))",
+        f"the socket path {path} is {length} bytes long; the limit for Unix sockets is {MAX_PATH} (unix(7))",
         hint="choose a shorter --runtime-dir or --name",
     )
 
 
 def parse_endpoint(url: str) -> Endpoint:
-    """Read `ipc:///path`, `unix:///path`, `tcp://host:port` or `ssh://host/name`; raise BadPlace for others."""
+    """Parse `ipc:///path`, `unix:///path`, `tcp://host:port` or `ssh://host/name`; raise BadPlace for others."""
     scheme, separator, path = url.partition("://")
     if separator and scheme == "tcp":
         host_and_port(path)
@@ -161,29 +160,29 @@ def parse_endpoint(url: str) -> Endpoint:
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """Read HOST:PORT or [IPV6]:PORT; raise BadPlace for anything else."""
+    """Parse HOST:PORT or [IPV6]:PORT; raise BadPlace for anything else."""
     host, _, port = address.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        host = ""  # without brackets nobody knows where the port begins
+        host = ""  # without brackets it is not clear where the port begins
     if not host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
         raise BadPlace(
-            f"{address!r} is no address on a network",
-            hint="write HOST:PORT or [IPV6]:PORT, ports end at 65535",
+            f"{address!r} is not a network address",
+            hint="write HOST:PORT or [IPV6]:PORT, with a port up to 65535",
         )
     return host, int(port)
 
 
 def parse_remote(path: str) -> Remote:
-    """Read what follows `ssh://`; raise BadPlace for what is not `[user@]host[:port]/[name]`.
+    """Parse what follows `ssh://`; raise BadPlace if it is not `[user@]host[:port]/[name]`.
 
-    ssh and the shell of the other host read these words again: what could be an option, or more than a word, is refused.
+    ssh and the shell of the other host parse these words again: anything that could be an option, or several words, is refused.
     """
-    from urllib.parse import urlsplit  # only those who go there need it
+    from urllib.parse import urlsplit  # needed for ssh:// only
 
-    if not path.isprintable():  # urlsplit would leave out a line end
-        raise _no_remote(path, "it has characters that cannot be seen")
+    if not path.isprintable():  # urlsplit would drop a newline
+        raise _no_remote(path, "it has unprintable characters")
     try:
         parts = urlsplit(f"ssh://{path}")
         host, user, port = parts.hostname or "", parts.username or "", parts.port
@@ -191,21 +190,21 @@ def parse_remote(path: str) -> Remote:
         raise _no_remote(path, str(error)) from None
     written = parts.netloc.rpartition("@")[2]
     if parts.password is not None:
-        raise _no_remote(written, "a password has no place in it: ssh asks for it, or uses your keys")
+        raise _no_remote(written, "it must not contain a password: ssh asks for it, or uses your keys")
     if parts.query or parts.fragment:
         raise _no_remote(path, "nothing may follow the name")
     at = written.lower().find(host)
-    host = written[at : at + len(host)]  # urlsplit lowers it, and ssh_config(5) tells upper case from lower
+    host = written[at : at + len(host)]  # urlsplit makes it lower case, but ssh_config(5) is case-sensitive
     if not _is_word(host, _HOST):
-        raise _no_remote(path, f"{host!r} is no name or address of a host" if host else "it names no host")
+        raise _no_remote(path, f"{host!r} is not a host name or address" if host else "it has no host")
     if user and not _is_word(user, "_.-"):
-        raise _no_remote(path, f"{user!r} is no user's name")
+        raise _no_remote(path, f"{user!r} is not a user name")
     name = parts.path.strip("/")
     return Remote(host, user, port, check_name(name) if name else "")
 
 
 def place_for(name: str, *, runtime_dir: str | None, environ: Mapping[str, str], uid: int) -> Place:
-    """Choose the directory in which a daemon called `name` lives. Creates nothing.
+    """Choose the directory of an instance called `name`. Creates nothing.
 
     `runtime_dir` (option or FLASKD_RUNTIME_DIR), else systemd's, else /run/flaskd if we may write there, else
     $XDG_RUNTIME_DIR/flaskd, else /tmp/flaskd-<uid>. Raises BadPlace for a bad name, or a path too long for a socket.
@@ -247,7 +246,7 @@ def search_dirs(*, runtime_dir: str | None, environ: Mapping[str, str], uid: int
 
 
 def state_dirs(environ: Mapping[str, str]) -> list[str]:
-    """List the directories that may hold an instance's last stop, the one to write to first."""
+    """List the directories that may hold an instance's last stop; the first is the one to write to."""
     found = [entry for entry in environ.get("STATE_DIRECTORY", "").split(":")[:1] if entry]
     home = environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
     return list(dict.fromkeys([*found, os.path.join(home, "flaskd"), SYSTEM_STATE]))
@@ -260,7 +259,7 @@ def _user_runtime(environ: Mapping[str, str], uid: int) -> str:
 
 
 def _writable(directory: str) -> bool:
-    """Tell whether we can make an instance's directory in `directory`, or could make `directory` itself."""
+    """Tell whether we can create an instance's directory in `directory`, or `directory` itself."""
     if os.path.isdir(directory):
         return os.access(directory, os.W_OK | os.X_OK)
     return os.access(os.path.dirname(directory), os.W_OK | os.X_OK)

@@ -1,4 +1,4 @@
-"""CURVE keys in files: pyzmq's certificates (zmq.auth), of which a public one is `NAME.key` and a secret one `NAME.key_secret`.
+"""CURVE keys in files: pyzmq's certificates (zmq.auth), a public file `NAME.key` and a secret file `NAME.key_secret`.
 
 Keys are written in Z85, 40 characters each (ZeroMQ RFC 32). A secret file holds both halves of the pair.
 """
@@ -18,7 +18,7 @@ KEY_LENGTH: Final = 32
 """Bytes of a key."""
 
 OTHERS: Final = stat.S_IWGRP | stat.S_IRWXO
-"""What nobody may be allowed to do with a secret: a group may read it, which is how secrets are handed to a container."""
+"""Permission bits that a secret file must not have. A group may read it: that is how containers get secrets."""
 
 
 class Pair(NamedTuple):
@@ -29,7 +29,7 @@ class Pair(NamedTuple):
 
 
 def read_pair(path: str) -> Pair:
-    """Read a secret file; raise BadKey where it is none, or where others may read it."""
+    """Read a secret file; raise BadKey if it is not one, or if others may read it."""
     public, secret = _read(path)
     if secret is None:
         raise BadKey(
@@ -48,7 +48,7 @@ def read_pair(path: str) -> Pair:
 
 
 def read_public(path: str) -> bytes:
-    """Read the public key in a file, in Z85; raise BadKey where there is none. A secret file is refused: it stays at home."""
+    """Read the public key in a file, in Z85; raise BadKey if there is none. A secret file is refused: it must not be copied."""
     public, secret = _read(path)
     if secret is not None:
         raise BadKey(
@@ -60,7 +60,7 @@ def read_public(path: str) -> bytes:
 
 def _read(path: str) -> tuple[bytes, bytes | None]:
     try:
-        with open(path, "rb"):  # load_certificate says of whatever it cannot open that it does not exist
+        with open(path, "rb"):  # load_certificate reports any file that it cannot open as missing
             public, secret = load_certificate(path)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
@@ -71,7 +71,7 @@ def _read(path: str) -> tuple[bytes, bytes | None]:
         if half is not None and not _is_key(half):
             raise BadKey(
                 f"the key in {path} is damaged: a key is 40 characters of Z85",
-                hint="copy it anew, or make a new one",
+                hint="copy it again, or make a new one",
             )
     return public, secret
 
@@ -79,5 +79,5 @@ def _read(path: str) -> tuple[bytes, bytes | None]:
 def _is_key(text: bytes) -> bool:
     try:
         return len(text) == 40 and len(z85.decode(text)) == KEY_LENGTH
-    except (KeyError, struct.error):  # not of the alphabet, or a number too large
+    except (KeyError, struct.error):  # not in the alphabet, or a number too large
         return False

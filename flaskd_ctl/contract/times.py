@@ -1,4 +1,4 @@
-"""Times and numbers as people read them: a time of day, a length of time, how many."""
+"""Times and numbers as text: a time of day, a duration, a count."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ DAY = 86_400
 
 
 def clock(at: float, *, now: float | None = None) -> str:
-    """Write Unix time `at` as local time, with the date when it is not within a day of `now`."""
-    far = abs((time.time() if now is None else now) - at) >= DAY
+    """Format Unix time `at` as local time, with the date if it is not within a day of `now`."""
+    other_day = abs((time.time() if now is None else now) - at) >= DAY
     try:
-        return time.strftime("%Y-%m-%d %H:%M:%S" if far else "%H:%M:%S", time.localtime(at))
+        return time.strftime("%Y-%m-%d %H:%M:%S" if other_day else "%H:%M:%S", time.localtime(at))
     except (OverflowError, OSError, ValueError):
         return "at an unknown time"
 
 
 def count(number: int, thing: str) -> str:
-    """Write how many: 0 requests, 1 request, 2 requests."""
+    """Format a count: 0 requests, 1 request, 2 requests."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def span(seconds: float) -> str:
-    """Write a length of time with the two units that matter: 0.42 s, 12 s, 3 min 20 s, 5 h 2 min, 2 d 3 h."""
+    """Format a duration with its two largest units: 0.42 s, 12 s, 3 min 20 s, 5 h 2 min, 2 d 3 h."""
     if seconds < 0.0995:
         return f"{max(seconds, 0.0) * 1000:.0f} ms"
     if seconds < 10:

@@ -1,1 +1,1 @@
-"""Finding instances: running, stopped, and the targets file."""
+"""Find instances: running, stopped, and those of the configuration file."""

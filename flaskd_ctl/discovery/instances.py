@@ -1,17 +1,16 @@
-"""Finding instances: which live, which left only files behind, which may not be seen, which stopped.
+"""Find instances: those that run, those that left only files behind, those you may not see, those that have stopped.
 
-An instance is alive when something listens at its socket; files prove nothing. Names are looked for in
-`endpoint.search_dirs`, nearest first. With exactly one instance running, no name is needed.
+An instance runs if something listens at its socket; files prove nothing. Names are looked up in `endpoint.search_dirs`, nearest
+first. If exactly one instance runs, no name is needed.
 
-In a shared directory such as /tmp anybody could put up a socket that looks like ours, so a runtime directory
-counts only if it is ours or root's, or was given (--runtime-dir) and only its owner can write to it. Within one
-that only its owner can write to, the instances are trusted whoever owns them (systemd gives `/run/flaskd/shop`
-to the unit's User=); otherwise each must be ours or root's itself. An endpoint given by URL is taken at its word.
+In a shared directory such as /tmp anybody could create a socket that looks like ours. So a runtime directory is trusted only if
+it belongs to us or to root, or if it was given (--runtime-dir) and only its owner can write to it. In a directory that only its
+owner can write to, all instances are trusted, whoever owns them: systemd gives `/run/flaskd/shop` to the unit's User=. In any
+other, each instance must belong to us or to root. An endpoint given as a URL is trusted.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import time
@@ -21,16 +20,16 @@ from typing import Any, Final, Literal, NamedTuple
 from flaskd_ctl.contract import endpoint as places
 from flaskd_ctl.contract.endpoint import Endpoint, Place, Target
 from flaskd_ctl.contract.times import clock
+from flaskd_ctl.discovery.files import read_object
 from flaskd_ctl.errors import Ambiguous, BadPlace, ControlError, NotPermitted, NotRunning, TimedOut
 from flaskd_ctl.transports.unix_socket import connect
 
-LARGEST_FILE: Final = 64 * 1024
 PROBE: Final = 0.05
-"""Seconds that a connect may take to tell whether somebody listens; one with a full queue does."""
+"""Seconds for a connect to tell whether anything listens; a listener with a full queue takes longer."""
 
 
 class Found(NamedTuple):
-    """What was seen at one place: "live", "stale" (files, nobody listens) or "hidden" (we may not look)."""
+    """What is at one place: "live", "stale" (files, but nothing listens) or "hidden" (you may not look)."""
 
     name: str
     condition: Literal["live", "stale", "hidden"]
@@ -40,7 +39,7 @@ class Found(NamedTuple):
 
 
 class Instances:
-    """The instances that this user can know of."""
+    """The instances that this user can see."""
 
     def __init__(
         self,
@@ -55,17 +54,18 @@ class Instances:
         self.directories = places.search_dirs(runtime_dir=runtime_dir, environ=self._environ, uid=self._uid)
 
     def names(self) -> list[str]:
-        """List the names that have a place, living or not, without connecting (for shell completion)."""
+        """List the names that have a directory, running or not, without connecting (for shell completion)."""
         return sorted({place.name for place in self._places()})
 
     def all(self) -> list[Found]:
-        """Look at every place, nearest directory first."""
+        """Return every instance that has a directory, nearest first."""
         return [found for place in self._places() if (found := look(place))]
 
     def closed(self) -> list[str]:
-        """List the directories that we may not look into.
+        """List the directories that you may not look into.
 
-        One that may not even be seen counts only if it was named: XDG_RUNTIME_DIR may be left over from another user (su).
+        A directory that you cannot even see counts only if it was given: XDG_RUNTIME_DIR may be left over from another user
+        (su).
         """
         named = len(self.directories) == 1
         return [path for path in self.directories if (named or os.path.isdir(path)) and _is_closed(path)]
@@ -78,16 +78,14 @@ class Instances:
         key: str | None = None,
         server_key: str | None = None,
     ) -> Target:
-        """Choose the instance to talk to; `key` and `server_key` are the files that a tcp:// endpoint takes.
+        """Choose the instance to talk to; `key` and `server_key` are the key files for a tcp:// endpoint.
 
-        Raises NotRunning (saying where was looked, and when it last stopped), NotPermitted, Ambiguous with
-        the names, BadPlace.
+        Raises NotRunning (with where it was looked for, and when it last stopped), NotPermitted, Ambiguous (with
+        the names), BadPlace.
         """
         if endpoint is not None:
             if name is not None:
-                raise BadPlace(
-                    "both a name and an endpoint are given", hint="give --name or --endpoint, not both"
-                )
+                raise BadPlace("a name and an endpoint are given", hint="give --name or --endpoint, not both")
             given = places.parse_endpoint(endpoint)
             if given.scheme == "tcp":
                 return remote(given, key=key, server_key=server_key)
@@ -97,10 +95,10 @@ class Instances:
         return self._only() if name is None else self._named(places.check_name(name))
 
     def notes(self) -> dict[str, dict[str, Any]]:
-        """Read the notes that the instances have left, by name; see `past`."""
-        from flaskd_ctl.discovery import notes as past
+        """Read the notes that instances have left, by name."""
+        from flaskd_ctl.discovery.notes import notes
 
-        return past.notes(self._environ, self.directories)
+        return notes(self._environ, self.directories)
 
     def _named(self, name: str) -> Target:
         looked: list[str] = []
@@ -114,16 +112,18 @@ class Instances:
                 return Target(name, found.endpoint)
             if found and found.condition == "hidden":
                 raise NotPermitted(
-                    f"cannot reach {name}: the operating system does not let you near {place.sock}",
-                    hint="be the user that it runs as, or root, or have a role there",
+                    f"cannot reach {name}: you may not open {place.sock}",
+                    hint="run as its user or as root, or get a role there",
                 )
             stale = stale or found
         where = " or ".join(
             looked or [Place(os.path.join(directory, name)).sock for directory in self.directories]
         )
-        past, data = self._past(name, stale)
+        ending, data = self._last_stop(name, stale)
         raise NotRunning(
-            f"cannot reach {name}: nothing listens at {where}{past}", hint="try `flaskd_ctl list`", data=data
+            f"cannot reach {name}: nothing listens at {where}{ending}",
+            hint="try `flaskd_ctl list`",
+            data=data,
         )
 
     def _only(self) -> Target:
@@ -135,42 +135,44 @@ class Instances:
             return Target(live[0].name, live[0].endpoint)
         if live:
             names = sorted(found.name for found in live)
-            if len(set(names)) < len(names):  # one name in two directories: the nearest would have it
+            if len(set(names)) < len(names):  # one name in two directories: --name takes the nearest
                 names = sorted(found.place.directory for found in live)
             raise Ambiguous(
-                f"{len(live)} instances run: {', '.join(names)}",
+                f"{len(live)} instances are running: {', '.join(names)}",
                 hint="choose one with --name",
                 data={"names": names},
             )
         if hidden:
             raise NotPermitted(
-                f"no instance of yours runs, and you may not look into {', '.join(hidden)}",
-                hint="be the user that it runs as, or root, or have a role there",
+                f"none of your instances is running, and you may not look into {', '.join(hidden)}",
+                hint="run as its user or as root, or get a role there",
             )
         self._trusted_or_complain()
         notes = self.notes()
         names = [found.name for found in seen] or sorted(notes, key=lambda name: -notes[name]["started"])
         stale = seen[0] if seen else None
-        past, data = self._past(names[0], stale, naming=True) if names else ("", {})
+        ending, data = self._last_stop(names[0], stale, naming=True) if names else ("", {})
         raise NotRunning(
-            f"no instance runs: looked in {', '.join(self.directories)}{past}",
+            f"no instance is running: looked in {', '.join(self.directories)}{ending}",
             hint="start one with `flaskd run`, or say where it is with --runtime-dir",
             data=data,
         )
 
-    def _past(self, name: str, stale: Found | None, *, naming: bool = False) -> tuple[str, dict[str, Any]]:
-        """Tell in brackets how it ended, as far as the files say, and what else is known; the newer word counts."""
-        from flaskd_ctl.discovery import notes as past
+    def _last_stop(
+        self, name: str, stale: Found | None, *, naming: bool = False
+    ) -> tuple[str, dict[str, Any]]:
+        """Return in brackets how it ended, and what else its files say; the newest file counts."""
+        from flaskd_ctl.discovery.notes import NO_NOTE, stop_of
 
         note = self.notes().get(name)
         info = stale.info if stale else {}
-        began, subject = info.get("started"), f"{name} " if naming else ""
+        started, subject = info.get("started"), f"{name} " if naming else ""
         other = note and info.get("pid") != note["pid"]
-        if note and not (other and isinstance(began, int | float) and began > note["started"]):
-            stop = past.stop_of(note)
+        if note and not (other and isinstance(started, int | float) and started > note["started"]):
+            stop = stop_of(note)
             data = {"name": name, "last_stop": stop, "audit_log": str(note.get("audit_log") or "")}
             if stop["at"] is None:
-                return f" ({subject}pid {note['pid']} {past.NO_NOTE})", data
+                return f" ({subject}pid {note['pid']} {NO_NOTE})", data
             how = "clean" if stop.get("clean") else "not clean"
             return f" ({subject}last stopped {clock(stop['at'])}, {how})", data
         if stale and isinstance(stale.info.get("pid"), int):
@@ -190,19 +192,19 @@ class Instances:
                     yield Place(path)
 
     def _trusted(self, *, strict: bool = False) -> Iterator[str]:
-        """Yield the search directories that count; `strict` complains when none is left."""
+        """Yield the search directories that are trusted; `strict` raises BadPlace if all belong to somebody else."""
         trusted = [directory for directory in self.directories if self._owner_counts(directory)]
         if strict and not trusted:
             self._trusted_or_complain()
         yield from trusted
 
     def _trusted_or_complain(self) -> None:
-        """Raise BadPlace if all the search directories that exist belong to somebody else."""
+        """Raise BadPlace if all search directories that exist belong to somebody else."""
         existing = [directory for directory in self.directories if os.path.isdir(directory)]
         if existing and not any(self._owner_counts(directory) for directory in existing):
             raise BadPlace(
-                f"{existing[0]} belongs to uid {os.stat(existing[0]).st_uid}: what is in it is not trusted",
-                hint=f"if you trust its owner, say so: --runtime-dir {existing[0]}, which nobody else may write to",
+                f"{existing[0]} belongs to uid {os.stat(existing[0]).st_uid}: its instances are not trusted",
+                hint=f"if you trust the owner and nobody else may write to it, give --runtime-dir {existing[0]}",
             )
 
     def _owner_counts(self, directory: str) -> bool:
@@ -212,12 +214,12 @@ class Instances:
                 return True
             return directory == self._given and not there.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         except PermissionError:
-            return True  # connect(2) will say the same, as NotPermitted
+            return True  # connect(2) will raise the same as NotPermitted
         except OSError:
             return False
 
     def _ours(self, directory: str, *, within: str) -> bool:
-        """Tell whether what lives in `directory` may be taken for an instance (the module says why)."""
+        """Tell whether an instance in `directory` is trusted (see the top of the module)."""
         try:
             shared = os.stat(within).st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         except PermissionError:
@@ -228,13 +230,13 @@ class Instances:
 
 
 def remote(given: Endpoint, *, key: str | None, server_key: str | None) -> Target:
-    """Make the target of a tcp:// endpoint; raise BadPlace where a key is missing."""
+    """Make the target of a tcp:// endpoint; raise BadPlace if a key is missing."""
     if not key or not server_key:
         missing = " and ".join(
             what for what, path in (("--key FILE", key), ("--server-key FILE", server_key)) if not path
         )
         raise BadPlace(
-            f"{given.url} is reached with keys: your own secret one, and the instance's public one",
+            f"{given.url} needs keys: your own secret key and the instance's public key",
             hint=f"give {missing}; `flaskd keygen` makes keys",
         )
     return Target(given.path, given, key=key, server_key=server_key)
@@ -251,8 +253,8 @@ def _is_closed(directory: str) -> bool:
 
 
 def look(place: Place) -> Found | None:
-    """Say what is at `place`; None if it is empty. The plain stream is tried first, then ZeroMQ."""
-    info = _read(place.instance_file)
+    """Return what is at `place`; None if it is empty. The plain stream is tried first, then ZeroMQ."""
+    info = read_object(place.instance_file)
     seen = False
     ways = (Endpoint("unix", place.sock), Endpoint("ipc", place.zmq))
     for way in ways:
@@ -261,19 +263,9 @@ def look(place: Place) -> Found | None:
         except NotPermitted:
             return Found(place.name, "hidden", place, way, info)
         except TimedOut:
-            pass  # its queue is full, so there is one
+            pass  # its queue is full, so it listens
         except ControlError:
             seen = seen or os.path.lexists(way.path)
             continue
         return Found(place.name, "live", place, way, info)
     return Found(place.name, "stale", place, ways[0], info) if seen or info else None
-
-
-def _read(path: str) -> dict[str, Any]:
-    """Read a small JSON object; {} for whatever is none."""
-    try:
-        with open(path, "rb") as file:
-            read = json.loads(file.read(LARGEST_FILE))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return read if isinstance(read, dict) else {}

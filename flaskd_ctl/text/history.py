@@ -10,7 +10,7 @@ from flaskd_ctl.contract.times import clock, span
 from flaskd_ctl.text.layout import printable, table
 
 
-def told(stop: Mapping[str, Any]) -> str:
+def last_stop(stop: Mapping[str, Any]) -> str:
     """Tell how an instance ended, in one line."""
     why = str(stop.get("why") or "")
     if stop.get("at") is None:
@@ -30,9 +30,9 @@ def _by(stop: Mapping[str, Any]) -> str:
     return f" by {audit_log.described({**by, 'via': 'control'}, who=str(stop.get('who') or ''))}"
 
 
-def stopped(name: str, stop: Mapping[str, Any]) -> str:
+def stopped_status(name: str, stop: Mapping[str, Any]) -> str:
     """Write what `status` shows of an instance that has stopped."""
-    return f"{printable(name)}: stopped\n  last stop  {told(stop)}"
+    return f"{printable(name)}: stopped\n  last stop  {last_stop(stop)}"
 
 
 def history(result: Mapping[str, Any], _colour: bool = False) -> str:

@@ -149,9 +149,9 @@ def _status(result: dict[str, Any], colour: bool) -> str:
         at = clock(float(last.get("at") or 0))
         rows.append(("last failure", f"{at} {failure(last)} (more: `flaskd_ctl incidents`)"))
     if stop := result.get("last_stop"):
-        from flaskd_ctl.text.history import told
+        from flaskd_ctl.text.history import last_stop
 
-        rows.append(("last stop", told(stop)))
+        rows.append(("last stop", last_stop(stop)))
     each = ""
     if workers or result.get("wanted_workers"):
         from flaskd_ctl.text import workers as workers_text

@@ -1,1 +1,1 @@
-"""One module for each way to an instance."""
+"""The ways to reach an instance: one module for each."""

@@ -1,8 +1,8 @@
-"""The transport to another host: ZeroMQ over TCP with CURVE, which proves both sides' keys and encrypts.
+"""The transport to another host: ZeroMQ over TCP with CURVE, which authenticates both sides and encrypts.
 
-A plain connect(2) goes first, as on this host: it tells at once that nothing listens, or that no way leads there. The
-handshake is waited for before anything is sent, since it is what tells of a key that does not fit: a server drops a client
-that encrypts for another key, without a word, and tells one whose own key it does not know (ZeroMQ RFC 26 and 27).
+A plain connect(2) goes first, as on this host: it shows at once that nothing listens, or that the host cannot be reached.
+Nothing is sent before the handshake has ended, since that shows a wrong key: a server drops a client that encrypts for
+another key without a word, and refuses one whose own key it does not know (ZeroMQ RFC 26 and 27).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from flaskd_ctl.transports.remote_exit import AskStatus, RemoteExit
 from flaskd_ctl.transports.zeromq import ENDS, ZeroMQConnection
 
 HEARTBEAT_MS: Final = 30_000
-"""After twice as long, a host that vanished without a word counts as gone."""
+"""A host that has been silent for twice as long counts as gone."""
 
 HANDSHAKE: Final = zmq.EVENT_HANDSHAKE_SUCCEEDED
 EVENTS: Final = ENDS | HANDSHAKE
@@ -71,7 +71,7 @@ class CurveConnection(ZeroMQConnection):
 
 
 def options_for(target: Target) -> list[tuple[int, Any]]:
-    """Read the keys; return the socket options that they are. Raises BadKey."""
+    """Read the keys and return them as socket options. Raises BadKey."""
     own = read_pair(target.key)
     return [
         (zmq.CURVE_SERVERKEY, read_public(target.server_key)),
@@ -83,9 +83,9 @@ def options_for(target: Target) -> list[tuple[int, Any]]:
 
 
 def probe(target: Target, *, deadline: float) -> str:
-    """Find out that somebody listens; return the URL for libzmq, with the address that was reached.
+    """Check that something listens; return the URL for libzmq, with the address that was reached.
 
-    Raises NotRunning, Unreachable, TimedOut, or BadPlace where the host's name has no address.
+    Raises NotRunning, Unreachable, TimedOut, or BadPlace if the host has no address.
     """
     host, port = host_and_port(target.endpoint.path)
     left = min(max(deadline - time.monotonic(), 0.001), 86_400.0)
@@ -98,7 +98,7 @@ def probe(target: Target, *, deadline: float) -> str:
 
 
 def explain(error: OSError, target: Target) -> ControlError:
-    """Say in the family's words what connecting to another host came to."""
+    """Make the error for a failed connection to another host."""
     where = target.endpoint.url
     if isinstance(error, socket.gaierror):
         if error.errno == socket.EAI_AGAIN:
@@ -109,24 +109,25 @@ def explain(error: OSError, target: Target) -> ControlError:
     if isinstance(error, TimeoutError):
         return TimedOut(
             f"nothing answered at {where}",
-            hint="the host may be down, or a firewall may drop what is sent there",
+            hint="the host may be down, or a firewall may drop the packets",
         )
     if isinstance(error, ConnectionRefusedError | ConnectionResetError):
         return NotRunning(
-            f"nothing listens at {where}", hint="the instance may not run, or have other --control-endpoints"
+            f"nothing listens at {where}",
+            hint="the instance may not be running, or have other --control-endpoints",
         )
     if error.errno in {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}:
-        return Unreachable(f"no way leads to {where} ({error.strerror})", hint="the host may be down")
+        return Unreachable(f"cannot reach {where} ({error.strerror})", hint="the host may be down")
     return BadPlace(f"cannot connect to {where}: {error.strerror or error}", hint="check the endpoint")
 
 
 def refused(target: Target, event: int, *, deadline: float) -> ControlError:
-    """Say why the handshake ended; where nothing listens any more, it was the instance that ended."""
+    """Make the error for a handshake that ended; if nothing listens any more, the instance has ended."""
     where = target.endpoint.url
     if event & zmq.EVENT_HANDSHAKE_FAILED_AUTH:
         return NotPermitted(
             f"{where} does not let the key in {target.key} in",
-            hint="its public part, NAME.key, has to lie in the instance's directory of authorized keys",
+            hint="put its public part, NAME.key, into the instance's directory of authorized keys",
         )
     try:
         probe(target, deadline=deadline)
@@ -134,13 +135,13 @@ def refused(target: Target, event: int, *, deadline: float) -> ControlError:
         return gone
     return NotPermitted(
         f"the key in {target.server_key} does not fit {where}: it ended the handshake",
-        hint="get the instance's public key anew; or what listens there is no flaskd, or has too many visitors",
+        hint="get the instance's public key again; or something else listens there, or it has too many connections",
     )
 
 
 def unfinished(target: Target) -> TimedOut:
-    """Say that the other side listens and does not get through with the handshake."""
+    """Make the error for a peer that listens and does not finish the handshake."""
     return TimedOut(
-        f"what listens at {target.endpoint.url} accepts connections, but began no conversation",
-        hint="its process may be stopped or stuck, or it may be no flaskd",
+        f"what listens at {target.endpoint.url} accepts connections, but did not finish the handshake",
+        hint="its process may be stopped or stuck, or it may not be flaskd",
     )

@@ -1,15 +1,14 @@
-"""Seeing that an instance is gone.
+"""Seeing that an instance of this host has gone.
 
-"Gone" is the end of the process, which a pidfd tells (pidfd_open(2): it becomes readable when the process
-ends, reaped or not). The pidfd must be opened while the daemon still answers, that is *before* shutdown is
-asked: a pid read from a reply may belong to somebody else by the time it is used, a descriptor cannot.
+It has gone when its process has ended. A pidfd shows that (pidfd_open(2): it becomes readable when the process ends, reaped or
+not). The pidfd must be opened while the daemon still answers, *before* you ask for the shutdown: a pid from a reply may belong
+to another process by the time it is used, a descriptor cannot.
 
-There is no such descriptor where the platform has none (macOS), where the pid is not visible (another pid
-namespace), and it is no help where the instance lives in a program that goes on (`process_exits` false).
-"Gone" then means that nothing listens any more: connect; if that succeeds, the kernel ends our connection
-when the listener closes, so wait for that and connect again. A socket which a successor has put at the same
-path counts as gone. The `lock` file goes a moment after the sockets and is waited for
-too, so that the name is free when "gone" has been said.
+There is no pidfd on some platforms (macOS) and for a pid in another namespace, and it is of no use if the instance is part of a
+program that continues (`process_exits` false). Then the instance has gone when nothing listens any more. To see that, connect;
+the kernel ends our connection when the listener closes, so wait for that and connect again. If a successor has put its own
+socket at the path, the instance has gone too. The `lock` file goes a moment after the sockets; wait for it too, so that the
+name is free afterwards.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ from flaskd_ctl.transports.backend import Backend
 from flaskd_ctl.transports.unix_socket import open_socket
 
 LOOK_AGAIN: Final = 1.0
-"""Seconds for which one connection is trusted to be ended with the listener: one accepted at the very last may be forgotten."""
+"""Seconds after which to connect again: a connection accepted at the very last may not be ended with the listener."""
 
-BREATH: Final = 0.01
-"""Seconds between two looks at a daemon that is just ending."""
+POLL_INTERVAL: Final = 0.01
+"""Seconds between two looks at a daemon that is ending."""
 
 
 class ProcessExit:
-    """Watch an instance of this host; it holds the descriptor."""
+    """Watch an instance of this host by its pidfd, or by its socket."""
 
     def __init__(self, backend: Backend, path: str, pid: int | None) -> None:
         self._backend = backend
@@ -52,14 +51,14 @@ class ProcessExit:
         self.close()
 
     def close(self) -> None:
-        """Let go of the descriptor."""
+        """Close the descriptor."""
         if self.pidfd is not None:
             os.close(self.pidfd)
             self.pidfd = None
 
     @property
     def who(self) -> str:
-        """The process where it can be seen, else what it listens on."""
+        """The process if it can be seen, else what it listens on."""
         return f"pid {self.pid}" if self.sees_process else f"what listens at {self.path}"
 
     @property
@@ -108,7 +107,7 @@ class ProcessExit:
         return True
 
     async def _pause(self) -> None:
-        await self._backend.wait(deadline=time.monotonic() + BREATH)
+        await self._backend.wait(deadline=time.monotonic() + POLL_INTERVAL)
 
 
 def _at_end(link: socket.socket) -> bool:
@@ -122,7 +121,7 @@ def _at_end(link: socket.socket) -> bool:
 
 
 def _pidfd(pid: int | None) -> int | None:
-    """Open a pidfd, or return None where the platform, the kernel or the sandbox has none for us."""
+    """Open a pidfd; None if the platform, the kernel or the sandbox does not allow it."""
     opener = getattr(os, "pidfd_open", None)
     if opener is None or pid is None:
         return None
@@ -133,7 +132,7 @@ def _pidfd(pid: int | None) -> int | None:
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """Tell one socket file from the next at the same path (an inode number alone may be used again)."""
+    """Identify a socket file: another one at the same path may have the same inode number, but not the same ctime."""
     try:
         seen = os.stat(path)
     except OSError:

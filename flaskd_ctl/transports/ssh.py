@@ -21,11 +21,11 @@ from flaskd_ctl.contract.times import span
 from flaskd_ctl.errors import ConnectionLost, ControlError, NotPermitted, TimedOut, Unreachable
 from flaskd_ctl.transports.backend import Backend
 from flaskd_ctl.transports.connection import Connection
-from flaskd_ctl.transports.remote import RemoteOutput, ssh_command
+from flaskd_ctl.transports.ssh_protocol import RemoteOutput, ssh_command
 from flaskd_ctl.transports.unix_socket import CHUNK, send_all
 
-LAST_BREATH: Final = 2.0
-"""Seconds that ssh has to end by itself when it has nothing more to carry; it may be carrying others (ControlMaster)."""
+EXIT_SECONDS: Final = 2.0
+"""Seconds that ssh has to exit after our connection has ended; it may still carry others (ControlMaster)."""
 
 SSH_FAILED: Final = 255  # ssh(1), EXIT STATUS
 NO_COMMAND: Final = 127  # the shell's
@@ -87,7 +87,7 @@ class SshConnection(Connection):
         except TimeoutError:
             raise TimedOut(
                 f"cannot reach {self.name}: no connection through ssh in {span(time.monotonic() - self._began)}",
-                hint=f"try `ssh {self.remote.destination}` by hand, or give it longer with --timeout",
+                hint=f"try `ssh {self.remote.destination}` by hand, or a longer --timeout",
             ) from None
         except EOFError:
             raise self._unconnected() from None
@@ -162,9 +162,9 @@ class SshConnection(Connection):
         self._stderr.close()
 
     def _code(self) -> int | None:
-        """Return ssh's exit code; None if it does not end though it has nothing more to carry."""
+        """Return ssh's exit code; None if it has not exited in time."""
         try:
-            return self._process.wait(LAST_BREATH)
+            return self._process.wait(EXIT_SECONDS)
         except subprocess.TimeoutExpired:
             return None
 
@@ -172,21 +172,21 @@ class SshConnection(Connection):
         return type(error)(f"on {self.remote.host}: {error}", hint=error.hint)
 
     def _unconnected(self) -> ControlError:
-        """Say why ssh, or the command on the other host, ended before there was a connection."""
+        """Make the error for an ssh, or a command on the other host, that ended before there was a connection."""
         code, said = self._code(), self._last_words()
         cannot = f"cannot reach {self.name}"
         by_hand = f"try `ssh {self.remote.destination}` by hand: the same configuration, agent and known hosts apply"
         if code == NO_COMMAND or "command not found" in said:
             return Unreachable(
                 f"{cannot}: {self.remote.host} has no {self._there[0]}",
-                hint="install flaskd there, or say where it is: remote_command in the client's configuration file",
+                hint="install flaskd there, or set remote_command in the client's configuration file",
             )
         if code == SSH_FAILED:
             kind = NotPermitted if "Permission denied" in said else Unreachable
             return kind(f"{cannot}: ssh says {said or 'nothing'}", hint=by_hand)
         if "dial-stdio" in said:
             return Unreachable(
-                f"{cannot}: the {self._there[0]} of {self.remote.host} is too old to be dialled",
+                f"{cannot}: the {self._there[0]} of {self.remote.host} is too old",
                 hint="upgrade flaskd there",
             )
         return Unreachable(
@@ -195,7 +195,7 @@ class SshConnection(Connection):
         )
 
     def _last_words(self) -> str:
-        """Return the last line on stderr that says something."""
+        """Return the last line on stderr that is not empty."""
         size = os.fstat(self._stderr.fileno()).st_size
         said = os.pread(self._stderr.fileno(), 4096, max(0, size - 4096)).decode(errors="replace")
         last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")

@@ -1,8 +1,8 @@
-"""The Unix socket of an instance: connect, see whose it is, see whether it has ended.
+"""The Unix socket of an instance: connect to it, see whose it is, see whether it has ended.
 
-connect(2) tells at once that nothing is there: ENOENT and ECONNREFUSED (nothing listens), or EACCES. A stopped daemon
-still has its queue, so the connect succeeds and the wait for a reply ends at the deadline; when even the queue is full,
-connect(2) honours SO_SNDTIMEO (unix(7)).
+connect(2) shows at once that nothing is there: ENOENT and ECONNREFUSED (nothing listens), or EACCES. A stopped daemon still has
+its queue, so the connect succeeds and the wait for a reply ends at the deadline. If the queue is full, connect(2) keeps to
+SO_SNDTIMEO (unix(7)).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ async def send_all(backend: Backend, link: socket.socket, data: bytes, *, deadli
 
 
 def is_ended(link: socket.socket) -> bool:
-    """Tell whether the peer of a non-blocking socket has closed; what is next to read stays."""
+    """Tell whether the peer of a non-blocking socket has closed it, without reading anything."""
     try:
         return not link.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
@@ -68,15 +68,15 @@ def is_ended(link: socket.socket) -> bool:
 
 
 def explain(error: OSError, path: str) -> ControlError:
-    """Say in the family's words what connect(2) said about `path`."""
+    """Make the error for a connect(2) to `path` that failed."""
     if isinstance(
         error, FileNotFoundError | ConnectionRefusedError | NotADirectoryError | ConnectionResetError
     ):
         return NotRunning(f"nothing listens at {path}", hint="try `flaskd_ctl list`")
     if isinstance(error, PermissionError):
         return NotPermitted(
-            f"the operating system does not let you near {path}",
-            hint="be the user that the instance runs as, or root",
+            f"you may not open {path}",
+            hint="run as the user of the instance, or as root",
         )
     if isinstance(error, BlockingIOError | TimeoutError):
         return TimedOut(
@@ -86,10 +86,9 @@ def explain(error: OSError, path: str) -> ControlError:
 
 
 def peer_pid(link: socket.socket) -> int | None:
-    """Ask the kernel for the pid of the process that listens (SO_PEERCRED); None where it cannot be known.
+    """Return the pid of the process that listens (SO_PEERCRED).
 
-    It cannot on platforms without the option, nor for a process outside our pid namespace (the kernel says
-    0).
+    None on platforms without the option, and for a process outside our pid namespace (the kernel returns 0).
     """
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:
@@ -99,8 +98,8 @@ def peer_pid(link: socket.socket) -> int | None:
 
 
 def _timeval(seconds: float) -> bytes:
-    """Pack a struct timeval as setsockopt(2) wants it: two longs.
+    """Pack a struct timeval for setsockopt(2): two longs.
 
-    macOS has a 32-bit tv_usec and padding in the second one, which is the same on a little-endian machine.
+    On macOS the second one is a 32-bit tv_usec and padding, which is the same on a little-endian machine.
     """
     return struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))

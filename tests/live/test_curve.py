@@ -137,7 +137,7 @@ def test_each_way_of_being_refused_has_its_code(shop: Daemon, keys: Keyring) -> 
         "other server": (flaskd_ctl({**given, "server_key": mallory.public}, "status"), 4, "does not fit"),
         "no role": (flaskd_ctl({**given, "key": carol}, "shutdown"), 4, "key carol has no role here"),
         "too low a role": (flaskd_ctl(given, "kill"), 4, "kill needs admin"),
-        "no keys": (flaskd_ctl({"endpoint": given["endpoint"]}, "status"), 2, "is reached with keys"),
+        "no keys": (flaskd_ctl({"endpoint": given["endpoint"]}, "status"), 2, "needs keys"),
     }
 
     for case, (ran, code, sentence) in cases.items():

@@ -153,7 +153,7 @@ def test_service_that_fails_while_it_is_stopped_keeps_its_socket(shop: Service) 
 
 def seconds_left(text: str) -> int:
     """Return what the status text of a stop says of its deadline."""
-    found = re.fullmatch(r"draining, 1 left, (\d+) s", text)
+    found = re.fullmatch(r"stopping, 1 left, (\d+) s", text)
     assert found, text
     return int(found[1])
 
@@ -183,7 +183,7 @@ def test_stop_may_take_longer_than_the_unit_allows_where_it_asks_for_it(shop: Se
     with shop.held() as response, shop.told("STATUS") as texts:
         command = [f"{BIN}/flaskd_ctl", "--name", "shop", "shutdown", "--grace", "60"]
         with shop.machine.popen(*command) as stop:
-            assert any(seconds_left(text) <= 57 for text in texts if text.startswith("draining"))
+            assert any(seconds_left(text) <= 57 for text in texts if text.startswith("stopping"))
             shop.release()
             assert response.read() == b"finished\n"
             assert stop.wait(PATIENCE) == 0

@@ -7,7 +7,7 @@ import time
 from typing import Any, Final, Protocol
 
 from flaskd.engines.shared import closing
-from flaskd.http.bodies import BrokenBody, Pace, SlowBody
+from flaskd.http.bodies import BrokenBody, MinRateTimeout, SlowBody
 
 PIECE: Final = 65_536
 
@@ -24,14 +24,15 @@ class Stream(Protocol):
 class Body(io.RawIOBase):
     """Reads a body of `length` bytes, or in chunks (None); `asks`: the client waits for 100 Continue, which a read sends.
 
-    A read raises BrokenBody if the client has left or sent something malformed, SlowBody if it takes longer than `Pace` allows.
+    A read raises BrokenBody if the client has left or sent something malformed, SlowBody if it takes longer than
+    `MinRateTimeout` allows.
     """
 
     def __init__(self, stream: Stream, length: int | None, *, asks: bool, timeout: float) -> None:
         super().__init__()
         self._stream = stream
         self._left = length
-        self._pace = Pace(timeout)
+        self._timeout = MinRateTimeout(timeout)
         self._piece = memoryview(b"")
         self._broken: type[BrokenBody | SlowBody] | None = None  # an error that is kept would keep its frames
         self.unread = length != 0
@@ -51,7 +52,7 @@ class Body(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._piece and (self.unread or self._broken is not None):
-            self._receive(self._pace.left)
+            self._receive(self._timeout.remaining)
         count = min(len(buffer), len(self._piece))
         buffer[:count] = self._piece[:count]
         self._piece = self._piece[count:]
@@ -79,7 +80,7 @@ class Body(io.RawIOBase):
             self.unread = False
             raise self._broken
         piece, more = received
-        self._pace.moved(len(piece), time.monotonic() - began)
+        self._timeout.transferred(len(piece), time.monotonic() - began)
         self._piece = memoryview(piece)
         if self._left is not None:
             self._left -= len(piece)

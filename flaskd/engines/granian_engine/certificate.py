@@ -1,6 +1,6 @@
-"""Which certificates rustls takes, that speaks TLS for granian: one that it does not take aborts the process, so we look first.
+"""Checks whether rustls, granian's TLS library, can use a certificate: one that it cannot use would abort the process.
 
-What OpenSSL has loaded is well-formed and its key fits; beyond that rustls 0.23 with ring 0.17 wants X.509 version 3 in a
+OpenSSL has loaded it, so it is well-formed and its key fits. Beyond that, rustls 0.23 with ring 0.17 wants X.509 version 3 in a
 block labelled CERTIFICATE, and one of these keys: RSA of 2048 to 4096 bits with a public exponent from 65537, ECDSA on P-256
 or P-384, Ed25519. They are read from the certificate (DER, X.690 section 8.1; its fields, RFC 5280 section 4.1).
 """
@@ -22,7 +22,7 @@ LEAST_EXPONENT: Final = 65537
 
 
 def check_certificate(path: str) -> None:
-    """Raise ConfigError where rustls cannot use the first certificate in the PEM file `path`, which OpenSSL has loaded."""
+    """Raise ConfigError if rustls cannot use the first certificate in the PEM file `path`."""
     with open(path, "rb") as file:
         block = BLOCK.search(file.read())
     found = (
@@ -34,7 +34,7 @@ def check_certificate(path: str) -> None:
 
 
 def _refusal(der: bytes) -> str | None:
-    """Say what rustls does not take about a certificate."""
+    """Return why rustls cannot use a certificate, None if it can."""
     ((_, certificate),) = _fields(der)
     (_, signed), *_ = _fields(certificate)
     tags, values = zip(*_fields(signed), strict=True)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from flaskd.engines.granian_engine.body import Body
 from flaskd.engines.granian_engine.server import Server
-from flaskd.http.bodies import Pace
+from flaskd.http.bodies import MinRateTimeout
 from flaskd.http.failures import ClientLeft
 
 Headers = list[tuple[str, str]]
@@ -43,10 +43,10 @@ class Exchange:
         "_check_at",
         "_closes",
         "_kept",
-        "_pace",
         "_pending",
         "_proto",
         "_server",
+        "_timeout",
         "_watcher",
         "begun",
         "body",
@@ -61,7 +61,7 @@ class Exchange:
         self._pending: Any = None  # a piece of the body that was asked for
         self._kept: list[dict[str, Any]] = []  # pieces that came and were not read
         self._closes = False  # whether the end of the connection is the end of the response's body
-        self._pace = Pace(server.options.write_timeout)
+        self._timeout = MinRateTimeout(server.options.write_timeout)
         self._check_at = 0.0  # when to check whether the client has left, monotonic
         self.scope: dict[str, Any] = watcher.scope
         self.body: Body | None = None
@@ -138,12 +138,12 @@ class Exchange:
     def _wait(self, future: Any, count: int) -> None:
         began = time.monotonic()
         try:
-            _result(future, self._pace.left)
+            _result(future, self._timeout.remaining)
         except TimeoutError:
             # The error that breaks it off would wait behind what the client does not take.
             self._server.connections.reset(self.scope["client"], now=True)
             raise ClientLeft("the client did not take the response in its time") from None
-        self._pace.moved(count, time.monotonic() - began)
+        self._timeout.transferred(count, time.monotonic() - began)
 
     def _check_client(self) -> None:
         """Raise ClientLeft if the client has left, which is received instead of the body's next piece, or after the last.

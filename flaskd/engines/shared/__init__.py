@@ -1,1 +1,1 @@
-"""What more than one engine uses."""
+"""Code that several engines share."""

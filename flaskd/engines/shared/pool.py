@@ -1,7 +1,7 @@
-"""Threads that work off a queue: started when first needed, never more than allowed, daemons all.
+"""A thread pool: its threads are started when first needed, and are daemons.
 
-A hung application must not keep the process, so nobody waits for them. A child that the application has forked comes back here
-with the thread that forked it: it has no part in the work, and ends with that thread, its only one.
+A hung application must not keep the process alive, so nothing waits for the threads. When the application forks, the child
+returns here on the thread that forked it. It must not take more work, and ends with that thread, its only one.
 """
 
 import logging
@@ -18,10 +18,10 @@ log: Final = logging.getLogger("flaskd.http")
 
 
 class Pool(Generic[Item]):
-    """At most `most` threads that call `work` with what is `put`; it must not raise."""
+    """At most `max_threads` threads that call `work` with each item that is `put`; `work` must not raise."""
 
-    def __init__(self, most: int, work: Callable[[Item], None], *, name: str) -> None:
-        self._most = most
+    def __init__(self, max_threads: int, work: Callable[[Item], None], *, name: str) -> None:
+        self._max_threads = max_threads
         self._work = work
         self._name = name
         self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
@@ -30,10 +30,10 @@ class Pool(Generic[Item]):
         self._idle = 0  # threads without work; below 0, work without a thread
 
     def put(self, item: Item) -> None:
-        """Let the next free thread do it."""
+        """Give the item to the next free thread."""
         with self._lock:
             self._idle -= 1
-            needed = self._idle < 0 and self._started < self._most
+            needed = self._idle < 0 and self._started < self._max_threads
             if needed:
                 self._started += 1
                 self._idle += 1
@@ -41,7 +41,7 @@ class Pool(Generic[Item]):
         if needed:
             try:
                 threading.Thread(target=self._run, name=f"{self._name}-{self._started}", daemon=True).start()
-            except RuntimeError as error:  # the system has no thread for us: the next free one does it
+            except RuntimeError as error:  # no thread left in the system: the next free one does it
                 log.error("cannot start a thread: %s", error)  # noqa: TRY400 - expected under a limit, no traceback
                 with self._lock:
                     self._started -= 1
@@ -53,7 +53,7 @@ class Pool(Generic[Item]):
         return self._queue.qsize()
 
     def end(self) -> None:
-        """Let each thread end when the queue is empty."""
+        """End each thread once the queue is empty."""
         with self._lock:
             for _ in range(self._started):
                 self._queue.put(None)

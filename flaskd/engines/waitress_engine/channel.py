@@ -14,7 +14,7 @@ from flaskd.engines.protocol import Options
 from flaskd.engines.shared import closing
 from flaskd.engines.waitress_engine.private import ADJUSTMENTS
 from flaskd.engines.waitress_engine.request import Request, Spool
-from flaskd.http.bodies import Pace
+from flaskd.http.bodies import MinRateTimeout
 from flaskd.http.failures import ClientLeft
 from flaskd.http.syntax import Refused
 
@@ -88,7 +88,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         self.lingering: float | None = None  # since when what the client still sends is discarded
         self._discarded = 0
         self._sent = 0  # bytes, ever
-        self._write_pace: Pace | None = None
+        self._write_timeout: MinRateTimeout | None = None
         self._write_checked = (0.0, 0)  # when, and `_sent` then
         super().__init__(None, sock, address, ADJUSTMENTS, map={})
 
@@ -143,7 +143,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         else:
             if request is not None:
                 now = time.monotonic()
-                request.pace.moved(len(data), now - request.since)
+                request.timeout.transferred(len(data), now - request.since)
                 request.since = now
             self.received(data)
 
@@ -212,7 +212,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         if self.total_outbufs_len:
             self._check_write_timeout(now)
             return now + pause
-        self._write_pace = None
+        self._write_timeout = None
         if self.lingering is not None:
             end = min(self.since + closing.LINGERING_TIMEOUT, self.lingering + closing.LINGERING_TIME)
             if now >= end:
@@ -222,7 +222,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             return now + options.head_timeout
         request = self._receiving_body()
         if request is not None:
-            end = request.since + float(request.pace.left)
+            end = request.since + float(request.timeout.remaining)
             if now >= end:
                 self._refuse(request, Refused(408, "The request's body did not come in time"))
             return end
@@ -284,9 +284,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         """Reset the connection if the client takes its response too slowly."""
         before, sent = self._write_checked
         self._write_checked = now, self._sent
-        if self._write_pace is None:
-            self._write_pace = Pace(self.loop.options.write_timeout)
+        if self._write_timeout is None:
+            self._write_timeout = MinRateTimeout(self.loop.options.write_timeout)
         else:
-            self._write_pace.moved(self._sent - sent, now - before)
-        if self._write_pace.left <= 0:
+            self._write_timeout.transferred(self._sent - sent, now - before)
+        if self._write_timeout.remaining <= 0:
             self.abort()

@@ -205,7 +205,7 @@ class EventLoop:
         else:
             request = channel.request
             if request is not None and request.headers_finished:
-                self._check_by(request.since + request.pace.left)
+                self._check_by(request.since + request.timeout.remaining)
             # Looked at last: a thread that has just answered looks at `events` after that.
             self._wait_for(channel, channel.events & READ)
             if not channel.events and channel.readable():

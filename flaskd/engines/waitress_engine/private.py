@@ -2,7 +2,7 @@
 
 waitress (Pylons) is a WSGI server in pure Python. Of it we use the *channel*: a connection with a queue of whole requests,
 which one thread at a time answers, and with an output buffer between that thread and the loop, which writes what a slow client
-has not yet taken. Around it are our own loop (`loop`), a strict parser (`request`), and the framing of responses (`answering`).
+has not yet taken. Around it are our own loop (`loop`), a strict parser (`request`), and the framing of responses (`framing`).
 
 What has to be known of waitress 3.0.2:
 

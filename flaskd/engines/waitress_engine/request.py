@@ -1,7 +1,7 @@
-"""A request as it arrives in the waitress engine's loop: in pieces of any size, whole before it costs a thread.
+"""A request of the waitress engine: received by the loop in pieces of any size, and complete before it takes a thread.
 
-It stands where waitress has its parser: the channel feeds it, and looks at `completed`, `empty`, `error`, `expect_continue` and
-`headers_finished`. What is refused is complete, too: a thread answers it.
+It takes the place of waitress's parser: the channel feeds it, and reads `completed`, `empty`, `error`, `expect_continue` and
+`headers_finished`. A refused request is complete, too: a thread answers it.
 """
 
 import threading
@@ -12,7 +12,7 @@ from typing import Any, Final
 from waitress.buffers import OverflowableBuffer
 
 from flaskd.engines.protocol import Options
-from flaskd.http.bodies import Pace
+from flaskd.http.bodies import MinRateTimeout
 from flaskd.http.request_head import HeadReader
 from flaskd.http.syntax import Chunks, Head, Refused
 
@@ -21,14 +21,14 @@ IN_MEMORY: Final = 512 * 1024
 
 
 class Spool:
-    """What is left of the space for bodies. From any thread."""
+    """The space left for bodies. For any thread."""
 
     def __init__(self, size: int) -> None:
         self._lock = threading.Lock()  # protects _left
         self._left = size
 
     def take(self, size: int) -> bool:
-        """Take `size` bytes; False where there are not so many."""
+        """Take `size` bytes; returns False if there are not so many."""
         with self._lock:
             enough = size <= self._left
             self._left -= size if enough else 0
@@ -41,7 +41,7 @@ class Spool:
 
 
 class Request:
-    """One request. Attributes without a comment are those that waitress asks for."""
+    """One request. Public attributes without a comment are those that waitress reads."""
 
     version = "1.1"
     path = ""
@@ -53,8 +53,8 @@ class Request:
         self.expect_continue = False
         self.headers_finished = False
         self.head: Head | None = None
-        self.pace = Pace(options.body_timeout)  # of the body
-        self.since = 0.0  # when the client was last waited for, monotonic
+        self.timeout = MinRateTimeout(options.body_timeout)  # of the body
+        self.since = 0.0  # when it began to wait for the client, monotonic
         self._options = options
         self._spool = spool
         self._reader = HeadReader(options.max_head)
@@ -63,7 +63,7 @@ class Request:
         self._chunks: Chunks | None = None
 
     def received(self, data: bytes) -> int:
-        """Take what has come; returns how much of it belongs to this request."""
+        """Add bytes; returns how many of them belong to this request."""
         try:
             return self._received_body(data) if self.head else self._received_head(data)
         except Refused as error:
@@ -71,7 +71,7 @@ class Request:
             return len(data)
 
     def refuse(self, error: Refused) -> None:
-        """Let it be answered with `error`, and never carried out."""
+        """Have the request answered with `error`; it never reaches the application."""
         self.error = error
         self.completed = self.headers_finished = True
         self.expect_continue = False
@@ -86,7 +86,7 @@ class Request:
         return self._size
 
     def close(self) -> None:
-        """Let go of the body."""
+        """Delete the body."""
         body, self._body = self._body, None
         if body is not None:
             body.close()

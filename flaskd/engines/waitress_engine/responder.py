@@ -6,7 +6,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
-from flaskd.engines.shared import answering
+from flaskd.engines.shared.answering import answer
+from flaskd.engines.shared.framing import FramedResponse, Transport
 from flaskd.engines.waitress_engine.channel import Channel, Ending
 from flaskd.engines.waitress_engine.private import ADJUSTMENTS
 from flaskd.engines.waitress_engine.request import Request
@@ -20,7 +21,7 @@ NAME: Final = "waitress"
 """The value of `Server` in each response."""
 
 
-class Output(answering.Transport):
+class Output(Transport):
     """Sends a response on a channel, its last one without `head`; `claim` is asked before each part if it may be sent."""
 
     def __init__(
@@ -67,11 +68,11 @@ def _answer(channel: Channel, request: Request) -> bool:
     late = channel.loop.options.late
     if late is None:
         response = _response(Output(channel, head), head)
-        answering.answer(app, environ, response)
+        answer(app, environ, response)
     else:
         with late.within(environ, functools.partial(_answer_late, channel, head)) as claim:
             response = _response(Output(channel, head, claim), head)
-            answering.answer(app, environ, response)
+            answer(app, environ, response)
     if response.reset and ANSWERED not in environ:
         channel.ending = Ending.RESET
     if channel.current_outbuf_count:  # so that a buffer does not live, and grow, as long as its connection
@@ -79,9 +80,9 @@ def _answer(channel: Channel, request: Request) -> bool:
     return response.close
 
 
-def _response(output: Output, head: Head | None) -> answering.Response:
+def _response(output: Output, head: Head | None) -> FramedResponse:
     method, version = (head.method, head.version) if head else ("GET", "HTTP/1.1")
-    return answering.Response(output, method=method, version=version, server=NAME)
+    return FramedResponse(output, method=method, version=version, server=NAME)
 
 
 def _answer_late(

@@ -1,4 +1,4 @@
-"""The body of a request as `wsgi.input`: it ends where the body ends, and never looks complete where it is not (PEP 3333)."""
+"""The body of a request as `wsgi.input` (PEP 3333): it ends with the body, and an incomplete body is an error."""
 
 import io
 import time
@@ -6,18 +6,18 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from flaskd.engines.werkzeug_engine.timed_socket import TimedSocket
-from flaskd.http.bodies import BrokenBody, Pace, SlowBody
+from flaskd.http.bodies import BrokenBody, MinRateTimeout, SlowBody
 from flaskd.http.syntax import Chunks, Head, Refused
 
 PIECE: Final = 65_536
 
 
 class Body(io.RawIOBase):
-    """Reads a request's body from its connection; `received` is what came together with the head.
+    """Reads a request's body from its connection; `received` is the part that came with the head.
 
-    A read raises BrokenBody where the body is malformed or its client leaves, SlowBody where it takes longer than `timeout`
-    allows (see `Pace`), and so does each read after it. `on_first_wait` is called before the client is waited for the first
-    time: one that expects 100 Continue sends nothing before.
+    A read raises BrokenBody if the body is malformed or the client leaves, and SlowBody if it takes longer than `timeout`
+    allows (see `MinRateTimeout`); so does each read after that. `on_first_wait` is called before the first wait for the
+    client: one that expects 100 Continue sends nothing before.
     """
 
     def __init__(
@@ -32,16 +32,16 @@ class Body(io.RawIOBase):
         super().__init__()
         self._connection = connection
         self._received = received
-        self._pace = Pace(timeout)
+        self._timeout = MinRateTimeout(timeout)
         self._chunks = Chunks() if head.chunked else None
-        self._decoded = memoryview(b"")  # of a chunked body: what no read has asked for yet
-        self._left = head.length or 0  # of another body: bytes that no read has asked for yet
+        self._decoded = memoryview(b"")  # of a chunked body, not read yet
+        self._left = head.length or 0  # of another body: bytes not read yet
         self._on_first_wait: Callable[[], None] | None = on_first_wait
         self._failure: BrokenBody | SlowBody | None = None
 
     @property
     def unread(self) -> bool:
-        """Whether the client may still send some of the body, and has not used up its time for that."""
+        """Whether the client may still send some of the body, and has time left for that."""
         if isinstance(self._failure, SlowBody):
             return False
         if self._chunks is not None:
@@ -49,7 +49,7 @@ class Body(io.RawIOBase):
         return self._left > len(self._received)
 
     def readable(self) -> bool:
-        """Tell `io` that this can be read."""
+        """Return True, for `io`."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -95,12 +95,12 @@ class Body(io.RawIOBase):
             if self._on_first_wait is not None:
                 self._on_first_wait()
                 self._on_first_wait = None
-            data = self._connection.receive(wanted, self._pace.left)
+            data = self._connection.receive(wanted, self._timeout.remaining)
         except TimeoutError as error:
             raise SlowBody from error
         except OSError as error:
             raise BrokenBody from error
         if not data:
             raise BrokenBody
-        self._pace.moved(len(data), time.monotonic() - before)
+        self._timeout.transferred(len(data), time.monotonic() - before)
         return data

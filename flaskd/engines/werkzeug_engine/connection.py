@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flaskd.engines.protocol import Options
 from flaskd.engines.shared import closing
-from flaskd.engines.shared.answering import Response, answer
+from flaskd.engines.shared.answering import answer
+from flaskd.engines.shared.framing import FramedResponse
 from flaskd.engines.werkzeug_engine.body import PIECE, Body
 from flaskd.engines.werkzeug_engine.timed_sender import TimedSender
 from flaskd.engines.werkzeug_engine.timed_socket import TimedSocket
@@ -131,8 +132,10 @@ class Connection:
             if reader.head is not None:
                 return reader.head, piece[count:]
 
-    def _response(self, sender: TimedSender, *, method: str = "GET", version: str = "HTTP/1.0") -> Response:
-        return Response(sender, method=method, version=version, server=self._server.name)
+    def _response(
+        self, sender: TimedSender, *, method: str = "GET", version: str = "HTTP/1.0"
+    ) -> FramedResponse:
+        return FramedResponse(sender, method=method, version=version, server=self._server.name)
 
     def _close(self) -> None:
         if self.reset:

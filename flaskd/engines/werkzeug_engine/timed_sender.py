@@ -1,4 +1,4 @@
-"""Sends a response on a TimedSocket to a client that may be slower than we are, or may have left."""
+"""Sends a response on a TimedSocket, to a client that may be slow or may have left."""
 
 import contextlib
 import errno
@@ -6,27 +6,27 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from flaskd.engines.shared.answering import Transport
+from flaskd.engines.shared.framing import Transport
 from flaskd.engines.werkzeug_engine.timed_socket import TimedSocket
-from flaskd.http.bodies import Pace
+from flaskd.http.bodies import MinRateTimeout
 from flaskd.http.failures import ClientLeft
 from flaskd.http.file_wrapper import Region
 
 NO_SENDFILE: Final = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
-"""How sendfile(2) says that it cannot read from this file system."""
+"""Errors of sendfile(2) for a file system that it cannot read from."""
 
 
 class TimedSender(Transport):
-    """Sends while the client takes its response in `write_timeout`, as `Pace` counts.
+    """Sends while the client takes its response in `write_timeout`, as `MinRateTimeout` counts.
 
     `gone`: it does not, or has left. The connection has to be reset then, because the kernel would keep the bytes for it.
     """
 
     def __init__(self, connection: TimedSocket, write_timeout: float) -> None:
         self._connection = connection
-        self._pace = Pace(write_timeout)
+        self._timeout = MinRateTimeout(write_timeout)
         self.gone = False
-        self.takes_files = not connection.encrypted  # what is has to pass through OpenSSL
+        self.takes_files = not connection.encrypted  # encrypted bytes pass through OpenSSL
 
     def taken(self) -> bool:
         """Tell whether the application has written to the socket by itself."""
@@ -41,7 +41,7 @@ class TimedSender(Transport):
             view = view[self._timed(self._connection.send, view) :]
 
     def send_file(self, region: Region, size: int) -> int:
-        """Send it with sendfile(2); less than `size` where the file has become shorter."""
+        """Send it with sendfile(2); less than `size` if the file has become shorter."""
         sent = 0
         while sent < size:
             try:
@@ -66,23 +66,23 @@ class TimedSender(Transport):
             try:
                 return send(*args, 0.0)
             except TimeoutError:
-                return self._patiently(send, *args)
+                return self._send_slowly(send, *args)
         except OSError as error:  # also TimeoutError
             self.gone = True
             raise ClientLeft(str(error)) from error
 
-    def _patiently(self, send: Callable[..., int], *args: Any) -> int:
-        """Wait for a client that is slower than we are, by what it takes and not by what the kernel has room for.
+    def _send_slowly(self, send: Callable[..., int], *args: Any) -> int:
+        """Send to a slow client, and measure what it takes, not what the kernel has room for.
 
-        The kernel tells of room only when a third of its buffer is free (sk_stream_is_writeable), which may be a megabyte.
+        The kernel reports room only when a third of its buffer is free (sk_stream_is_writeable), which may be a megabyte.
         """
-        while self._pace.left > 0:
+        while self._timeout.remaining > 0:
             before, unsent = time.monotonic(), self._connection.unsent
             count = None
             with contextlib.suppress(TimeoutError):
-                count = send(*args, self._pace.left)
+                count = send(*args, self._timeout.remaining)
             taken = unsent + (count or 0) - self._connection.unsent
-            self._pace.moved(max(0, taken), time.monotonic() - before)
+            self._timeout.transferred(max(0, taken), time.monotonic() - before)
             if count is not None:
                 return count
         raise TimeoutError("the client does not take the response")

@@ -1,10 +1,10 @@
-"""A connected socket, plain or TLS, on which every wait is bounded.
+"""A connected socket, plain or TLS, with a timeout for every call.
 
-The socket is non-blocking below: each call tries first, which is one system call where the kernel is ready, and waits in
-poll(2) only then. Python's own timeouts would poll before each try, and their change costs a system call.
+The socket is non-blocking: each call tries first, which is one system call if the kernel is ready, and only then waits in
+poll(2). Python's own timeouts poll before each try, and setting one costs a system call.
 
-An application may be lent the socket (`environ["werkzeug.socket"]`). It expects a blocking one, and once it has written to it,
-the connection does not speak our HTTP any more: see `Lent`.
+An application can get the socket (`environ["werkzeug.socket"]`). It expects a blocking one, and once it has written to it, the
+connection does not speak our HTTP any more: see `Lent`.
 """
 
 import fcntl
@@ -23,13 +23,13 @@ T = TypeVar("T")
 WRITES: Final = frozenset(
     {"send", "sendall", "sendfile", "sendmsg", "sendmsg_afalg", "sendto", "write", "makefile", "detach"}
 )
-"""What an application does with a socket to speak another protocol than ours on it."""
+"""Methods that an application calls to speak another protocol on the socket."""
 
 
 class TimedSocket:
-    """Receives and sends within a time. Raises TimeoutError when it is over, and other OSErrors as sockets do.
+    """Receives and sends with a timeout. Raises TimeoutError, and other OSErrors as sockets do.
 
-    `taken`: the application has written to the socket by itself.
+    `taken`: the application has written to the socket itself.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -40,11 +40,11 @@ class TimedSocket:
 
     @property
     def encrypted(self) -> bool:
-        """Whether bytes have to pass through OpenSSL."""
+        """Whether the socket speaks TLS."""
         return isinstance(self._socket, ssl.SSLSocket)
 
     def handshake(self, timeout: float) -> None:
-        """Shake hands, on a TLS socket."""
+        """Do the TLS handshake, if the socket speaks TLS."""
         if isinstance(self._socket, ssl.SSLSocket):
             self._within(timeout, select.POLLIN, self._socket.do_handshake)
 
@@ -64,14 +64,14 @@ class TimedSocket:
 
     @property
     def unsent(self) -> int:
-        """Bytes that the kernel still has of what was sent to it; 0 where it does not tell."""
+        """Bytes that were sent and are still in the kernel's buffer; 0 if that cannot be known."""
         try:
             return int(struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)))[0])
         except (OSError, ValueError):  # not Linux, or closed
             return 0
 
     def lend(self) -> "Lent":
-        """Return the socket as an application may have it."""
+        """Return the socket for use by the application."""
         return Lent(self)
 
     def _within(self, timeout: float, events: int, attempt: Callable[..., T], *args: Any) -> T:
@@ -101,9 +101,9 @@ class TimedSocket:
 
 
 class Lent:
-    """A TimedSocket's socket in an application's hands: a blocking socket that notes when it is written to.
+    """A TimedSocket's socket for use by the application: a blocking socket that notes when it is written to.
 
-    Not a subclass of socket.socket, because a TLS connection's object cannot be made anew.
+    Not a subclass of socket.socket, because the object of a TLS connection cannot be made a second time.
     """
 
     def __init__(self, timed: TimedSocket) -> None:

@@ -403,7 +403,7 @@ def test_forked_child_keeps_no_endpoint_but_what_is_others_later(keys: Keyring, 
 
 
 def test_client_without_keys_is_told_which(client: Callable[..., Client]) -> None:
-    with pytest.raises(BadPlace, match="is reached with keys") as refused:
+    with pytest.raises(BadPlace, match="needs keys") as refused:
         client(key=None, server_key=None).ping()
 
     assert "--key FILE and --server-key FILE" in refused.value.hint

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flaskd.http.bodies import RATE, BrokenBody, Pace, SlowBody
+from flaskd.http.bodies import RATE, BrokenBody, MinRateTimeout, SlowBody
 from flaskd.http.responses import BadResponse, check_start
 
 TEXTS = st.text(
@@ -97,41 +97,41 @@ def test_a_length_that_is_said_twice_alike_is_sent_once() -> None:
 
 def test_silence_is_bounded_by_the_timeout() -> None:
     """In all, not for each wait."""
-    pace = Pace(10)
-    pace.moved(0, 4)
-    pace.moved(0, 4)
-    assert pace.left == pytest.approx(2)
+    timeout = MinRateTimeout(10)
+    timeout.transferred(0, 4)
+    timeout.transferred(0, 4)
+    assert timeout.remaining == pytest.approx(2)
 
 
 def test_bytes_buy_time() -> None:
     """At the rate that everybody has to keep."""
-    pace = Pace(10)
-    pace.moved(RATE * 3, 8)
-    assert pace.left == pytest.approx(5)
+    timeout = MinRateTimeout(10)
+    timeout.transferred(RATE * 3, 8)
+    assert timeout.remaining == pytest.approx(5)
 
 
 @given(st.lists(st.tuples(st.integers(0, 10_000_000), st.floats(0, 5)), max_size=50))
 def test_no_time_is_saved_up(moves: list[tuple[int, float]]) -> None:
     """Whoever was quick may be silent no longer than anybody; whoever keeps the rate is never cut off."""
-    pace = Pace(10)
+    timeout = MinRateTimeout(10)
     for count, waited in moves:
-        before = pace.left
-        pace.moved(count, waited)
-        assert pace.left <= 10
-        assert pace.left >= min(10, before - waited) - 1e-6
+        before = timeout.remaining
+        timeout.transferred(count, waited)
+        assert timeout.remaining <= 10
+        assert timeout.remaining >= min(10, before - waited) - 1e-6
     if all(count >= waited * RATE for count, waited in moves):
-        assert pace.left == pytest.approx(10)
+        assert timeout.remaining == pytest.approx(10)
 
 
 @given(st.floats(0.001, 100), st.integers(0, 5))
 def test_a_client_below_the_rate_is_cut_off(step: float, count: int) -> None:
     """However it spreads its bytes, it has the timeout and a second for each RATE bytes."""
-    pace = Pace(10)
+    timeout = MinRateTimeout(10)
     spent, sent = 0.0, 0
-    while pace.left > 0 and spent < 10_000:
+    while timeout.remaining > 0 and spent < 10_000:
         spent += max(step, 0.1)
         sent += count
-        pace.moved(count, max(step, 0.1))
+        timeout.transferred(count, max(step, 0.1))
     assert spent <= 10 + sent / RATE + max(step, 0.1) + 0.001
 
 

@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flaskd.shutdown.phases import (
+    COUNTS_PER_WAIT,
     LONGEST_WAIT,
-    LOOKS,
     RECHECK,
-    UNTOLD_LINGER,
+    UNREPORTED_LINGER,
     Action,
     LameDuck,
     Phase,
@@ -124,7 +124,7 @@ def test_who_gets_no_requests_any_more_leaves() -> None:
     """The lame duck is over when balancers have found out, and the grace period begins then."""
     stopping = stop(now=0, lame_duck=60, unrouted=2, grace=10, linger=0.5)
 
-    assert 4.2 <= leave(stopping, [0.5, 2.2]) <= 4.2 + 2 / LOOKS
+    assert 4.2 <= leave(stopping, [0.5, 2.2]) <= 4.2 + 2 / COUNTS_PER_WAIT
 
     assert round(stopping.deadline - stopping.lame_until, 6) == 10
 
@@ -151,7 +151,7 @@ def test_nobody_leaves_while_requests_come_nor_stays_much_longer(
     left = leave(stopping, arrivals)
 
     came = max((moment for moment in arrivals if moment <= left), default=0.0)
-    late = max(unrouted / LOOKS, RECHECK)
+    late = max(unrouted / COUNTS_PER_WAIT, RECHECK)
     assert left <= longest
     assert left == longest or left >= came + unrouted - 1e-9
     assert all(
@@ -172,7 +172,7 @@ def test_joining_a_wait_never_prolongs_it(
     for duck, wait, more in later:
         joined.hasten(StopTimes(more, 1, LameDuck(duck, wait)), now=0)
 
-    assert leave(joined, [1, 2, 3]) <= leave(alone, [1, 2, 3]) + unrouted / LOOKS + RECHECK
+    assert leave(joined, [1, 2, 3]) <= leave(alone, [1, 2, 3]) + unrouted / COUNTS_PER_WAIT + RECHECK
     assert joined.deadline <= 60 + grace
 
 
@@ -221,8 +221,8 @@ def test_an_engine_that_tells_nothing_lingers_a_moment_at_least() -> None:
         Action.STOP_ACCEPTING,
         Action.CLOSE_LISTENERS,
     ]
-    assert advance(stopping, Snapshot(now=UNTOLD_LINGER / 2, connections=1))[0] == []
-    assert advance(stopping, Snapshot(now=UNTOLD_LINGER, connections=1))[0] == [Action.FLUSH]
+    assert advance(stopping, Snapshot(now=UNREPORTED_LINGER / 2, connections=1))[0] == []
+    assert advance(stopping, Snapshot(now=UNREPORTED_LINGER, connections=1))[0] == [Action.FLUSH]
 
     idle = stop(now=0, lame_duck=0, grace=30, linger=0, notified=False)
     assert advance(idle, Snapshot(now=0, flushed=True))[0][-1] is Action.FLUSH

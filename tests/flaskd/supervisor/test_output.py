@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from flaskd.supervisor.output import AT_ONCE, LAST_MOMENT, WorkerOutput
+from flaskd.supervisor.output import LAST_MOMENT, READ_SIZE, WorkerOutput
 
 WAIT = 10.0
 
@@ -96,7 +96,7 @@ def test_binary_passes_unchanged(output: Pipe) -> None:
 
 def test_a_line_without_end_comes_out_in_pieces(output: Pipe) -> None:
     """Memory is bounded; no byte is lost."""
-    size = 10 * AT_ONCE + 7
+    size = 10 * READ_SIZE + 7
     with WorkerOutput() as relay:
         end = relay.pipe("[1] ", output.write_end)
         writer = threading.Thread(target=print_and_end, args=(end, b"x" * size + b"!\n"))
@@ -105,7 +105,7 @@ def test_a_line_without_end_comes_out_in_pieces(output: Pipe) -> None:
         writer.join(WAIT)
 
     assert received.count(b"x") == size
-    assert max(map(len, received.split(b"\n"))) <= 2 * AT_ONCE + len("[1] ")
+    assert max(map(len, received.split(b"\n"))) <= 2 * READ_SIZE + len("[1] ")
 
 
 def test_what_is_there_at_the_end_is_passed_on(output: Pipe) -> None:

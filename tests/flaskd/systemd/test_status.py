@@ -73,7 +73,7 @@ def shop() -> Instance:
         (RUNNING._replace(serving=3), 0.0, True, "reloading, 3 workers, 0 in flight"),
         (RUNNING._replace(state=State.DRAINING), 0.0, False, "draining, 2 workers, 0 in flight"),
         (RUNNING._replace(state=State.STARTING, serving=1), 0.0, False, "starting, 1 of 2 workers"),
-        (RUNNING._replace(state=State.STOPPING, in_flight=2), 7.2, False, "draining, 2 left, 7 s"),
+        (RUNNING._replace(state=State.STOPPING, in_flight=2), 7.2, False, "stopping, 2 left, 7 s"),
         (RUNNING._replace(state=State.STOPPED), 0.0, False, "stopped"),
     ],
 )
@@ -165,9 +165,9 @@ def test_stop_says_how_many_are_left_and_asks_for_the_time_it_may_take(shop: Ins
     shop.clock.advance(1.0)
     (later,) = shop.manager.take()
 
-    assert begun["STATUS"] == "draining, 2 left, 7 s"
+    assert begun["STATUS"] == "stopping, 2 left, 7 s"
     assert begun["EXTEND_TIMEOUT_USEC"] == str(int((7 + SPARE) * 1_000_000))
-    assert later["STATUS"] == "draining, 2 left, 6 s"
+    assert later["STATUS"] == "stopping, 2 left, 6 s"
     assert later["EXTEND_TIMEOUT_USEC"] == str(int((6 + SPARE) * 1_000_000))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flaskd_ctl.cli.main import OWN
+from flaskd_ctl.cli.commands import OWN
 from flaskd_ctl.contract.commands import COMMANDS
 from flaskd_ctl.contract.endpoint import Place
 from flaskd_ctl.errors import BY_NAME
@@ -345,7 +345,7 @@ def test_rubbish_is_exit_4(either: Fake, ctl: Ctl, rubbish: bytes) -> None:
     code, out, err = ctl("--endpoint", either.url, "status")
 
     assert (code, out) == (4, "")
-    assert "does not speak flaskd's protocol" in err
+    assert "is not in flaskd's protocol" in err
 
 
 def test_an_endless_reply_is_refused(fake: Fake, ctl: Ctl) -> None:
@@ -403,7 +403,7 @@ def test_several_instances_and_no_name_is_exit_2_with_the_names(start_fake: Star
     code, out, err = ctl("shutdown")
 
     assert (code, out) == (2, "")
-    assert "2 instances run: blog, shop. Choose one with --name." in err
+    assert "2 instances are running: blog, shop. Choose one with --name." in err
     assert shop.calls == blog.calls == []
 
 
@@ -538,7 +538,7 @@ def test_help_says_what_it_does_and_waits_for_who_may_and_an_example(ctl: Ctl, n
         assert command.summary in plain
         assert command.waits in plain
         assert command.example in plain
-        assert f"Who may: {command.role.value}" in plain
+        assert f"Role: {command.role.value} or higher" in plain
 
 
 def test_help_lists_commands_in_the_tables_order_and_the_exit_codes(ctl: Ctl) -> None:
@@ -638,7 +638,7 @@ def test_ctrl_c_is_130(ctl: Ctl, fake: Fake, monkeypatch: pytest.MonkeyPatch) ->
     code, out, err = ctl("--name", "shop", "shutdown")
 
     assert (code, out) == (130, "")
-    assert err.startswith("flaskd_ctl waits no longer; shop goes on with what it was told\n")
+    assert err.startswith("Stopped waiting; shop continues the shutdown\n")
 
 
 def test_events_that_are_bounded_end_without_a_reproach(fake: Fake, ctl: Ctl) -> None:

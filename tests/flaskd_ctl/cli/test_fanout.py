@@ -214,7 +214,7 @@ def test_one_that_was_taken_out_on_purpose_is_not_waited_for(fakes: list[Fake], 
 
     code, _, err = ctl(*BOTH, "reload")
 
-    assert (code, err) == (0, "one: is drained, and stays out of rotation\n")
+    assert (code, err) == (0, "one: is draining, and stays out of rotation\n")
     assert asked(fakes[1]) == ["reload", "status"]
 
 
@@ -283,7 +283,7 @@ def test_a_bug_at_one_target_is_not_the_others(
         if label == "one":
             raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(fanout, "_see_ready", broken)
+    monkeypatch.setattr(fanout, "_wait_until_ready", broken)
 
     code, out, err = ctl(*BOTH, "reload")
 
@@ -316,7 +316,7 @@ def test_ctrl_c_in_the_middle_tells_what_was_done(fakes: list[Fake], as_json: bo
 
     assert process.returncode == 130
     assert asked(fakes[2]) == []
-    summary = "done: one; not waited for, goes on: two; not tried: three\n"
+    summary = "done: one; not waited for, continues: two; not tried: three\n"
     if as_json:
         told = json.loads(out)
         assert [told[name]["exit"] for name in ("one", "two", "three")] == [0, None, None]

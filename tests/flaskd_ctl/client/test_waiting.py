@@ -87,7 +87,7 @@ def test_a_silent_daemon_is_exit_5_also_without_a_timeout_of_ones_own(
     fake: Fake, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first word has its time even where the wait has none."""
-    monkeypatch.setattr("flaskd_ctl.client.waiting.FIRST_WORD", 0.2)
+    monkeypatch.setattr("flaskd_ctl.client.waiting.RESPONSE_TIMEOUT", 0.2)
     fake.on("events", lambda call: None)
 
     code, _, err = ctl("wait", "--for", "ready")

@@ -182,7 +182,7 @@ def test_rubbish_never_answers_and_never_surprises(message: bytes) -> None:
 
 
 def test_rubbish_is_quoted_so_that_a_terminal_is_safe() -> None:
-    with pytest.raises(ParseError, match=r"it said: \\x1b\[31mHTTP/1\.1"):
+    with pytest.raises(ParseError, match=r"is not in flaskd's protocol: \\x1b\[31mHTTP/1\.1"):
         Conversation().hear(b"\x1b[31mHTTP/1.1 400 Bad Request")
 
 
@@ -209,12 +209,12 @@ def test_each_word_buys_time_for_the_next() -> None:
 def test_a_silent_daemon_is_nudged_once_and_again_when_it_has_spoken() -> None:
     patience = Patience(100, first=10)
 
-    assert patience.nudge(110)
+    assert patience.extend_for_ping(110)
     assert patience.deadline == 120
-    assert not patience.nudge(120)
+    assert not patience.extend_for_ping(120)
 
     patience.heard(121)
-    assert patience.nudge(131)
+    assert patience.extend_for_ping(131)
 
 
 def test_nobody_is_nudged_beyond_an_explicit_bound() -> None:
@@ -222,11 +222,11 @@ def test_nobody_is_nudged_beyond_an_explicit_bound() -> None:
     patience.heard(105)
     assert patience.deadline == 115
 
-    assert patience.nudge(115)
+    assert patience.extend_for_ping(115)
     assert patience.deadline == 120
     patience.heard(119)
 
-    assert not patience.nudge(120)
+    assert not patience.extend_for_ping(120)
 
 
 def test_an_explicit_bound_is_never_exceeded() -> None:

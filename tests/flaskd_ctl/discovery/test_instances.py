@@ -105,7 +105,7 @@ def test_a_directory_of_somebody_else_that_was_given_is_trusted_if_only_its_owne
             return
         with pytest.raises(BadPlace, match="not trusted") as refused:
             Instances(runtime_dir).target("shop")
-        assert f"--runtime-dir {runtime_dir}, which nobody else may write to" in refused.value.hint
+        assert f"nobody else may write to it, give --runtime-dir {runtime_dir}" in refused.value.hint
     finally:
         os.chown(runtime_dir, os.geteuid(), -1)
         os.chmod(runtime_dir, 0o700)

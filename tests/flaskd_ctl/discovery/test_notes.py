@@ -144,7 +144,7 @@ def test_what_is_no_note_is_passed_over(place: Place, content: str) -> None:
     ],
 )
 def test_why_and_by_whom_is_told(by: dict[str, Any] | None, why: str, told: str) -> None:
-    assert history.told(STOP | {"by": by, "why": why}).endswith(f": {told}")
+    assert history.last_stop(STOP | {"by": by, "why": why}).endswith(f": {told}")
 
 
 def test_nothing_that_is_shown_can_steer_a_terminal() -> None:
@@ -155,8 +155,8 @@ def test_nothing_that_is_shown_can_steer_a_terminal() -> None:
 
     texts = [
         history.history({"entries": [entry | evil | {"params": {EVIL: EVIL}, "by": by}]}),
-        history.stopped(EVIL, STOP | {"why": EVIL, "who": EVIL, "by": by}),
-        history.stopped(EVIL, STOP | {"at": None, "why": EVIL, "pid": EVIL}),
+        history.stopped_status(EVIL, STOP | {"why": EVIL, "who": EVIL, "by": by}),
+        history.stopped_status(EVIL, STOP | {"at": None, "why": EVIL, "pid": EVIL}),
     ]
 
     for text in texts:
@@ -234,7 +234,7 @@ def test_history_of_one_that_has_stopped_is_read_by_the_client(
 def test_a_log_that_is_gone_is_said(place: Place, ctl: Ctl) -> None:
     write_note(place, stop=STOP, audit_log="/nowhere/log")
 
-    with pytest.raises(NotFound, match="there is no audit log /nowhere/log: no order was given"):
+    with pytest.raises(NotFound, match="there is no audit log /nowhere/log: nothing was logged"):
         notes.log_of("shop", "/nowhere/log")
     assert ctl("history").code == 1
 
@@ -249,7 +249,7 @@ def test_a_limit_is_a_number_from_1_to_1000(ctl: Ctl) -> None:
     for limit in ("0", "1001", "-1", "all"):
         code, _, err = ctl("history", "--limit", limit)
         assert code == 2
-        assert f"'{limit}' is not a number of entries: 1 to 1000" in err
+        assert f"'{limit}' is not a number of entries (1 to 1000)" in err
 
 
 def test_a_peer_cannot_have_a_file_read(fake: Fake, ctl: Ctl, tmp_path: Path) -> None:

@@ -5,17 +5,9 @@ from pathlib import Path
 import pytest
 
 from flaskd_ctl.contract.endpoint import Endpoint
+from flaskd_ctl.discovery.config import Config, TargetConfig, config_path, read_config, ssh_ways
 from flaskd_ctl.discovery.instances import Instances
-from flaskd_ctl.discovery.targets import (
-    Book,
-    Entry,
-    Keys,
-    choose,
-    config_path,
-    known_names,
-    read_book,
-    ssh_ways,
-)
+from flaskd_ctl.discovery.targets import Keys, choose, known_names
 from flaskd_ctl.errors import InvalidParams, NotRunning
 from tests.flaskd_ctl.conftest import Ctl
 from tests.flaskd_ctl.fake import Fake
@@ -54,23 +46,23 @@ def test_a_file_is_read_as_it_is_written(config: Path) -> None:
     """A name may stand beside an ssh endpoint, and keys are looked for beside the file."""
     config.write_text(GOOD)
 
-    book = read_book()
+    read = read_config()
 
-    assert book.targets == {
-        "web1": Entry("ssh://deploy@web1:2200/shop", remote_command=("/opt/bin/flaskd_ctl",)),
-        "web2": Entry("ssh://web2/shop", "shop"),
-        "far": Entry("tcp://10.0.0.1:7400", "", str(config.parent / "ops.key_secret"), "/etc/web.key"),
-        "here": Entry(name="jobs"),
+    assert read.targets == {
+        "web1": TargetConfig("ssh://deploy@web1:2200/shop", remote_command=("/opt/bin/flaskd_ctl",)),
+        "web2": TargetConfig("ssh://web2/shop", "shop"),
+        "far": TargetConfig("tcp://10.0.0.1:7400", "", str(config.parent / "ops.key_secret"), "/etc/web.key"),
+        "here": TargetConfig(name="jobs"),
     }
-    assert book.groups == {"web": ("web1", "web2"), "mixed": ("here", "ssh://web3/shop")}
-    assert ssh_ways(book.targets["web1"].remote_command) == (("ssh", "-F", "cfg"), ("/opt/bin/flaskd_ctl",))
+    assert read.groups == {"web": ("web1", "web2"), "mixed": ("here", "ssh://web3/shop")}
+    assert ssh_ways(read.targets["web1"].remote_command) == (("ssh", "-F", "cfg"), ("/opt/bin/flaskd_ctl",))
     assert ssh_ways() == (("ssh", "-F", "cfg"), ("flaskd_ctl",))
 
 
 def test_no_file_is_an_empty_one_unless_it_was_named(config: Path, tmp_path: Path) -> None:
-    assert read_book({"XDG_CONFIG_HOME": str(tmp_path)}) == Book(str(tmp_path / "flaskd" / "ctl.toml"))
+    assert read_config({"XDG_CONFIG_HOME": str(tmp_path)}) == Config(str(tmp_path / "flaskd" / "ctl.toml"))
     with pytest.raises(InvalidParams, match=r"ctl.toml does not exist"):
-        read_book()
+        read_config()
 
 
 def test_the_place_is_the_users_configuration_directory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,15 +81,15 @@ def test_the_place_is_the_users_configuration_directory(monkeypatch: pytest.Monk
         ("[targets]\na = 1", "targets.a", "is not a table"),
         ("targets = 1", "targets", "is not a table"),
         ("[targets.a]", "targets.a", "has neither an endpoint nor the name"),
-        ("[targets.a]\nname = 1", "targets.a.name", "is not a text"),
+        ("[targets.a]\nname = 1", "targets.a.name", "is not a string"),
         ("[targets.a]\nname = 'b c'", "targets.a.name", "'b c' cannot name an instance"),
         ("[targets.a]\nendpoint = 'http://a'", "targets.a.endpoint", "'http://a' is not an endpoint"),
-        ("[targets.a]\nendpoint = 'ssh://-a/b'", "targets.a.endpoint", "no name or address of a host"),
+        ("[targets.a]\nendpoint = 'ssh://-a/b'", "targets.a.endpoint", "not a host name or address"),
         ("[targets.a]\nendpoint = 'ssh://a/b'\nname = 'c'", "targets.a.name", "the endpoint says 'b'"),
         ("[targets.a]\nname = 'b'\nremote_command = ['x']", "targets.a.remote_command", "is for ssh:// only"),
         ("[targets.a]\nendpoint = 'ssh://a'\nremote_command = 'x'", "targets.a.remote_command", "not a list"),
-        ("ssh_command = []", "ssh_command", "not a list of texts"),
-        ("[groups]\nweb = ['web1']", "groups.web", "has 'web1', which is none of the targets"),
+        ("ssh_command = []", "ssh_command", "not a list of one or more strings"),
+        ("[groups]\nweb = ['web1']", "groups.web", "has 'web1', which is not a target"),
         ("[groups]\nweb = ['ftp://web1']", "groups.web", "'ftp://web1' is not an endpoint"),
         ("[groups]\nweb = 'web1'", "groups.web", "not a list"),
         ("[targets.a]\nname = 'b'\n[groups]\na = ['a']", "groups.a", "is the name of a target too"),
@@ -122,8 +114,8 @@ def test_what_does_not_fit_is_exit_2_with_its_place(
 
 
 def labels(*names: str) -> tuple[list[str], bool]:
-    aims, several = choose(names, Instances(), keys=Keys())
-    return [aim.label for aim in aims], several
+    chosen, several = choose(names, Instances(), keys=Keys())
+    return [target.label for target in chosen], several
 
 
 def test_groups_stand_for_their_members_and_nobody_is_meant_twice(config: Path) -> None:
@@ -144,9 +136,9 @@ def test_a_group_of_one_is_still_several(config: Path) -> None:
 
 def test_a_target_brings_its_endpoint_its_keys_and_its_command(config: Path) -> None:
     config.write_text(GOOD)
-    aims, _ = choose(["web1", "far"], Instances(), keys=Keys("/other", "/other"))
+    chosen, _ = choose(["web1", "far"], Instances(), keys=Keys("/other", "/other"))
 
-    web1, far = (aim.find() for aim in aims)
+    web1, far = (target.find() for target in chosen)
 
     assert (web1.name, web1.endpoint) == ("web1", Endpoint("ssh", "deploy@web1:2200/shop"))
     assert web1.remote_command == ("/opt/bin/flaskd_ctl",)
@@ -156,10 +148,10 @@ def test_a_target_brings_its_endpoint_its_keys_and_its_command(config: Path) -> 
 
 def test_a_name_that_is_nobodys_says_where_it_was_looked_for(config: Path) -> None:
     config.write_text(GOOD)
-    ((aim,), _) = choose(["web9"], Instances(), keys=Keys())
+    ((target,), _) = choose(["web9"], Instances(), keys=Keys())
 
     with pytest.raises(NotRunning) as error:
-        aim.find()
+        target.find()
 
     assert "ctl.toml has no target or group web9" in error.value.hint
 
@@ -200,8 +192,8 @@ def test_the_file_on_the_page_is_one(config: Path) -> None:
     section = page.split("### The client's configuration file")[1]
     config.write_text(section.split("```toml\n")[1].split("```")[0])
 
-    book = read_book()
+    read = read_config()
 
-    assert book.groups == {"web": ("web1", "web2", "web3")}
-    assert book.targets["web2"].endpoint == "ssh://web2/shop"
-    assert book.targets["web3"].key == str(config.parent / "keys/ops.key_secret")
+    assert read.groups == {"web": ("web1", "web2", "web3")}
+    assert read.targets["web2"].endpoint == "ssh://web2/shop"
+    assert read.targets["web3"].key == str(config.parent / "keys/ops.key_secret")

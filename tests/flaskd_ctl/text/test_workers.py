@@ -122,7 +122,7 @@ def test_a_bound_on_the_whole_says_how_far_it_came(fake: Fake, ctl: Ctl) -> None
     code, out, err = ctl("scale", "2", "--timeout", str(BOUND))
 
     assert (code, out) == (5, "")
-    assert "shop has not finished `scale` after 1 s (seen last: worker 4 serving); it goes on" in err
+    assert "shop has not finished `scale` after 1 s (seen last: worker 4 serving); it continues" in err
     assert "did not answer" not in err
 
 
@@ -144,7 +144,7 @@ def test_ctrl_c_ends_the_waiting_only(ctl: Ctl, fake: Fake, monkeypatch: pytest.
     code, out, err = ctl("reload")
 
     assert (code, out) == (130, "")
-    assert err.startswith("flaskd_ctl waits no longer; shop goes on with what it was told\n")
+    assert err.startswith("Stopped waiting; shop continues the reload\n")
 
 
 def degraded(**changes: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from flaskd_ctl.discovery.instances import Instances
 from flaskd_ctl.errors import BadPlace, ControlError, NotRunning, TimedOut, Unreachable
 from flaskd_ctl.transports.curve import explain, probe
 
-FAR = Target("shop", Endpoint("tcp", "192.0.2.1:7400"), key="own", server_key="theirs")
+REMOTE = Target("shop", Endpoint("tcp", "192.0.2.1:7400"), key="own", server_key="theirs")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_what_is_none_is_refused_with_the_form(address: str) -> None:
 def test_keys_that_are_missing_are_named(
     runtime_dir: str, key: str | None, server_key: str | None, asked_for: str
 ) -> None:
-    with pytest.raises(BadPlace, match="is reached with keys") as refused:
+    with pytest.raises(BadPlace, match="needs keys") as refused:
         Instances().target(endpoint="tcp://192.0.2.1:7400", key=key, server_key=server_key)
 
     assert refused.value.hint.startswith(asked_for)
@@ -75,7 +75,7 @@ def test_what_connecting_comes_to_has_a_kind_and_a_code(
     seen: OSError, kind: type[ControlError], code: Exit
 ) -> None:
     """ "Not running" is said only where somebody has said so: a host that cannot be reached may well run it."""
-    error = explain(seen, FAR)
+    error = explain(seen, REMOTE)
 
     assert type(error) is kind
     assert code_of(error, method="status") == code
@@ -87,6 +87,6 @@ def test_the_probe_tells_which_of_the_addresses_answered(tmp_path: Path) -> None
     """libzmq goes to that one: a name may have several, of which not all are listened at."""
     with socket.create_server(("127.0.0.1", 0)) as there:
         port = there.getsockname()[1]
-        target = FAR._replace(endpoint=Endpoint("tcp", f"localhost:{port}"))
+        target = REMOTE._replace(endpoint=Endpoint("tcp", f"localhost:{port}"))
 
         assert probe(target, deadline=time.monotonic() + 10) == f"tcp://127.0.0.1:{port}"

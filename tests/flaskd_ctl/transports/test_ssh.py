@@ -1,4 +1,4 @@
-"""`ssh://`: what is refused as an option in disguise, what the far end says, and a stand-in for ssh that runs it here."""
+"""`ssh://`: what is refused as an option in disguise, what the remote end says, and a stand-in for ssh that runs it here."""
 
 import asyncio
 import itertools
@@ -18,8 +18,8 @@ from flaskd_ctl import AsyncClient, Client
 from flaskd_ctl.contract.endpoint import Remote, parse_remote
 from flaskd_ctl.errors import BadPlace, ConnectionLost, NotRunning, TimedOut
 from flaskd_ctl.protocol import StateEvent
-from flaskd_ctl.transports.remote import RemoteOutput, line, ssh_command
 from flaskd_ctl.transports.ssh import SshConnection
+from flaskd_ctl.transports.ssh_protocol import RemoteOutput, line, ssh_command
 from tests.flaskd_ctl.conftest import Ctl, StartFake
 from tests.flaskd_ctl.fake import PATIENCE, Call, Fake, golden, state_event
 
@@ -158,7 +158,7 @@ STAND_IN = "sh -c 'for last; do :; done; exec sh -c \"$last\"' ssh"
 
 
 @pytest.fixture
-def far(start_fake: StartFake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+def remote(start_fake: StartFake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     config = tmp_path / "ctl.toml"
     config.write_text(f'remote_command = ["{sys.executable}", "-m", "flaskd_ctl"]\n')
     monkeypatch.setenv("FLASKD_CTL_CONFIG", str(config))
@@ -166,14 +166,14 @@ def far(start_fake: StartFake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return start_fake()
 
 
-def test_the_far_end_carries_questions_answers_and_steps(far: Fake, ctl: Ctl) -> None:
+def test_the_far_end_carries_questions_answers_and_steps(remote: Fake, ctl: Ctl) -> None:
     assert json.loads(ctl("-t", "ssh://h/shop", "status", "--json").out) == golden("status") | {
         "process_exits": False
     }
     assert ctl("-t", "ssh://h/shop", "reload").code == 0
 
 
-def test_a_program_that_goes_on_is_gone_there_when_nothing_listens(far: Fake, ctl: Ctl) -> None:
+def test_a_program_that_goes_on_is_gone_there_when_nothing_listens(remote: Fake, ctl: Ctl) -> None:
     """Not before, although it has answered and hung up."""
     answered, let_go = threading.Event(), threading.Event()
 
@@ -183,18 +183,18 @@ def test_a_program_that_goes_on_is_gone_there_when_nothing_listens(far: Fake, ct
         assert let_go.wait(PATIENCE)
         call.fake.die()
 
-    far.on("shutdown", stay_a_while)
+    remote.on("shutdown", stay_a_while)
     with ThreadPoolExecutor() as pool:
         stopped = pool.submit(ctl, "-t", "ssh://h/shop", "shutdown")
         assert answered.wait(PATIENCE)
         assert not stopped.done()
         let_go.set()
         assert stopped.result(PATIENCE).code == 0
-    assert not far.listens()
+    assert not remote.listens()
 
 
-def test_what_is_refused_there_is_refused_here(far: Fake, ctl: Ctl) -> None:
-    far.on("drain", lambda call: call.refuse("not_permitted", "you are no operator", code=-32001))
+def test_what_is_refused_there_is_refused_here(remote: Fake, ctl: Ctl) -> None:
+    remote.on("drain", lambda call: call.refuse("not_permitted", "you are no operator", code=-32001))
 
     assert ctl("-t", "ssh://h/shop", "drain").code == 4
     assert ctl("-t", "ssh://h/nobody", "drain").code == 3
@@ -218,7 +218,7 @@ def test_an_ssh_that_says_nothing_is_exit_5(ctl: Ctl, monkeypatch: pytest.Monkey
     assert "no connection through ssh in " in err
 
 
-def test_a_client_survives_a_restart_of_the_instance(far: Fake, start_fake: StartFake) -> None:
+def test_a_client_survives_a_restart_of_the_instance(remote: Fake, start_fake: StartFake) -> None:
     """The connection that has ended is not used again."""
     with Client(endpoint="ssh://h/shop", timeout=PATIENCE) as shop:
         shop.ping()
@@ -226,28 +226,28 @@ def test_a_client_survives_a_restart_of_the_instance(far: Fake, start_fake: Star
         assert session is not None
         connection = session.connection
         assert isinstance(connection, SshConnection)
-        far.die()
+        remote.die()
         select.select([connection._socket], [], [], PATIENCE)  # the news takes as long as the way is
         start_fake()
         assert shop.ping().name == golden("ping")["name"]
 
 
-def test_an_instance_that_hangs_up_is_told_as_that(far: Fake) -> None:
-    far.on("status", lambda call: call.fake.die())
+def test_an_instance_that_hangs_up_is_told_as_that(remote: Fake) -> None:
+    remote.on("status", lambda call: call.fake.die())
 
     with pytest.raises(ConnectionLost, match="closed the connection before it answered `status`"):
         Client(endpoint="ssh://h/shop", timeout=PATIENCE).status()
 
 
-def test_the_async_client_does_the_same(far: Fake) -> None:
+def test_the_async_client_does_the_same(remote: Fake) -> None:
     """Calls, events and a stop; a call that is cancelled leaves nothing behind."""
-    far.on("requests", lambda call: None)
+    remote.on("requests", lambda call: None)
 
     def tell(call: Call) -> None:
         call.reply({"state": "running", "since": 1})
         call.note(state_event("running", "draining"))
 
-    far.on("events", tell)
+    remote.on("events", tell)
 
     async def operate() -> None:
         async with AsyncClient(endpoint="ssh://h/shop", timeout=PATIENCE) as shop:
@@ -265,7 +265,7 @@ def test_the_async_client_does_the_same(far: Fake) -> None:
             await AsyncClient(endpoint="ssh://h/shop", timeout=PATIENCE).ping()
 
     asyncio.run(operate())
-    assert not far.listens()
+    assert not remote.listens()
 
 
 def test_connecting_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,111 @@
+"""The options that every command of `flaskd_ctl` has, before its name or after it; after it counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flaskd_ctl.cli.actions import Run
+
+if TYPE_CHECKING:
+    _Float = click.ParamType[float]
+else:
+    _Float = click.ParamType  # generic since click 8.2 only
+
+
+class Seconds(_Float):
+    """A number of seconds from 0 to a day."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the number."""
+        try:
+            seconds = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        if not 0 <= seconds <= 86_400:
+            self.fail(f"{value} is not between 0 and 86400 seconds (a day)", param, ctx)
+        return seconds
+
+
+def shared_options() -> list[click.Option]:
+    """Make the options of the group and of every command."""
+    path = click.Path(dir_okay=False)
+    return [
+        _option(
+            "--name",
+            help="The instance. Needed only if several are running.",
+            metavar="NAME",
+            shell_complete=complete_names,
+        ),
+        _option(
+            "--endpoint",
+            help="URL of the instance, instead of a name: unix:///path (plain stream), ipc:///path (ZeroMQ), "
+            "ssh://HOST/NAME or tcp://HOST:PORT.",
+            metavar="URL",
+        ),
+        _option("--key", help="File with your secret key, for tcp://.", type=path),
+        _option("--server-key", help="File with the instance's public key, for tcp://.", type=path),
+        _option(
+            "--runtime-dir",
+            help="Directory that holds the instances' directories. Default: FLASKD_RUNTIME_DIR, else the usual places.",
+            type=click.Path(file_okay=False),
+        ),
+        _option(
+            "-t",
+            "--target",
+            "targets",
+            help="A target or group of the configuration file, an instance's name, or a URL. May be repeated.",
+            metavar="TARGET",
+            multiple=True,
+            shell_complete=complete_targets,
+        ),
+        _option(
+            "--max-parallel",
+            help="Number of targets at a time. Default: 1 for a command that changes something, otherwise all.",
+            metavar="N",
+            type=click.IntRange(min=1),
+        ),
+        _option(
+            "--stop-on-failure",
+            help="Start no further target after one has failed.",
+            is_flag=True,
+            default=None,
+        ),
+        _option(
+            "--timeout",
+            help="Time limit for the whole command. Default: 10 s for the daemon's first response.",
+            type=Seconds(),
+        ),
+        _option(
+            "--json", help="Write the result, and errors on stderr, as JSON.", is_flag=True, default=None
+        ),
+    ]
+
+
+def complete_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the names of instances."""
+    return [name for name in _run_of(ctx).instances.names() if name.startswith(incomplete)]
+
+
+def complete_targets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete targets, groups and the names of instances."""
+    from flaskd_ctl.discovery.targets import known_names
+
+    return [name for name in known_names(_run_of(ctx).instances) if name.startswith(incomplete)]
+
+
+def _run_of(ctx: click.Context) -> Run:
+    return ctx.find_object(Run) or Run()
+
+
+def _option(*flags: str, **attrs: Any) -> click.Option:
+    return click.Option(flags, expose_value=False, callback=_remember, **attrs)
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    run = ctx.ensure_object(Run)
+    if value is not None and value is not False and value != () and param.name:
+        setattr(run.screen if param.name == "json" else run, param.name, value)
