@@ -80,10 +80,8 @@ class Instance:
                     environ=os.environ,
                     uid=os.geteuid(),
                 )
-                self._claim = stack.enter_context(Claim(place, self._rules))
-                self._remote = tcp_endpoints(settings, place)
-                if self._remote is not None:
-                    stack.enter_context(self._remote)
+                self._claim = stack.enter_context(Claim.hold(place, self._rules))
+                self._remote = stack.enter_context(tcp_endpoints(settings, place))
             audit_log, report = self._audit
             self.audit = Audit.from_setting(audit_log, self.name, report=report)
             if self._claim is not None:
@@ -128,7 +126,7 @@ class Instance:
         """Make the control server, not yet open; None where there is to be none."""
         if self._claim is None:
             return None
-        return ControlServer(self._claim, operable, self._rules, remote=self._remote)
+        return ControlServer(self._claim, operable, self._rules, tcp=self._remote)
 
     def publish(self) -> None:
         """Write instance.json: from now on others find this instance."""

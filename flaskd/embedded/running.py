@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flaskd.control.server import ControlThread
+from flaskd.control.server import control_thread
 from flaskd.engines.choice import choose
 from flaskd.engines.factory import make_engine
 from flaskd.events import Bus
@@ -53,7 +53,6 @@ class Running(Operated):
             log = stack.enter_context(AccessLog(settings.access_log, sys.stdout)).put
         choice = choose(settings.engine, embedded=True)
         self._mailbox = mailbox
-        self.control: ControlThread | None = None
         self._engine = choice
         self._core = Core(
             app,
@@ -79,9 +78,7 @@ class Running(Operated):
         self._core.serve(self.owner.changed)
         stack.callback(self._core.close)
         if (server := self.instance.control(self)) is not None:
-            self.control = ControlThread(server)
-            self.control.start()
-            stack.callback(self.control.stop)
+            stack.enter_context(control_thread(server))
         self.instance.publish()
         self.owner.move(Event.READY)  # the last: whoever is told can use all of it
 
