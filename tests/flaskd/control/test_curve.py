@@ -423,7 +423,7 @@ def test_silent_listener_is_timed_out(client: Callable[..., Client]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
 
-        with pytest.raises(TimedOut, match="began no conversation"):
+        with pytest.raises(TimedOut, match="did not finish the handshake"):
             client(endpoint=url, timeout=1.0).ping()
 
 
