@@ -18,10 +18,11 @@ from flaskd_ctl.protocol import Seconds
 class Setting(NamedTuple):
     """The facts of a setting that its type does not tell.
 
-    `metavar` names its value in help texts (default: from the type), and `default_means` says what the default does. `restart`
-    is for settings that a reload cannot change at all, or cannot switch on or off. A setting that is `workers_only` has no
-    effect where one process serves the application (`flaskd.Server`). `requires` names the settings that it needs, `how` says
-    where to get their values, `engines` names the engines that it works with. `numeric` is for texts that TOML and Python may also give as a number.
+    `metavar` names its value in help texts (default: from the type), and `default_means` says what the default does.
+    `restart` is for settings that a reload cannot change at all, or cannot switch on or off. A setting that is
+    `workers_only` has no effect where one process serves the application (`flaskd.Server`). `requires` names the settings
+    that it needs, `how` says where to get their values, `engines` names the engines that it works with. `numeric` is for
+    texts that TOML and Python may also give as a number.
     """
 
     help: str
