@@ -177,7 +177,7 @@ def test_a_link_in_place_of_the_directory_is_refused(place: Place, tmp_path: Pat
 def test_a_path_too_long_is_said_before_anything_is_created(tmp_path: Path) -> None:
     """With both lengths, at start and not at bind."""
     deep = tmp_path / ("x" * MAX_PATH)
-    with pytest.raises(BadPlace, match=f"ends at {MAX_PATH}"):
+    with pytest.raises(BadPlace, match=f"the limit for Unix sockets is {MAX_PATH}"):
         place_for("shop", runtime_dir=str(deep), environ={}, uid=0)
     assert not deep.exists()
 
