@@ -109,7 +109,7 @@ def test_a_foreign_file_is_left_alone(place: Place, name: str) -> None:
     path = Path(place.directory, name)
     path.write_text("precious")
     with (
-        pytest.raises(ClaimError, match="is not our socket; flaskd did not touch it"),
+        pytest.raises(ClaimError, match="a file that is not a socket is there"),
         Claim.hold(place, OURS),
     ):
         pass
@@ -124,7 +124,7 @@ def test_another_programs_live_socket_is_left_alone(place: Place) -> None:
         other.bind(place.zmq)
         other.listen()
         inode = os.stat(place.zmq).st_ino
-        with pytest.raises(ClaimError, match="another program listens"), Claim.hold(place, OURS):
+        with pytest.raises(ClaimError, match="another process listens there"), Claim.hold(place, OURS):
             pass
         assert inode == os.stat(place.zmq).st_ino
 
