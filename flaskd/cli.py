@@ -116,7 +116,7 @@ def check(given: Given, show_traceback: bool) -> None:
     from flaskd.app.hooks import Hooks
     from flaskd.app.loader import load
     from flaskd.engines.factory import check_engine
-    from flaskd.listening import listeners, tls
+    from flaskd.listening import addresses, tls
 
     settings = settings_from(given.find())
     place = place_for(
@@ -124,7 +124,7 @@ def check(given: Given, show_traceback: bool) -> None:
     )
     _check_process(settings)
     for address in settings.bind:
-        listeners.parse(address)
+        addresses.parse(address)
     secured = tls.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
     check_engine(choose(settings.engine, tls=secured is not None).name, tls=secured)
     try:

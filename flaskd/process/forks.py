@@ -1,10 +1,10 @@
-"""What a child that the application forks must not keep alive: our listeners, our lock, our control sockets.
+"""Close our listeners, lock and control sockets in children that the application forks.
 
-A forked child inherits every descriptor, close-on-exec or not. A listener that lives on in it would let clients connect and
-hang after we are gone; a lock would keep the instance's name taken. So in each child the descriptors are replaced, in
-place, by /dev/null: their numbers stay taken, and no object inherited from the parent can close a stranger's descriptor.
-Only forks that Python knows of come by here (os.fork, multiprocessing); a C library's own fork does not, which is why
-listeners are also shut down and the lock explicitly released at the end.
+A forked child inherits every descriptor, close-on-exec or not. If it kept a listener, clients could connect after our end, and
+would hang; if it kept a lock, the instance's name would stay taken. So each child replaces these descriptors with /dev/null:
+their numbers stay in use, so that no object inherited from the parent can close another file's descriptor.
+Python calls us only for its own forks (os.fork, multiprocessing), not for a fork in a C library; so we also shut down listeners
+and explicitly release the lock at the end.
 """
 
 import os
@@ -14,20 +14,20 @@ from typing import Protocol
 
 
 class Inherited(Protocol):
-    """Something whose descriptors a forked child must not keep."""
+    """An object whose descriptors a forked child must not keep."""
 
     def descriptors(self) -> Iterable[int]:
-        """Name the descriptors; called in the child, between fork and the child's own code."""
+        """Return the descriptors; called in the child, before its own code."""
 
 
 depth = 0
-"""How many forks Python knows of lie between this process and the first one: what differs from it belongs to a parent."""
+"""Number of Python's forks between the first process and this one: an object with another depth belongs to a parent."""
 
 _guarded: "weakref.WeakSet[Inherited]" = weakref.WeakSet()
 
 
 def close_in_children(thing: Inherited) -> None:
-    """Let no child forked from now on keep `thing`; the guard ends when `thing` is no longer referenced."""
+    """Close the descriptors of `thing` in children forked from now on, while `thing` is referenced."""
     _guarded.add(thing)
 
 
