@@ -306,7 +306,10 @@ def test_a_ledger_notes_only_what_came_through_it(shop: tuple[flask.Flask, Ledge
             assert response.status_code == 500
     assert ledger.table.last_error is None
     assert other.table.last_error is not None
-    assert (other.table.last_error.message, other.last_error.request) == ("KeyError: 'missing'", "GET /bad")
+    assert (other.table.last_error.message, other.table.last_error.request) == (
+        "KeyError: 'missing'",
+        "GET /bad",
+    )
 
 
 def test_a_request_that_a_view_makes_itself_is_not_mistaken_for_its_own(
