@@ -91,7 +91,7 @@ class ServiceStatus:
                 self._update_soon()
 
     def request_began(self) -> None:
-        """Note that a request has begun where none was in flight."""
+        """Handle the begin of a request when none was in flight."""
         if self._manager:
             self._update_soon()
 

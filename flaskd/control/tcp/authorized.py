@@ -21,7 +21,6 @@ from flaskd.errors import ConfigError
 from flaskd_ctl import errors
 from flaskd_ctl.contract.endpoint import NAME
 from flaskd_ctl.contract.keys import KEY_LENGTH, read_public
-from flaskd_ctl.errors import BadKey
 from flaskd_ctl.protocol import Actor
 
 SUFFIX: Final = ".key"
@@ -53,7 +52,7 @@ class AuthorizedKeys:
         for path in map(self._path, self._listed()):
             try:
                 public = read_public(path)
-            except BadKey as error:
+            except errors.BadKey as error:
                 raise ConfigError(
                     f"--authorized-keys: {error}", hint="the directory may contain only public keys"
                 ) from None
@@ -123,7 +122,7 @@ class AuthorizedKeys:
                 return False
             self._writable.discard(name)
             return read_public(self._path(name)) == public
-        except (OSError, BadKey):  # it was removed, or is being written
+        except (OSError, errors.BadKey):  # it was removed, or is being written
             return False
 
 

@@ -112,7 +112,7 @@ class TcpEndpoints:
 
 
 class TcpServer(NamedTuple):
-    """The transport over TCP (see `server.Transport`)."""
+    """The transport over TCP, open from the start."""
 
     gateway: Gateway
     router: Router
