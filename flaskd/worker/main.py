@@ -16,6 +16,7 @@ import threading
 import traceback
 from concurrent.futures import Future
 from contextlib import ExitStack
+from types import FrameType
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from flaskd.app.hooks import Hooks
@@ -50,7 +51,7 @@ from flaskd.ledger.quota import set_quota
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening import tls
 from flaskd.listening.listeners import SharedListener
-from flaskd.process import ending
+from flaskd.process import ending, forks
 from flaskd.serving import Core, engine_options
 from flaskd.shutdown import owner
 from flaskd.shutdown.lifecycle import Event
@@ -237,11 +238,19 @@ def check(app: "WSGIApplication", path: str) -> None:
 def take_signals() -> None:
     """Ignore signals that reach every process of the instance (from systemd, a container engine): the supervisor decides."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Not SIG_IGN, which what the application starts would inherit (execve(2)).
-        signal.signal(number, lambda number, frame: None)
-    signal.pthread_sigmask(
-        signal.SIG_UNBLOCK, ending.SUPERVISOR_SIGNALS
-    )  # the supervisor holds them, which is inherited
+        # Not SIG_IGN, which what the application starts would inherit (execve(2)). What is ignored already stays so, there too.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            forks.take_signal(number, leave_to_supervisor)
+
+
+def leave_to_supervisor(number: int, frame: FrameType | None) -> None:
+    """Ignore a signal."""
+
+
+def write_stacks_to(descriptor: int) -> None:
+    """Write the stacks of all threads there at STACKS_SIGNAL; a child that the application forks does not."""
+    faulthandler.register(ending.STACKS_SIGNAL, file=descriptor, all_threads=True)
+    forks.undo_in_children(lambda: faulthandler.unregister(ending.STACKS_SIGNAL))
 
 
 def end_with_thread(failed: threading.ExceptHookArgs) -> None:
@@ -256,6 +265,7 @@ def main() -> NoReturn:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what is written comes out at once
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the supervisor holds its signals, which is inherited
     take_signals()
     threading.excepthook = end_with_thread
     unclean = False
@@ -270,7 +280,7 @@ def main() -> NoReturn:
         for descriptor in (sock.fileno(), start.stacks, start.log, *start.listeners):
             # They came through an exec; what the application starts does not get them.
             os.set_inheritable(descriptor, False)
-        faulthandler.register(ending.STACKS_SIGNAL, file=start.stacks, all_threads=True)
+        write_stacks_to(start.stacks)
         try:
             unclean = not Worker(channel, start).run()
         except BaseException as error:  # noqa: BLE001 - the process's outer edge: the supervisor reports it
