@@ -54,7 +54,7 @@ class Launcher:
                     streams.append(self._output.pipe(f"[{member.id}] ", target))
                     given.callback(os.close, streams[-1])
                 started = process.start(
-                    [sys.executable, "-m", "flaskd.worker", str(theirs.fileno())],
+                    [sys.executable, "-P", "-m", "flaskd.worker", str(theirs.fileno())],
                     descriptors=[theirs.fileno(), table.descriptor, stacks, *self._listeners, self._log],
                     stdout=streams[0],
                     stderr=streams[1],
