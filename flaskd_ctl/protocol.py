@@ -207,7 +207,8 @@ class StatusResult(msgspec.Struct, frozen=True):
     status class ("1xx" to "5xx"; "aborted": the client went away or the application raised after its first byte).
     `connections` counts open HTTP connections, with or without a request. `deadline_left` is set while stopping.
     `requested_by` and `requested_at` tell who asked for the current state, and when; `last_stop` how the run before ended.
-    `engine_why` tells why it is this engine.
+    `engine_why` tells why it is this engine. `versions` has what runs, `installed_flaskd` the version of flaskd that is on disk
+    now: null where it cannot be read. If the two differ, flaskd was replaced, and the instance needs a restart.
     An instance that is one process has no `workers` and wants none; in others `generation` counts reloads and `restarts` the
     workers that ended unasked.
     """
@@ -240,6 +241,7 @@ class StatusResult(msgspec.Struct, frozen=True):
     engine_why: str = ""
     last_failure: WorkerFailure | None = None
     last_stop: LastStop | None = None
+    installed_flaskd: str | None = None
 
 
 class StateResult(msgspec.Struct, frozen=True):

@@ -135,6 +135,8 @@ def _status(result: dict[str, Any], colour: bool) -> str:
             ", ".join(f"{name} {version}" for name, version in (result.get("versions") or {}).items()),
         ),
     ]
+    if note := _replaced(result):
+        rows.append(("installed", note))
     if result.get("requested_by"):
         at = result.get("requested_at")
         rows.append(("asked by", actor(result["requested_by"]) + (f", {clock(float(at))}" if at else "")))
@@ -159,6 +161,16 @@ def _status(result: dict[str, Any], colour: bool) -> str:
         rows.append(("workers", workers_text.summary(result)))
         each = workers_text.workers_table(workers, colour=colour, indent="    ")
     return "\n".join(filter(None, (head, table(rows, indent="  "), each)))
+
+
+def _replaced(result: dict[str, Any]) -> str:
+    """Tell that flaskd on disk is not what runs; an older daemon does not know."""
+    runs, installed = (result.get("versions") or {}).get("flaskd"), result.get("installed_flaskd", "")
+    if runs is None or installed in {"", runs}:
+        return ""
+    if installed is None:
+        return "flaskd is not completely installed: install it again"
+    return f"flaskd {installed}: restart the instance to use it"
 
 
 def _in_flight(status: dict[str, Any]) -> str:
