@@ -14,7 +14,7 @@ from flaskd.console import banner, priority
 from flaskd.console.say import say
 from flaskd.control.access.grants import rules_of
 from flaskd.control.access.policy import Caller, role_of
-from flaskd.control.server import tcp_endpoints
+from flaskd.control.server import check_tcp
 from flaskd.engines.choice import choose
 from flaskd.errors import FlaskdError, LoadError
 from flaskd.process import ending, signals
@@ -135,8 +135,7 @@ def check(given: Given, show_traceback: bool) -> None:
         if show_traceback and error.__cause__ is not None:
             traceback.print_exception(error.__cause__)
         raise
-    if (remote := tcp_endpoints(settings, place)) is not None:
-        remote.check()
+    check_tcp(settings, place)
     rules = getattr(getattr(loaded, "url_map", None), "_rules", None)
     kind = "WSGI" if rules is None else "Flask"
     count = "" if rules is None else f" with {len(rules)} URL rule{'s' if len(rules) != 1 else ''}"

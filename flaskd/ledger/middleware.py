@@ -12,13 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 from flaskd.http.failures import status_of
 from flaskd.http.file_wrapper import Watched
-from flaskd.http.late_answers import ANSWERED
 from flaskd.http.request_id import VALID
-from flaskd.ledger.access_log import Line
+from flaskd.ledger.access_log import Line, line_of
 from flaskd.ledger.row import KINDS, Row
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.process import forks
@@ -84,7 +82,7 @@ class Ledger:
         return self.table.in_flight
 
     def requests(self) -> list[InFlight]:
-        """List what is in flight, oldest first."""
+        """List the requests in flight, oldest first."""
         return self.table.requests()
 
     def served(self) -> dict[str, int]:
@@ -242,23 +240,13 @@ class _Request(Watched):
             if request is not None:
                 ledger.table.record_error(self.error or self.status, request)
         if self.environ is not None and ledger.log is not None:
-            ledger.log(self._line(self.environ, row.age()))
+            status = int(self.status[:3]) if self.status[:3].isdigit() else 500
+            ledger.log(
+                line_of(self.environ, status, size=self.size, seconds=row.age(), request_id=self.request_id)
+            )
         row.end(_KIND.get(self.status[:1], _ABORTED) if self.complete else _ABORTED)
         self.environ = self.respond = self.written = self.body = None
         ledger.on_end()
-
-    def _line(self, environ: "WSGIEnvironment", seconds: float) -> Line:
-        return Line(
-            began=time.time() - seconds,
-            client=environ.get("REMOTE_ADDR", ""),
-            method=environ.get("REQUEST_METHOD", ""),
-            target=environ.get("REQUEST_URI") or _target(environ),
-            protocol=environ.get("SERVER_PROTOCOL", ""),
-            status=environ.get(ANSWERED) or (int(self.status[:3]) if self.status[:3].isdigit() else 500),
-            size=self.size,
-            seconds=seconds,
-            request_id=self.request_id,
-        )
 
 
 class _Current(threading.local):
@@ -268,10 +256,3 @@ class _Current(threading.local):
 
 
 _current: Final = _Current()
-
-
-def _target(environ: "WSGIEnvironment") -> str:
-    query = environ.get("QUERY_STRING", "")
-    return quote(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""), encoding="latin-1") + (
-        f"?{query}" if query else ""
-    )

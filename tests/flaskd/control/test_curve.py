@@ -15,7 +15,7 @@ import zmq
 
 from flaskd import Server
 from flaskd.control.tcp import gateway
-from flaskd.control.tcp.endpoints import TcpEndpoints
+from flaskd.control.tcp.endpoints import TcpEndpoints, TcpSettings
 from flaskd.control.transports import router
 from flaskd.errors import BindError, ConfigError
 from flaskd_ctl import AsyncClient, Client
@@ -391,7 +391,8 @@ def test_too_few_descriptors_are_said(serve: Serve, keys: Keyring, monkeypatch: 
 def test_forked_child_keeps_no_endpoint_but_what_is_others_later(keys: Keyring, runtime_dir: str) -> None:
     """A port that was given back is anybody's, in the same program too: no child loses a socket for having it."""
     at_home = {"key": keys.server.secret, "authorized": str(keys.authorized)}
-    with TcpEndpoints(["tcp://127.0.0.9:0"], place=Place(runtime_dir), **at_home) as remote:
+    checked = TcpSettings.check(["tcp://127.0.0.9:0"], place=Place(runtime_dir), **at_home)
+    with TcpEndpoints.bind(checked) as remote:
         port = int(remote.urls[0].rpartition(":")[2])
         assert len(list(remote.descriptors())) == 2
     with socket.create_server(("127.0.0.9", port)):
@@ -423,7 +424,7 @@ def test_silent_listener_is_timed_out(client: Callable[..., Client]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
 
-        with pytest.raises(TimedOut, match="began no conversation"):
+        with pytest.raises(TimedOut, match="did not finish the handshake"):
             client(endpoint=url, timeout=1.0).ping()
 
 
