@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, Final, Protocol
 
 from flaskd.console.say import say
+from flaskd.process import forks
 from flaskd.process.ending import SUPERVISOR_SIGNALS
 from flaskd_ctl.errors import ControlError
 from flaskd_ctl.protocol import Actor
@@ -39,19 +40,22 @@ def stop_on_signals(stop: Callable[[str, bool], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    seen = 0
+    seen, depth = 0, forks.depth
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal seen
         seen += 1
         stop(signal.Signals(number).name, seen > 1)
 
-    before = {number: signal.signal(number, handle) for number in _not_ignored(STOPPING)}
+    taken = _not_ignored(STOPPING)
+    for number in taken:
+        forks.take_signal(number, handle)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        if forks.depth == depth:  # a forked child that leaves the block has its handlers already
+            for number in taken:
+                forks.give_signal_back(number)
 
 
 @contextlib.contextmanager
@@ -60,11 +64,20 @@ def wakeup_fd(descriptor: int) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    depth = forks.depth
     before = signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+    forks.undo_in_children(lambda: _end_wakeup(descriptor))
     try:
         yield
     finally:
-        signal.set_wakeup_fd(before)
+        if forks.depth == depth:
+            signal.set_wakeup_fd(before)
+
+
+def _end_wakeup(descriptor: int) -> None:
+    """Stop waking the parent, whose descriptor a forked child shares."""
+    if (now := signal.set_wakeup_fd(-1)) not in {-1, descriptor}:
+        signal.set_wakeup_fd(now)
 
 
 def block() -> None:
