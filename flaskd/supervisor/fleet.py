@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from flaskd.channel.messages import Event
+from flaskd.errors import ConfigError
 from flaskd.events import Bus
 from flaskd.guard import log_failure
 from flaskd.ledger.row import KINDS
 from flaskd.settings.schema import Settings
 from flaskd.supervisor.incidents import Incidents, bare
+from flaskd.supervisor.launcher import Launcher
 from flaskd.supervisor.member import Member
 from flaskd.supervisor.overdue import Overdue
 from flaskd.supervisor.plan import (
@@ -26,13 +28,6 @@ from flaskd.supervisor.plan import (
 )
 from flaskd_ctl.errors import ControlError, Failed, WrongState
 from flaskd_ctl.protocol import IncidentEvent, InFlight, WorkerEvent, WorkerFailure
-
-
-class Launcher(Protocol):
-    """See `launcher.Launcher`."""
-
-    def launch(self, member: Member, settings: Settings, *, check: str) -> None:
-        """Start the process of `member`; raises OSError or ConfigError."""
 
 
 class Observer(Protocol):
@@ -230,7 +225,8 @@ class Fleet:
         try:
             self._launcher.launch(member, self.settings, check=self.check)
         except Exception as error:  # noqa: BLE001 - whatever it is, a change that waits for this worker fails with it
-            failure = Failed(f"worker {member.id} could not be started: {error}")
+            hint = error.hint if isinstance(error, ConfigError) else ""
+            failure = Failed(f"worker {member.id} could not be started: {error}", hint=hint)
             self._failed(failure, member, str(error))
             self._observer.changes_fail(failure, after_start=False)
             self.look_soon()

@@ -15,7 +15,7 @@ import msgspec
 
 from flaskd.channel.messages import AnnounceClose, CloseIdle, Reply, TakeAccepted
 from flaskd.guard import log_failure
-from flaskd.listening.listeners import Listener, close_all, turn_away
+from flaskd.listening.listeners import Listener, block_all, close_all
 from flaskd.shutdown.phases import Action, Phase, Snapshot, Stop
 from flaskd.shutdown.stoppable import Losses
 from flaskd.supervisor.fleet import Fleet
@@ -71,7 +71,7 @@ class FleetShutdown:
         match action:
             case Action.TURN_AWAY:
                 self._fleet.hold()
-                turn_away(self._listeners)
+                block_all(self._listeners)
             case Action.CLOSE_IDLE:
                 for member in self._fleet.serving:
                     member.call(CloseIdle())
