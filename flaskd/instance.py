@@ -18,6 +18,7 @@ from flaskd.control.claim import Claim
 from flaskd.control.server import ControlServer, tcp_endpoints
 from flaskd.errors import ConfigError
 from flaskd.events import Bus
+from flaskd.installed import installed_version
 from flaskd.listening import addresses, listeners
 from flaskd.operable import Operable
 from flaskd.probes.listener import ProbeListener, listen
@@ -175,6 +176,7 @@ class Instance:
             "phase": stop.phase.value if stop else None,
             "deadline_left": round(max(0.0, stop.deadline - time.monotonic()), 3) if stop else None,
             "last_stop": self.last_stop,
+            "installed_flaskd": installed_version(),
         }
         return StatusResult(**{**known, **others})
 

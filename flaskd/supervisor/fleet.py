@@ -206,7 +206,8 @@ class Fleet:
         try:
             self._launcher.launch(member, self.settings, check=self.check)
         except (OSError, ConfigError) as error:
-            failure = Failed(f"worker {member.id} could not be started: {error}")
+            hint = error.hint if isinstance(error, ConfigError) else ""
+            failure = Failed(f"worker {member.id} could not be started: {error}", hint=hint)
             self._failed(failure, member, str(error))
             self._observer.changes_fail(failure, after_start=False)
             self.look_soon()

@@ -9,6 +9,7 @@ from socket import socketpair
 from flaskd.channel.messages import Start
 from flaskd.channel.supervisor_end import SupervisorChannel
 from flaskd.console import priority
+from flaskd.installed import check_installed
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening.listeners import Listener
 from flaskd.process.directory import logical_directory
@@ -19,6 +20,7 @@ from flaskd.supervisor import process
 from flaskd.supervisor.forked import kill_forked
 from flaskd.supervisor.member import Member, Resources
 from flaskd.supervisor.output import WorkerOutput
+from flaskd.version import __version__
 
 
 class Launcher:
@@ -40,6 +42,7 @@ class Launcher:
 
     def launch(self, member: Member, settings: Settings, *, check: str) -> None:
         """Start the process of `member`. Raises OSError or ConfigError, with nothing left open or running."""
+        check_installed()
         identity = identity_of(settings.worker_user)
         with contextlib.ExitStack() as undo:
             table = RequestTable.create(2 * settings.threads)
@@ -54,7 +57,7 @@ class Launcher:
                     streams.append(self._output.pipe(f"[{member.id}] ", target))
                     given.callback(os.close, streams[-1])
                 started = process.start(
-                    [sys.executable, "-P", "-m", "flaskd.worker", str(theirs.fileno())],
+                    [sys.executable, "-P", "-m", "flaskd.worker", str(theirs.fileno()), __version__],
                     descriptors=[theirs.fileno(), table.descriptor, stacks, *self._listeners, self._log],
                     stdout=streams[0],
                     stderr=streams[1],
