@@ -32,9 +32,8 @@ def measure(quick: bool) -> Findings:
 
 
 def _reload(running: Running) -> Callable[[], float]:
-    if (
-        running.contender in OURS
-    ):  # one worker answers before the other has started: flaskd refuses a reload until then
+    # One worker answers before the other has started; flaskd refuses a reload until then.
+    if running.contender in OURS:
         command_seconds([*running.ctl, "wait", "--for", "ready"])
 
     def once() -> float:

@@ -116,8 +116,9 @@ def check(given: Given, show_traceback: bool) -> None:
     """
     from flaskd.app.hooks import Hooks
     from flaskd.app.loader import load
+    from flaskd.app.namesakes import modules_of_flask
     from flaskd.engines.factory import check_engine
-    from flaskd.listening import listeners, tls
+    from flaskd.listening import addresses, tls
 
     settings = settings_from(given.find())
     place = place_for(
@@ -125,11 +126,11 @@ def check(given: Given, show_traceback: bool) -> None:
     )
     _check_process(settings)
     for address in settings.bind:
-        listeners.parse(address)
+        addresses.parse(address)
     secured = tls.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
     check_engine(choose(settings.engine, tls=secured is not None).name, tls=secured)
     try:
-        loaded = load(settings.app)
+        loaded = load(settings.app, kept=modules_of_flask)
         Hooks(settings)
     except LoadError as error:
         if show_traceback and error.__cause__ is not None:

@@ -19,7 +19,7 @@ from flaskd.control.server import ControlServer, tcp_endpoints
 from flaskd.errors import ConfigError
 from flaskd.events import Bus
 from flaskd.installed import installed_version
-from flaskd.listening import listeners
+from flaskd.listening import addresses, listeners
 from flaskd.operable import Operable
 from flaskd.probes.listener import ProbeListener, listen
 from flaskd.settings.schema import Settings
@@ -103,7 +103,7 @@ class Instance:
             self.listeners.append(listeners.SharedListener(each.descriptor, scheme=scheme))
             stack.callback(self.listeners[-1].close)
         for address in still_to_bind(self.settings.bind, self._handed):
-            self.listeners.append(listeners.bind(address, backlog=self.settings.backlog, scheme=scheme))
+            self.listeners.append(addresses.bind(address, backlog=self.settings.backlog, scheme=scheme))
             stack.callback(self.listeners[-1].close)
 
     @property

@@ -65,23 +65,19 @@ class Audit:
         if setting == "off":
             return cls("", report=report)
         if setting:
-            audit = cls(os.path.abspath(setting), report=report)
-            audit.check()
-            return audit
+            path = os.path.abspath(setting)
+            try:
+                os.close(_open(path))
+            except OSError as error:
+                raise ConfigError(
+                    f"cannot write the audit log {path}: {error.strerror}",
+                    hint="choose another --audit-log, or --audit-log off",
+                ) from None
+            return cls(path, report=report)
         directory = state_directory(os.environ)
         with contextlib.suppress(OSError):
             os.makedirs(directory, mode=0o700, exist_ok=True)
         return cls(os.path.join(directory, f"{name}{audit_log.SUFFIX}"), report=report)
-
-    def check(self) -> None:
-        """Raise ConfigError if the log cannot be written to."""
-        try:
-            os.close(_open(self.path))
-        except OSError as error:
-            raise ConfigError(
-                f"cannot write the audit log {self.path}: {error.strerror}",
-                hint="choose another --audit-log, or --audit-log off",
-            ) from None
 
     def begin(self, command: str, params: Mapping[str, Any], by: Actor, *, role: str = "") -> "AuditRecord":
         """Log that `command` begins, which `by` asked for and is allowed to run."""

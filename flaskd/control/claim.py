@@ -20,7 +20,7 @@ from flaskd.audit.files import write_atomically
 from flaskd.control.access.permissions import CONNECT, READ, SEARCH, AccessMethod, closed_parent, grant_access
 from flaskd.control.access.policy import Rules
 from flaskd.errors import ClaimError, NameTaken
-from flaskd.listening.unix_paths import inode_at, is_listening
+from flaskd.listening.unix_paths import inode_at, remove_stale
 from flaskd.process import forks
 from flaskd.process.descriptors import duplicates, open_descriptors
 from flaskd_ctl.contract.endpoint import Place
@@ -54,8 +54,12 @@ class Claim:
         with contextlib.ExitStack() as stack:
             lock = _lock(place, shared=rules.include_other_users())
             stack.callback(_release, place, lock)
-            for path in (place.sock, place.zmq, place.tcp):
-                _clear_stale(path)
+            for path in (place.sock, place.zmq, place.tcp):  # we hold the lock: no live instance is there
+                if problem := remove_stale(path):
+                    raise ClaimError(
+                        f"cannot use {path}: {problem}",
+                        hint="move it away, or choose another --runtime-dir or --name",
+                    )
             claim = cls(place, rules, lock, _listen(place.sock, stack), _listen(place.zmq, stack))
             forks.close_in_children(claim)
             try:
@@ -213,25 +217,3 @@ def _release(place: Place, lock: int) -> None:
             remove(path)
     fcntl.flock(lock, fcntl.LOCK_UN)  # also if a child that Python did not fork holds a copy
     os.close(lock)
-
-
-def _clear_stale(path: str) -> None:
-    """Remove a dead socket of ours; refuse anything else. We hold the lock, so no live instance is there."""
-    try:
-        there = os.lstat(path)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(there.st_mode) or there.st_uid != os.geteuid():
-        raise ClaimError(
-            f"{path} is not our socket; flaskd did not touch it",
-            hint="move it away, or choose another --runtime-dir or --name",
-        )
-    try:
-        live = is_listening(path)
-    except OSError:  # a socket of another type: not a dead instance's
-        live = True
-    if live:
-        raise ClaimError(
-            f"another program listens at {path}; flaskd did not touch it", hint="choose another --name"
-        )
-    os.unlink(path)

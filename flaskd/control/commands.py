@@ -209,7 +209,7 @@ class Commands:
         self._subscribers.add(subscription)
 
         async def send(event: Event) -> bool:
-            call.check_permitted()  # a reload may have changed the rules
+            call.registry.check(call.caller, call.command)  # a reload may have changed the rules
             return await call.notify("event", event)
 
         async def stream() -> None:

@@ -70,10 +70,6 @@ class Call(Generic[P]):
             self.record.follow(future)
         return future
 
-    def check_permitted(self) -> None:
-        """Raise NotPermitted if the caller may not run this command under the current rules."""
-        self.registry.check(self.caller, self.command)
-
     def check_streams(self) -> None:
         """Raise InvalidParams if the peer cannot receive notifications."""
         if not self.peer.takes_notifications():

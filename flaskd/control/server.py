@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from flaskd.control.access.policy import Rules
 from flaskd.control.claim import Claim
@@ -21,31 +21,13 @@ from flaskd.control.transports.router import Router
 from flaskd.operable import Operable
 
 if TYPE_CHECKING:
-    from flaskd.control.tcp.endpoints import TcpEndpoints, TcpSettings
+    from flaskd.control.tcp.endpoints import TcpEndpoints, TcpServer, TcpSettings
     from flaskd.settings.schema import Settings
     from flaskd_ctl.contract.endpoint import Place
 
 FLUSH_TIME: Final = 1.0  # seconds that requests under way get to finish
 
 log = logging.getLogger("flaskd.control")
-
-
-class Transport(Protocol):
-    """One way to reach the control server, open from the start."""
-
-    @property
-    def serving(self) -> bool:
-        """Whether it takes requests."""
-
-    @property
-    def tasks(self) -> "set[asyncio.Task[None]]":
-        """The requests under way."""
-
-    async def stop_accepting(self) -> None:
-        """Take no further connections or requests; requests under way continue."""
-
-    async def close(self) -> None:
-        """Send the replies that are left, then close every connection."""
 
 
 class ControlServer:
@@ -58,7 +40,7 @@ class ControlServer:
         self._tcp = tcp
         self._commands = Commands(instance)
         self._registry = Registry(rules, self._commands.handlers, instance.audit)
-        self._transports: list[Transport] = []
+        self._transports: list[PlainServer | Router | TcpServer] = []
 
     async def open(self) -> None:
         """Start to answer. Returns when all transports do; raises what prevents one."""

@@ -94,13 +94,13 @@ class Running(Operated):
         ledger, activity = self._core.ledger, self._core.engine.activity()
         return self.instance.status(
             self.owner,
-            in_flight=max(ledger.in_flight, activity.busy),
+            in_flight=max(ledger.table.in_flight, activity.busy),
             connections=activity.connections,
-            served=ledger.served(),
+            served=ledger.table.served(),
             engine=self._engine.name,
             engine_why=self._engine.why,
             versions=self._versions,
-            last_error=ledger.last_error,
+            last_error=ledger.table.last_error,
         )
 
     def requests(self) -> RequestsResult:

@@ -20,7 +20,6 @@ from flaskd.ledger.access_log import Line, line_of
 from flaskd.ledger.row import KINDS, Row
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.process import forks
-from flaskd_ctl.protocol import InFlight, LastError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -75,28 +74,6 @@ class Ledger:
             request.end()
             raise
         return request
-
-    @property
-    def in_flight(self) -> int:
-        """How many requests the application has begun and not finished."""
-        return self.table.in_flight
-
-    def requests(self) -> list[InFlight]:
-        """List the requests in flight, oldest first."""
-        return self.table.requests()
-
-    def served(self) -> dict[str, int]:
-        """Count finished requests by status class."""
-        return self.table.served()
-
-    def finished(self) -> int:
-        """Count all finished requests."""
-        return self.table.finished()
-
-    @property
-    def last_error(self) -> LastError | None:
-        """The newest exception that left the application, or answer of 500 or above."""
-        return self.table.last_error
 
     def record_error(self, environ: "WSGIEnvironment", error: BaseException) -> None:
         """Record an exception that the framework turned into a response (Flask's got_request_exception)."""

@@ -1,4 +1,7 @@
-"""`python -m flaskd.worker DESCRIPTOR VERSION`: how a supervisor of this version starts a worker.
+"""`python -P -m flaskd.worker DESCRIPTOR VERSION`: how a supervisor of this version starts a worker.
+
+-P keeps the application's directory off sys.path until the application is loaded: a file there that has the name of a module of
+Python's would be imported in its place.
 
 flaskd on disk may have been replaced since the supervisor started. A worker of another version, or one that cannot be imported
 completely, refuses the first call and exits.
@@ -28,6 +31,9 @@ if sys.argv[2:] != [__version__]:
         "restart the instance to use the flaskd that is installed now",
     )
 try:
+    import flask.cli  # noqa: F401 - first, to know what `flask` has imported when it loads an application
+
+    modules_of_flask = list(sys.modules)
     from flaskd.worker.main import main
 except Exception as error:  # noqa: BLE001 - whatever half an installation raises
     traceback.print_exc()
@@ -35,4 +41,4 @@ except Exception as error:  # noqa: BLE001 - whatever half an installation raise
         f"flaskd cannot be imported: {type(error).__name__}: {error}",
         "install flaskd again, with its dependencies, then try again",
     )
-main()
+main(modules_of_flask)

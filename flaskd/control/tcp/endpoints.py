@@ -22,7 +22,8 @@ from flaskd.control.tcp.gateway import BACKLOG, DESCRIPTORS, Gateway
 from flaskd.control.tcp.keygen import check_curve
 from flaskd.control.transports.router import Identification, Router
 from flaskd.errors import BindError, ConfigError
-from flaskd.listening import listeners
+from flaskd.listening.addresses import bind
+from flaskd.listening.listeners import Listener
 from flaskd.process import forks
 from flaskd.process.descriptors import duplicates, open_descriptors
 from flaskd_ctl.contract.endpoint import Place, check_path
@@ -54,9 +55,7 @@ class TcpSettings(NamedTuple):
 class TcpEndpoints:
     """TCP endpoints that are bound and not yet served. `urls` have the real ports."""
 
-    def __init__(
-        self, settings: TcpSettings, bound: list[listeners.Listener], upstream: listeners.Listener
-    ) -> None:
+    def __init__(self, settings: TcpSettings, bound: list[Listener], upstream: Listener) -> None:
         self.urls = [listener.url for listener in bound]
         self._settings = settings
         self._listeners = bound
@@ -69,7 +68,7 @@ class TcpEndpoints:
         """Bind, and close on leaving. Raises BindError."""
         with contextlib.ExitStack() as stack:
             bound = [stack.enter_context(contextlib.closing(_bind(url))) for url in settings.urls]
-            upstream = listeners.bind(f"unix:{settings.path}", backlog=BACKLOG)
+            upstream = bind(f"unix:{settings.path}", backlog=BACKLOG)
             stack.callback(upstream.close)
             os.chmod(settings.path, 0o600)
             endpoints = cls(settings, bound, upstream)
@@ -113,7 +112,7 @@ class TcpEndpoints:
 
 
 class TcpServer(NamedTuple):
-    """The transport over TCP (see `server.Transport`)."""
+    """The transport over TCP, open from the start."""
 
     gateway: Gateway
     router: Router
@@ -142,9 +141,9 @@ class TcpServer(NamedTuple):
         await self.router.close()
 
 
-def _bind(url: str) -> listeners.Listener:
+def _bind(url: str) -> Listener:
     try:
-        return listeners.bind(url.removeprefix("tcp://"), backlog=BACKLOG, scheme="tcp")
+        return bind(url.removeprefix("tcp://"), backlog=BACKLOG, scheme="tcp")
     except BindError as error:
         raise BindError(str(error), hint=error.hint.replace("--bind", "--control-endpoints")) from None
 

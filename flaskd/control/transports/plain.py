@@ -69,17 +69,17 @@ class PlainServer:
     async def close(self) -> None:
         """Close each connection once its peer has read everything, or when the time is over."""
         for each in list(self._peers):
-            each.close()
+            each.transport.close()
         if closing := {asyncio.ensure_future(each.closed.wait()) for each in self._peers}:
             await asyncio.wait(closing, timeout=max(0.0, self._deadline - self._loop.time()))
         for each in list(self._peers):
-            each.abort()
+            each.transport.abort()
 
 
 class PlainPeer(asyncio.Protocol):
     """One connection, on the control loop. `tasks` are its requests under way."""
 
-    _transport: asyncio.Transport
+    transport: asyncio.Transport
 
     def __init__(self, registry: Registry, peers: "set[PlainPeer]") -> None:
         self.caller = Actor(via="control")
@@ -100,7 +100,7 @@ class PlainPeer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Identify the peer, and make room for it."""
-        self._transport = cast(asyncio.Transport, transport)
+        self.transport = cast(asyncio.Transport, transport)
         sock = transport.get_extra_info("socket")
         self.caller, self.groups = peer.of_socket(sock), peer.groups_of_socket(sock)
         if not self._registry.admits(self):
@@ -133,7 +133,8 @@ class PlainPeer(asyncio.Protocol):
         self._buffer = rest
         self._stop_line_timer()
         if rest:
-            self._line_timer = self._loop.call_later(LINE_TIME, self._time_out)
+            late = errors.TimedOut(f"a line did not end within {LINE_TIME:g} s")
+            self._line_timer = self._loop.call_later(LINE_TIME, self._refuse, late)
         self._lines.extend(bytes(line) for line in lines if line.strip())
         self._execute()
 
@@ -159,9 +160,9 @@ class PlainPeer(asyncio.Protocol):
     async def send(self, message: bytes) -> bool:
         """Send one line; wait while the peer does not read."""
         await self._writable.wait()
-        if self._transport.is_closing():
+        if self.transport.is_closing():
             raise ConnectionResetError
-        self._transport.write(message + b"\n")
+        self.transport.write(message + b"\n")
         return True
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -170,25 +171,17 @@ class PlainPeer(asyncio.Protocol):
         self.tasks.add(task)
         task.add_done_callback(self._task_done)
 
-    def close(self) -> None:
-        """Close once everything written is sent."""
-        self._transport.close()
-
-    def abort(self) -> None:
-        """Close at once."""
-        self._transport.abort()
-
     def _answer(self, line: bytes) -> None:
         """Answer now if possible, otherwise in a task."""
         reply = self._registry.answer(line, self)
         if isinstance(reply, Coroutine) or (reply is not None and not self._writable.is_set()):
             self.spawn(self._answer_later(reply))
-        elif reply is not None and not self._transport.is_closing():
-            self._transport.write(reply + b"\n")
+        elif reply is not None and not self.transport.is_closing():
+            self.transport.write(reply + b"\n")
 
     async def _answer_later(self, reply: Coroutine[Any, Any, bytes | None] | bytes) -> None:
         message = await reply if isinstance(reply, Coroutine) else reply
-        if message is not None and not self._transport.is_closing():
+        if message is not None and not self.transport.is_closing():
             await self.send(message)
 
     def _execute(self) -> None:
@@ -197,16 +190,16 @@ class PlainPeer(asyncio.Protocol):
             if not self._lines or len(self.tasks) >= MAX_REQUESTS:
                 break
             self._answer(self._lines.popleft())
-        if self._transport.is_closing():
+        if self.transport.is_closing():
             return
         if self._lines:
-            self._transport.pause_reading()
+            self.transport.pause_reading()
             if len(self.tasks) < MAX_REQUESTS:
                 self._loop.call_soon(self._execute)
             return
-        self._transport.resume_reading()
+        self.transport.resume_reading()
         if self._eof and not self.tasks:  # the peer has ended its side and has all its replies
-            self._transport.close()
+            self.transport.close()
 
     def _task_done(self, task: "asyncio.Task[None]") -> None:
         self.tasks.discard(task)
@@ -218,19 +211,16 @@ class PlainPeer(asyncio.Protocol):
         if idle:
             oldest = min(idle, key=lambda other: other.last_heard)
             self._peers.discard(oldest)
-            oldest.close()
+            oldest.transport.close()
         return bool(idle)
-
-    def _time_out(self) -> None:
-        self._refuse(errors.TimedOut(f"a line did not end within {LINE_TIME:g} s"))
 
     def _refuse(self, error: errors.ControlError) -> None:
         """Send the error, and close a little later: closing with unread data would discard the reply (unix(7))."""
         self._refused = True
         self._stop_line_timer()
         self._buffer.clear()
-        self._transport.write(failure(None, error) + b"\n")
-        self._loop.call_later(CLOSE_TIME, self._transport.close)
+        self.transport.write(failure(None, error) + b"\n")
+        self._loop.call_later(CLOSE_TIME, self.transport.close)
 
     def _stop_line_timer(self) -> None:
         if self._line_timer is not None:

@@ -580,7 +580,7 @@ def test_an_end_that_the_disk_does_not_take_is_said(
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
     said = capsys.readouterr().err
-    assert said == f"flaskd: how it ended cannot be written to {tmp_path}/shop.json: File too large\n"
+    assert said == f"flaskd: cannot write how it ended to {tmp_path}/shop.json: File too large\n"
     assert os.listdir(tmp_path) == ["shop.json"]
 
 

@@ -109,7 +109,7 @@ def test_a_foreign_file_is_left_alone(place: Place, name: str) -> None:
     path = Path(place.directory, name)
     path.write_text("precious")
     with (
-        pytest.raises(ClaimError, match="is not our socket; flaskd did not touch it"),
+        pytest.raises(ClaimError, match="a file that is not a socket is there"),
         Claim.hold(place, OURS),
     ):
         pass
@@ -124,7 +124,7 @@ def test_another_programs_live_socket_is_left_alone(place: Place) -> None:
         other.bind(place.zmq)
         other.listen()
         inode = os.stat(place.zmq).st_ino
-        with pytest.raises(ClaimError, match="another program listens"), Claim.hold(place, OURS):
+        with pytest.raises(ClaimError, match="another process listens there"), Claim.hold(place, OURS):
             pass
         assert inode == os.stat(place.zmq).st_ino
 
@@ -177,7 +177,7 @@ def test_a_link_in_place_of_the_directory_is_refused(place: Place, tmp_path: Pat
 def test_a_path_too_long_is_said_before_anything_is_created(tmp_path: Path) -> None:
     """With both lengths, at start and not at bind."""
     deep = tmp_path / ("x" * MAX_PATH)
-    with pytest.raises(BadPlace, match=f"ends at {MAX_PATH}"):
+    with pytest.raises(BadPlace, match=f"the limit for Unix sockets is {MAX_PATH}"):
         place_for("shop", runtime_dir=str(deep), environ={}, uid=0)
     assert not deep.exists()
 

@@ -195,7 +195,7 @@ def test_removed_key_is_refused_with_its_next_message(keys: Keyring, client: Cal
     alice.ping()
 
     os.rename(keys.authorized / "alice.key", keys.home / "alice.key")
-    with pytest.raises(NotPermitted, match="not authorized any more"):
+    with pytest.raises(NotPermitted, match="no longer authorized"):
         alice.drain()
 
     os.rename(keys.home / "alice.key", keys.authorized / "alice.key")
@@ -209,7 +209,7 @@ def test_another_key_of_the_same_name_is_another_caller(keys: Keyring, client: C
 
     os.replace(keys.make("alicia").public, keys.authorized / "alice.key")
 
-    with pytest.raises(NotPermitted, match="not authorized any more"):
+    with pytest.raises(NotPermitted, match="no longer authorized"):
         alice.drain()
     assert client("alicia").ping().name == "shop"
 
@@ -233,7 +233,7 @@ def test_stream_of_a_removed_key_ends_with_the_next_event(
     server.drain().result(WAIT)
     server.resume().result(WAIT)
 
-    with pytest.raises(NotPermitted, match="not authorized any more"):
+    with pytest.raises(NotPermitted, match="no longer authorized"):
         for _ in events:
             pass
 
@@ -275,7 +275,7 @@ def test_directory_that_others_may_write_to_lets_nobody_in(
     assert alice.ping().name == "shop"
     said = [record.message for record in caplog.records if "no key is authorized" in record.message]
     assert len(said) == 1
-    assert "can be written to by others" in said[0]
+    assert "others can write to" in said[0]
 
 
 def test_file_that_others_may_write_to_lets_nobody_in(
@@ -302,7 +302,7 @@ def test_look_at_the_keys_that_fails_is_no_way_in_and_not_the_last_one(
             client().ping()
 
     assert client().ping().name == "shop"
-    assert "a key could not be looked at" in caplog.text
+    assert "checking a key failed" in caplog.text
 
 
 # What is refused at the start
@@ -356,10 +356,10 @@ def test_public_key_is_no_key_of_an_instance(serve: Serve, keys: Keyring) -> Non
 
 def test_directory_of_authorized_keys_has_to_be_ours(serve: Serve, keys: Keyring, runtime_dir: str) -> None:
     """One that is not there, that others can write to, or that holds a secret: refused, and nothing is left of the start."""
-    assert "cannot look into" in refused(serve, keys, authorized_keys=str(keys.home / "nowhere"))
+    assert "cannot open" in refused(serve, keys, authorized_keys=str(keys.home / "nowhere"))
 
     keys.authorized.chmod(0o775)
-    assert "can be written to by others" in refused(serve, keys)
+    assert "others can write to" in refused(serve, keys)
     keys.authorized.chmod(0o755)
 
     secret = keys.authorized / "alice.key"
