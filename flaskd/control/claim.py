@@ -8,7 +8,6 @@ the process, also at kill -9.
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import socket
@@ -19,8 +18,10 @@ from typing import Any, Final, Self
 from flaskd.audit.files import write_atomically
 from flaskd.control.access.permissions import CONNECT, READ, SEARCH, AccessMethod, closed_parent, grant_access
 from flaskd.control.access.policy import Rules
-from flaskd.errors import ClaimError, NameTaken
-from flaskd.listening.unix_paths import inode_at, is_listening
+from flaskd.control.lock import Lock
+from flaskd.control.record import ProcessRecord
+from flaskd.errors import ClaimError
+from flaskd.listening.unix_paths import identity_at, is_listening
 from flaskd.process import forks
 from flaskd.process.descriptors import duplicates, open_descriptors
 from flaskd_ctl.contract.endpoint import Place
@@ -40,23 +41,23 @@ class Claim:
     def __init__(self, place: Place, rules: Rules) -> None:
         self.place = place
         self._rules = rules
-        self._lock = -1
-        self._inodes: dict[str, int] = {}
+        self._lock = Lock(place)
+        self._record = ProcessRecord(place)
+        self._sockets: dict[str, tuple[int, int] | None] = {}
+        self._facts: dict[str, Any] | None = None
         self.stream: socket.socket
         self.zmq: socket.socket
 
     def __enter__(self) -> Self:
-        while self._lock < 0:
-            # Not there: who lived here ended and removed the directory just now.
-            with contextlib.suppress(FileNotFoundError):
-                _make_private(self.place.directory, shared=self._rules.include_other_users())
-                self._lock = _locked(self.place)
+        self._record.refuse_second()
+        self._acquire()
         try:
             for path in (self.place.sock, self.place.zmq, self.place.tcp):
                 _clear_stale(path)
             self.stream = self._listen(self.place.sock)
             self.zmq = self._listen(self.place.zmq)
             self.set_rules(self._rules)
+            self._record.write()
         except BaseException:
             self.__exit__()
             raise
@@ -64,23 +65,61 @@ class Claim:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for path, inode in self._inodes.items():
-            if inode_at(path) == inode:
-                os.unlink(path)
+        self.withdraw()
+        for path, identity in self._sockets.items():
+            if identity_at(path) == identity:
+                _remove(path)
         if hasattr(self, "stream"):
             self.stream.close()
         if hasattr(self, "zmq"):
             self.zmq.close()
         # Everything goes before the lock does: who gets the lock next finds an empty place or none.
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.place.instance_file)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.place.lock)
-        with contextlib.suppress(OSError):  # not empty, or systemd's to remove
-            os.rmdir(self.place.directory)
-        fcntl.flock(self._lock, fcntl.LOCK_UN)  # also where a child forked behind Python's back holds a copy
-        os.close(self._lock)
-        self._lock = -1
+        if self._lock.in_place():
+            _remove(self.place.lock)
+            with contextlib.suppress(OSError):  # not empty, or systemd's to remove
+                os.rmdir(self.place.directory)
+        self._lock.release()
+
+    def withdraw(self) -> None:
+        """Remove what says that this process serves; call it before the sockets close.
+
+        From then on a socket at which nothing listens means that the instance has stopped.
+        """
+        self._facts = None
+        self._record.remove()
+        if self._lock.in_place():  # otherwise the file may be another instance's
+            _remove(self.place.instance_file)
+
+    def missing(self) -> list[str]:
+        """Name the files of ours that are no longer at their paths."""
+        lost = [path for path, identity in self._sockets.items() if identity_at(path) != identity]
+        if not self._lock.in_place():
+            lost.append(self.place.lock)
+        if self._facts is not None and not os.path.lexists(self.place.instance_file):
+            lost.append(self.place.instance_file)
+        return lost
+
+    def renew(self) -> None:
+        """Make anew what is missing; `stream` or `zmq` is then another socket. Raises ClaimError, and may be called again."""
+        if not self._lock.in_place():
+            self._acquire()
+        for path in [each for each in self.missing() if each in self._sockets]:
+            _clear_stale(path)
+            if path == self.place.sock:
+                self.stream = self._listen(path)
+            else:
+                self.zmq = self._listen(path)
+        self.set_rules(self._rules)
+        if self._facts is not None:
+            self.publish(self._facts)
+
+    def _acquire(self) -> None:
+        """Make the directory, and take the lock in it."""
+        while not self._lock.in_place():
+            # Not there: who lived here ended and removed the directory just now.
+            with contextlib.suppress(FileNotFoundError):
+                _make_private(self.place.directory, shared=self._rules.include_other_users())
+                self._lock.acquire()
 
     def publish(self, facts: dict[str, Any]) -> None:
         """Write `instance.json`, whole or not at all; its appearance says that the instance serves. Raises ClaimError."""
@@ -88,6 +127,7 @@ class Claim:
             write_atomically(self.place.instance_file, facts)
         except OSError as error:
             raise ClaimError(f"cannot write {self.place.instance_file}: {error.strerror}") from None
+        self._facts = facts
         grant_access({self.place.instance_file: READ}, self._rules)
 
     def set_rules(self, rules: Rules) -> None:
@@ -111,16 +151,19 @@ class Claim:
 
     def descriptors(self) -> Iterable[int]:
         """Name, for `forks`, the lock and every socket at our paths: listening, accepted, ours or libzmq's."""
-        if self._lock < 0:
+        if self._lock.descriptor < 0:
             return []
         paths = {self.place.sock, self.place.zmq}
-        return [self._lock, *(number for number in open_descriptors() if _stands_at(number, paths))]
+        return [
+            self._lock.descriptor,
+            *(number for number in open_descriptors() if _stands_at(number, paths)),
+        ]
 
     def _listen(self, path: str) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.bind(path)
-            self._inodes[path] = inode_at(path)
+            self._sockets[path] = identity_at(path)
             os.chmod(path, 0o600)  # before listen: nobody can have connected
             sock.listen(BACKLOG)
         except OSError as error:
@@ -128,6 +171,16 @@ class Claim:
             raise ClaimError(f"cannot listen at {path}: {error.strerror}") from None
         sock.setblocking(False)
         return sock
+
+
+def _remove(path: str) -> None:
+    """Remove a file of ours; one that cannot be removed ends no stop."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        log.warning("cannot remove %s: %s", path, error.strerror)
 
 
 def _make_private(directory: str, *, shared: bool) -> None:
@@ -156,7 +209,8 @@ def _make_private(directory: str, *, shared: bool) -> None:
             hint="choose a directory that you may write to with --runtime-dir",
         ) from None
     _check_ours(directory)
-    os.chmod(directory, 0o700)  # systemd makes a RuntimeDirectory 0755
+    if os.stat(directory).st_mode & 0o777 != 0o700:  # systemd makes a RuntimeDirectory 0755
+        os.chmod(directory, 0o700)
 
 
 def _check_ours(directory: str) -> None:
@@ -168,42 +222,6 @@ def _check_ours(directory: str) -> None:
             f"{directory} belongs to uid {there.st_uid}, not to us (uid {os.geteuid()})",
             hint="choose another --runtime-dir or --name",
         )
-
-
-def _locked(place: Place) -> int:
-    """Return a descriptor that holds the lock of `place`, or raise NameTaken."""
-    while True:
-        try:
-            lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise ClaimError(f"cannot open the lock {place.lock}: {error.strerror}") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = int(os.pread(lock, 20, 0) or b"0")
-            os.close(lock)
-            who = f"process {pid}" if pid else "another process"
-            raise NameTaken(
-                f"an instance called {place.name} already lives in {place.directory} ({who})",
-                pid=pid,
-                hint=f"choose another --name, or end it with `flaskd_ctl --name {place.name} shutdown`",
-            ) from None
-        if os.fstat(lock).st_ino == inode_at(place.lock):
-            try:
-                os.ftruncate(lock, 0)
-                os.pwrite(lock, str(os.getpid()).encode(), 0)
-            except OSError as error:  # the disk is full
-                with contextlib.suppress(OSError):
-                    os.unlink(place.lock)
-                    os.rmdir(place.directory)
-                os.close(lock)
-                raise ClaimError(f"cannot write the lock {place.lock}: {error.strerror}") from None
-            return lock
-        os.close(
-            lock
-        )  # its holder ended and removed it between our open and our flock: again, on the new file
 
 
 def _clear_stale(path: str) -> None:

@@ -6,6 +6,7 @@ most a second a slow peer can delay it.
 
 import asyncio
 import logging
+import socket
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ from flaskd.control.commands import Commands
 from flaskd.control.registry import Registry
 from flaskd.control.transports.plain import PlainPeer
 from flaskd.control.transports.router import Router
+from flaskd.control.upkeep import Upkeep
 from flaskd.operable import Operable
 
 if TYPE_CHECKING:
@@ -46,11 +48,11 @@ class ControlServer:
         self._loop = asyncio.get_running_loop()
         self._router = Router(self._registry)
         self._router.open(self._claim.zmq, self._claim.place.zmq)
-        self._plain = await self._loop.create_unix_server(
-            lambda: PlainPeer(self._registry, self._peers), sock=self._claim.stream, backlog=128
-        )
+        await self._open_plain()
         if self._remote is not None:
             await self._remote.open(self._registry)
+        self._upkeep = Upkeep(self._claim.place.directory, self._missing, self._renew)
+        self._upkeep.open()
 
     def set_rules(self, rules: Rules) -> None:
         """Go by other rules from now on; see `Registry.set_rules`."""
@@ -63,7 +65,9 @@ class ControlServer:
 
     async def close(self) -> None:
         """Finish what is under way, send every reply, end the streams; returns when all is closed."""
-        await self._stop_accepting(self._plain)
+        self._upkeep.close()
+        self._claim.withdraw()
+        await self._stop_accepting(self._plain, self._stream)
         self._router.stop_receiving()
         if self._remote is not None:
             await self._remote.stop_accepting()
@@ -73,12 +77,35 @@ class ControlServer:
         if self._remote is not None:
             await self._remote.close(timeout=FLUSH_TIME)
 
-    async def _stop_accepting(self, plain: asyncio.Server) -> None:
+    async def _open_plain(self) -> None:
+        self._stream = self._claim.stream
+        self._plain = await self._loop.create_unix_server(
+            lambda: PlainPeer(self._registry, self._peers), sock=self._stream, backlog=128
+        )
+
+    async def _stop_accepting(self, plain: asyncio.Server, stream: socket.socket) -> None:
         """Accept no more, and read once what has come: a server closed at once would leak a connection it just accepted."""
-        self._loop.remove_reader(self._claim.stream)
+        self._loop.remove_reader(stream)
         for _ in range(TURNS):
             await asyncio.sleep(0)
         plain.close()
+
+    def _missing(self) -> list[str]:
+        return [*self._claim.missing(), *(self._remote.missing() if self._remote else [])]
+
+    async def _renew(self) -> None:
+        """Make anew what was removed from our place, and serve there; connections that are open go on. Raises FlaskdError."""
+        zmq, plain, stream = self._claim.zmq, self._plain, self._stream
+        try:
+            self._claim.renew()
+        finally:  # also if only some of it could be made
+            if self._claim.zmq is not zmq:
+                self._router.listen(self._claim.zmq, self._claim.place.zmq)
+            if self._claim.stream is not stream:
+                await self._open_plain()
+                await self._stop_accepting(plain, stream)
+        if self._remote is not None:
+            self._remote.renew()
 
     async def _flush(self) -> None:
         """Wait until no peer is owed anything, or the flush time has passed."""

@@ -25,7 +25,7 @@ from typing import Final
 
 from flaskd.errors import BindError
 from flaskd.listening import handshakes
-from flaskd.listening.unix_paths import accepted_at, inode_at, is_listening
+from flaskd.listening.unix_paths import accepted_at, identity_at, is_listening
 from flaskd.process import forks
 from flaskd_ctl.contract.endpoint import MAX_PATH
 
@@ -51,7 +51,7 @@ class Listener:
 
     def __init__(self, sock: socket.socket, path: str | None = None, *, scheme: str = "http") -> None:
         self.socket = sock
-        self._inode = os.stat(path).st_ino if path else 0
+        self._identity = identity_at(path) if path else None
         self._path = path
         self._family = sock.family
         self._port = 0 if sock.family == socket.AF_UNIX else sock.getsockname()[1]
@@ -130,8 +130,12 @@ class Listener:
 
     def _unlink(self) -> None:
         """Remove our path, unless another file stands there by now."""
-        if self._path is not None and inode_at(self._path) == self._inode:
+        if self._path is not None and self.in_place():
             os.unlink(self._path)
+
+    def in_place(self) -> bool:
+        """Tell whether a Unix socket of ours is still at its path."""
+        return self._path is not None and identity_at(self._path) == self._identity
 
 
 class SharedListener(Listener):

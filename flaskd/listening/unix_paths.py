@@ -18,12 +18,22 @@ def is_listening(path: str) -> bool:
         return True
 
 
-def inode_at(path: str) -> int:
-    """Return the inode number of `path`, not following links; -1 where nothing is."""
+def identity_at(path: str) -> tuple[int, int] | None:
+    """Return device and inode of `path`, not following links; None where nothing is.
+
+    The inode alone does not say which file it is: a file system that is mounted anew counts from the beginning.
+    """
     try:
-        return os.lstat(path).st_ino
+        there = os.lstat(path)
     except OSError:
-        return -1
+        return None
+    return there.st_dev, there.st_ino
+
+
+def identity_of(descriptor: int) -> tuple[int, int]:
+    """Return device and inode of an open file."""
+    opened = os.fstat(descriptor)
+    return opened.st_dev, opened.st_ino
 
 
 def accepted_at(path: str) -> set[int]:

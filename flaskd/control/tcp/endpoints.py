@@ -61,9 +61,8 @@ class TcpEndpoints:
                 listener = _bind(url)
                 stack.callback(listener.close)
                 self._listeners.append(listener)
-            self._inner = listeners.bind(f"unix:{self._path}", backlog=BACKLOG)
-            stack.callback(self._inner.close)
-            os.chmod(self._path, 0o600)
+            self._inner = self._bind_inner()
+            stack.callback(lambda: self._inner.close())
             self._stack = stack.pop_all()
         self._addresses = {listener.socket.getsockname() for listener in self._listeners}
         forks.close_in_children(self)
@@ -88,10 +87,21 @@ class TcpEndpoints:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._zap = ZapHandler(context, self._authorized)
         self._router = Router(registry, Identification("User-Id", self._authorized.caller))
-        ours = socket.socket(fileno=os.dup(self._inner.socket.fileno()))  # libzmq closes what it is given
-        self._router.open(ours, self._path, context=context, options=options(self._secret))
+        self._router.open(self._copy_of_inner(), self._path, context=context, options=options(self._secret))
         self._gateway = Gateway(self._path)
         await self._gateway.open(self._listeners)
+
+    def missing(self) -> list[str]:
+        """Name the socket behind the gateway, if it is no longer at its path."""
+        return [] if self._inner.in_place() else [self._path]
+
+    def renew(self) -> None:
+        """Make that socket anew, if it is missing. Raises BindError."""
+        if self.missing():
+            inner = self._bind_inner()
+            self._inner.close()
+            self._inner = inner
+            self._router.listen(self._copy_of_inner(), self._path)
 
     async def stop_accepting(self) -> None:
         """Let nobody new in, and take no further requests; what is under way goes on."""
@@ -108,6 +118,14 @@ class TcpEndpoints:
     def descriptors(self) -> Iterable[int]:
         """Name, for `forks`, the listeners and both sides of every connection."""
         return [number for number in open_descriptors() if self._is_ours(number)] if self._addresses else []
+
+    def _bind_inner(self) -> listeners.Listener:
+        inner = listeners.bind(f"unix:{self._path}", backlog=BACKLOG)
+        os.chmod(self._path, 0o600)
+        return inner
+
+    def _copy_of_inner(self) -> socket.socket:
+        return socket.socket(fileno=os.dup(self._inner.socket.fileno()))  # libzmq closes what it is given
 
     def _is_ours(self, descriptor: int) -> bool:
         for sock in duplicates([descriptor]):

@@ -64,7 +64,7 @@ class Router:
         context: "zmq.Context[zmq.Socket[bytes]] | None" = None,
         options: Iterable[tuple[int, Any]] = (),
     ) -> None:
-        """Serve on a listening Unix socket, which is libzmq's to close from now on; `options` are further socket options."""
+        """Serve on a listening Unix socket, as `listen` does; `options` are further socket options."""
         self._loop = asyncio.get_running_loop()
         self._context = context or zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
@@ -79,12 +79,19 @@ class Router:
             *options,
         ):
             self._socket.setsockopt(option, value)
-        self._socket.setsockopt(zmq.USE_FD, listening.detach())
-        self._socket.bind(f"ipc://{path}")
-        self._socket.setsockopt(zmq.USE_FD, -1)  # a second bind with it would abort the process
+        self.listen(listening, path)
         self._receiving = True
         self._loop.add_reader(self._socket.FD, self._receive)
         self._look_soon()
+
+    def listen(self, listening: socket.socket, path: str) -> None:
+        """Accept from a listening Unix socket, which is libzmq's to close from now on.
+
+        Where another was removed from this path, that one stays until the end: zmq_unbind(3) would end its connections.
+        """
+        self._socket.setsockopt(zmq.USE_FD, listening.detach())
+        self._socket.bind(f"ipc://{path}")
+        self._socket.setsockopt(zmq.USE_FD, -1)  # a second bind with it would abort the process
 
     def stop_receiving(self) -> None:
         """Take no further requests."""

@@ -320,6 +320,7 @@ def test_a_lock_that_is_removed_while_it_is_waited_for_is_taken_anew(
     first, flock = Claim(place, OURS), fcntl.flock
     ended: list[bool] = []
     first.__enter__()
+    first.withdraw()
 
     def flock_late(descriptor: int, operation: int) -> None:
         if not ended:
@@ -328,5 +329,7 @@ def test_a_lock_that_is_removed_while_it_is_waited_for_is_taken_anew(
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", flock_late)
-    with Claim(place, OURS), pytest.raises(NameTaken), Claim(place, OURS):
-        pass
+    with Claim(place, OURS) as second:
+        second.withdraw()  # so that it is the lock that refuses
+        with pytest.raises(NameTaken), Claim(place, OURS):
+            pass
