@@ -119,12 +119,12 @@ class Core:
         activity = self.engine.activity()
         return Snapshot(
             now=time.monotonic(),
-            in_flight=max(self.ledger.in_flight, activity.busy),
+            in_flight=max(self.ledger.table.in_flight, activity.busy),
             connections=activity.connections,
             half_open=half_open,
             queued=queued,
             flushed=not activity.connections,
-            begun=self.finished() + self.ledger.in_flight if lame else 0,
+            begun=self.finished() + self.ledger.table.in_flight if lame else 0,
         )
 
     def carry_out(self, action: Action, stop: Stop | None = None) -> None:
@@ -142,7 +142,7 @@ class Core:
             case Action.FLUSH:
                 self.engine.stop()
             case Action.CUT:
-                cut = self.ledger.requests()
+                cut = self.ledger.table.requests()
                 self._losses = self._losses._replace(cut=cut, connections_cut=self.engine.abort())
 
     def announce_close(self, *, closing: bool) -> None:
@@ -151,11 +151,11 @@ class Core:
 
     def requests(self) -> list[InFlight]:
         """See `Stoppable.requests`."""
-        return self.ledger.requests()
+        return self.ledger.table.requests()
 
     def finished(self) -> int:
         """See `Stoppable.finished`."""
-        return self.ledger.finished()
+        return self.ledger.table.finished()
 
     def losses(self) -> Losses:
         """See `Stoppable.losses`."""

@@ -1,10 +1,10 @@
-"""Claiming an instance's place, so that no live one is stolen, no foreign file touched, and no stale one in the way.
+"""Claim an instance's place: steal no live one, touch no foreign file, and remove a stale one.
 
-libzmq by itself unlinks whatever stands at an ipc path and takes it, and creates sockets that anybody may connect to. So the
-order is: a private directory (ours, 0700) → flock on `lock` → what is left there is stale: sockets of ours are removed,
-anything else refused → we bind and listen our own sockets at 0600 → whom the rules name is let near (`access`) → libzmq gets
-the descriptor (ZMQ_USE_FD). The lock, not the presence of a file, says whether the place is taken; the kernel drops it with
-the process, also at kill -9.
+libzmq by itself unlinks whatever is at an ipc path and takes it, and creates sockets that anybody may connect to. So the order
+is: a private directory (ours, 0700) → flock on `lock` → what is left there is stale: remove our sockets, refuse anything else →
+bind our own sockets and listen, with mode 0600 → give access to the users and groups in the rules (`access`) → give libzmq the
+descriptor (ZMQ_USE_FD). The lock, not the presence of a file, decides whether the place is taken,
+or the record (`record`) if somebody has removed the lock.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Self
 
 from flaskd.audit.files import write_atomically
@@ -21,7 +21,7 @@ from flaskd.control.access.policy import Rules
 from flaskd.control.lock import Lock
 from flaskd.control.record import ProcessRecord
 from flaskd.errors import ClaimError
-from flaskd.listening.unix_paths import identity_at, is_listening
+from flaskd.listening.unix_paths import identity_at, remove_stale
 from flaskd.process import forks
 from flaskd.process.descriptors import duplicates, open_descriptors
 from flaskd_ctl.contract.endpoint import Place
@@ -32,11 +32,10 @@ log = logging.getLogger("flaskd.control")
 
 
 class Claim:
-    """Our hold on a place, from `__enter__` to `__exit__`. `stream` and `zmq` are bound, listening, and 0600 or as `rules` say.
+    """A place that is ours, see `hold`. `stream` and `zmq` are bound, listening, and 0600 or as the rules say."""
 
-    Entering raises NameTaken (with the pid of who lives there) or ClaimError, and has then changed nothing but, perhaps, made
-    the directory.
-    """
+    stream: socket.socket
+    zmq: socket.socket
 
     def __init__(self, place: Place, rules: Rules) -> None:
         self.place = place
@@ -45,45 +44,30 @@ class Claim:
         self._record = ProcessRecord(place)
         self._sockets: dict[str, tuple[int, int] | None] = {}
         self._facts: dict[str, Any] | None = None
-        self.stream: socket.socket
-        self.zmq: socket.socket
 
-    def __enter__(self) -> Self:
-        self._record.refuse_second()
-        self._acquire()
+    @classmethod
+    @contextlib.contextmanager
+    def hold(cls, place: Place, rules: Rules) -> Iterator[Self]:
+        """Claim `place`; release it on leaving.
+
+        Raises NameTaken (with the pid of the instance that has it) or ClaimError, and has then changed nothing except,
+        perhaps, created the directory.
+        """
+        claim = cls(place, rules)
+        claim._record.refuse_second()
+        claim._acquire()
         try:
-            for path in (self.place.sock, self.place.zmq, self.place.tcp):
-                _clear_stale(path)
-            self.stream = self._listen(self.place.sock)
-            self.zmq = self._listen(self.place.zmq)
-            self.set_rules(self._rules)
-            self._record.write()
-        except BaseException:
-            self.__exit__()
-            raise
-        forks.close_in_children(self)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.withdraw()
-        for path, identity in self._sockets.items():
-            if identity_at(path) == identity:
-                _remove(path)
-        if hasattr(self, "stream"):
-            self.stream.close()
-        if hasattr(self, "zmq"):
-            self.zmq.close()
-        # Everything goes before the lock does: who gets the lock next finds an empty place or none.
-        if self._lock.in_place():
-            _remove(self.place.lock)
-            with contextlib.suppress(OSError):  # not empty, or systemd's to remove
-                os.rmdir(self.place.directory)
-        self._lock.release()
+            claim._listen(place.sock, place.zmq, free=place.tcp)
+            claim._record.write()
+            forks.close_in_children(claim)
+            yield claim
+        finally:
+            claim._release()
 
     def withdraw(self) -> None:
-        """Remove what says that this process serves; call it before the sockets close.
+        """Remove what says that this process serves. Call it before the sockets close.
 
-        From then on a socket at which nothing listens means that the instance has stopped.
+        From then on, a socket at which nothing listens means that the instance has stopped.
         """
         self._facts = None
         self._record.remove()
@@ -91,38 +75,24 @@ class Claim:
             _remove(self.place.instance_file)
 
     def missing(self) -> list[str]:
-        """Name the files of ours that are no longer at their paths."""
-        lost = [path for path, identity in self._sockets.items() if identity_at(path) != identity]
+        """Return the files of ours that are no longer at their paths."""
+        missing = [path for path, identity in self._sockets.items() if identity_at(path) != identity]
         if not self._lock.in_place():
-            lost.append(self.place.lock)
+            missing.append(self.place.lock)
         if self._facts is not None and not os.path.lexists(self.place.instance_file):
-            lost.append(self.place.instance_file)
-        return lost
+            missing.append(self.place.instance_file)
+        return missing
 
     def renew(self) -> None:
-        """Make anew what is missing; `stream` or `zmq` is then another socket. Raises ClaimError, and may be called again."""
+        """Create what is missing again; `stream` and `zmq` may then be other sockets. Raises ClaimError; may be repeated."""
         if not self._lock.in_place():
             self._acquire()
-        for path in [each for each in self.missing() if each in self._sockets]:
-            _clear_stale(path)
-            if path == self.place.sock:
-                self.stream = self._listen(path)
-            else:
-                self.zmq = self._listen(path)
-        self.set_rules(self._rules)
+        self._listen(*(path for path in self.missing() if path in self._sockets))
         if self._facts is not None:
             self.publish(self._facts)
 
-    def _acquire(self) -> None:
-        """Make the directory, and take the lock in it."""
-        while not self._lock.in_place():
-            # Not there: who lived here ended and removed the directory just now.
-            with contextlib.suppress(FileNotFoundError):
-                _make_private(self.place.directory, shared=self._rules.include_other_users())
-                self._lock.acquire()
-
     def publish(self, facts: dict[str, Any]) -> None:
-        """Write `instance.json`, whole or not at all; its appearance says that the instance serves. Raises ClaimError."""
+        """Write `instance.json` atomically, which says that the instance serves. Raises ClaimError."""
         try:
             write_atomically(self.place.instance_file, facts)
         except OSError as error:
@@ -131,7 +101,7 @@ class Claim:
         grant_access({self.place.instance_file: READ}, self._rules)
 
     def set_rules(self, rules: Rules) -> None:
-        """Let near whom `rules` name, and nobody else; what keeps them away all the same is logged."""
+        """Give file access to the users and groups in `rules`, and to no others; log what still keeps them out."""
         self._rules = rules
         place = self.place
         method = grant_access({place.sock: CONNECT, place.zmq: CONNECT, place.directory: SEARCH}, rules)
@@ -139,42 +109,77 @@ class Claim:
             grant_access({place.instance_file: READ}, rules)
         if method is AccessMethod.EVERYONE:
             log.warning(
-                "%s: this file system has no access control lists: every user may connect, and is refused",
+                "%s: this file system has no access control lists, so every user can connect; users without a role are refused",
                 place.directory,
             )
         if method is not AccessMethod.OWNER_ONLY and (closed := closed_parent(place.directory)):
             log.warning(
-                "only the owner of %s may go through it: who has a role cannot reach %s",
+                "only the owner can enter %s, so other users with a role cannot reach %s",
                 closed,
                 place.directory,
             )
 
     def descriptors(self) -> Iterable[int]:
-        """Name, for `forks`, the lock and every socket at our paths: listening, accepted, ours or libzmq's."""
+        """Return the lock and every socket at our paths, for `forks`: listening or accepted, ours or libzmq's."""
         if self._lock.descriptor < 0:
             return []
         paths = {self.place.sock, self.place.zmq}
-        return [
-            self._lock.descriptor,
-            *(number for number in open_descriptors() if _stands_at(number, paths)),
-        ]
+        ours = (
+            number
+            for number in open_descriptors()
+            for sock in duplicates([number])
+            if sock.family == socket.AF_UNIX and sock.getsockname() in paths
+        )
+        return [self._lock.descriptor, *ours]
 
-    def _listen(self, path: str) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.bind(path)
-            self._sockets[path] = identity_at(path)
-            os.chmod(path, 0o600)  # before listen: nobody can have connected
-            sock.listen(BACKLOG)
-        except OSError as error:
-            sock.close()
-            raise ClaimError(f"cannot listen at {path}: {error.strerror}") from None
-        sock.setblocking(False)
-        return sock
+    def _acquire(self) -> None:
+        """Take the lock, in a directory that is ours. Raises NameTaken or ClaimError."""
+        while not self._lock.in_place():
+            # Not found: the instance that had the place has just ended and removed it.
+            with contextlib.suppress(FileNotFoundError):
+                _make_private(self.place.directory, shared=self._rules.include_other_users())
+                self._lock.acquire()
+
+    def _listen(self, *paths: str, free: str = "") -> None:
+        """Listen at these paths, which must be free, as `free` must be. We hold the lock: no live instance is there."""
+        for path in filter(None, (*paths, free)):
+            if problem := remove_stale(path):
+                raise ClaimError(
+                    f"cannot use {path}: {problem}",
+                    hint="move it away, or choose another --runtime-dir or --name",
+                )
+        for path in paths:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                sock.bind(path)
+                self._sockets[path] = identity_at(path)
+                os.chmod(path, 0o600)  # before listen: nobody can have connected
+                sock.listen(BACKLOG)
+            except OSError as error:
+                sock.close()
+                raise ClaimError(f"cannot listen at {path}: {error.strerror}") from None
+            sock.setblocking(False)
+            setattr(self, "stream" if path == self.place.sock else "zmq", sock)
+        self.set_rules(self._rules)
+
+    def _release(self) -> None:
+        """Remove all that is ours, then release the lock: the next holder finds an empty directory or none."""
+        self.withdraw()
+        for path, identity in self._sockets.items():
+            if identity_at(path) == identity:
+                _remove(path)
+        for name in ("stream", "zmq"):
+            if hasattr(self, name):
+                getattr(self, name).close()
+        if self._lock.in_place():
+            _remove(self.place.lock)
+            with contextlib.suppress(OSError):  # not empty, or systemd's to remove
+                os.rmdir(self.place.directory)
+        self._lock.release()
 
 
 def _remove(path: str) -> None:
-    """Remove a file of ours; one that cannot be removed ends no stop."""
+    """Remove a file of ours. One that cannot be removed fails no stop."""
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -184,16 +189,16 @@ def _remove(path: str) -> None:
 
 
 def _make_private(directory: str, *, shared: bool) -> None:
-    """Make the instance's directory, or see that it is ours alone; raise ClaimError before anything is created if not.
+    """Create the instance's directory, or check that it is ours alone. Raises ClaimError before anything is created.
 
-    `shared`: others are to reach it through the runtime directory.
+    With `shared`, other users can reach it through the runtime directory.
     """
     runtime = os.path.dirname(directory)
     try:
         if not os.path.isdir(runtime):
-            seen = shared or runtime.startswith("/run/")
-            os.makedirs(runtime, mode=0o755 if seen else 0o700, exist_ok=True)
-        if runtime.startswith("/tmp/"):  # noqa: S108 - anybody may make a directory there: whose is it?
+            open_to_all = shared or runtime.startswith("/run/")
+            os.makedirs(runtime, mode=0o755 if open_to_all else 0o700, exist_ok=True)
+        if runtime.startswith("/tmp/"):  # noqa: S108 - anybody may create a directory there
             _check_ours(runtime)
             if os.stat(runtime).st_mode & 0o022:
                 raise ClaimError(
@@ -222,32 +227,3 @@ def _check_ours(directory: str) -> None:
             f"{directory} belongs to uid {there.st_uid}, not to us (uid {os.geteuid()})",
             hint="choose another --runtime-dir or --name",
         )
-
-
-def _clear_stale(path: str) -> None:
-    """Remove a dead socket of ours; leave anything else and refuse. We hold the lock: no live instance is there."""
-    try:
-        there = os.lstat(path)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(there.st_mode) or there.st_uid != os.geteuid():
-        raise ClaimError(
-            f"{path} is not a socket of ours, it was left alone",
-            hint="move it away, or choose another --runtime-dir or --name",
-        )
-    try:
-        live = is_listening(path)
-    except OSError:  # a socket of another type: not one of an instance that died
-        live = True
-    if live:
-        raise ClaimError(
-            f"another program listens at {path}, it was left alone", hint="choose another --name"
-        )
-    os.unlink(path)
-
-
-def _stands_at(descriptor: int, paths: set[str]) -> bool:
-    """Return whether `descriptor` is a Unix socket bound to one of `paths`."""
-    return any(
-        sock.family == socket.AF_UNIX and sock.getsockname() in paths for sock in duplicates([descriptor])
-    )

@@ -10,7 +10,7 @@ import time
 
 from flaskd.audit.files import write_atomically
 from flaskd.audit.last_stop import state_directory
-from flaskd.control.lock import taken
+from flaskd.control.lock import name_taken
 from flaskd_ctl.contract.endpoint import Place
 from flaskd_ctl.contract.files import read_object
 from flaskd_ctl.contract.process_record import file_name, identify, is_alive
@@ -27,7 +27,7 @@ class ProcessRecord:
         """Raise NameTaken if the process of a record that is there runs."""
         there = read_object(self._path)
         if is_alive(there):
-            raise taken(self._place, int(there["pid"]))
+            raise name_taken(self._place, int(there["pid"]))
 
     def write(self) -> None:
         """Write it, if there is a place for it."""

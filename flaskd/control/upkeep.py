@@ -16,7 +16,6 @@ import os
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
-from flaskd.errors import FlaskdError
 from flaskd.process import inotify
 from flaskd.process.inotify import Inotify
 
@@ -58,12 +57,13 @@ class Upkeep:
         if self._missing():
             self._happened()
 
-    def close(self) -> None:
-        """Watch no more."""
+    async def close(self) -> None:
+        """Watch no more; what is being made anew is finished first."""
+        self._unwatch()
+        if self._task is not None:
+            await self._task
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
         self._unwatch()
 
     def _watch(self, events: int) -> None:
@@ -114,7 +114,7 @@ class Upkeep:
             self._watch(ANYTHING)  # before we try, so that whatever changes meanwhile leads to another try
             try:
                 await self._renew()
-            except (FlaskdError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - the task's outer edge: an instance without its files serves and stops
                 self._failures += 1
                 files, hint = ", ".join(missing), getattr(error, "hint", "")
                 why = f"{error}. Next: {hint}" if hint else str(error)

@@ -16,6 +16,7 @@ from flaskd.process.ending import STDERR, STDOUT
 from flaskd.settings.identity import identity_of
 from flaskd.settings.schema import Settings
 from flaskd.supervisor import process
+from flaskd.supervisor.forked import kill_forked
 from flaskd.supervisor.member import Member, Resources
 from flaskd.supervisor.output import WorkerOutput
 
@@ -53,13 +54,13 @@ class Launcher:
                     streams.append(self._output.pipe(f"[{member.id}] ", target))
                     given.callback(os.close, streams[-1])
                 started = process.start(
-                    [sys.executable, "-m", "flaskd.worker", str(theirs.fileno())],
+                    [sys.executable, "-P", "-m", "flaskd.worker", str(theirs.fileno())],
                     descriptors=[theirs.fileno(), table.descriptor, stacks, *self._listeners, self._log],
                     stdout=streams[0],
                     stderr=streams[1],
                     directory=self._directory,
                     identity=identity,
-                    on_end=member.process_ended,
+                    on_end=lambda: self._ended(member),
                 )
             undo.pop_all()
         start = Start(
@@ -78,6 +79,10 @@ class Launcher:
         )
         channel = SupervisorChannel(ours, on_event=member.receive, on_end=member.channel_ended)
         member.launched(Resources(started, channel, table, stacks), start)
+
+    def _ended(self, member: Member) -> None:
+        kill_forked(member.pid, member.request_table.descriptor)
+        member.process_ended()
 
 
 def _memory(name: str) -> int:

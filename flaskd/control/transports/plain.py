@@ -1,29 +1,98 @@
-"""The plain stream transport: one JSON object a line over a Unix socket, for `socat` and languages without ZeroMQ.
+"""The plain stream transport: one JSON object per line on a Unix socket, for `socat` and languages without ZeroMQ.
 
-A peer may send several requests at once and gets each reply when it is ready. What a bad peer can cost is bounded: a line is
-at most MAX_MESSAGE bytes and has LINE_TIME to arrive; a peer that does not read its replies is not read from; beyond
-MAX_PEERS the one that has been idle longest has to go.
+A peer may send several requests at once; each reply is sent when it is ready. The cost of a bad peer is bounded: a line has at
+most MAX_MESSAGE bytes and LINE_TIME to arrive, a peer that does not read its replies is not read from, and beyond MAX_PEERS
+the peer that has been idle longest is disconnected.
 """
 
 import asyncio
+import socket
 import time
 from collections import deque
 from collections.abc import Coroutine
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 from flaskd.control.access import peer, policy
 from flaskd.control.registry import Registry, failure
 from flaskd_ctl import errors
 from flaskd_ctl.protocol import MAX_MESSAGE, Actor
 
+BACKLOG: Final = 128
+TURNS: Final = 4  # turns of the loop in which asyncio makes an accepted socket a connection and reads from it
 MAX_PEERS: Final = 256
-MOST_AT_ONCE: Final = 16  # requests of one peer under way
+MAX_REQUESTS: Final = 16  # requests of one peer under way
 LINE_TIME: Final = 30.0  # seconds from a line's first byte to its end
-CLOSE_TIME: Final = 1.0  # seconds in which a refused peer may still read why
+FLUSH_TIME: Final = 1.0  # seconds in which peers may read their last replies once nothing more is accepted
+CLOSE_TIME: Final = 1.0  # seconds in which a refused peer may read the error
+
+
+class PlainServer:
+    """The transport: a listening Unix socket and its connections."""
+
+    _server: asyncio.Server
+    _listening: socket.socket
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._peers: set[PlainPeer] = set()
+        self._loop = asyncio.get_running_loop()
+        self._deadline = 0.0
+
+    @classmethod
+    async def open(cls, registry: Registry, listening: socket.socket) -> Self:
+        """Serve `registry` on a listening socket."""
+        server = cls(registry)
+        await server._listen(listening)
+        return server
+
+    async def move(self, listening: socket.socket) -> None:
+        """Accept from another listening socket from now on; open connections continue."""
+        server, before = self._server, self._listening
+        await self._listen(listening)
+        await self._stop_listening(server, before)
+
+    @property
+    def serving(self) -> bool:
+        """Whether it takes requests."""
+        return self._server.is_serving()
+
+    @property
+    def tasks(self) -> "set[asyncio.Task[None]]":
+        """The requests under way."""
+        return {task for each in self._peers for task in each.tasks}
+
+    async def stop_accepting(self) -> None:
+        """Accept no more connections, and read once what has arrived."""
+        await self._stop_listening(self._server, self._listening)
+        self._deadline = self._loop.time() + FLUSH_TIME
+
+    async def _listen(self, listening: socket.socket) -> None:
+        self._server = await self._loop.create_unix_server(
+            lambda: PlainPeer(self._registry, self._peers), sock=listening, backlog=BACKLOG
+        )
+        self._listening = listening
+
+    async def _stop_listening(self, server: asyncio.Server, listening: socket.socket) -> None:
+        """Close `server`, after some turns: closed at once, it leaks a connection that it has just accepted."""
+        self._loop.remove_reader(listening)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        server.close()
+
+    async def close(self) -> None:
+        """Close each connection once its peer has read everything, or when the time is over."""
+        for each in list(self._peers):
+            each.transport.close()
+        if closing := {asyncio.ensure_future(each.closed.wait()) for each in self._peers}:
+            await asyncio.wait(closing, timeout=max(0.0, self._deadline - self._loop.time()))
+        for each in list(self._peers):
+            each.transport.abort()
 
 
 class PlainPeer(asyncio.Protocol):
-    """One connection, on the control loop; `tasks` is what runs for it."""
+    """One connection, on the control loop. `tasks` are its requests under way."""
+
+    transport: asyncio.Transport
 
     def __init__(self, registry: Registry, peers: "set[PlainPeer]") -> None:
         self.caller = Actor(via="control")
@@ -41,11 +110,10 @@ class PlainPeer(asyncio.Protocol):
         self._writable.set()
         self._refused = False
         self._eof = False
-        self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask the kernel who connected, and make room."""
-        self._transport = cast(asyncio.Transport, transport)
+        """Identify the peer, and make room for it."""
+        self.transport = cast(asyncio.Transport, transport)
         sock = transport.get_extra_info("socket")
         self.caller, self.groups = peer.of_socket(sock), peer.groups_of_socket(sock)
         if not self._registry.admits(self):
@@ -55,7 +123,7 @@ class PlainPeer(asyncio.Protocol):
         self._peers.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of all that ran for this peer."""
+        """Cancel what runs for this peer."""
         self._peers.discard(self)
         self.closed.set()
         self._stop_line_timer()
@@ -64,13 +132,13 @@ class PlainPeer(asyncio.Protocol):
             task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        """Carry out each complete line."""
+        """Execute each complete line."""
         if self._refused:
             return
         self.last_heard = time.monotonic()
         self._buffer += data
         *lines, rest = self._buffer.split(b"\n")
-        if len(rest) > MAX_MESSAGE or any(len(line) > MAX_MESSAGE for line in lines):
+        if any(len(line) > MAX_MESSAGE for line in (*lines, rest)):
             self._refuse(
                 errors.TooLarge(f"a message is at most {MAX_MESSAGE} bytes", hint="the connection is closed")
             )
@@ -78,113 +146,94 @@ class PlainPeer(asyncio.Protocol):
         self._buffer = rest
         self._stop_line_timer()
         if rest:
-            self._line_timer = self._loop.call_later(LINE_TIME, self._too_slow)
+            late = errors.TimedOut(f"a line did not end within {LINE_TIME:g} s")
+            self._line_timer = self._loop.call_later(LINE_TIME, self._refuse, late)
         self._lines.extend(bytes(line) for line in lines if line.strip())
-        self._begin()
+        self._execute()
 
     def eof_received(self) -> bool:
-        """Answer what was asked, a last line without its newline included, then close."""
+        """Answer what was asked, including a last line without a newline, then close."""
         if self._buffer.strip() and not self._refused:
             self.data_received(b"\n")
         self._eof = True
         return bool(self.tasks or self._lines) or self._refused
 
     def pause_writing(self) -> None:
-        """The peer does not read."""
+        """Stop sending: the peer does not read."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """Send again."""
         self._writable.set()
 
     def takes_notifications(self) -> bool:
-        """Any number of them."""
+        """Return True: a stream takes any number of messages."""
         return True
 
     async def send(self, message: bytes) -> bool:
-        """Send one line, waiting while the peer does not read."""
+        """Send one line; wait while the peer does not read."""
         await self._writable.wait()
-        if self._transport.is_closing():
+        if self.transport.is_closing():
             raise ConnectionResetError
-        self._transport.write(message + b"\n")
+        self.transport.write(message + b"\n")
         return True
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` as long as the connection lives."""
+        """Run `work` until it ends or the connection is lost."""
         task = self._loop.create_task(work)
         self.tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def close(self) -> None:
-        """Close when what has been written is sent."""
-        self._transport.close()
-
-    def abort(self) -> None:
-        """Close at once."""
-        self._transport.abort()
+        task.add_done_callback(self._task_done)
 
     def _answer(self, line: bytes) -> None:
-        """Answer now what can be; the rest is a task."""
+        """Answer now if possible, otherwise in a task."""
         reply = self._registry.answer(line, self)
-        if isinstance(reply, Coroutine):
+        if isinstance(reply, Coroutine) or (reply is not None and not self._writable.is_set()):
             self.spawn(self._answer_later(reply))
-        elif reply is not None and self._writable.is_set() and not self._transport.is_closing():
-            self._transport.write(reply + b"\n")
-        elif reply is not None:
-            self.spawn(self._send_later(reply))
+        elif reply is not None and not self.transport.is_closing():
+            self.transport.write(reply + b"\n")
 
-    async def _answer_later(self, answer: Coroutine[Any, Any, bytes | None]) -> None:
-        reply = await answer
-        if reply is not None:
-            await self._send_later(reply)
+    async def _answer_later(self, reply: Coroutine[Any, Any, bytes | None] | bytes) -> None:
+        message = await reply if isinstance(reply, Coroutine) else reply
+        if message is not None and not self.transport.is_closing():
+            await self.send(message)
 
-    async def _send_later(self, reply: bytes) -> None:
-        if not self._transport.is_closing():
-            await self.send(reply)
-
-    def _begin(self) -> None:
-        """Carry out as many lines as may be under way, and read on only when none is left waiting; then others have a turn."""
-        for _ in range(MOST_AT_ONCE):
-            if not self._lines or len(self.tasks) >= MOST_AT_ONCE:
+    def _execute(self) -> None:
+        """Execute as many lines as may be under way. Read on when no line waits; then let other peers have a turn."""
+        for _ in range(MAX_REQUESTS):
+            if not self._lines or len(self.tasks) >= MAX_REQUESTS:
                 break
             self._answer(self._lines.popleft())
-        if self._transport.is_closing():
+        if self.transport.is_closing():
             return
-        if not self._lines:
-            self._transport.resume_reading()
-            self._close_if_done()
+        if self._lines:
+            self.transport.pause_reading()
+            if len(self.tasks) < MAX_REQUESTS:
+                self._loop.call_soon(self._execute)
             return
-        self._transport.pause_reading()
-        if len(self.tasks) < MOST_AT_ONCE:
-            self._loop.call_soon(self._begin)
+        self.transport.resume_reading()
+        if self._eof and not self.tasks:  # the peer has ended its side and has all its replies
+            self.transport.close()
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
+    def _task_done(self, task: "asyncio.Task[None]") -> None:
         self.tasks.discard(task)
-        self._begin()
-
-    def _close_if_done(self) -> None:
-        """Close when a peer that has ended its side has all its replies."""
-        if self._eof and not self.tasks and not self._lines and not self._transport.is_closing():
-            self._transport.close()
+        self._execute()
 
     def _evict(self) -> bool:
+        """Disconnect the peer that has been idle longest. Return False if none is idle."""
         idle = [other for other in self._peers if not other.tasks]
         if idle:
             oldest = min(idle, key=lambda other: other.last_heard)
             self._peers.discard(oldest)
-            oldest.close()
+            oldest.transport.close()
         return bool(idle)
 
-    def _too_slow(self) -> None:
-        self._refuse(errors.TimedOut(f"a line was begun and not ended within {LINE_TIME:g} s"))
-
     def _refuse(self, error: errors.ControlError) -> None:
-        """Say why, and close a little later: closing on unread data would reset the reply away (unix(7))."""
+        """Send the error, and close a little later: closing with unread data would discard the reply (unix(7))."""
         self._refused = True
         self._stop_line_timer()
         self._buffer.clear()
-        self._transport.write(failure(None, error) + b"\n")
-        self._loop.call_later(CLOSE_TIME, self._transport.close)
+        self.transport.write(failure(None, error) + b"\n")
+        self._loop.call_later(CLOSE_TIME, self.transport.close)
 
     def _stop_line_timer(self) -> None:
         if self._line_timer is not None:

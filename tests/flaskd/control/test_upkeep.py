@@ -116,7 +116,7 @@ def test_a_stranger_file_in_the_way_is_left_and_said_once(serve: Serve, place: P
     serve(name="shop")
     os.unlink(place.sock)
     Path(place.sock).write_text("precious")
-    said.wait("not a socket of ours")
+    said.wait("a file that is not a socket is there")
     assert Path(place.sock).read_text() == "precious"
 
     os.rename(place.sock, f"{place.directory}.away")
@@ -160,7 +160,7 @@ def test_what_was_removed_before_we_watched_is_made_anew(tmp_path: Path) -> None
         upkeep = Upkeep(str(tmp_path), lambda: [] if there.exists() else ["there"], renew)
         upkeep.open()
         await asyncio.wait_for(second.wait(), WAIT)
-        upkeep.close()
+        await upkeep.close()
         return made
 
     assert asyncio.run(play()) == 2
@@ -182,7 +182,7 @@ def test_a_failure_is_said_once(tmp_path: Path, said: Said) -> None:
             await asyncio.wait_for(tries.get(), WAIT)
             await asyncio.sleep(0)
             (tmp_path / str(number)).touch()
-        upkeep.close()
+        await upkeep.close()
 
     asyncio.run(play())
     assert len([line for line in said.lines if "cannot be made anew" in line]) == 1

@@ -11,6 +11,7 @@ from flaskd_ctl.contract.endpoint import Place
 from flaskd_ctl.contract.process_record import file_name, identify
 from flaskd_ctl.discovery.instances import Instances
 from flaskd_ctl.discovery.look import look
+from flaskd_ctl.discovery.trust import Trust
 from flaskd_ctl.errors import Ambiguous, BadPlace, NotPermitted, NotRunning, Unreachable
 from tests.flaskd_ctl.conftest import StartFake
 from tests.flaskd_ctl.fake import Fake, RouterFake, StreamFake
@@ -209,10 +210,7 @@ def test_a_place_that_has_become_somebody_elses_is_not_connected_to(
     record = {"name": "shop", "directory": place.directory, **identify(os.getpid())}
     (state / file_name(place.directory)).write_text(json.dumps(record))
 
-    def never(*_: object) -> bool:
-        return False
-
     instances = Instances()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(instances, "_owner_counts", never)
+        patch.setattr(Trust, "_owner", lambda *_: False)
         assert [found.condition for found in instances.all()] == ["unreachable"]
