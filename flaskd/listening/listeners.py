@@ -22,7 +22,7 @@ from typing import Final
 
 from flaskd.guard import log_failure, warn_once
 from flaskd.listening import handshakes
-from flaskd.listening.unix_paths import accepted_at, inode_at
+from flaskd.listening.unix_paths import accepted_at, identity_at
 from flaskd.process import forks
 
 LINUX: Final = sys.platform == "linux"
@@ -50,7 +50,7 @@ class Listener:
 
     def __init__(self, sock: socket.socket, path: str | None = None, *, scheme: str = "http") -> None:
         self.socket = sock
-        self._inode = inode_at(path) if path else 0
+        self._identity = identity_at(path) if path else None
         self._path = path
         self._family = sock.family
         self._port = 0 if sock.family == socket.AF_UNIX else sock.getsockname()[1]
@@ -125,9 +125,13 @@ class Listener:
 
     def _unlink(self) -> None:
         """Remove our path, unless it is another file by now. If that is refused, it stays, and nobody listens there."""
-        if self._path is not None and inode_at(self._path) == self._inode:
+        if self._path is not None and self.in_place():
             with log_failure(f"remove {self._path}", said=self._said):
                 os.unlink(self._path)
+
+    def in_place(self) -> bool:
+        """Return whether our Unix socket is still at its path."""
+        return self._path is not None and identity_at(self._path) == self._identity
 
 
 class SharedListener(Listener):

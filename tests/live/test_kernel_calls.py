@@ -52,6 +52,7 @@ CASES: Final = [
     Case("ioctl,1=21521", "EINVAL", "granian", ""),  # TIOCOUTQ
     Case("rt_sigtimedwait", "ENOSYS", "waitress", "the sender of a signal remains unknown"),
     Case("prctl,0=1", "EINVAL", "granian", "a worker that hangs stays"),  # PR_SET_PDEATHSIG
+    Case("inotify_init1", "ENOSYS", "waitress", "is not watched"),
     Case("epoll_create1", "ENOSYS", "auto", "ZeroMQ"),
     Case("eventfd2", "EPERM", "auto", "ZeroMQ"),
 ]

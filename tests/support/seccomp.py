@@ -38,6 +38,7 @@ NUMBERS: Final = {
     "prctl": (157, 167),
     "waitid": (247, 95),
     "epoll_create1": (291, 20),
+    "inotify_init1": (294, 26),
     "memfd_create": (319, 279),
     "eventfd2": (290, 19),
     "pidfd_open": (434, 434),
