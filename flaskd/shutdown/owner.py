@@ -3,31 +3,25 @@
 Others put orders into its mailbox, each with a future for the reply, and tell it when something changed; it waits on the
 mailbox and on nothing else. `phases` decides what comes next in a stop; what it stops (the engine of this process, or the
 workers of a supervisor) reports what can be seen and does what is ordered.
-
-A stop never ends with an exception: a step that fails is logged, and the next one is taken. If nothing can be seen, the stop
-goes on as if everything were still open, up to its deadline.
 """
 
 import os
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from flaskd.errors import IllegalMove
 from flaskd.events import Bus
-from flaskd.guard import log_failure
+from flaskd.shutdown.guarded import Guarded
 from flaskd.shutdown.lifecycle import Event, Lifecycle, State
 from flaskd.shutdown.mailbox import Mailbox
-from flaskd.shutdown.phases import Action, LameDuck, Phase, Snapshot, Stop, StopTimes
+from flaskd.shutdown.phases import Action, LameDuck, Phase, Stop, StopTimes
 from flaskd.shutdown.progress import Progress
-from flaskd.shutdown.stoppable import Losses, Stoppable
+from flaskd.shutdown.stoppable import Stoppable
 from flaskd_ctl.protocol import Actor, CutEvent, ShutdownParams, ShutdownResult, StateEvent, StateResult
-
-LOOK_AGAIN: Final = 0.1
-"""Seconds until the next snapshot if one has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +76,16 @@ class Owner:
         self.ending: Ask | None = None
         self.look_again: float | None = None
         self.times = times
-        self._serving = serving
+        self._serving = Guarded(serving)
         self._mailbox = mailbox
         self._bus = bus
-        self._progress = Progress(bus, serving)
+        self._progress = Progress(bus, self._serving)
         self._process_exits = process_exits
         self._told = False
         self._ended = False
         self._result: ShutdownResult | None = None
         self._stoppers: list[tuple[Shutdown, bool]] = []
         self._answered_before = 0
-        self._uncounted = False  # something may have been lost that nobody can name
-        self._said: set[str] = set()  # failures that may come again with each turn
 
     @property
     def killed(self) -> bool:
@@ -124,8 +116,7 @@ class Owner:
         was = self.lifecycle
         self.lifecycle = was.after(event, time.time(), by)
         state = self.lifecycle.state
-        with log_failure("announce that connections close"):
-            self._serving.announce_close(closing=state in {State.DRAINING, State.STOPPING})
+        self._serving.announce_close(closing=state in {State.DRAINING, State.STOPPING})
         self._bus.publish(StateEvent(at=self.lifecycle.since, was=was.state.value, state=state.value, by=by))
 
     def run(self) -> ShutdownResult:
@@ -188,7 +179,7 @@ class Owner:
         times = self._times(order)
         joined = self.stop is not None
         if self.stop is None:
-            self._answered_before = self._finished()
+            self._answered_before = self._serving.finished()
             self._begin(order, times)
         else:
             self.stop.hasten(times, now=time.monotonic())
@@ -218,7 +209,7 @@ class Owner:
         stop = self.stop or self._begin(order, StopTimes(grace=0, linger=0, lame_duck=LameDuck()))
         self.ending = order
         for action in (Action.STOP_ACCEPTING, Action.CLOSE_LISTENERS, Action.CUT):
-            self._do(action, stop)
+            self._serving.carry_out(action, stop)
         stop.phase = Phase.DONE
         order.reply.set_result(None)
 
@@ -226,54 +217,27 @@ class Owner:
         """Take every step that can be taken now; returns when to look again at the latest."""
         while stop.phase is not Phase.DONE:
             phase = stop.phase
-            times: list[float | None] = []
-            seen = self._look(stop)
-            if seen is None:
-                seen = Snapshot(time.monotonic(), in_flight=1, connections=1, accepting=True)
-                times.append(seen.now + LOOK_AGAIN)
+            seen = self._serving.snapshot(stop)
             step = stop.step(seen)
             for action in step.actions:
-                self._do(action, stop)
-            with log_failure("report the progress", said=self._said):
-                times.append(self._progress.publish(stop, seen, phase_changed=stop.phase is not phase))
+                self._serving.carry_out(action, stop)
+            publish_again = self._progress.publish(stop, seen, phase_changed=stop.phase is not phase)
             if stop.phase is phase and not step.actions:
-                times.append(step.look_again)
+                times = (step.look_again, publish_again, self._serving.look_again)
                 return min((at for at in times if at is not None), default=None)
         return None
 
-    def _look(self, stop: Stop) -> Snapshot | None:
-        with log_failure("see what is open", said=self._said):
-            return self._serving.snapshot(stop)
-        return None
-
-    def _do(self, action: Action, stop: Stop) -> None:
-        with log_failure(action.value):
-            self._serving.carry_out(action, stop)
-            return
-        self._uncounted |= action is Action.CUT
-
-    def _finished(self) -> int:
-        with log_failure("count the requests", said=self._said):
-            return self._serving.finished()
-        return self._answered_before
-
-    def _losses(self) -> Losses:
-        with log_failure("count what was lost"):
-            return self._serving.losses()
-        self._uncounted = True
-        return Losses([], 0, 0)
-
     def _finish(self, stop: Stop) -> ShutdownResult:
-        losses = self._losses()
+        losses = self._serving.losses()
         for request in losses.cut:
             self._bus.publish(CutEvent(at=time.time(), request=request))
         self.move(Event.DONE, self.lifecycle.by)
         result = self._result = ShutdownResult(
-            clean=not any(losses) and not self._uncounted,
+            clean=not any(losses) and not self._serving.uncounted,
             cut=losses.cut,
             connections_cut=losses.connections_cut,
             queued_cut=losses.queued_cut,
-            answered=self._finished() - self._answered_before,
+            answered=self._serving.finished() - self._answered_before,
             took=round(time.monotonic() - stop.began, 3),
             grace=round(stop.deadline - stop.lame_until, 3),
             joined=False,

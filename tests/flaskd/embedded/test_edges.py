@@ -150,6 +150,22 @@ def test_who_stops_a_start_that_fails_is_told(app: App, monkeypatch: pytest.Monk
     assert isinstance(asked[0].exception(WAIT), RuntimeError)
 
 
+def test_a_start_that_fails_answers_what_has_reached_it(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when there is no place for instance.json: requests are served by then."""
+    held: list[Http] = []
+
+    def publish(instance: Instance) -> None:
+        held.append(Http(instance.urls[0], b"GET /held HTTP/1.0\r\n\r\n"))
+        assert app.came.acquire(timeout=WAIT)
+        threading.Timer(0.2, app.let_go.set).start()
+        raise ClaimError("cannot write instance.json")
+
+    monkeypatch.setattr(Instance, "publish", publish)
+    with pytest.raises(ClaimError, match="cannot write"):
+        Server(app, bind="127.0.0.1:0").start()
+    assert held[0].answer().endswith(b"let go")
+
+
 def test_a_connection_that_comes_as_the_control_server_closes_does_not_leak(tmp_path: Path) -> None:
     """asyncio had accepted it and not yet made it a connection; the warning about a leak would fail this test."""
 
