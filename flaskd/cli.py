@@ -117,6 +117,7 @@ def check(given: Given, show_traceback: bool) -> None:
     from flaskd.app.hooks import Hooks
     from flaskd.app.loader import load
     from flaskd.app.namesakes import modules_of_flask
+    from flaskd.app.patches import refuse_monkey_patching
     from flaskd.engines.factory import check_engine
     from flaskd.listening import addresses, tls
 
@@ -129,6 +130,7 @@ def check(given: Given, show_traceback: bool) -> None:
         addresses.parse(address)
     secured = tls.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
     check_engine(choose(settings.engine, tls=secured is not None).name, tls=secured)
+    refuse_monkey_patching()
     try:
         loaded = load(settings.app, kept=modules_of_flask)
         Hooks(settings)

@@ -21,6 +21,7 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from flaskd.app import patches
 from flaskd.app.hooks import Hooks
 from flaskd.app.loader import applications_traceback, load
 from flaskd.channel.messages import (
@@ -98,6 +99,8 @@ class Worker:
         threading.Thread(target=self._receive, name="flaskd-channel", daemon=True).start()
         settings = self._settings
         _import_all(self._start)
+        patches.keep_originals()
+        patches.refuse_monkey_patching()
         app = load(settings.app, kept=lambda: self._flask)
         hooks = Hooks(settings)
         hooks.loaded(app, give_up=self._give_up)
