@@ -17,7 +17,7 @@ from flaskd.control.access.policy import Caller, role_of
 from flaskd.control.server import check_tcp
 from flaskd.engines.choice import choose
 from flaskd.errors import FlaskdError, LoadError
-from flaskd.process import ending, signals
+from flaskd.process import ending, signals, threads
 from flaskd.process.directory import logical_directory
 from flaskd.settings.identity import identity_of
 from flaskd.settings.options import AppCommand, Given, SettingsCommand
@@ -40,6 +40,10 @@ class ErrorsAsSentences(click.Group):
             return super().invoke(ctx)
         except (FlaskdError, BadPlace) as error:
             _fail(error)
+        except RuntimeError as error:
+            if (explained := threads.explained(error)) is None:
+                raise
+            _fail(explained)
 
 
 @click.group(
@@ -73,11 +77,13 @@ def run(given: Given) -> None:
     source = _Source(given)
     ending.fill_standard_descriptors()
     signals.block()  # before the first thread is started
+    threads.check_threads()
     manager = ServiceManager.from_environment(os.environ, os.getpid())
     with WorkerOutput() as output, contextlib.redirect_stderr(output.stream(ending.STDERR)):
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
         if priority.journal_reads(ending.STDERR, os.environ):
             priority.mark_lines()
+        signals.report_ignored()
         handed = activation.take(os.environ, os.getpid())
         ended = daemon.run(source.read(), source=source, output=output, manager=manager, handed=handed)
         if ended.killed:

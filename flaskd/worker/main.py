@@ -56,6 +56,7 @@ from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening import tls
 from flaskd.listening.listeners import SharedListener
 from flaskd.process import ending, forks
+from flaskd.process.threads import explained
 from flaskd.serving import Core, engine_options
 from flaskd.shutdown import owner
 from flaskd.shutdown.lifecycle import Event
@@ -301,7 +302,8 @@ def main(flask: Sequence[str] = ()) -> NoReturn:
         write_stacks_to(start.stacks)
         try:
             unclean = not Worker(channel, start, flask).run()
-        except BaseException as error:  # noqa: BLE001 - the process's outer edge: the supervisor reports it
+        except BaseException as raised:  # noqa: BLE001 - the process's outer edge: the supervisor reports it
+            error = explained(raised) or raised
             hint = error.hint if isinstance(error, FlaskdError) else ""
             channel.refuse(start, error, hint=hint, trace=applications_traceback(error))
             if not isinstance(error, FlaskdError):
