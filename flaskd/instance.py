@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from flaskd.audit.last_stop import LastStopFile
+from flaskd.audit.last_stop import LastStopNote
 from flaskd.audit.log import Audit, Reporter
 from flaskd.console.say import say
 from flaskd.control.access.grants import rules_of
@@ -30,6 +30,7 @@ from flaskd.systemd.activation import Handed, still_to_bind
 from flaskd.version import __version__
 from flaskd_ctl.contract.commands import PROTOCOL_VERSION
 from flaskd_ctl.contract.endpoint import place_for
+from flaskd_ctl.contract.process_record import identify
 from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import Actor, LastStop, ShutdownParams, ShutdownResult, StateResult, StatusResult
 
@@ -68,7 +69,7 @@ class Instance:
         self._rules = rules_of(settings, owner=os.geteuid())
         self._claim: Claim | None = None
         self._remote: TcpEndpoints | None = None
-        self._note: LastStopFile | None = None
+        self._note: LastStopNote | None = None
         self._resources = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -86,7 +87,7 @@ class Instance:
             audit_log, report = self._audit
             self.audit = Audit.from_setting(audit_log, self.name, report=report)
             if self._claim is not None:
-                note = LastStopFile(self.name, self._claim.place.directory, audit_log=self.audit.path)
+                note = LastStopNote(self.name, self._claim.place.directory, audit_log=self.audit.path)
                 self._note = stack.enter_context(note)
             self._listen(stack)
             self.probes = listen(settings, stack)
@@ -184,7 +185,7 @@ class Instance:
         """Return what instance.json says."""
         return {
             "name": self.name,
-            "pid": os.getpid(),
+            **identify(os.getpid()),
             "app": self.app,
             "started": self.started,
             "protocol": PROTOCOL_VERSION,

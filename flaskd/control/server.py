@@ -6,26 +6,26 @@ peers can delay this by a second.
 
 import asyncio
 import contextlib
+import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from flaskd.control.access.policy import Rules
 from flaskd.control.claim import Claim
 from flaskd.control.commands import Commands
 from flaskd.control.registry import Registry
-from flaskd.control.transports.plain import PlainServer
+from flaskd.control.transports.plain import FLUSH_TIME, PlainServer
 from flaskd.control.transports.router import Router
+from flaskd.control.upkeep import Upkeep
 from flaskd.operable import Operable
 
 if TYPE_CHECKING:
     from flaskd.control.tcp.endpoints import TcpEndpoints, TcpServer, TcpSettings
     from flaskd.settings.schema import Settings
     from flaskd_ctl.contract.endpoint import Place
-
-FLUSH_TIME: Final = 1.0  # seconds that requests under way get to finish
 
 log = logging.getLogger("flaskd.control")
 
@@ -41,15 +41,20 @@ class ControlServer:
         self._commands = Commands(instance)
         self._registry = Registry(rules, self._commands.handlers, instance.audit)
         self._transports: list[PlainServer | Router | TcpServer] = []
+        self._upkeep: Upkeep | None = None
 
     async def open(self) -> None:
         """Start to answer. Returns when all transports do; raises what prevents one."""
-        self._transports += [
-            await PlainServer.open(self._registry, self._claim.stream),
-            Router(self._registry, self._claim.zmq, self._claim.place.zmq),
-        ]
+        plain = await PlainServer.open(self._registry, self._claim.stream)
+        router = Router(self._registry, self._claim.zmq, self._claim.place.zmq)
+        self._transports += [plain, router]
+        tcp = None
         if self._tcp is not None:
-            self._transports.append(await self._tcp.open(self._registry))
+            tcp = await self._tcp.open(self._registry)
+            self._transports.append(tcp)
+        renew = functools.partial(self._renew, plain, router, tcp)
+        self._upkeep = Upkeep(self._claim.place.directory, self._missing, renew)
+        self._upkeep.open()
 
     def set_rules(self, rules: Rules) -> None:
         """Use other access rules from the next request on."""
@@ -62,6 +67,9 @@ class ControlServer:
 
     async def close(self) -> None:
         """Finish the requests under way, send every reply, end the streams, and close."""
+        if self._upkeep is not None:
+            await self._upkeep.close()
+        self._claim.withdraw()
         for transport in self._transports:
             await transport.stop_accepting()
         self._commands.end_streams()
@@ -69,6 +77,22 @@ class ControlServer:
             await asyncio.wait(tasks, timeout=FLUSH_TIME)
         for transport in self._transports:
             await transport.close()
+
+    def _missing(self) -> list[str]:
+        return [*self._claim.missing(), *(self._tcp.missing() if self._tcp else [])]
+
+    async def _renew(self, plain: PlainServer, router: Router, tcp: "TcpServer | None") -> None:
+        """Create again what was removed from our place, and serve there. Raises FlaskdError."""
+        stream, zmq = self._claim.stream, self._claim.zmq
+        try:
+            self._claim.renew()
+        finally:  # also if only some of it could be created
+            if self._claim.zmq is not zmq:
+                router.listen(self._claim.zmq, self._claim.place.zmq)
+            if self._claim.stream is not stream:
+                await plain.move(self._claim.stream)
+        if self._tcp is not None and tcp is not None:
+            self._tcp.renew(tcp)
 
 
 @contextlib.contextmanager

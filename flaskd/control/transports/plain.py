@@ -22,28 +22,34 @@ TURNS: Final = 4  # turns of the loop in which asyncio makes an accepted socket 
 MAX_PEERS: Final = 256
 MAX_REQUESTS: Final = 16  # requests of one peer under way
 LINE_TIME: Final = 30.0  # seconds from a line's first byte to its end
-FLUSH_TIME: Final = 1.0  # seconds in which peers may read their last replies once nothing more is accepted
+FLUSH_TIME: Final = 1.0  # seconds for requests under way to finish, and for peers to read their last replies
 CLOSE_TIME: Final = 1.0  # seconds in which a refused peer may read the error
 
 
 class PlainServer:
     """The transport: a listening Unix socket and its connections."""
 
-    def __init__(self, server: asyncio.Server, listening: socket.socket, peers: "set[PlainPeer]") -> None:
-        self._server = server
-        self._listening = listening
-        self._peers = peers
+    _server: asyncio.Server
+    _listening: socket.socket
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._peers: set[PlainPeer] = set()
         self._loop = asyncio.get_running_loop()
         self._deadline = 0.0
 
     @classmethod
     async def open(cls, registry: Registry, listening: socket.socket) -> Self:
         """Serve `registry` on a listening socket."""
-        peers: set[PlainPeer] = set()
-        server = await asyncio.get_running_loop().create_unix_server(
-            lambda: PlainPeer(registry, peers), sock=listening, backlog=BACKLOG
-        )
-        return cls(server, listening, peers)
+        server = cls(registry)
+        await server._listen(listening)
+        return server
+
+    async def move(self, listening: socket.socket) -> None:
+        """Accept from another listening socket from now on; open connections continue."""
+        server, before = self._server, self._listening
+        await self._listen(listening)
+        await self._stop_listening(server, before)
 
     @property
     def serving(self) -> bool:
@@ -56,15 +62,22 @@ class PlainServer:
         return {task for each in self._peers for task in each.tasks}
 
     async def stop_accepting(self) -> None:
-        """Accept no more connections, and read once what has arrived.
+        """Accept no more connections, and read once what has arrived."""
+        await self._stop_listening(self._server, self._listening)
+        self._deadline = self._loop.time() + FLUSH_TIME
 
-        A server that is closed at once leaks a connection that it has just accepted.
-        """
-        self._loop.remove_reader(self._listening)
+    async def _listen(self, listening: socket.socket) -> None:
+        self._server = await self._loop.create_unix_server(
+            lambda: PlainPeer(self._registry, self._peers), sock=listening, backlog=BACKLOG
+        )
+        self._listening = listening
+
+    async def _stop_listening(self, server: asyncio.Server, listening: socket.socket) -> None:
+        """Close `server`, after some turns: closed at once, it leaks a connection that it has just accepted."""
+        self._loop.remove_reader(listening)
         for _ in range(TURNS):
             await asyncio.sleep(0)
-        self._server.close()
-        self._deadline = self._loop.time() + FLUSH_TIME
+        server.close()
 
     async def close(self) -> None:
         """Close each connection once its peer has read everything, or when the time is over."""
