@@ -18,7 +18,6 @@ import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
-from types import FrameType
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from flaskd.app import patches
@@ -55,7 +54,7 @@ from flaskd.ledger.quota import set_quota
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening import tls
 from flaskd.listening.listeners import SharedListener
-from flaskd.process import ending, forks
+from flaskd.process import ending
 from flaskd.process.threads import explained
 from flaskd.serving import Core, engine_options
 from flaskd.shutdown import owner
@@ -64,6 +63,7 @@ from flaskd.shutdown.mailbox import Mailbox
 from flaskd.shutdown.phases import Action, StopTimes
 from flaskd.worker.extension import Extension
 from flaskd.worker.orphan import OrphanAlarm
+from flaskd.worker.signals import take_signals, write_stacks_to
 from flaskd_ctl.protocol import Actor, ProgressEvent, ShutdownParams, ShutdownResult
 
 if TYPE_CHECKING:
@@ -252,24 +252,6 @@ def check(app: "WSGIApplication", path: str) -> None:
             raise FlaskdError(
                 f"the check {path} was answered {response.status}", hint="see the application's log"
             )
-
-
-def take_signals() -> None:
-    """Ignore signals that reach every process of the instance (from systemd, a container engine): the supervisor decides."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Not SIG_IGN, which what the application starts would inherit (execve(2)). What is ignored already stays so, there too.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            forks.take_signal(number, leave_to_supervisor)
-
-
-def leave_to_supervisor(number: int, frame: FrameType | None) -> None:
-    """Ignore a signal."""
-
-
-def write_stacks_to(descriptor: int) -> None:
-    """Write the stacks of all threads there at STACKS_SIGNAL; a child that the application forks does not."""
-    faulthandler.register(ending.STACKS_SIGNAL, file=descriptor, all_threads=True)
-    forks.undo_in_children(lambda: faulthandler.unregister(ending.STACKS_SIGNAL))
 
 
 def end_with_thread(failed: threading.ExceptHookArgs) -> None:
