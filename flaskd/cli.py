@@ -25,6 +25,7 @@ from flaskd.settings.schema import Settings, shown
 from flaskd.settings.sources import settings_from, unknown_variables
 from flaskd.systemd import activation
 from flaskd.systemd.notify import ServiceManager
+from flaskd.version import __version__
 from flaskd_ctl.contract.endpoint import place_for
 from flaskd_ctl.errors import BadPlace
 from flaskd_ctl.protocol import Actor
@@ -45,7 +46,7 @@ class ErrorsAsSentences(click.Group):
     cls=ErrorsAsSentences,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-@click.version_option(package_name="flaskd")
+@click.version_option(__version__, prog_name="flaskd")
 def main() -> None:
     """Run a Flask application as a daemon that flaskd_ctl can operate.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from flaskd.audit.last_stop import LastStopFile
+from flaskd.audit.last_stop import LastStopNote
 from flaskd.audit.log import Audit, Reporter
 from flaskd.console.say import say
 from flaskd.control.access.grants import rules_of
@@ -18,6 +18,7 @@ from flaskd.control.claim import Claim
 from flaskd.control.server import ControlServer, tcp_endpoints
 from flaskd.errors import ConfigError
 from flaskd.events import Bus
+from flaskd.installed import installed_version
 from flaskd.listening import addresses, listeners
 from flaskd.operable import Operable
 from flaskd.probes.listener import ProbeListener, listen
@@ -68,7 +69,7 @@ class Instance:
         self._rules = rules_of(settings, owner=os.geteuid())
         self._claim: Claim | None = None
         self._remote: TcpEndpoints | None = None
-        self._note: LastStopFile | None = None
+        self._note: LastStopNote | None = None
         self._resources = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -86,7 +87,7 @@ class Instance:
             audit_log, report = self._audit
             self.audit = Audit.from_setting(audit_log, self.name, report=report)
             if self._claim is not None:
-                note = LastStopFile(self.name, self._claim.place.directory, audit_log=self.audit.path)
+                note = LastStopNote(self.name, self._claim.place.directory, audit_log=self.audit.path)
                 self._note = stack.enter_context(note)
             self._listen(stack)
             self.probes = listen(settings, stack)
@@ -176,6 +177,7 @@ class Instance:
             "phase": stop.phase.value if stop else None,
             "deadline_left": round(max(0.0, stop.deadline - time.monotonic()), 3) if stop else None,
             "last_stop": self.last_stop,
+            "installed_flaskd": installed_version(),
         }
         return StatusResult(**{**known, **others})
 

@@ -25,6 +25,7 @@ from flaskd.listening.listeners import Listener, close_all
 from flaskd.settings.schema import Settings, size, worker_count
 from flaskd.shutdown.phases import Action, Phase, Snapshot, Stop
 from flaskd.shutdown.stoppable import Losses
+from flaskd.version import __version__
 from flaskd_ctl.protocol import InFlight
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from flaskd.http.late_answers import LateAnswers
     from flaskd.listening.tls import Tls
 
-VERSIONS_OF: Final = ("flaskd", "flask", "werkzeug")
+VERSIONS_OF: Final = ("flask", "werkzeug")
 
 
 def engine_options(
@@ -108,7 +109,8 @@ class Core:
     def versions(self) -> dict[str, str]:
         """Return the versions of Python, flaskd, Flask, Werkzeug and the engine."""
         packages = {name: importlib.metadata.version(name) for name in VERSIONS_OF}
-        return {"python": platform.python_version(), **packages, self.engine.name: self.engine.version}
+        own = {"python": platform.python_version(), "flaskd": __version__}
+        return {**own, **packages, self.engine.name: self.engine.version}
 
     def snapshot(self, stop: Stop) -> Snapshot:
         """See `Stoppable.snapshot`."""

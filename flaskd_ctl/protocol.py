@@ -209,7 +209,8 @@ class StatusResult(msgspec.Struct, frozen=True):
     connections, with or without a request. `deadline_left` is set while stopping. `requested_by` and `requested_at` say who
     asked for the current state, and when; `last_stop` says how the previous run ended. `engine_why` says why this engine was
     chosen. An instance that is one process has no `workers`, and `wanted_workers` is 0. `generation` counts reloads,
-    `restarts` the workers that exited unexpectedly.
+    `restarts` the workers that exited unexpectedly. `versions` are those that run. `installed_flaskd` is the version of flaskd
+    on disk, null if it cannot be read; if it is another one, the instance needs a restart.
     """
 
     name: str
@@ -240,6 +241,7 @@ class StatusResult(msgspec.Struct, frozen=True):
     engine_why: str = ""
     last_failure: WorkerFailure | None = None
     last_stop: LastStop | None = None
+    installed_flaskd: str | None = None
 
 
 class StateResult(msgspec.Struct, frozen=True):

@@ -1,1 +1,1 @@
-"""The audit log, and the record of the last stop."""
+"""The audit log, and the note of the last stop."""

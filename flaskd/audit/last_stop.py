@@ -1,7 +1,7 @@
-"""The last-stop file of an instance, in a directory that outlives the runtime directory (which systemd removes).
+"""The note of an instance's last stop, in a directory that outlives the runtime directory (which systemd removes).
 
-It is written without an end when the instance starts, and again when it has stopped: so the file of an instance that was killed
-has no end. There is one file for each name; the file of an instance in another runtime directory is ignored.
+It is written without an end when the instance starts, and again when it has stopped: so the note of an instance that was killed
+has no end. There is one note for each name; the note of an instance in another runtime directory is ignored.
 """
 
 import json
@@ -30,11 +30,11 @@ def state_directory(environ: Mapping[str, str]) -> str:
     return next(filter(os.path.isabs, state_dirs(environ)))
 
 
-class LastStopFile:
-    """The last-stop file of the instance `name` in `directory`: written on entering and leaving.
+class LastStopNote:
+    """The note of the instance `name` in `directory`: written on entering and leaving.
 
     `previous` is how the run before ended, None if unknown. `stop` is what is written of this run; an exception that leaves the
-    block is written as the reason. A file that cannot be written prevents neither start nor stop.
+    block is written as the reason. A note that cannot be written prevents neither start nor stop.
     """
 
     def __init__(self, name: str, directory: str, *, audit_log: str = "") -> None:
@@ -83,7 +83,7 @@ class LastStopFile:
             write_atomically(self._path, self._facts | {"stop": msgspec.to_builtins(stop)})
             self._written = True
         except OSError as error:
-            if self._written:  # otherwise no file says that this run has no end
+            if self._written:  # otherwise no note says that this run has no end
                 say(f"flaskd: cannot write how it ended to {self._path}: {error.strerror}")
 
 

@@ -58,7 +58,7 @@ class Audit:
 
     @classmethod
     def from_setting(cls, setting: str, name: str, *, report: Reporter | None = None) -> Self:
-        """Create the audit for the setting `audit_log`: "off", a path, or "" for a log next to the last-stop file.
+        """Create the audit for the setting `audit_log`: "off", a path, or "" for a log next to the note of the last stop.
 
         Raises ConfigError if a given path cannot be written to.
         """

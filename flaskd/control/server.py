@@ -11,13 +11,13 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from flaskd.control.access.policy import Rules
 from flaskd.control.claim import Claim
 from flaskd.control.commands import Commands
 from flaskd.control.registry import Registry
-from flaskd.control.transports.plain import PlainServer
+from flaskd.control.transports.plain import FLUSH_TIME, PlainServer
 from flaskd.control.transports.router import Router
 from flaskd.control.upkeep import Upkeep
 from flaskd.operable import Operable
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from flaskd.control.tcp.endpoints import TcpEndpoints, TcpServer, TcpSettings
     from flaskd.settings.schema import Settings
     from flaskd_ctl.contract.endpoint import Place
-
-FLUSH_TIME: Final = 1.0  # seconds that requests under way get to finish
 
 log = logging.getLogger("flaskd.control")
 

@@ -9,6 +9,7 @@ from socket import socketpair
 from flaskd.channel.messages import Start
 from flaskd.channel.supervisor_end import SupervisorChannel
 from flaskd.console import priority
+from flaskd.installed import check_installed
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening.listeners import Listener
 from flaskd.process.directory import logical_directory
@@ -18,7 +19,9 @@ from flaskd.settings.schema import Settings
 from flaskd.supervisor import process
 from flaskd.supervisor.forked import kill_forked
 from flaskd.supervisor.member import Member, Resources
+from flaskd.supervisor.oom import OomKills
 from flaskd.supervisor.output import WorkerOutput
+from flaskd.version import __version__
 
 
 class Launcher:
@@ -36,10 +39,12 @@ class Launcher:
         self._listeners = [listener.socket.fileno() for listener in listeners]
         self._log = log
         self._output = output
+        self._oom = OomKills()
         self._directory = logical_directory()
 
     def launch(self, member: Member, settings: Settings, *, check: str) -> None:
         """Start the process of `member`. Raises OSError or ConfigError, with nothing left open or running."""
+        check_installed()
         identity = identity_of(settings.worker_user)
         with contextlib.ExitStack() as undo:
             table = RequestTable.create(2 * settings.threads)
@@ -54,13 +59,14 @@ class Launcher:
                     streams.append(self._output.pipe(f"[{member.id}] ", target))
                     given.callback(os.close, streams[-1])
                 started = process.start(
-                    [sys.executable, "-P", "-m", "flaskd.worker", str(theirs.fileno())],
+                    [sys.executable, "-P", "-m", "flaskd.worker", str(theirs.fileno()), __version__],
                     descriptors=[theirs.fileno(), table.descriptor, stacks, *self._listeners, self._log],
                     stdout=streams[0],
                     stderr=streams[1],
                     directory=self._directory,
                     identity=identity,
                     on_end=lambda: self._ended(member),
+                    by_oom=self._oom.take,
                 )
             undo.pop_all()
         start = Start(

@@ -1,9 +1,9 @@
 """A worker process: the same core as a `Server`'s, with a channel to the supervisor in place of the control socket.
 
-It is started as `python -P -m flaskd.worker DESCRIPTOR`; the descriptor is its end of the channel (see `channel.messages`). The
-first call is `Start`: what to load and serve, and how. The worker reports when it has loaded, and accepts nothing before
-`Serve`: until then it can simply be killed. When the channel ends, the supervisor is gone: the worker answers what has
-reached it, then exits too.
+It is started as `python -P -m flaskd.worker DESCRIPTOR VERSION` (see `__main__`); the descriptor is its end of the channel
+(see `channel.messages`). The first call is `Start`: what to load and serve, and how. The worker reports when it has loaded,
+and accepts nothing before `Serve`: until then it can simply be killed. When the channel ends, the supervisor is gone: the
+worker answers what has reached it, then exits too.
 """
 
 import faulthandler
@@ -47,6 +47,7 @@ from flaskd.engines.factory import check_engine, engine_class, make_engine
 from flaskd.errors import FlaskdError
 from flaskd.events import Bus
 from flaskd.http.late_answers import LateAnswers
+from flaskd.installed import check_installed
 from flaskd.ledger.access_log import AccessLog
 from flaskd.ledger.middleware import number_of
 from flaskd.ledger.quota import set_quota
@@ -120,13 +121,15 @@ class Worker:
             if self._start.check:
                 check(app, self._start.check)
             self._bus.subscribe(self._report_progress)
+            check_installed()  # it may have been replaced while this process imported it
+            ready = Ready(versions=core.versions())
             channel.send(Loaded())
             self._admitted.wait()
             core.serve(self._owner.changed)
             stack.callback(core.close)
             self._owner.move(Event.READY)
             core.announce_close(closing=self._closing)
-            channel.reply(self._start, Ready(versions=core.versions()))
+            channel.reply(self._start, ready)
             if settings.max_requests:  # not before: only a worker that serves can be replaced
                 set_quota(
                     core.ledger,
@@ -273,7 +276,7 @@ def end_with_thread(failed: threading.ExceptHookArgs) -> None:
 
 
 def main(flask: Sequence[str] = ()) -> NoReturn:
-    """Run a worker; the one argument is the descriptor of its end of the channel. `flask`: what `namesakes.release` keeps."""
+    """Run a worker; the first argument is the descriptor of its end of the channel. `flask`: what `namesakes.release` keeps."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what is written comes out at once

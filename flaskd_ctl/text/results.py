@@ -148,6 +148,8 @@ def _status(result: dict[str, Any], colour: bool) -> str:
 def _status_extras(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Write the fields that not every status has."""
     rows = []
+    if note := _replaced(result):
+        rows.append(("installed", note))
     if result.get("requested_by"):
         at = result.get("requested_at")
         rows.append(("asked by", actor(result["requested_by"]) + (f", {clock(float(at))}" if at else "")))
@@ -166,6 +168,16 @@ def _status_extras(result: dict[str, Any]) -> list[tuple[str, str]]:
 
         rows.append(("last stop", last_stop(stop)))
     return rows
+
+
+def _replaced(result: dict[str, Any]) -> str:
+    """Tell that flaskd on disk is not what runs; an older daemon does not know."""
+    runs, installed = (result.get("versions") or {}).get("flaskd"), result.get("installed_flaskd", "")
+    if runs is None or installed in {"", runs}:
+        return ""
+    if installed is None:
+        return "flaskd is not completely installed: install it again"
+    return f"flaskd {installed}: restart the instance to use it"
 
 
 def _in_flight(status: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ TURNS: Final = 4  # turns of the loop in which asyncio makes an accepted socket 
 MAX_PEERS: Final = 256
 MAX_REQUESTS: Final = 16  # requests of one peer under way
 LINE_TIME: Final = 30.0  # seconds from a line's first byte to its end
-FLUSH_TIME: Final = 1.0  # seconds in which peers may read their last replies once nothing more is accepted
+FLUSH_TIME: Final = 1.0  # seconds for requests under way to finish, and for peers to read their last replies
 CLOSE_TIME: Final = 1.0  # seconds in which a refused peer may read the error
 
 

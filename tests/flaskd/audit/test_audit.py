@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from flaskd.audit import entry as audit_entry
 from flaskd.audit import journal
 from flaskd.audit import log as audit
-from flaskd.audit.last_stop import LastStopFile, stop_reason
+from flaskd.audit.last_stop import LastStopNote, stop_reason
 from flaskd.audit.log import Audit
 from flaskd.control.access.policy import Grant, Rules
 from flaskd.control.registry import Call, Registry
@@ -525,35 +525,35 @@ PLACE = "/run/flaskd/shop"
 
 def test_a_stop_is_told_to_the_next_run(monkeypatch: pytest.MonkeyPatch) -> None:
     stop = LastStop(at=5.0, clean=True, why="signal SIGTERM", by=SIGTERM, who="", took=0.5, pid=7)
-    with LastStopFile("shop", PLACE) as note:
+    with LastStopNote("shop", PLACE) as note:
         assert note.previous is None
         note.stop = stop
 
-    with LastStopFile("shop", PLACE) as note:
+    with LastStopNote("shop", PLACE) as note:
         assert note.previous == stop
 
 
 def test_one_that_was_killed_has_left_no_note() -> None:
-    LastStopFile("shop", PLACE).__enter__()  # and never leaves
+    LastStopNote("shop", PLACE).__enter__()  # and never leaves
 
-    with LastStopFile("shop", PLACE) as note:
+    with LastStopNote("shop", PLACE) as note:
         assert note.previous == LastStop(at=None, clean=False, why="ended without a note", pid=os.getpid())
 
 
 def test_one_that_could_not_start_says_why() -> None:
-    with pytest.raises(ConfigError), LastStopFile("shop", PLACE):
+    with pytest.raises(ConfigError), LastStopNote("shop", PLACE):
         raise ConfigError("no such thing")
 
-    with LastStopFile("shop", PLACE) as note:
+    with LastStopNote("shop", PLACE) as note:
         assert note.previous
         assert (note.previous.why, note.previous.clean) == ("could not start: no such thing", False)
 
 
 def test_a_stop_of_one_in_another_place_is_not_ours() -> None:
-    with LastStopFile("shop", PLACE) as note:
+    with LastStopNote("shop", PLACE) as note:
         note.stop = LastStop(at=5.0, clean=True, why="application")
 
-    with LastStopFile("shop", "/somewhere/else/shop") as note:
+    with LastStopNote("shop", "/somewhere/else/shop") as note:
         assert note.previous is None
 
 
@@ -562,7 +562,7 @@ def test_a_note_that_cannot_be_left_keeps_nobody(
 ) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", "/proc/nowhere")
 
-    with LastStopFile("shop", PLACE) as note:
+    with LastStopNote("shop", PLACE) as note:
         assert note.previous is None
     assert capsys.readouterr().err == ""
 
@@ -574,7 +574,7 @@ def test_an_end_that_the_disk_does_not_take_is_said(
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        with LastStopFile("shop", PLACE):
+        with LastStopNote("shop", PLACE):
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)

@@ -57,6 +57,29 @@ def test_status_has_a_line_for_each_worker() -> None:
         assert shows(text, line)
 
 
+@pytest.mark.parametrize(
+    ("installed", "line"),
+    [
+        ("0.2.0", "installed flaskd 0.2.0: restart the instance to use it"),
+        (None, "installed flaskd is not completely installed: install it again"),
+    ],
+)
+def test_status_shows_a_flaskd_on_disk_that_is_not_the_one_that_runs(
+    installed: str | None, line: str
+) -> None:
+    text = results.as_text("status", golden("status") | {"installed_flaskd": installed})
+
+    assert shows(text, line)
+
+
+def test_status_of_a_daemon_that_does_not_know_what_is_installed_says_nothing_of_it() -> None:
+    status = golden("status")
+    older = {name: value for name, value in status.items() if name != "installed_flaskd"}
+
+    assert "installed flaskd" not in results.as_text("status", status)
+    assert "installed flaskd" not in results.as_text("status", older)
+
+
 def test_without_a_ledger_nobody_knows_what_is_in_flight() -> None:
     assert shows(results.as_text("status", golden("status") | {"in_flight": None}), UNKNOWN)
 
