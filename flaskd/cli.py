@@ -66,6 +66,8 @@ def run(given: Given) -> None:
     and `flaskd_ctl shutdown` stop it without losing a request. Each option may also be set in the environment, by the name in
     brackets, or in flaskd.toml.
 
+    Exit codes: 0 if it was stopped and every request was answered, 6 if requests were cut, 137 after `flaskd_ctl kill`.
+
     Example: flaskd run shop:app --bind 127.0.0.1:8000 --name shop
     """
     from flaskd.process import reaper
@@ -90,7 +92,7 @@ def run(given: Given) -> None:
             say(f"flaskd: {ended.name} was killed: it waited for no request", priority.Priority.WARNING)
         else:
             banner.farewell(ended.name, ended.result)
-    ending.exit_now(ending.KILLED if ended.killed else 0)
+    ending.exit_now(ending.KILLED if ended.killed else 0 if ended.result.clean else ending.CUT)
 
 
 class _Source:
