@@ -182,7 +182,7 @@ def config(given: Given, as_json: bool) -> None:
 @click.option("--unit", "units", multiple=True, metavar="NAME", help="Check a unit that systemd has loaded.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(given: Given, files: tuple[str, ...], units: tuple[str, ...], as_json: bool) -> None:
-    """Compare the timeouts of an instance with those of the programs around it.
+    """Compare the timeouts of an instance with those of the programs around it, and report what would lose requests.
 
     FILE is a systemd unit, Kubernetes manifests, a Docker stack, haproxy.cfg or nginx.conf; - is standard input. Settings that
     no FILE gives are those of `flaskd config`. Exit codes: 0 if nothing loses requests, 1 if something will or may, 2 if a FILE
@@ -224,7 +224,7 @@ def keygen(name: str, directory: str, force: bool) -> None:
 
 @main.group(name="systemd")
 def under_systemd() -> None:
-    """Run under systemd: see docs/systemd.md."""
+    """Generate a systemd unit: see docs/systemd.md."""
 
 
 @under_systemd.command(cls=AppCommand, short_help="Print a hardened unit that serves APP.")
