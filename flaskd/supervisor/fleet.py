@@ -11,6 +11,7 @@ from flaskd.errors import ConfigError
 from flaskd.events import Bus
 from flaskd.guard import log_failure
 from flaskd.ledger.row import KINDS
+from flaskd.process.threads import explained
 from flaskd.settings.schema import Settings
 from flaskd.supervisor.incidents import Incidents, bare
 from flaskd.supervisor.launcher import Launcher
@@ -224,7 +225,8 @@ class Fleet:
         member = Member(self._last_id, generation=self.generation, why=why, watcher=self)
         try:
             self._launcher.launch(member, self.settings, check=self.check)
-        except Exception as error:  # noqa: BLE001 - whatever it is, a change that waits for this worker fails with it
+        except Exception as raised:  # noqa: BLE001 - a change that waits for this worker fails with it
+            error = explained(raised) or raised
             hint = error.hint if isinstance(error, ConfigError) else ""
             failure = Failed(f"worker {member.id} could not be started: {error}", hint=hint)
             self._failed(failure, member, str(error))

@@ -136,4 +136,4 @@ def test_what_waits_for_a_worker_that_does_not_load_in_time_is_counted(
             caller.get("/")
             result = shutdown.result()
         assert (result["clean"], result["queued_cut"]) == (False, 1)
-        assert daemon.wait() == 0
+        assert daemon.wait() == 6
