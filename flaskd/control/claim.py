@@ -1,10 +1,8 @@
 """Claiming an instance's place, so that no live one is stolen, no foreign file touched, and no stale one in the way.
 
-libzmq by itself unlinks whatever stands at an ipc path and takes it, and creates sockets that anybody may connect to. So the
-order is: a private directory (ours, 0700) → flock on `lock` → what is left there is stale: sockets of ours are removed,
-anything else refused → we bind and listen our own sockets at 0600 → whom the rules name is let near (`access`) → libzmq gets
-the descriptor (ZMQ_USE_FD). The lock, not the presence of a file, says whether the place is taken; the kernel drops it with
-the process, also at kill -9.
+The order is: a private directory (ours, 0700) → flock on `lock` → what is left there is stale: sockets of ours are removed,
+anything else refused → we bind and listen our own sockets at 0600 → whom the rules name is let near (`access`). The lock, not
+the presence of a file, says whether the place is taken; the kernel drops it with the process, also at kill -9.
 """
 
 import contextlib
@@ -110,7 +108,7 @@ class Claim:
             )
 
     def descriptors(self) -> Iterable[int]:
-        """Name, for `forks`, the lock and every socket at our paths: listening, accepted, ours or libzmq's."""
+        """Name, for `forks`, the lock and every socket at our paths: listening or accepted."""
         if self._lock < 0:
             return []
         paths = {self.place.sock, self.place.zmq}

@@ -1,12 +1,16 @@
 """What each command does: a call on the instance, on the control loop, without blocking it."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing, suppress
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
-from flaskd.control.describe import document
+import msgspec
+
+from flaskd.control.access.shares import Holder, Places, holder_of
+from flaskd.control.describe import encoded
 from flaskd.control.registry import Call, Registry, failure
 from flaskd.control.transports.subscription import Subscription
 from flaskd.operable import Operable, Workers
@@ -41,7 +45,8 @@ from flaskd_ctl.protocol import (
 
 T = TypeVar("T")
 
-MAX_SUBSCRIBERS = 64
+STREAMS: Final = Places(total=64, share=16, kept=16)
+"""Callers that stream events."""
 TURNS = 8  # of the loop, in which a subscriber's task sends one event
 
 
@@ -50,7 +55,8 @@ class Commands:
 
     def __init__(self, instance: Operable) -> None:
         self._instance = instance
-        self._subscribers: set[Subscription] = set()
+        self._described: dict[Role, msgspec.Raw] = {}
+        self._subscribers: dict[Subscription, Holder] = {}
 
     def register(self, registry: Registry) -> None:
         """Serve every command; the handler of each is the method of its name."""
@@ -62,6 +68,10 @@ class Commands:
         """Let each `events` stream end when it has sent what is queued."""
         for subscription in self._subscribers:
             subscription.end()
+
+    def _is_full(self, newcomer: Holder) -> bool:
+        """Return whether there is no stream left for a caller: nobody gives one up."""
+        return STREAMS.asked_to_leave(Counter(self._subscribers.values()), newcomer) is not None
 
     async def _notice_who_left(self) -> None:
         """Send each subscriber that nothing was lost: of a ZeroMQ peer that left one hears only by sending to it."""
@@ -79,10 +89,12 @@ class Commands:
         """Return what an operator wants to know at a glance."""
         return self._instance.status()
 
-    def describe(self, call: Call) -> dict[str, Any]:
-        """Return what can be asked."""
+    def describe(self, call: Call) -> msgspec.Raw:
+        """Return what can be asked; it is made once for each role."""
         role = self._registry.role_of(call.caller) or Role.VIEWER  # some role it has, or it would not be here
-        return document(self._registry.served(), version=__version__, role=role)
+        if role not in self._described:
+            self._described[role] = encoded(self._registry.served(), version=__version__, role=role)
+        return self._described[role]
 
     async def drain(self, call: Call) -> StateResult:
         """Go out of rotation."""
@@ -212,12 +224,17 @@ class Commands:
     async def events(self, call: Call) -> EventsResult:
         """Begin a stream; its first event comes after the reply (a new task starts when this one has sent it)."""
         call.check_streams()
-        if len(self._subscribers) >= MAX_SUBSCRIBERS:
+        holder = holder_of(call.peer.caller, owner=self._registry.rules.owner)
+        if self._is_full(holder):
             await self._notice_who_left()
-        if len(self._subscribers) >= MAX_SUBSCRIBERS:
-            raise errors.Failed(f"{MAX_SUBSCRIBERS} callers stream events already", hint="end one of them")
+        if self._is_full(holder):
+            mine = Counter(self._subscribers.values())[holder]
+            raise errors.Failed(
+                f"{len(self._subscribers)} callers stream events already, {mine} of them under your name",
+                hint="end one of them",
+            )
         subscription = Subscription(self._instance.bus)
-        self._subscribers.add(subscription)
+        self._subscribers[subscription] = holder
 
         async def tell(event: Event) -> bool:
             self._registry.check(call.caller, COMMANDS["events"])  # a reload may have taken its role
@@ -233,7 +250,7 @@ class Commands:
                 with suppress(ConnectionError):
                     await call.peer.send(failure(None, error))
             finally:
-                self._subscribers.discard(subscription)
+                self._subscribers.pop(subscription, None)
 
         call.peer.spawn(stream())
         status = self._instance.status()

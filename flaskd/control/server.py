@@ -1,7 +1,7 @@
-"""The control server: both transports on one asyncio loop, the supervisor's, or for a `Server` one on a thread of its own.
+"""The control server: all transports on one asyncio loop, the supervisor's, or for a `Server` one on a thread of its own.
 
 It answers whenever its loop can run. Ending it loses no reply: what is under way is finished and flushed first, for at
-most a second a slow peer can delay it.
+most FLUSH_TIME a slow peer can delay it.
 """
 
 import asyncio
@@ -13,8 +13,7 @@ from flaskd.control.access.policy import Rules
 from flaskd.control.claim import Claim
 from flaskd.control.commands import Commands
 from flaskd.control.registry import Registry
-from flaskd.control.transports.plain import PlainPeer
-from flaskd.control.transports.router import Router
+from flaskd.control.transports.local import Local
 from flaskd.operable import Operable
 
 if TYPE_CHECKING:
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from flaskd.settings.schema import Settings
     from flaskd_ctl.contract.endpoint import Place
 
-FLUSH_TIME: Final = 1.0  # seconds that slow peers get at the end
-TURNS: Final = 4  # of the loop, in which asyncio makes an accepted socket a connection and reads from it
+FLUSH_TIME: Final = 0.5  # seconds that slow peers get at the end
 
 log = logging.getLogger("flaskd.control")
 
@@ -39,16 +37,11 @@ class ControlServer:
         self._registry = Registry(rules, audit=instance.audit)
         self._commands = Commands(instance)
         self._commands.register(self._registry)
-        self._peers: set[PlainPeer] = set()
 
     async def open(self) -> None:
         """Begin to answer; returns when all transports do, raises what kept them from it."""
-        self._loop = asyncio.get_running_loop()
-        self._router = Router(self._registry)
-        self._router.open(self._claim.zmq, self._claim.place.zmq)
-        self._plain = await self._loop.create_unix_server(
-            lambda: PlainPeer(self._registry, self._peers), sock=self._claim.stream, backlog=128
-        )
+        self._local = Local(self._registry)
+        await self._local.open(lines=self._claim.stream, zmtp=self._claim.zmq)
         if self._remote is not None:
             await self._remote.open(self._registry)
 
@@ -58,43 +51,23 @@ class ControlServer:
 
     @property
     def serving(self) -> bool:
-        """Whether both transports take commands."""
-        return self._plain.is_serving() and self._router.receiving
+        """Whether commands are taken."""
+        return self._local.serving
 
     async def close(self) -> None:
         """Finish what is under way, send every reply, end the streams; returns when all is closed."""
-        await self._stop_accepting(self._plain)
-        self._router.stop_receiving()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + FLUSH_TIME
+        await self._local.stop_accepting()
         if self._remote is not None:
             await self._remote.stop_accepting()
         self._commands.end_streams()
-        await self._flush()
-        self._router.close()
-        if self._remote is not None:
-            await self._remote.close(timeout=FLUSH_TIME)
-
-    async def _stop_accepting(self, plain: asyncio.Server) -> None:
-        """Accept no more, and read once what has come: a server closed at once would leak a connection it just accepted."""
-        self._loop.remove_reader(self._claim.stream)
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
-        plain.close()
-
-    async def _flush(self) -> None:
-        """Wait until no peer is owed anything, or the flush time has passed."""
-        until = self._loop.time() + FLUSH_TIME
-        owed = set(self._router.tasks) | {task for peer in self._peers for task in peer.tasks}
-        if self._remote is not None:
-            owed |= self._remote.tasks
+        owed = self._local.tasks | (self._remote.tasks if self._remote is not None else set())
         if owed:
             await asyncio.wait(owed, timeout=FLUSH_TIME)
-        for peer in list(self._peers):
-            peer.close()
-        leaving = {asyncio.ensure_future(peer.closed.wait()) for peer in self._peers}
-        if leaving:
-            await asyncio.wait(leaving, timeout=max(0.0, until - self._loop.time()))
-        for peer in list(self._peers):
-            peer.abort()
+        await self._local.close(timeout=max(0.0, end - loop.time()))
+        if self._remote is not None:
+            await self._remote.close(timeout=max(0.1, end - loop.time()))
 
 
 class ControlThread:

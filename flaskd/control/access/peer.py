@@ -1,9 +1,7 @@
 """Who is at the other end of a connection, from the kernel and never from the message.
 
-On Linux SO_PEERCRED tells the uid, gid and pid that the peer had when it connected (unix(7)). libzmq reads it for `ipc://` and
-appends it to the property "Peer-Address" of each message as `:uid:gid:pid` (src/stream_engine_base.cpp); a client can choose
-what stands before it, not it. macOS has LOCAL_PEERCRED, without the pid (sys/ucred.h). What cannot be read is an Actor
-without uid, which the policy refuses.
+On Linux SO_PEERCRED tells the uid, gid and pid that the peer had when it connected (unix(7)). macOS has LOCAL_PEERCRED, without
+the pid (sys/ucred.h). What cannot be read is an Actor without uid, which the policy refuses.
 """
 
 import socket
@@ -45,14 +43,6 @@ def groups_of_socket(sock: socket.socket) -> frozenset[int] | None:
     except OSError:
         return None
     return frozenset(struct.unpack(f"{len(told) // 4}I", told))
-
-
-def of_address(peer_address: str) -> Actor:
-    """Return who sent a ZeroMQ message, given its "Peer-Address"; without uid where that does not tell."""
-    parts = peer_address.rsplit(":", 3)
-    if len(parts) == 4 and all(part.isascii() and part.isdigit() for part in parts[1:]):
-        return _named(*map(int, parts[1:]))
-    return Actor(via="control")
 
 
 def _named(uid: int, gid: int, pid: int) -> Actor:

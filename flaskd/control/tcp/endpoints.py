@@ -20,7 +20,7 @@ from flaskd.control.registry import Registry
 from flaskd.control.tcp.authorized import AuthorizedKeys, ZapHandler, options
 from flaskd.control.tcp.gateway import BACKLOG, DESCRIPTORS, Gateway
 from flaskd.control.tcp.keygen import check_curve
-from flaskd.control.transports.router import Identification, Router
+from flaskd.control.transports.router import Router
 from flaskd.errors import BindError, ConfigError
 from flaskd.listening import listeners
 from flaskd.process import forks
@@ -87,7 +87,7 @@ class TcpEndpoints:
         """Begin to answer."""
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._zap = ZapHandler(context, self._authorized)
-        self._router = Router(registry, Identification("User-Id", self._authorized.caller))
+        self._router = Router(registry, self._authorized.caller)
         ours = socket.socket(fileno=os.dup(self._inner.socket.fileno()))  # libzmq closes what it is given
         self._router.open(ours, self._path, context=context, options=options(self._secret))
         self._gateway = Gateway(self._path)

@@ -1,19 +1,18 @@
-"""The ZeroMQ transport: a ROUTER that serves both REQ and DEALER peers.
+"""libzmq's ROUTER, for callers from other hosts: it serves both REQ and DEALER peers.
 
 A REQ sends [identity, empty, message] and takes exactly one reply; a DEALER sends [identity, message], with or without the
-empty frame, and takes notifications too. libzmq owns the listening descriptor that we hand it, closes it, and must not
-unlink the path (that stays `claim`'s). What libzmq does not bound is told in docs/control-socket.md.
+empty frame, and takes notifications too. libzmq owns the listening descriptor that we hand it (ZMQ_USE_FD) and closes it. What
+libzmq does not bound, the gateway does (`flaskd.control.tcp.gateway`).
 """
 
 import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import zmq
 
-from flaskd.control.access import peer
 from flaskd.control.registry import Registry, failure
 from flaskd_ctl import errors
 from flaskd_ctl.protocol import MAX_MESSAGE, Actor
@@ -28,18 +27,8 @@ NOW: Final = int(zmq.NOBLOCK)  # as numbers: an enum's `|` costs as much as read
 MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 
 
-class Identification(NamedTuple):
-    """How a peer is known: what `caller` makes of the `property` that libzmq gives to each message.
-
-    `caller` raises NotPermitted for one who may ask nothing any more.
-    """
-
-    property: str
-    caller: Callable[[str], Actor]
-
-
-KERNEL_CREDENTIALS: Final = Identification("Peer-Address", peer.of_address)
-"""Unix sockets: the kernel tells who connected."""
+USER_ID: Final = "User-Id"
+"""The property of each message that holds what the ZAP handler answered: the key."""
 
 
 class Router:
@@ -49,9 +38,10 @@ class Router:
     before: so we read until nothing is left, and look again after each time we send.
     """
 
-    def __init__(self, registry: Registry, naming: Identification = KERNEL_CREDENTIALS) -> None:
+    def __init__(self, registry: Registry, caller: Callable[[str], Actor]) -> None:
+        """Take for a caller what `caller` makes of its key; it raises NotPermitted for one who may ask nothing any more."""
         self._registry = registry
-        self._naming = naming
+        self.caller = caller
         self._tasks: set[asyncio.Task[None]] = set()
         self._look: asyncio.Handle | None = None
         self._receiving = False
@@ -61,12 +51,12 @@ class Router:
         listening: socket.socket,
         path: str,
         *,
-        context: "zmq.Context[zmq.Socket[bytes]] | None" = None,
-        options: Iterable[tuple[int, Any]] = (),
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        options: Iterable[tuple[int, Any]],
     ) -> None:
         """Serve on a listening Unix socket, which is libzmq's to close from now on; `options` are further socket options."""
         self._loop = asyncio.get_running_loop()
-        self._context = context or zmq.Context()
+        self._context = context
         self._socket = self._context.socket(zmq.ROUTER)
         for option, value in (
             (zmq.ROUTER_MANDATORY, 1),
@@ -90,11 +80,6 @@ class Router:
         """Take no further requests."""
         self._receiving = False
         self._loop.remove_reader(self._socket.FD)
-
-    @property
-    def receiving(self) -> bool:
-        """Whether requests are taken."""
-        return self._receiving
 
     @property
     def tasks(self) -> "set[asyncio.Task[None]]":
@@ -126,17 +111,13 @@ class Router:
         except zmq.Again:
             return
         envelope = [frame.bytes for frame in frames[:-1]]
-        told = _property(frames[-1], self._naming.property)
+        told = _property(frames[-1], USER_ID)
         try:
             self._take(ZmqPeer(self, told, envelope), frames[-1].bytes)
         except errors.NotPermitted as error:
             with contextlib.suppress(ConnectionError):
                 self.send([*envelope, failure(None, error)])
         self._look_soon()
-
-    def caller(self, told: str) -> Actor:
-        """Return who it is that libzmq has `told`; raises NotPermitted for who may ask nothing any more."""
-        return self._naming.caller(told)
 
     def _take(self, asker: "ZmqPeer", message: bytes) -> None:
         if len(asker.envelope) == 1 or asker.envelope[1:] == [b""]:

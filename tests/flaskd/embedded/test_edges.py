@@ -168,7 +168,7 @@ def test_zeromq_subscribers_that_left_keep_nobody_out(serve: Serve) -> None:
     """Nothing happens on an idle instance, so nothing was sent to them that would have told of their end."""
     server = serve()
     with zmq.Context() as context:
-        for _ in range(commands.MAX_SUBSCRIBERS + 3):
+        for _ in range(commands.STREAMS.total + 3):
             with context.socket(zmq.DEALER) as dealer:
                 dealer.linger = 0
                 dealer.connect(server.endpoints[0])
