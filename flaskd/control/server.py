@@ -41,7 +41,7 @@ class ControlServer:
     async def open(self) -> None:
         """Begin to answer; returns when all transports do, raises what kept them from it."""
         self._local = Local(self._registry)
-        await self._local.open(lines=self._claim.stream, zmtp=self._claim.zmq)
+        self._local.open(lines=self._claim.stream, zmtp=self._claim.zmq)
         if self._remote is not None:
             await self._remote.open(self._registry)
 

@@ -125,7 +125,7 @@ async def _stream(data: bytes, framing: Framing) -> bytes:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         local, wire = Local(REGISTRY), Wire(ours)
-        peer = LocalConnection(local, framing)
+        peer = LocalConnection(local, framing, ours, Asker.caller)
         peer.connection_made(wire)
         for part in (data[: len(data) // 2], data[len(data) // 2 :]):
             for at in range(0, len(part), len(local.buffer)):

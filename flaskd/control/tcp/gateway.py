@@ -6,8 +6,9 @@ keeps the cryptography to itself. docs/decisions/0070 has what else was thought 
 
 A stranger is who has not proved a key. What is seen of the proof is libzmq's READY, the only command that it sends to nobody
 else (ZeroMQ RFC 26: greeting, WELCOME, READY, in this order and of known length; names of commands are not encrypted).
-Strangers have HANDSHAKE_TIME; when there are too many, one of the address that has the most of them goes, the oldest. So a
-flood from one host does not keep another out.
+Strangers have HANDSHAKE_TIME; when there are too many, one of the address that has the most of them goes, the oldest. The same
+holds for those who have proved a key, where the one that was silent longest goes. So a flood from one host does not keep
+another out.
 """
 
 import asyncio
@@ -22,12 +23,13 @@ from flaskd.listening.listeners import Listener
 
 MAX_UNAUTHENTICATED: Final = 32
 MAX_AUTHENTICATED: Final = 64
-AT_A_TIME: Final = 32  # connections that asyncio accepts in a turn
+AT_A_TIME: Final = 8  # connections that asyncio accepts in a turn
 BACKLOG: Final = 256  # connections that wait for that in the kernel, where they cost no descriptor
 DESCRIPTORS: Final = 3 * (MAX_UNAUTHENTICATED + MAX_AUTHENTICATED) + AT_A_TIME
 """What the gateway may take: each client is a TCP socket and both ends of a Unix one."""
 
 HANDSHAKE_TIME: Final = 5.0  # seconds from the connection to the proof of a key
+UNREAD_TIME: Final = 60.0  # seconds in which a client has read nothing of what waits for it
 CLOSE_TIME: Final = 2.0  # seconds in which a client may read what libzmq said last
 TURNS: Final = 4  # of the loop, in which asyncio makes an accepted socket a connection
 
@@ -89,10 +91,12 @@ class Gateway:
             max(strangers, key=lambda each: (crowds[each.host], -each.since)).abort()
 
     def authenticated(self, client: "ClientConnection") -> None:
-        """Make room for one more who is known: who has been silent longest goes."""
-        known = [each for each in self._clients if each.known and each is not client]
-        if len(known) >= MAX_AUTHENTICATED:
-            min(known, key=lambda each: each.last_heard).abort()
+        """Make room for one more who is known: of the address that has the most, who has been silent longest goes."""
+        known = [each for each in self._clients if each.known]
+        if len(known) > MAX_AUTHENTICATED:
+            crowds = Counter(each.host for each in known)
+            others = (each for each in known if each is not client)
+            max(others, key=lambda each: (crowds[each.host], -each.last_heard)).abort()
 
     def forget(self, client: "ClientConnection") -> None:
         """Take a client off the list."""
@@ -148,12 +152,17 @@ class ClientConnection(asyncio.Protocol):
             self._upstream.write(data)
 
     def pause_writing(self) -> None:
-        """The other host does not read."""
+        """The other host does not read: for a while it may be slow."""
+        if self.known:
+            self._timer.cancel()
+            self._timer = self._gateway.loop.call_later(UNREAD_TIME, self.abort)
         if self._upstream is not None:
             self._upstream.pause_reading()
 
     def resume_writing(self) -> None:
         """It reads again."""
+        if self.known and self._upstream is not None:
+            self._timer.cancel()
         if self._upstream is not None:
             self._upstream.resume_reading()
 

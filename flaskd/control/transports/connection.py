@@ -9,6 +9,7 @@ A peer may send several requests at once and gets each reply when it is ready. W
 """
 
 import asyncio
+import socket
 from collections.abc import Coroutine
 from typing import Any, Final, Protocol, cast
 
@@ -34,9 +35,6 @@ class Door(Protocol):
     turns: Turns
     buffer: memoryview
 
-    def admit(self, newcomer: "LocalConnection") -> errors.ControlError | None:
-        """Give it a place; return why it cannot have one."""
-
     def turn_away(self, connection: "LocalConnection") -> None:
         """Take its place away; it may stay a moment to read why."""
 
@@ -45,11 +43,14 @@ class Door(Protocol):
 
 
 class LocalConnection(asyncio.BufferedProtocol):
-    """A caller that the kernel has named; `tasks` is what runs for it, `holder` under whose name it has a place, if it has."""
+    """A caller that the kernel has named; `tasks` is what runs for it, `holder` under whose name it has a place.
 
-    def __init__(self, door: Door, framing: Framing) -> None:
-        self.caller = Actor(via="control")
-        self.groups: frozenset[int] | None = None
+    `refusal` says why it has none, and is said to it.
+    """
+
+    def __init__(self, door: Door, framing: Framing, sock: socket.socket, caller: Actor) -> None:
+        self.caller = caller
+        self.groups = peer.groups_of_socket(sock)
         self.holder: Holder | None = None
         self.tasks: set[asyncio.Task[None]] = set()
         self.last_heard = 0.0
@@ -60,23 +61,21 @@ class LocalConnection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._writable = asyncio.Event()
         self._writable.set()
-        self._due = False  # a step is on its way
+        self._due = True  # a step is on its way, or the connection is
         self._ended = False  # the peer has said its last
-        self._refusal: errors.ControlError | None = None
+        self.refusal: errors.ControlError | None = None
         self._transport: asyncio.Transport
 
     # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask the kernel who connected, and whether there is room."""
+        """Begin the conversation; with one that has no place, begin to end it."""
         self._transport = cast(asyncio.Transport, transport)
-        sock = transport.get_extra_info("socket")
-        self.caller, self.groups = peer.of_socket(sock), peer.groups_of_socket(sock)
+        self._due = False
         self.last_heard = self._loop.time()
         self._say_due()
-        refusal = self._door.admit(self)
-        if refusal is not None:
-            self.refuse(refusal)
+        if self.refusal is not None:
+            self._refuse(self.refusal)
         elif not self._framing.handshaken:
             self._timer = self._loop.call_later(HANDSHAKE_TIME, self._too_slow)
 
@@ -168,24 +167,12 @@ class LocalConnection(asyncio.BufferedProtocol):
         self._stop_timer()
         self._transport.abort()
 
-    def refuse(self, error: errors.ControlError) -> None:
-        """Say why, and close a little later: closing on unread data would reset the reply away (unix(7)).
-
-        Where the protocol allows a reply only to a message, the first one is answered so.
-        """
-        self._refusal = error
-        self._stop_timer()
-        self._timer = self._loop.call_later(CLOSE_TIME, self.abort)
-        self._door.turn_away(self)
-        if self._framing.unasked:
-            self._transport.write(self._framing.wrap(failure(None, error), enveloped=False))
-
     # Steps
 
     @property
     def _leaving(self) -> bool:
         """Whether the timer that runs is the last one."""
-        return self._refusal is not None or self._transport.is_closing()
+        return self.refusal is not None or self._transport.is_closing()
 
     def _step_soon(self, *, at_once: bool = False) -> None:
         """Carry out the next message: at once where the caller is the owner or root, else when it is its turn."""
@@ -202,7 +189,7 @@ class LocalConnection(asyncio.BufferedProtocol):
     def _step(self) -> None:
         """Carry out one message, if one more may be under way; read on only when there is nothing left to carry out."""
         self._due = False
-        if self._transport.is_closing() or (self._refusal and self._framing.unasked):
+        if self._transport.is_closing() or (self.refusal and self._framing.unasked):
             return
         if len(self.tasks) >= MOST_AT_ONCE or not self.reads:
             self._transport.pause_reading()
@@ -221,7 +208,7 @@ class LocalConnection(asyncio.BufferedProtocol):
         if message is None:
             self._wait_for_more()
             return
-        if self._framing.handshaken and self._refusal is None:
+        if self._framing.handshaken and self.refusal is None:
             self._stop_timer()
         if message is not NO_MESSAGE:
             self._answer(message)
@@ -242,8 +229,8 @@ class LocalConnection(asyncio.BufferedProtocol):
     def _answer(self, message: Message) -> None:
         """Answer now what can be; the rest is a task."""
         enveloped = message.before == [b""]
-        if self._refusal is not None:
-            reply: Any = failure(None, self._refusal)
+        if self.refusal is not None:
+            reply: Any = failure(None, self.refusal)
             self._loop.call_soon(self.close)
         elif message.before and not enveloped:
             error = errors.InvalidRequest(f"a request is one frame, this had {len(message.before) + 1}")
@@ -272,10 +259,22 @@ class LocalConnection(asyncio.BufferedProtocol):
     def _too_slow(self) -> None:
         self._give_up(errors.TimedOut(f"a message was begun and not ended within {MESSAGE_TIME:g} s"))
 
+    def _refuse(self, error: errors.ControlError) -> None:
+        """Say why, and close a little later: closing on unread data would reset the reply away (unix(7)).
+
+        Where the protocol allows a reply only to a message, the first one is answered so.
+        """
+        self.refusal = error
+        self._stop_timer()
+        self._timer = self._loop.call_later(CLOSE_TIME, self.abort)
+        if self._framing.unasked:
+            self._transport.write(self._framing.wrap(failure(None, error), enveloped=False))
+
     def _give_up(self, error: errors.ControlError) -> None:
         """End a conversation that cannot go on, saying why where the protocol allows it."""
         if self._framing.unasked:
-            self.refuse(error)
+            self._door.turn_away(self)
+            self._refuse(error)
         else:
             self.abort()
 

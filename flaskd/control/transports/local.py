@@ -6,11 +6,12 @@ no protocol is a way around the limits of the other.
 
 import asyncio
 import socket
-from collections import Counter, deque
+import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from flaskd.control.access import policy
+from flaskd.control.access import peer, policy
 from flaskd.control.access.shares import Holder, Places, holder_of
 from flaskd.control.registry import Registry
 from flaskd.control.transports.connection import LocalConnection
@@ -18,13 +19,16 @@ from flaskd.control.transports.framing import Framing, LineFraming
 from flaskd.control.transports.turns import Turns
 from flaskd.control.transports.zmtp import ZmtpFraming
 from flaskd_ctl import errors
+from flaskd_ctl.protocol import Actor
 
 PLACES: Final = Places(total=256, share=32, kept=64)
 """Connections to both sockets."""
 
 MAX_TURNED_AWAY: Final = 32  # connections that are being told why
-AT_A_TIME: Final = 16  # connections that asyncio accepts in a turn, at each socket
-BACKLOG: Final = 128  # connections that wait for that in the kernel, where they cost no descriptor
+BACKLOG: Final = 1024  # connections that wait in the kernel, where they cost no descriptor
+ACCEPT_BUDGET: Final = 0.002  # CPU seconds of accepting in a turn of the loop, at each socket
+REPLACE_TIME: Final = 0.1  # seconds after which a holder with its full share may replace one more connection
+RETRY_TIME: Final = 0.5  # seconds until we accept again, after the system has had no descriptor for us
 READ_AT_ONCE: Final = 64 * 1024
 TURNS: Final = 4  # of the loop, in which asyncio makes an accepted socket a connection and reads from it
 
@@ -37,27 +41,27 @@ class Local:
         self.turns = Turns()
         self.buffer = memoryview(bytearray(READ_AT_ONCE))
         self._loop = asyncio.get_running_loop()
-        self._servers: list[tuple[asyncio.Server, socket.socket]] = []
+        self._listening: dict[socket.socket, Callable[[], Framing]] = {}
+        self._coming: set[asyncio.Task[None]] = set()
         self._connections: set[LocalConnection] = set()
         self._taken: Counter[Holder] = Counter()  # places, of those that have not been asked to leave
-        self._turned_away: deque[LocalConnection] = deque()
+        self._replaced: dict[Holder, float] = {}  # when one of a holder's connections last made room
+        self._turned_away: set[LocalConnection] = set()
 
-    async def open(self, *, lines: socket.socket, zmtp: socket.socket) -> None:
+    def open(self, *, lines: socket.socket, zmtp: socket.socket) -> None:
         """Begin to answer on both."""
-        await self._serve(lines, LineFraming)
-        await self._serve(zmtp, ZmtpFraming)
+        self._serve(lines, LineFraming)
+        self._serve(zmtp, ZmtpFraming)
 
-    async def _serve(self, listening: socket.socket, framing: Callable[[], Framing]) -> None:
-        server = await self._loop.create_unix_server(
-            lambda: LocalConnection(self, framing()), sock=listening, backlog=AT_A_TIME
-        )
-        listening.listen(BACKLOG)  # what create_unix_server was told is both
-        self._servers.append((server, listening))
+    def _serve(self, listening: socket.socket, framing: Callable[[], Framing]) -> None:
+        listening.listen(BACKLOG)
+        self._listening[listening] = framing
+        self._loop.add_reader(listening, self._accept, listening)
 
     @property
     def serving(self) -> bool:
         """Whether both sockets take commands."""
-        return bool(self._servers) and all(server.is_serving() for server, _ in self._servers)
+        return bool(self._listening)
 
     @property
     def tasks(self) -> "set[asyncio.Task[None]]":
@@ -65,13 +69,16 @@ class Local:
         return {task for each in self._connections if each.reads for task in each.tasks}
 
     async def stop_accepting(self) -> None:
-        """Accept no more, and read once what has come: a server closed at once would leak a connection it just accepted."""
-        for _, listening in self._servers:
-            self._loop.remove_reader(listening)
+        """Accept no more, and read once what has come."""
+        listening, self._listening = self._listening, {}
+        for sock in listening:
+            self._loop.remove_reader(sock)
+        if self._coming:
+            await asyncio.wait(self._coming)
         for _ in range(TURNS):
             await asyncio.sleep(0)
-        for server, _ in self._servers:
-            server.close()
+        for sock in listening:
+            sock.close()
 
     async def close(self, *, timeout: float) -> None:
         """Close each connection when its replies have left; those that take longer at once."""
@@ -86,34 +93,75 @@ class Local:
         for each in list(self._connections):
             each.abort()
 
-    # Called by connections
+    def _accept(self, listening: socket.socket) -> None:
+        """Let in who waits, for a while: to send away who has no place is quick, so that a flood does not fill the queue."""
+        end = time.thread_time() + ACCEPT_BUDGET
+        while time.thread_time() < end:
+            try:
+                sock, _ = listening.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError:  # no descriptor is left
+                self._loop.remove_reader(listening)
+                self._loop.call_later(RETRY_TIME, self._accept_again, listening)
+                return
+            caller = peer.of_socket(sock)
+            full = len(self._turned_away) >= MAX_TURNED_AWAY
+            if full and self._comes_too_often(self._holder_of(caller)):
+                sock.close()
+                continue
+            sock.setblocking(False)
+            newcomer = LocalConnection(self, self._listening[listening](), sock, caller)
+            newcomer.refusal = self._give_place(newcomer)
+            if newcomer.refusal is not None and full:
+                sock.close()
+                continue
+            self._connections.add(newcomer)
+            if newcomer.refusal is not None:
+                self.turn_away(newcomer)
+            coming = self._loop.create_task(self._connect(newcomer, sock))
+            self._coming.add(coming)
+            coming.add_done_callback(self._coming.discard)
 
-    def admit(self, newcomer: LocalConnection) -> errors.ControlError | None:
+    async def _connect(self, newcomer: LocalConnection, sock: socket.socket) -> None:
+        await self._loop.connect_accepted_socket(lambda: newcomer, sock)
+
+    def _accept_again(self, listening: socket.socket) -> None:
+        if listening in self._listening:
+            self._loop.add_reader(listening, self._accept, listening)
+
+    def _holder_of(self, caller: Actor) -> Holder:
+        return holder_of(caller, owner=self.registry.rules.owner)
+
+    def _comes_too_often(self, holder: Holder) -> bool:
+        """Tell whether a holder with its full share has replaced one of its connections a moment ago."""
+        at_limit = not holder.privileged and self._taken[holder] >= PLACES.share
+        return at_limit and self._loop.time() < self._replaced.get(holder, 0.0) + REPLACE_TIME
+
+    def _give_place(self, newcomer: LocalConnection) -> errors.ControlError | None:
         """Give a connection a place, taking another's if need be; return why it cannot have one."""
-        self._connections.add(newcomer)
         if not self.registry.admits(newcomer):
             return errors.NotPermitted(f"{policy.name_of(newcomer.caller)} has no role here")
-        holder = holder_of(newcomer.caller, owner=self.registry.rules.owner)
+        holder = self._holder_of(newcomer.caller)
         leaver = PLACES.asked_to_leave(self._taken, holder)
-        if leaver is not None and not self._take_from(leaver):
+        if leaver is not None and (self._comes_too_often(holder) or not self._take_from(leaver)):
             return errors.Failed(f"{self._taken[leaver]} connections are open already", hint="try again")
         newcomer.holder = holder
         self._taken[holder] += 1
         return None
 
+    # Called by connections
+
     def leave(self, connection: LocalConnection) -> None:
         """Forget a connection whose descriptor is closed."""
         self._connections.discard(connection)
         self._free(connection)
-        if connection in self._turned_away:
-            self._turned_away.remove(connection)
+        self._turned_away.discard(connection)
 
     def turn_away(self, connection: LocalConnection) -> None:
-        """Let a connection stay a moment without a place, to read why; of too many, the oldest goes."""
+        """Take a connection's place; it may stay a moment to read why."""
         self._free(connection)
-        self._turned_away.append(connection)
-        if len(self._turned_away) > MAX_TURNED_AWAY:
-            self._turned_away.popleft().abort()
+        self._turned_away.add(connection)
 
     def _take_from(self, holder: Holder) -> bool:
         """End a connection of `holder`: the one that was idle longest, else one that does not read."""
@@ -126,6 +174,7 @@ class Local:
         if leaver is None:
             return False
         self._free(leaver)
+        self._replaced[holder] = self._loop.time()
         leaver.abort()
         return True
 
@@ -135,3 +184,4 @@ class Local:
             self._taken[holder] -= 1
             if not self._taken[holder]:
                 del self._taken[holder]
+                self._replaced.pop(holder, None)
