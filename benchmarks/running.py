@@ -11,14 +11,11 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
 
 from benchmarks import procfs
 from benchmarks.timing import ENVIRON
-
-if TYPE_CHECKING:
-    from benchmarks.contenders import Contender
 
 ROOT: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PATIENCE: Final = 40.0
@@ -40,10 +37,23 @@ class Setup:
     port: int = 0
 
 
+class Contender(Protocol):
+    """A server that can be started and operated (see `contenders.Contender`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def command(self) -> Callable[[Setup], list[str]]: ...
+    @property
+    def stop(self) -> "Callable[[Running], None]": ...
+    @property
+    def reload(self) -> "Callable[[Running], None] | None": ...
+
+
 class Running:
     """A contender that serves. `started_in`: seconds from its command to the end of its first response."""
 
-    def __init__(self, contender: "Contender", process: subprocess.Popen[bytes], directory: str) -> None:
+    def __init__(self, contender: Contender, process: subprocess.Popen[bytes], directory: str) -> None:
         self.contender = contender
         self.process = process
         self.directory = directory
@@ -117,7 +127,7 @@ class Running:
 
 
 @contextlib.contextmanager
-def serving(contender: "Contender", app: str, *, workers: int = 1, port: int = 0) -> Iterator[Running]:
+def serving(contender: Contender, app: str, *, workers: int = 1, port: int = 0) -> Iterator[Running]:
     """Run a contender until the block ends; enter the block when it has answered a request.
 
     It is faster seen to serve on a `port` that is known before.

@@ -14,7 +14,7 @@ from flaskd.console import banner, priority
 from flaskd.console.say import say
 from flaskd.control.access.grants import rules_of
 from flaskd.control.access.policy import Caller, role_of
-from flaskd.control.server import tcp_endpoints
+from flaskd.control.server import check_tcp
 from flaskd.engines.choice import choose
 from flaskd.errors import FlaskdError, LoadError
 from flaskd.process import ending, signals
@@ -25,6 +25,7 @@ from flaskd.settings.schema import Settings, shown
 from flaskd.settings.sources import settings_from, unknown_variables
 from flaskd.systemd import activation
 from flaskd.systemd.notify import ServiceManager
+from flaskd.version import __version__
 from flaskd_ctl.contract.endpoint import place_for
 from flaskd_ctl.errors import BadPlace
 from flaskd_ctl.protocol import Actor
@@ -45,7 +46,7 @@ class ErrorsAsSentences(click.Group):
     cls=ErrorsAsSentences,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-@click.version_option(package_name="flaskd")
+@click.version_option(__version__, prog_name="flaskd")
 def main() -> None:
     """Run a Flask application as a daemon that flaskd_ctl can operate.
 
@@ -115,8 +116,9 @@ def check(given: Given, show_traceback: bool) -> None:
     """
     from flaskd.app.hooks import Hooks
     from flaskd.app.loader import load
+    from flaskd.app.namesakes import modules_of_flask
     from flaskd.engines.factory import check_engine
-    from flaskd.listening import listeners, tls
+    from flaskd.listening import addresses, tls
 
     settings = settings_from(given.find())
     place = place_for(
@@ -124,18 +126,17 @@ def check(given: Given, show_traceback: bool) -> None:
     )
     _check_process(settings)
     for address in settings.bind:
-        listeners.parse(address)
+        addresses.parse(address)
     secured = tls.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
     check_engine(choose(settings.engine, tls=secured is not None).name, tls=secured)
     try:
-        loaded = load(settings.app)
+        loaded = load(settings.app, kept=modules_of_flask)
         Hooks(settings)
     except LoadError as error:
         if show_traceback and error.__cause__ is not None:
             traceback.print_exception(error.__cause__)
         raise
-    if (remote := tcp_endpoints(settings, place)) is not None:
-        remote.check()
+    check_tcp(settings, place)
     rules = getattr(getattr(loaded, "url_map", None), "_rules", None)
     kind = "WSGI" if rules is None else "Flask"
     count = "" if rules is None else f" with {len(rules)} URL rule{'s' if len(rules) != 1 else ''}"

@@ -1,32 +1,37 @@
-"""`Instance`: what a daemon and a `Server` have alike."""
+"""What a daemon and a `Server` have in common: what an instance holds, and the orders that its owner takes."""
 
+import abc
 import contextlib
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from flaskd.audit.last_stop import LastStopFile
+from flaskd.audit.last_stop import LastStopNote
 from flaskd.audit.log import Audit, Reporter
 from flaskd.console.say import say
 from flaskd.control.access.grants import rules_of
 from flaskd.control.claim import Claim
 from flaskd.control.server import ControlServer, tcp_endpoints
 from flaskd.errors import ConfigError
-from flaskd.listening import listeners
+from flaskd.events import Bus
+from flaskd.installed import installed_version
+from flaskd.listening import addresses, listeners
 from flaskd.operable import Operable
 from flaskd.probes.listener import ProbeListener, listen
 from flaskd.settings.schema import Settings
 from flaskd.shutdown.lifecycle import State
-from flaskd.shutdown.owner import Owner
+from flaskd.shutdown.owner import Drain, Kill, Owner, Resume, Shutdown
 from flaskd.shutdown.phases import LameDuck, StopTimes
 from flaskd.systemd.activation import Handed, still_to_bind
 from flaskd.version import __version__
 from flaskd_ctl.contract.commands import PROTOCOL_VERSION
 from flaskd_ctl.contract.endpoint import place_for
-from flaskd_ctl.protocol import LastStop, ShutdownResult, StatusResult
+from flaskd_ctl.errors import WrongState
+from flaskd_ctl.protocol import Actor, LastStop, ShutdownParams, ShutdownResult, StateResult, StatusResult
 
 if TYPE_CHECKING:
     from flaskd.control.tcp.endpoints import TcpEndpoints
@@ -63,7 +68,7 @@ class Instance:
         self._rules = rules_of(settings, owner=os.geteuid())
         self._claim: Claim | None = None
         self._remote: TcpEndpoints | None = None
-        self._note: LastStopFile | None = None
+        self._note: LastStopNote | None = None
         self._resources = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -76,14 +81,12 @@ class Instance:
                     environ=os.environ,
                     uid=os.geteuid(),
                 )
-                self._claim = stack.enter_context(Claim(place, self._rules))
-                self._remote = tcp_endpoints(settings, place)
-                if self._remote is not None:
-                    stack.enter_context(self._remote)
+                self._claim = stack.enter_context(Claim.hold(place, self._rules))
+                self._remote = stack.enter_context(tcp_endpoints(settings, place))
             audit_log, report = self._audit
             self.audit = Audit.from_setting(audit_log, self.name, report=report)
             if self._claim is not None:
-                note = LastStopFile(self.name, self._claim.place.directory, audit_log=self.audit.path)
+                note = LastStopNote(self.name, self._claim.place.directory, audit_log=self.audit.path)
                 self._note = stack.enter_context(note)
             self._listen(stack)
             self.probes = listen(settings, stack)
@@ -100,7 +103,7 @@ class Instance:
             self.listeners.append(listeners.SharedListener(each.descriptor, scheme=scheme))
             stack.callback(self.listeners[-1].close)
         for address in still_to_bind(self.settings.bind, self._handed):
-            self.listeners.append(listeners.bind(address, backlog=self.settings.backlog, scheme=scheme))
+            self.listeners.append(addresses.bind(address, backlog=self.settings.backlog, scheme=scheme))
             stack.callback(self.listeners[-1].close)
 
     @property
@@ -124,7 +127,7 @@ class Instance:
         """Make the control server, not yet open; None where there is to be none."""
         if self._claim is None:
             return None
-        return ControlServer(self._claim, operable, self._rules, remote=self._remote)
+        return ControlServer(self._claim, operable, self._rules, tcp=self._remote)
 
     def publish(self) -> None:
         """Write instance.json: from now on others find this instance."""
@@ -173,6 +176,7 @@ class Instance:
             "phase": stop.phase.value if stop else None,
             "deadline_left": round(max(0.0, stop.deadline - time.monotonic()), 3) if stop else None,
             "last_stop": self.last_stop,
+            "installed_flaskd": installed_version(),
         }
         return StatusResult(**{**known, **others})
 
@@ -192,6 +196,50 @@ class Instance:
             "audit_log": self.audit.path,
             "last_stop": msgspec.to_builtins(self.last_stop),
         }
+
+
+class Operated(abc.ABC):
+    """The orders of `operable.Operable` that go to an instance's owner."""
+
+    def __init__(self, instance: Instance, owner: Owner, bus: Bus) -> None:
+        self.instance = instance
+        self.owner = owner
+        self.bus = bus
+
+    @property
+    def audit(self) -> Audit:
+        """The audit log."""
+        return self.instance.audit
+
+    @property
+    def killed(self) -> bool:
+        """Whether it ended by `kill`: nothing in flight was waited for."""
+        return self.owner.killed
+
+    @abc.abstractmethod
+    def counts_requests(self) -> bool:
+        """Tell whether the ledger counts requests."""
+
+    def order_drain(self, by: Actor) -> "Future[StateResult]":
+        """See `Operable.order_drain`."""
+        return self.owner.ask(Drain(by))
+
+    def order_resume(self, by: Actor) -> "Future[StateResult]":
+        """See `Operable.order_resume`."""
+        return self.owner.ask(Resume(by))
+
+    def order_shutdown(self, by: Actor, asked: ShutdownParams) -> "Future[ShutdownResult]":
+        """See `Operable.order_shutdown`; raises WrongState if requests are to be counted and no ledger does."""
+        if asked.wait_unrouted and not self.counts_requests():
+            raise WrongState(
+                "the ledger of requests is off (--no-ledger), so there is nothing for --wait-unrouted to count",
+                hint="use --lame-duck, which waits for a fixed time",
+            )
+        return self.owner.ask(Shutdown(by, asked))
+
+    def order_kill(self, by: Actor) -> None:
+        """See `Operable.order_kill`."""
+        self.owner.ask(Kill(by))
 
 
 def stop_times(settings: Settings) -> StopTimes:

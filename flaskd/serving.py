@@ -25,6 +25,7 @@ from flaskd.listening.listeners import Listener, close_all
 from flaskd.settings.schema import Settings, size, worker_count
 from flaskd.shutdown.phases import Action, Phase, Snapshot, Stop
 from flaskd.shutdown.stoppable import Losses
+from flaskd.version import __version__
 from flaskd_ctl.protocol import InFlight
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from flaskd.http.late_answers import LateAnswers
     from flaskd.listening.tls import Tls
 
-VERSIONS_OF: Final = ("flaskd", "flask", "werkzeug")
+VERSIONS_OF: Final = ("flask", "werkzeug")
 
 
 def engine_options(
@@ -108,7 +109,8 @@ class Core:
     def versions(self) -> dict[str, str]:
         """Return the versions of Python, flaskd, Flask, Werkzeug and the engine."""
         packages = {name: importlib.metadata.version(name) for name in VERSIONS_OF}
-        return {"python": platform.python_version(), **packages, self.engine.name: self.engine.version}
+        own = {"python": platform.python_version(), "flaskd": __version__}
+        return {**own, **packages, self.engine.name: self.engine.version}
 
     def snapshot(self, stop: Stop) -> Snapshot:
         """See `Stoppable.snapshot`."""
@@ -119,12 +121,12 @@ class Core:
         activity = self.engine.activity()
         return Snapshot(
             now=time.monotonic(),
-            in_flight=max(self.ledger.in_flight, activity.busy),
+            in_flight=max(self.ledger.table.in_flight, activity.busy),
             connections=activity.connections,
             half_open=half_open,
             queued=queued,
             flushed=not activity.connections,
-            begun=self.finished() + self.ledger.in_flight if lame else 0,
+            begun=self.finished() + self.ledger.table.in_flight if lame else 0,
         )
 
     def carry_out(self, action: Action, stop: Stop | None = None) -> None:
@@ -142,7 +144,7 @@ class Core:
             case Action.FLUSH:
                 self.engine.stop()
             case Action.CUT:
-                cut = self.ledger.requests()
+                cut = self.ledger.table.requests()
                 self._losses = self._losses._replace(cut=cut, connections_cut=self.engine.abort())
 
     def announce_close(self, *, closing: bool) -> None:
@@ -151,11 +153,11 @@ class Core:
 
     def requests(self) -> list[InFlight]:
         """See `Stoppable.requests`."""
-        return self.ledger.requests()
+        return self.ledger.table.requests()
 
     def finished(self) -> int:
         """See `Stoppable.finished`."""
-        return self.ledger.finished()
+        return self.ledger.table.finished()
 
     def losses(self) -> Losses:
         """See `Stoppable.losses`."""

@@ -1,8 +1,8 @@
 """The wire: JSON-RPC 2.0 requests, results and notifications as frozen structs; decoding is validation.
 
 One object a message, UTF-8, at most `MAX_MESSAGE` bytes. Times of day are Unix time in seconds, durations are seconds.
-Params refuse unknown fields; results may gain fields in a later minor version, and readers ignore those they do not know.
-The commands themselves are in `commands.COMMANDS`; `PARAMS` and `RESULTS` here give the shapes under the same names.
+Params refuse unknown fields. Results may gain fields in a later minor version; readers ignore unknown ones. The commands are in
+`commands.COMMANDS`; `PARAMS` and `RESULTS` have their types under the same names.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -10,10 +10,10 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 MAX_MESSAGE: Final = 1024 * 1024
-"""Longest message in bytes, either way."""
+"""Longest message in bytes, in both directions."""
 
 MAX_ID: Final = 1000
-"""Characters of an id that is a text: each reply repeats it."""
+"""Longest id that is a string, in characters: each reply repeats it."""
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400, description="seconds, at most a day")]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -34,7 +34,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ShutdownParams(Params, frozen=True, forbid_unknown_fields=True):
-    """How long requests may take to finish. What is None is the daemon's own setting."""
+    """How long requests may take to finish. None: the setting of the daemon."""
 
     grace: Seconds | None = None
     lame_duck: Seconds | None = None
@@ -43,14 +43,14 @@ class ShutdownParams(Params, frozen=True, forbid_unknown_fields=True):
 
 
 class ReloadParams(Params, frozen=True, forbid_unknown_fields=True):
-    """Which path each new worker must answer, in its own process, before it accepts anything."""
+    """`check`: a path that each new worker must answer, in its own process, before it accepts connections."""
 
     check: Path | None = None
     progress: bool = False
 
 
 class ScaleParams(Params, frozen=True, forbid_unknown_fields=True):
-    """How many workers there shall be (`to`), or how many more or fewer (`by`, not 0): exactly one of the two."""
+    """The number of workers (`to`), or how many to add or remove (`by`, not 0): exactly one of the two."""
 
     to: Positive | None = None
     by: int | None = None
@@ -58,28 +58,28 @@ class ScaleParams(Params, frozen=True, forbid_unknown_fields=True):
 
 
 class RestartParams(Params, frozen=True, forbid_unknown_fields=True):
-    """Which worker is to be replaced, by its id."""
+    """The id of the worker to replace."""
 
     worker: Positive
     progress: bool = False
 
 
 class IncidentsParams(Params, frozen=True, forbid_unknown_fields=True):
-    """Which incident to show in full; None lists all."""
+    """The incident to show in full; None lists all."""
 
     id: Positive | None = None
 
 
 class HistoryParams(Params, frozen=True, forbid_unknown_fields=True):
-    """How many of the newest entries to show."""
+    """The number of entries to show, the newest ones."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Who asked, as the kernel told it (SO_PEERCRED), or how else it came (`via`: control, signal, code, http).
+    """Who asked, from the kernel (SO_PEERCRED), or how else the command came (`via`: control, signal, code, http).
 
-    `key` is the name of the CURVE key of a caller that came over the network: it has no uid.
+    `key` is the name of the CURVE key of a caller from the network, which has no uid.
     """
 
     via: str
@@ -108,12 +108,12 @@ class LastStop(msgspec.Struct, frozen=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
-    """One order to change something, allowed or refused.
+    """One command that changes something, allowed or refused.
 
-    `at` is when it came, `id` the same in every line that the audit log has of it. `params` holds those that were given, secret
-    parts as "***". `who` is the command line of the process that asked (as that shows itself), or the name of its key; `user`
-    the name of its uid. `role`: that of the caller, "" where none is needed (a signal, the application). `outcome`: "begun",
-    "done", "failed" or "refused", for these two with the sentence in `error`. `took`: seconds until the outcome.
+    `at` is when it came, `id` is the same in all its lines of the audit log. `params` holds the given parameters, with
+    secrets as "***". `who` is the command line of the process that asked (as it shows itself), or the name of its key; `user`
+    the name of its uid. `role` is the caller's, "" if none is needed (a signal, the application). `outcome`: "begun", "done",
+    "failed" or "refused"; `error` has the sentence of the last two. `took`: seconds until the outcome.
     """
 
     id: str
@@ -132,8 +132,8 @@ class AuditEntry(msgspec.Struct, frozen=True):
 class InFlight(msgspec.Struct, frozen=True):
     """A request that the application has begun and not finished.
 
-    `path` has no query string; `age` is seconds; `request_id` is the X-Request-ID that it came with, or was given. `worker` is
-    the id of the worker that has it, 0 where the instance is one process.
+    `path` has no query string; `age` is seconds; `request_id` is its X-Request-ID, received or generated. `worker` is the id of
+    its worker, 0 if the instance is one process.
     """
 
     id: int
@@ -149,7 +149,7 @@ class InFlight(msgspec.Struct, frozen=True):
 
 
 class LastError(msgspec.Struct, frozen=True):
-    """The newest exception that left the application, or 500 or above that it answered."""
+    """The newest exception that left the application, or response of 500 or above."""
 
     at: float
     message: str
@@ -158,12 +158,13 @@ class LastError(msgspec.Struct, frozen=True):
 
 
 class WorkerInfo(msgspec.Struct, frozen=True):
-    """One worker process. Ids are given once and never used again.
+    """One worker process. Ids are never used again.
 
-    `state` is "starting", "serving" or "leaving" (it answers what it has and accepts nothing new), `since` when it came to be
-    so. `age` is seconds since its start. `generation` counts reloads. What cannot be known is null: `in_flight` without the
-    ledger of requests, `rss` and `pss` (bytes of memory; pss shares out what processes share) of a process that is gone.
-    `why` is why it was started: "start", "scale", "reload", "restart", "crash: killed by SIGKILL", "max requests", ...
+    `state` is "starting", "serving" or "leaving" (it finishes its requests and accepts nothing new), `since` the time of the
+    last change. `age` is seconds since its start. `generation` counts reloads. Unknown values are null: `in_flight` without
+    the ledger of requests, `rss` and `pss` (bytes of memory; pss divides shared memory among its processes) of a process that
+    has ended. `why` is why it was started: "start", "scale", "reload", "restart", "crash: killed by SIGKILL", "max requests",
+    ...
     """
 
     id: int
@@ -181,7 +182,7 @@ class WorkerInfo(msgspec.Struct, frozen=True):
 
 
 class WorkerFailure(msgspec.Struct, frozen=True):
-    """The newest worker that ended unasked or could not start; `traceback` is the application's, "" where there is none."""
+    """The newest worker that exited unexpectedly or could not start; `traceback` is the application's, or ""."""
 
     at: float
     worker: int
@@ -191,7 +192,7 @@ class WorkerFailure(msgspec.Struct, frozen=True):
 
 
 class PingResult(msgspec.Struct, frozen=True):
-    """The daemon answers."""
+    """The daemon responds."""
 
     name: str
     pid: int
@@ -200,16 +201,16 @@ class PingResult(msgspec.Struct, frozen=True):
 
 
 class StatusResult(msgspec.Struct, frozen=True):
-    """What an operator wants to know at a glance.
+    """The state of an instance at a glance.
 
-    `state` is one of the lifecycle, or "degraded": workers fail again and again, so that fewer serve than are wanted, and
-    `last_failure` tells why. `in_flight` is null where the ledger of requests is off. `served` counts finished requests by
-    status class ("1xx" to "5xx"; "aborted": the client went away or the application raised after its first byte).
-    `connections` counts open HTTP connections, with or without a request. `deadline_left` is set while stopping.
-    `requested_by` and `requested_at` tell who asked for the current state, and when; `last_stop` how the run before ended.
-    `engine_why` tells why it is this engine.
-    An instance that is one process has no `workers` and wants none; in others `generation` counts reloads and `restarts` the
-    workers that ended unasked.
+    `state` is one of the lifecycle, or "degraded": workers keep failing, fewer serve than are wanted, and `last_failure` says
+    why. `in_flight` is null if the ledger of requests is off. `served` counts finished requests by status class ("1xx" to
+    "5xx"; "aborted": the client disconnected, or the application raised after its first byte). `connections` counts open HTTP
+    connections, with or without a request. `deadline_left` is set while stopping. `requested_by` and `requested_at` say who
+    asked for the current state, and when; `last_stop` says how the previous run ended. `engine_why` says why this engine was
+    chosen. An instance that is one process has no `workers`, and `wanted_workers` is 0. `generation` counts reloads,
+    `restarts` the workers that exited unexpectedly. `versions` are those that run. `installed_flaskd` is the version of flaskd
+    on disk, null if it cannot be read; if it is another one, the instance needs a restart.
     """
 
     name: str
@@ -240,10 +241,11 @@ class StatusResult(msgspec.Struct, frozen=True):
     engine_why: str = ""
     last_failure: WorkerFailure | None = None
     last_stop: LastStop | None = None
+    installed_flaskd: str | None = None
 
 
 class StateResult(msgspec.Struct, frozen=True):
-    """The state after `drain` or `resume`; `changed` is false where it already was so."""
+    """The state after `drain` or `resume`; `changed` is false if it was so before."""
 
     state: str
     since: float
@@ -252,11 +254,11 @@ class StateResult(msgspec.Struct, frozen=True):
 
 
 class ReloadResult(msgspec.Struct, frozen=True):
-    """New workers serve; the old ones accept nothing more and end when they have answered what they have begun.
+    """New workers serve; the old ones accept nothing more and exit when they have finished their requests.
 
-    `generation` is the new one, `replaced` counts the old workers, `workers` those that serve. `took`: seconds. `joined`:
-    a reload was already waiting or under way and this one shared it. `changed` names the settings that were read anew with
-    another value, `needs_restart` those of them that hold only after a restart of the daemon.
+    `generation` is the new one, `replaced` counts the old workers, `workers` the ones that serve. `took`: seconds. `joined`:
+    another reload was waiting or in progress, and this one joined it. `changed` names the settings that have a new value,
+    `needs_restart` those of them that take effect only after a restart of the daemon.
     """
 
     generation: int
@@ -269,7 +271,7 @@ class ReloadResult(msgspec.Struct, frozen=True):
 
 
 class ScaleResult(msgspec.Struct, frozen=True):
-    """So many `workers` serve; there `was` another number wanted before, or the same. `took`: seconds."""
+    """`workers` serve; `was` is the number wanted before. `took`: seconds."""
 
     workers: int
     was: int
@@ -291,10 +293,10 @@ class WorkersResult(msgspec.Struct, frozen=True):
 
 
 class Incident(msgspec.Struct, frozen=True):
-    """What was seen of a worker that went wrong; `kind` is "hung", "crash" or "start failed".
+    """A worker that failed; `kind` is "hung", "crash" or "start failed".
 
-    `requests` are those that were in the application then, `unnamed` counts the connections lost beyond them. `stacks` (of all
-    threads, taken before a hung worker was killed) and `traceback` are told only where one incident is asked for by its id.
+    `requests` are its requests at that time, `unnamed` counts further connections that were lost. `stacks` (of all threads,
+    taken before a hung worker was killed) and `traceback` are there only if you ask for one incident by its id.
     """
 
     id: int
@@ -310,19 +312,20 @@ class Incident(msgspec.Struct, frozen=True):
 
 
 class IncidentsResult(msgspec.Struct, frozen=True):
-    """The incidents that are kept, newest last; the one that was asked for, in full."""
+    """The incidents that are kept, newest last; or the one asked for, in full."""
 
     incidents: list[Incident]
 
 
 class ShutdownResult(msgspec.Struct, frozen=True):
-    """How a shutdown went.
+    """The outcome of a shutdown.
 
-    `clean`: nothing was cut. `cut`: requests that outlived the deadline; `connections_cut`: connections closed with a request
-    unanswered or a response unfinished, those of `cut` included; `queued_cut`: connections still in the accept queue at the
-    deadline. `answered`: requests finished since the shutdown began. `took`: seconds until nothing was left. `joined`: another
-    shutdown was already under way. `process_exits`: the process `pid` ends next (false for a Server inside a program).
-    `workers_lost`: workers that died in the stop; what they had is in `cut` as far as it is known.
+    `clean`: nothing was cut. `cut`: requests that were still in flight at the deadline; `connections_cut`: connections closed
+    with a request unanswered or a response unfinished, including those of `cut`; `queued_cut`: connections in the accept
+    queue at the deadline. `answered`: requests finished since the shutdown began. `took`: seconds until nothing was left.
+    `joined`: another shutdown was already in progress. `process_exits`: the process `pid` exits next (false for a Server
+    inside a program). `workers_lost`: workers that died during the stop; their requests are in `cut` as far as they are
+    known.
     """
 
     clean: bool
@@ -339,7 +342,7 @@ class ShutdownResult(msgspec.Struct, frozen=True):
 
 
 class KillResult(msgspec.Struct, frozen=True):
-    """The end has begun; it is sent before anything is closed."""
+    """The end has begun; this is sent before anything is closed."""
 
     pid: int
     process_exits: bool
@@ -352,7 +355,7 @@ class RequestsResult(msgspec.Struct, frozen=True):
 
 
 class HistoryResult(msgspec.Struct, frozen=True):
-    """The newest orders of the audit log, newest last."""
+    """The newest entries of the audit log, newest last."""
 
     entries: list[AuditEntry]
 
@@ -365,7 +368,7 @@ class EventsResult(msgspec.Struct, frozen=True):
 
 
 class StateEvent(msgspec.Struct, frozen=True, tag_field="event", tag="state"):
-    """The lifecycle moved. After `stopped` nothing more comes."""
+    """The lifecycle has changed. Nothing follows `stopped`."""
 
     at: float
     was: str
@@ -374,7 +377,7 @@ class StateEvent(msgspec.Struct, frozen=True, tag_field="event", tag="state"):
 
 
 class ProgressEvent(msgspec.Struct, frozen=True, tag_field="event", tag="progress"):
-    """How far a shutdown is; `slowest` is the oldest request in flight."""
+    """The progress of a shutdown; `slowest` is the oldest request in flight."""
 
     at: float
     phase: str
@@ -385,14 +388,14 @@ class ProgressEvent(msgspec.Struct, frozen=True, tag_field="event", tag="progres
 
 
 class CutEvent(msgspec.Struct, frozen=True, tag_field="event", tag="cut"):
-    """A request outlived the deadline and its connection was closed."""
+    """A request was still in flight at the deadline, and its connection was closed."""
 
     at: float
     request: InFlight
 
 
 class WorkerEvent(msgspec.Struct, frozen=True, tag_field="event", tag="worker"):
-    """A worker is "starting", "serving", "leaving" or "gone"; `why` tells why it came, or why it left."""
+    """A worker is "starting", "serving", "leaving" or "gone"; `why` says why it was started, or why it left."""
 
     at: float
     worker: int
@@ -403,14 +406,14 @@ class WorkerEvent(msgspec.Struct, frozen=True, tag_field="event", tag="worker"):
 
 
 class IncidentEvent(msgspec.Struct, frozen=True, tag_field="event", tag="incident"):
-    """A worker went wrong; `incidents` with its id has the stacks and the traceback."""
+    """A worker has failed; `incidents` with its id has the stacks and the traceback."""
 
     at: float
     incident: Incident
 
 
 class SlowEvent(msgspec.Struct, frozen=True, tag_field="event", tag="slow"):
-    """A request takes longer than the `limit` of seconds that is set for requests."""
+    """A request has taken longer than the `limit` of seconds for requests."""
 
     at: float
     request: InFlight
@@ -418,7 +421,7 @@ class SlowEvent(msgspec.Struct, frozen=True, tag_field="event", tag="slow"):
 
 
 class LostEvent(msgspec.Struct, frozen=True, tag_field="event", tag="lost"):
-    """This subscriber read too slowly: `count` events were dropped here."""
+    """This subscriber reads too slowly: `count` events were dropped here."""
 
     at: float
     count: int

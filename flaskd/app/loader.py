@@ -14,12 +14,14 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import flask
 
 from flaskd.app.importing import attribute, failed, import_module
+from flaskd.app.namesakes import release
 from flaskd.errors import FlaskdError, LoadError
 from flaskd.settings.target import is_path
 
@@ -30,15 +32,18 @@ NAMES: Final = ("app", "application")
 FACTORIES: Final = ("create_app", "make_app")
 
 
-def load(target: str) -> "WSGIApplication":
-    """Import and return the application that `target` names.
+def load(target: str, *, kept: "Callable[[], Iterable[str]] | None" = None) -> "WSGIApplication":
+    """Import and return the application that `target` names. `kept` names the modules of `namesakes.release`; None: all.
 
     Raises LoadError with the original error and its place. As under `flask run`, an `app.run()` at the end of the imported file
     does nothing.
     """
     where, _, what = target.partition(":")
     os.environ.setdefault("FLASK_RUN_FROM_CLI", "true")  # Flask.run looks at it
-    module = import_module(_module_name(where), target)
+    name = _module_name(where)
+    if kept is not None:
+        release(sys.path[0], kept)
+    module = import_module(name, target)
     found = _named(module, what, target) if what else _best(module, target)
     if not callable(found):
         raise LoadError(
@@ -79,7 +84,7 @@ def _module_name(where: str) -> str:
             f"cannot load {where}: {name!r} is not the name of a module",
             hint="write shop:app or path/to/shop.py:app",
         )
-    if directory not in sys.path:
+    if sys.path[:1] != [directory]:
         sys.path.insert(0, directory)
     return name
 

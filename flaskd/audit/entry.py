@@ -1,4 +1,4 @@
-"""What is written of one order: who asked, as the kernel says, and what for, without its secrets and with long ends cut off."""
+"""Make an audit entry: who asked (from the kernel) and for what, without secrets and with long texts truncated."""
 
 import shlex
 import time
@@ -15,13 +15,13 @@ from flaskd_ctl.contract.times import span
 from flaskd_ctl.protocol import Actor, AuditEntry
 
 LONGEST: Final = 512
-"""Characters of a text from outside that are kept."""
+"""Characters kept of a text from outside."""
 
 LONGEST_ERROR: Final = 1024
 
 
 def entry_of(command: str, params: Mapping[str, Any], by: Actor, *, role: str, outcome: str) -> AuditEntry:
-    """Make the entry of an order that comes now."""
+    """Return the entry of a command that arrives now."""
     return AuditEntry(
         id=uuid.uuid4().hex[:12],
         at=round(time.time(), 3),
@@ -36,36 +36,32 @@ def entry_of(command: str, params: Mapping[str, Any], by: Actor, *, role: str, o
 
 
 def params_for_log(command: str, params: msgspec.Struct) -> dict[str, Any]:
-    """Return the parameters of `command` that say something: those not as they are by default, `progress` left out."""
+    """Return the parameters of `command` that differ from their defaults, without `progress`; secrets are hidden."""
     kinds = {param.name: param for param in COMMANDS[command].params}
     found = {}
     for field in msgspec.structs.fields(params):
         value = getattr(params, field.name)
-        if field.name == "progress" or value == field.default:
-            continue
-        param = kinds.get(field.name)
-        if param is not None and param.secret:
-            value = audit_log.HIDDEN
-        elif isinstance(value, str):
-            value = truncated(audit_log.without_query(value))
-        found[field.name] = value
+        if field.name != "progress" and value != field.default:
+            text = truncated(audit_log.without_query(value)) if isinstance(value, str) else value
+            param = kinds.get(field.name)
+            found[field.name] = audit_log.HIDDEN if param is not None and param.secret else text
     return found
 
 
 def error_text(error: str) -> str:
-    """Return an error's sentence as it is written down."""
+    """Return an error's sentence for the log: truncated, without the query of a URL."""
     return (
         truncated(audit_log.without_query(error), LONGEST_ERROR).encode("utf-8", "backslashreplace").decode()
     )
 
 
 def truncated(text: str, most: int = LONGEST) -> str:
-    """Return `text` with its end cut off where that is too long."""
+    """Return `text`, cut to `most` characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def command_line_of(by: Actor) -> str:
-    """Return the command line of the process that asked, as that shows itself (proc(5)), or its key's name."""
+    """Return the command line of the process that asked (proc(5); the process may change it), or the name of its key."""
     if by.key:
         return by.key
     if not by.pid or by.via not in {"control", "signal"}:
@@ -83,7 +79,7 @@ def command_line_of(by: Actor) -> str:
 
 
 def summary(entry: AuditEntry) -> str:
-    """Tell an outcome in one line."""
+    """Describe an outcome in one line."""
     took = "" if entry.took is None else f" in {span(entry.took)}"
     outcome = f"done{took}" if entry.outcome == "done" else f"{entry.outcome}{took}: {entry.error}"
     by = audit_log.described(msgspec.to_builtins(entry.by), who=entry.who, user=entry.user)
@@ -92,7 +88,7 @@ def summary(entry: AuditEntry) -> str:
 
 
 def _user(uid: int | None) -> str:
-    """Name a uid, from the local file only: the user database (nsswitch.conf(5)) may be a server that does not answer."""
+    """Return the name of a uid, only from /etc/passwd: the user database (nsswitch.conf(5)) may be a server that hangs."""
     try:
         with open("/etc/passwd", encoding="utf-8", errors="replace") as file:
             users = (line.split(":") for line in file)

@@ -1,4 +1,4 @@
-"""Writing a small file so that no reader ever sees half of it."""
+"""Write a small file atomically."""
 
 import contextlib
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def write_atomically(path: str, facts: dict[str, Any]) -> None:
-    """Put `facts` at `path` as JSON, 0600; a reader sees the old file or the new one, never a part. Raises OSError."""
+    """Write `facts` to `path` as JSON, with mode 0600. A reader sees the old file or the new one. Raises OSError."""
     temporary = f"{path}.{os.getpid()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:

@@ -1,8 +1,8 @@
-"""Orders in the journal, each with fields to search by: `journalctl FLASKD_COMMAND=shutdown`, `journalctl FLASKD_UID=1000`.
+"""Commands in the systemd journal, with fields to search by, as in `journalctl FLASKD_COMMAND=shutdown FLASKD_UID=1000`.
 
-The journal's own protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL): one datagram of FIELD=value lines; a value with a
-newline is preceded by its length. The audit bounds what comes from outside, so that a datagram always has room (unix(7):
-net.core.wmem_max) and the memory file that the protocol has for larger ones is not needed.
+Uses the journal's native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL): one datagram of FIELD=value lines; a value that
+contains a newline is preceded by its length. The audit truncates what comes from outside, so that an entry always fits a
+datagram (unix(7): net.core.wmem_max) and the protocol's memory file for larger entries is not needed.
 """
 
 import json
@@ -18,13 +18,13 @@ from flaskd_ctl.protocol import AuditEntry
 SOCKET: Final = "/run/systemd/journal/socket"
 
 ORDER: Final = "6c1bf2a5b0d04a1f9f63b0c8f6f9e2d4"
-"""MESSAGE_ID of an order's outcome (sd_journal_print(3), `journalctl MESSAGE_ID=...`)."""
+"""MESSAGE_ID of the outcome of a command (sd_journal_print(3), `journalctl MESSAGE_ID=...`)."""
 
-GRAVITY: Final = {"done": Priority.NOTICE, "failed": Priority.WARNING, "refused": Priority.WARNING}
+PRIORITIES: Final = {"done": Priority.NOTICE, "failed": Priority.WARNING, "refused": Priority.WARNING}
 
 
 def send(fields: Mapping[str, str], *, path: str = SOCKET) -> None:
-    """Send one entry; raises OSError where the journal does not take it, and does not wait until it does."""
+    """Send one entry, without waiting. Raises OSError if the journal does not accept it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
         sock.setblocking(False)
         sock.sendto(
@@ -32,16 +32,16 @@ def send(fields: Mapping[str, str], *, path: str = SOCKET) -> None:
         )
 
 
-def report(name: str, entry: AuditEntry, said: str, *, path: str = SOCKET) -> None:
-    """Send the outcome of an order that the instance `name` was given, `said` in a sentence; else on stderr."""
+def report(name: str, entry: AuditEntry, text: str, *, path: str = SOCKET) -> None:
+    """Send the outcome of a command to the journal, with its `text`; print it to stderr if that fails."""
     try:
-        send(fields_of(name, entry, said), path=path)
+        send(fields_of(name, entry, text), path=path)
     except OSError:
-        say(said, GRAVITY.get(entry.outcome, Priority.NOTICE))
+        say(text, PRIORITIES.get(entry.outcome, Priority.NOTICE))
 
 
-def fields_of(name: str, entry: AuditEntry, said: str) -> dict[str, str]:
-    """Return the fields of an order's outcome; what is not known has none."""
+def fields_of(name: str, entry: AuditEntry, text: str) -> dict[str, str]:
+    """Return the fields of an outcome. Unknown values are omitted."""
     by = entry.by
     known = {
         "NAME": name,
@@ -62,9 +62,9 @@ def fields_of(name: str, entry: AuditEntry, said: str) -> dict[str, str]:
         "TOOK": entry.took,
     }
     fields = {
-        "MESSAGE": said,
+        "MESSAGE": text,
         "MESSAGE_ID": ORDER,
-        "PRIORITY": str(int(GRAVITY.get(entry.outcome, Priority.NOTICE))),
+        "PRIORITY": str(int(PRIORITIES.get(entry.outcome, Priority.NOTICE))),
         "SYSLOG_IDENTIFIER": "flaskd",
         "SYSLOG_PID": str(os.getpid()),
     }

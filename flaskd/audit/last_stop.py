@@ -1,7 +1,7 @@
-"""The note of an instance's last stop, where it outlives the runtime directory (which systemd removes).
+"""The note of an instance's last stop, in a directory that outlives the runtime directory (which systemd removes).
 
-It is written when the instance begins, without an end, and again when it has ended: one that was killed leaves a note without
-an end, which says so. There is one for each name; a note of an instance in another runtime directory is not ours to tell.
+It is written without an end when the instance starts, and again when it has stopped: so the note of an instance that was killed
+has no end. There is one note for each name; the note of an instance in another runtime directory is ignored.
 """
 
 import json
@@ -21,26 +21,26 @@ from flaskd_ctl.errors import BadPlace
 from flaskd_ctl.protocol import Actor, LastStop, ShutdownResult
 
 NO_NOTE: Final = "ended without a note"
-LONGEST: Final = 500  # characters of a sentence that says why
+LONGEST: Final = 500  # characters kept of an error
 
 
 def state_directory(environ: Mapping[str, str]) -> str:
-    """Choose the directory that outlives us."""
-    # "~" stays where neither HOME nor the user database names a home: not a directory to make where we stand.
+    """Return the directory for files that outlive the instance."""
+    # "~" remains if neither HOME nor the user database has a home: not a name for a directory here.
     return next(filter(os.path.isabs, state_dirs(environ)))
 
 
-class LastStopFile:
-    """The note of the instance `name` that lives in `directory`, from its begin to its end.
+class LastStopNote:
+    """The note of the instance `name` in `directory`: written on entering and leaving.
 
-    `before` is how the run before ended, None where none is known. `stop` is what will be told of this one; an exception that
-    leaves the block is told as why. A note that cannot be left keeps nobody from starting or stopping.
+    `previous` is how the run before ended, None if unknown. `stop` is what is written of this run; an exception that leaves the
+    block is written as the reason. A note that cannot be written prevents neither start nor stop.
     """
 
     def __init__(self, name: str, directory: str, *, audit_log: str = "") -> None:
         self.previous: LastStop | None = None
         self.stop: LastStop | None = None
-        self._begun = False
+        self._written = False
         state = state_directory(os.environ)
         self._path = os.path.join(state, f"{name}.json")
         self._facts: dict[str, Any] = {
@@ -52,21 +52,21 @@ class LastStopFile:
         }
 
     def __enter__(self) -> Self:
-        self.previous = _before(self._path, self._facts["directory"])
-        self._leave(None)
+        self.previous = _read(self._path, self._facts["directory"])
+        self._write(None)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None:
-            how = "could not start" if isinstance(error, FlaskdError | BadPlace) else "failed"
-            said = str(error) or type(error).__name__
+            what = "could not start" if isinstance(error, FlaskdError | BadPlace) else "failed"
+            text = str(error) or type(error).__name__
             self.stop = LastStop(
-                time.time(), clean=False, why=f"{how}: {without_query(said)[:LONGEST]}", pid=os.getpid()
+                time.time(), clean=False, why=f"{what}: {without_query(text)[:LONGEST]}", pid=os.getpid()
             )
-        self._leave(self.stop)
+        self._write(self.stop)
 
     def record_end(self, by: Actor | None, *, result: ShutdownResult, killed: bool, who: str) -> None:
-        """Take how it ended; `who` is the command line of the process that asked."""
+        """Set how the run ended. `who` is the command line of the process that asked."""
         self.stop = LastStop(
             at=round(time.time(), 3),
             clean=result.clean,
@@ -77,31 +77,31 @@ class LastStopFile:
             pid=self._facts["pid"],
         )
 
-    def _leave(self, stop: LastStop | None) -> None:
+    def _write(self, stop: LastStop | None) -> None:
         try:
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
             write_atomically(self._path, self._facts | {"stop": msgspec.to_builtins(stop)})
-            self._begun = True
+            self._written = True
         except OSError as error:
-            if self._begun:  # the one that is there tells of no end
-                say(f"flaskd: how it ended cannot be written to {self._path}: {error.strerror}")
+            if self._written:  # otherwise no note says that this run has no end
+                say(f"flaskd: cannot write how it ended to {self._path}: {error.strerror}")
 
 
 def stop_reason(by: Actor | None, *, killed: bool) -> str:
-    """Say in a few words what a stop that `by` asked for came from."""
-    match by.via if by else "":
-        case "signal":
-            return f"signal {by.detail}" if by else ""
-        case "application":
-            return "application"
-        case "code":
-            return by.detail if by and by.detail else "program"
-        case "http":
-            return f"request ({by.detail})" if by else ""
-    return "kill command" if killed else "shutdown command"
+    """Return in a few words where the stop that `by` asked for came from."""
+    command = "kill command" if killed else "shutdown command"
+    if by is None:
+        return command
+    reasons = {
+        "signal": f"signal {by.detail}",
+        "application": "application",
+        "code": by.detail or "program",
+        "http": f"request ({by.detail})",
+    }
+    return reasons.get(by.via, command)
 
 
-def _before(path: str, directory: str) -> LastStop | None:
+def _read(path: str, directory: str) -> LastStop | None:
     try:
         with open(path, "rb") as file:
             note = json.load(file)

@@ -1,15 +1,15 @@
-"""The audit: who asked for which change, and what became of it.
+"""The audit log: who asked for which change, and what was its outcome.
 
-Each order leaves two lines under one id in the audit log: "begun" before anything is done, so that a daemon which is killed in
-the middle has left who asked, and the same again with the outcome. A refusal is one line. The log is opened for each line
-(logrotate needs no signal) with O_APPEND, which makes lines of several writers whole (open(2)). Beside it one sentence for each
-order goes to the journal, with fields, or to stderr.
+Each command writes two lines with one id: "begun" before anything is done, so that a daemon killed in the middle has logged who
+asked, and then the same with the outcome. A refusal is one line. The log is opened for each line (logrotate needs no signal)
+with O_APPEND, which keeps the lines of several writers whole (open(2)). In addition, one sentence for each outcome goes to the
+journal, with fields, or to stderr.
 
-A line that cannot be written holds up no order: whoever operates a machine whose disk is full has to be able to
-stop things on it. It is said once, and the sentence on stderr is there all the same (docs/decisions/0045).
+A line that cannot be written stops no command: on a machine whose disk is full, operators must be able to stop things. The
+failure is logged once, and the sentence on stderr is written anyway (docs/decisions/0045).
 
-What comes from outside is bounded, and written in ASCII with everything else escaped: no command line and no parameter can
-forge a line or steer the terminal of whoever looks into the log.
+What comes from outside is truncated, and written in ASCII with everything else escaped: no command line or parameter can forge
+a line or send control codes to the terminal of a reader.
 """
 
 import contextlib
@@ -32,182 +32,168 @@ from flaskd.errors import ConfigError
 from flaskd_ctl.contract import audit_log
 from flaskd_ctl.protocol import Actor, AuditEntry
 
-ENDING: Final = {"shutdown", "kill"}
+STOPS: Final = {"shutdown", "kill"}
 MAX_STOP_REQUESTERS: Final = 64
 
-MOST: Final = 100
-A_WHILE: Final = 60.0
-"""Seconds in which so many refusals are written down, and so many orders of the application: neither may fill the disk."""
+LIMIT: Final = 100
+PERIOD: Final = 60.0
+"""So many refusals are logged in so many seconds, and so many orders of the application: neither may fill the disk."""
 
 T = TypeVar("T")
 
 Reporter = Callable[[AuditEntry, str], None]
-"""Takes an outcome and the sentence that tells it."""
+"""Takes an outcome and its description in one sentence."""
 
 
 class Audit:
-    """Writes down orders at `path` ("": nowhere but on stderr), from any thread. `report` says each outcome.
-
-    `stop_requesters` keeps what the command line was of those who asked for the end: they are gone when that is told.
-    """
+    """Writes commands to the log at `path` (if "", only to stderr), from any thread. `report` gets each outcome."""
 
     def __init__(self, path: str, *, report: Reporter | None = None) -> None:
         self.path = path
-        self.stop_requesters: dict[Actor, str] = {}
-        self._report = report or (lambda _, sentence: say(sentence))
-        self._silent = False  # the last line could not be written, which was said
-        self._refusals = _Flood()
-        self._applications = _Flood()
+        self._report = report or (lambda _, text: say(text))
+        self._write_failed = False  # the last line could not be written, and that was logged
+        self._stop_requesters: dict[Actor, str] = {}
+        self._refusals = _RateLimit()
+        self._applications = _RateLimit()
 
     @classmethod
     def from_setting(cls, setting: str, name: str, *, report: Reporter | None = None) -> Self:
-        """Make the audit that `audit_log` asks for: "off", a path, or "" for a log beside the note of the last stop.
+        """Create the audit for the setting `audit_log`: "off", a path, or "" for a log next to the note of the last stop.
 
-        Raises ConfigError for a path that cannot be written to now: who names one wants to know before anything is served.
+        Raises ConfigError if a given path cannot be written to.
         """
         if setting == "off":
             return cls("", report=report)
         if setting:
-            audit = cls(os.path.abspath(setting), report=report)
-            audit.check()
-            return audit
+            path = os.path.abspath(setting)
+            try:
+                os.close(_open(path))
+            except OSError as error:
+                raise ConfigError(
+                    f"cannot write the audit log {path}: {error.strerror}",
+                    hint="choose another --audit-log, or --audit-log off",
+                ) from None
+            return cls(path, report=report)
         directory = state_directory(os.environ)
         with contextlib.suppress(OSError):
             os.makedirs(directory, mode=0o700, exist_ok=True)
         return cls(os.path.join(directory, f"{name}{audit_log.SUFFIX}"), report=report)
 
-    def check(self) -> None:
-        """Raise ConfigError where the log cannot be written to now."""
-        try:
-            os.close(_open(self.path))
-        except OSError as error:
-            raise ConfigError(
-                f"cannot write the audit log {self.path}: {error.strerror}",
-                hint="choose another --audit-log, or --audit-log off",
-            ) from None
-
     def begin(self, command: str, params: Mapping[str, Any], by: Actor, *, role: str = "") -> "AuditRecord":
-        """Write down that `by` asked for `command`, which is allowed and now begins."""
+        """Log that `command` begins, which `by` asked for and is allowed to run."""
         entry = entry_of(command, params, by, role=role, outcome="begun")
         self._write(entry)
-        if command in ENDING and len(self.stop_requesters) < MAX_STOP_REQUESTERS:
-            self.stop_requesters.setdefault(by, entry.who)
+        if command in STOPS and len(self._stop_requesters) < MAX_STOP_REQUESTERS:
+            self._stop_requesters.setdefault(by, entry.who)
         return AuditRecord(self, entry)
 
     def run(
         self, command: str, params: Mapping[str, Any], by: Actor, order: Callable[[], "Future[T]"]
     ) -> "Future[T]":
-        """Give an order of whoever needs no role (a signal, the application), and write it down with its outcome."""
-        if by.via == "application" and self._applications.is_one_too_many():
+        """Give an order that needs no role (from a signal or the application), and log it with its outcome."""
+        if by.via == "application" and self._applications.exceeded():
             return order()
-        record = self.begin(command, params, by)
-        try:
+        with self.begin(command, params, by) as record:
             future = order()
-        except Exception as error:
-            record.finish(error)
-            raise
-        record.follow(future)
-        return future
+            record.follow(future)
+            return future
 
     def stop_requester(self, by: Actor | None) -> str:
-        """Return what the command line was of who asked for the end."""
-        return self.stop_requesters.get(by, "") if by is not None else ""
+        """Return the command line of the process that asked for the stop, which may have ended since."""
+        return self._stop_requesters.get(by, "") if by is not None else ""
 
     def refuse(self, command: str, params: Mapping[str, Any], by: Actor, error: str, *, role: str) -> None:
-        """Write down that `by` asked for `command` and was refused; of a flood, only how many more there were."""
-        if self._refusals.is_one_too_many():
+        """Log that `by` asked for `command` and was refused. Above the rate limit, only the number is logged."""
+        if self._refusals.exceeded():
             return
-        if missed := self._refusals.missed():
-            error = f"{error} (and {missed} refusals before it, which are not written down)"
+        if dropped := self._refusals.take_dropped():
+            error = f"{error} (and {dropped} refusals before it, which are not logged)"
         entry = entry_of(command, params, by, role=role, outcome="refused")
-        self.tell(msgspec.structs.replace(entry, error=error_text(error)))
+        self.finish(msgspec.structs.replace(entry, error=error_text(error)))
 
-    def tell(self, entry: AuditEntry) -> None:
-        """Write down an outcome, and say it."""
+    def finish(self, entry: AuditEntry) -> None:
+        """Log and report an outcome."""
         self._write(entry)
         self._report(entry, summary(entry))
 
     def newest(self, limit: int) -> list[AuditEntry]:
-        """Read the newest entries, newest last; raises OSError."""
+        """Return the newest entries, newest last. Raises OSError."""
         try:
             read = audit_log.newest(self.path, limit)
-        except FileNotFoundError:  # nothing was asked for yet, or it was just moved away
+        except FileNotFoundError:  # nothing is logged yet, or the file was just rotated
             return []
         entries = []
         for entry in read:
-            try:
+            with contextlib.suppress(msgspec.ValidationError):  # another program's line
                 entries.append(msgspec.convert(entry, AuditEntry))
-            except msgspec.ValidationError:
-                continue  # somebody else's line
         return entries
 
     def _write(self, entry: AuditEntry) -> None:
         if not self.path:
             return
-        line = json.dumps(msgspec.to_builtins(entry)).encode() + b"\n"
         try:
-            _append(self.path, line)
+            _append(self.path, json.dumps(msgspec.to_builtins(entry)).encode() + b"\n")
+            self._write_failed = False
         except OSError as error:
-            if not self._silent:
-                say(
-                    f"flaskd: cannot write the audit log {self.path}: {error.strerror}; orders are carried out all the same"
-                )
-            self._silent = True
-        else:
-            self._silent = False
+            if not self._write_failed:
+                say(f"flaskd: cannot write the audit log {self.path}: {error.strerror}; commands still run")
+            self._write_failed = True
 
 
-class _Flood:
-    """Counts what is written down in A_WHILE, and what is not since it would be more than MOST."""
+class _RateLimit:
+    """Allows `LIMIT` entries in `PERIOD` seconds, and counts the others."""
 
     def __init__(self) -> None:
-        self._written: deque[float] = deque(maxlen=MOST)
-        self._missed = 0
+        self._written: deque[float] = deque(maxlen=LIMIT)
+        self._dropped = 0
 
-    def is_one_too_many(self) -> bool:
-        """Return whether the next one is passed over."""
+    def exceeded(self) -> bool:
+        """Return whether the next entry is dropped."""
         now = time.monotonic()
-        if len(self._written) == MOST and self._written[0] > now - A_WHILE:
-            self._missed += 1
+        if len(self._written) == LIMIT and self._written[0] > now - PERIOD:
+            self._dropped += 1
             return True
         self._written.append(now)
         return False
 
-    def missed(self) -> int:
-        """Return how many were passed over since this was asked."""
-        missed, self._missed = self._missed, 0
-        return missed
+    def take_dropped(self) -> int:
+        """Return the number of entries dropped since the last call."""
+        dropped, self._dropped = self._dropped, 0
+        return dropped
 
 
 class AuditRecord:
-    """An order that was begun, until its outcome is written down."""
+    """The log entry of a command that has begun.
+
+    As a context manager it logs the outcome of the block, unless that of a future is to be followed.
+    """
 
     def __init__(self, audit: Audit, entry: AuditEntry) -> None:
         self._audit = audit
         self._entry = entry
         self._began = time.monotonic()
-        self.followed = False
+        self._followed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not self._followed:
+            self.finish(error)
 
     def follow(self, future: Future[Any]) -> None:
-        """Take the outcome of `future` for the order's, whoever still waits for it."""
-        self.followed = True
+        """Log the outcome of `future` as the command's, even if nobody waits for it any more."""
+        self._followed = True
         future.add_done_callback(lambda done: self.finish(done.exception()))
 
     async def await_outcome(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for `work` and take its outcome for the order's, unless that has one of its own to follow."""
-        failure: BaseException | None = None
-        try:
+        """Wait for `work`, and log its outcome unless a future is followed."""
+        with self:
             return await work
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            if not self.followed:
-                self.finish(failure)
 
     def finish(self, error: BaseException | None) -> None:
-        """Write down the outcome."""
-        self._audit.tell(
+        """Log the outcome."""
+        self._audit.finish(
             msgspec.structs.replace(
                 self._entry,
                 outcome="done" if error is None else "failed",
@@ -218,11 +204,11 @@ class AuditRecord:
 
 
 def quiet(entry: AuditEntry, said: str) -> None:
-    """Say nothing."""
+    """Report nothing; for `Audit(report=)`."""
 
 
 def _append(path: str, line: bytes) -> None:
-    """Write one line; raises OSError. What was left of one that did not fit (the disk was full) does not swallow it."""
+    """Write one line. Raises OSError. If the last line is incomplete (the disk was full), start a new one."""
     descriptor = _open(path)
     try:
         length = os.fstat(descriptor).st_size
@@ -235,7 +221,7 @@ def _append(path: str, line: bytes) -> None:
 
 
 def _open(path: str) -> int:
-    """Open the log: not through a link that somebody else may have put there, and nothing but a file, as a pipe would block."""
+    """Open the log. Follow no link, which somebody else may have created, and open only a file: a pipe would block."""
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     descriptor = os.open(path, flags, 0o600)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

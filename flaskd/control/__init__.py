@@ -1,1 +1,1 @@
-"""The control plane: claims the instance's place, knows who is asking, and turns messages into calls on the daemon."""
+"""The control plane: claims the instance's place, identifies callers, and turns messages into calls on the daemon."""

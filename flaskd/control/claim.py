@@ -1,8 +1,9 @@
-"""Claiming an instance's place, so that no live one is stolen, no foreign file touched, and no stale one in the way.
+"""Claim an instance's place: steal no live one, touch no foreign file, and remove a stale one.
 
-The order is: a private directory (ours, 0700) → flock on `lock` → what is left there is stale: sockets of ours are removed,
-anything else refused → we bind and listen our own sockets at 0600 → whom the rules name is let near (`access`). The lock, not
-the presence of a file, says whether the place is taken; the kernel drops it with the process, also at kill -9.
+The order is: a private directory (ours, 0700) → flock on `lock` → what is left there is stale: remove our sockets, refuse
+anything else → bind our own sockets and listen, with mode 0600 → give access to the users and groups in the rules (`access`).
+The lock, not the presence of a file, decides whether the place is taken; the kernel releases it with
+the process, even after kill -9.
 """
 
 import contextlib
@@ -11,14 +12,14 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Self
 
 from flaskd.audit.files import write_atomically
 from flaskd.control.access.permissions import CONNECT, READ, SEARCH, AccessMethod, closed_parent, grant_access
 from flaskd.control.access.policy import Rules
 from flaskd.errors import ClaimError, NameTaken
-from flaskd.listening.unix_paths import inode_at, is_listening
+from flaskd.listening.unix_paths import inode_at, remove_stale
 from flaskd.process import forks
 from flaskd.process.descriptors import duplicates, open_descriptors
 from flaskd_ctl.contract.endpoint import Place
@@ -29,59 +30,44 @@ log = logging.getLogger("flaskd.control")
 
 
 class Claim:
-    """Our hold on a place, from `__enter__` to `__exit__`. `stream` and `zmq` are bound, listening, and 0600 or as `rules` say.
+    """A place that is ours, see `hold`. `stream` and `zmq` are bound, listening, and 0600 or as the rules say."""
 
-    Entering raises NameTaken (with the pid of who lives there) or ClaimError, and has then changed nothing but, perhaps, made
-    the directory.
-    """
-
-    def __init__(self, place: Place, rules: Rules) -> None:
+    def __init__(
+        self, place: Place, rules: Rules, lock: int, stream: socket.socket, zmq: socket.socket
+    ) -> None:
         self.place = place
+        self.stream = stream
+        self.zmq = zmq
+        self._lock = lock
         self._rules = rules
-        self._lock = -1
-        self._inodes: dict[str, int] = {}
-        self.stream: socket.socket
-        self.zmq: socket.socket
+        self.set_rules(rules)
 
-    def __enter__(self) -> Self:
-        while self._lock < 0:
-            # Not there: who lived here ended and removed the directory just now.
-            with contextlib.suppress(FileNotFoundError):
-                _make_private(self.place.directory, shared=self._rules.include_other_users())
-                self._lock = _locked(self.place)
-        try:
-            for path in (self.place.sock, self.place.zmq, self.place.tcp):
-                _clear_stale(path)
-            self.stream = self._listen(self.place.sock)
-            self.zmq = self._listen(self.place.zmq)
-            self.set_rules(self._rules)
-        except BaseException:
-            self.__exit__()
-            raise
-        forks.close_in_children(self)
-        return self
+    @classmethod
+    @contextlib.contextmanager
+    def hold(cls, place: Place, rules: Rules) -> Iterator[Self]:
+        """Claim `place`; release it on leaving.
 
-    def __exit__(self, *exc: object) -> None:
-        for path, inode in self._inodes.items():
-            if inode_at(path) == inode:
-                os.unlink(path)
-        if hasattr(self, "stream"):
-            self.stream.close()
-        if hasattr(self, "zmq"):
-            self.zmq.close()
-        # Everything goes before the lock does: who gets the lock next finds an empty place or none.
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.place.instance_file)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.place.lock)
-        with contextlib.suppress(OSError):  # not empty, or systemd's to remove
-            os.rmdir(self.place.directory)
-        fcntl.flock(self._lock, fcntl.LOCK_UN)  # also where a child forked behind Python's back holds a copy
-        os.close(self._lock)
-        self._lock = -1
+        Raises NameTaken (with the pid of the instance that has it) or ClaimError, and has then changed nothing except,
+        perhaps, created the directory.
+        """
+        with contextlib.ExitStack() as stack:
+            lock = _lock(place, shared=rules.include_other_users())
+            stack.callback(_release, place, lock)
+            for path in (place.sock, place.zmq, place.tcp):  # we hold the lock: no live instance is there
+                if problem := remove_stale(path):
+                    raise ClaimError(
+                        f"cannot use {path}: {problem}",
+                        hint="move it away, or choose another --runtime-dir or --name",
+                    )
+            claim = cls(place, rules, lock, _listen(place.sock, stack), _listen(place.zmq, stack))
+            forks.close_in_children(claim)
+            try:
+                yield claim
+            finally:
+                claim._lock = -1
 
     def publish(self, facts: dict[str, Any]) -> None:
-        """Write `instance.json`, whole or not at all; its appearance says that the instance serves. Raises ClaimError."""
+        """Write `instance.json` atomically, which says that the instance serves. Raises ClaimError."""
         try:
             write_atomically(self.place.instance_file, facts)
         except OSError as error:
@@ -89,7 +75,7 @@ class Claim:
         grant_access({self.place.instance_file: READ}, self._rules)
 
     def set_rules(self, rules: Rules) -> None:
-        """Let near whom `rules` name, and nobody else; what keeps them away all the same is logged."""
+        """Give file access to the users and groups in `rules`, and to no others; log what still keeps them out."""
         self._rules = rules
         place = self.place
         method = grant_access({place.sock: CONNECT, place.zmq: CONNECT, place.directory: SEARCH}, rules)
@@ -97,48 +83,60 @@ class Claim:
             grant_access({place.instance_file: READ}, rules)
         if method is AccessMethod.EVERYONE:
             log.warning(
-                "%s: this file system has no access control lists: every user may connect, and is refused",
+                "%s: this file system has no access control lists, so every user can connect; users without a role are refused",
                 place.directory,
             )
         if method is not AccessMethod.OWNER_ONLY and (closed := closed_parent(place.directory)):
             log.warning(
-                "only the owner of %s may go through it: who has a role cannot reach %s",
+                "only the owner can enter %s, so other users with a role cannot reach %s",
                 closed,
                 place.directory,
             )
 
     def descriptors(self) -> Iterable[int]:
-        """Name, for `forks`, the lock and every socket at our paths: listening or accepted."""
+        """Return the lock and every socket at our paths, for `forks`: listening or accepted, ours or libzmq's."""
         if self._lock < 0:
             return []
         paths = {self.place.sock, self.place.zmq}
-        return [self._lock, *(number for number in open_descriptors() if _stands_at(number, paths))]
+        ours = (
+            number
+            for number in open_descriptors()
+            for sock in duplicates([number])
+            if sock.family == socket.AF_UNIX and sock.getsockname() in paths
+        )
+        return [self._lock, *ours]
 
-    def _listen(self, path: str) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.bind(path)
-            self._inodes[path] = inode_at(path)
-            os.chmod(path, 0o600)  # before listen: nobody can have connected
-            sock.listen(BACKLOG)
-        except OSError as error:
-            sock.close()
-            raise ClaimError(f"cannot listen at {path}: {error.strerror}") from None
-        sock.setblocking(False)
-        return sock
+
+def _listen(path: str, stack: contextlib.ExitStack) -> socket.socket:
+    """Listen at `path` until `stack` is closed."""
+    sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+    try:
+        sock.bind(path)
+        stack.callback(_unlink, path, inode_at(path))
+        os.chmod(path, 0o600)  # before listen: nobody can have connected
+        sock.listen(BACKLOG)
+    except OSError as error:
+        raise ClaimError(f"cannot listen at {path}: {error.strerror}") from None
+    sock.setblocking(False)
+    return sock
+
+
+def _unlink(path: str, inode: int) -> None:
+    if inode_at(path) == inode:
+        os.unlink(path)
 
 
 def _make_private(directory: str, *, shared: bool) -> None:
-    """Make the instance's directory, or see that it is ours alone; raise ClaimError before anything is created if not.
+    """Create the instance's directory, or check that it is ours alone. Raises ClaimError before anything is created.
 
-    `shared`: others are to reach it through the runtime directory.
+    With `shared`, other users can reach it through the runtime directory.
     """
     runtime = os.path.dirname(directory)
     try:
         if not os.path.isdir(runtime):
-            seen = shared or runtime.startswith("/run/")
-            os.makedirs(runtime, mode=0o755 if seen else 0o700, exist_ok=True)
-        if runtime.startswith("/tmp/"):  # noqa: S108 - anybody may make a directory there: whose is it?
+            open_to_all = shared or runtime.startswith("/run/")
+            os.makedirs(runtime, mode=0o755 if open_to_all else 0o700, exist_ok=True)
+        if runtime.startswith("/tmp/"):  # noqa: S108 - anybody may create a directory there
             _check_ours(runtime)
             if os.stat(runtime).st_mode & 0o022:
                 raise ClaimError(
@@ -168,66 +166,53 @@ def _check_ours(directory: str) -> None:
         )
 
 
-def _locked(place: Place) -> int:
-    """Return a descriptor that holds the lock of `place`, or raise NameTaken."""
+def _lock(place: Place, *, shared: bool) -> int:
+    """Return a descriptor that holds the lock of `place`, in a directory that is ours. Raises NameTaken or ClaimError."""
     while True:
-        try:
-            lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise ClaimError(f"cannot open the lock {place.lock}: {error.strerror}") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = int(os.pread(lock, 20, 0) or b"0")
-            os.close(lock)
-            who = f"process {pid}" if pid else "another process"
-            raise NameTaken(
-                f"an instance called {place.name} already lives in {place.directory} ({who})",
-                pid=pid,
-                hint=f"choose another --name, or end it with `flaskd_ctl --name {place.name} shutdown`",
-            ) from None
-        if os.fstat(lock).st_ino == inode_at(place.lock):
-            try:
-                os.ftruncate(lock, 0)
-                os.pwrite(lock, str(os.getpid()).encode(), 0)
-            except OSError as error:  # the disk is full
-                with contextlib.suppress(OSError):
-                    os.unlink(place.lock)
-                    os.rmdir(place.directory)
-                os.close(lock)
-                raise ClaimError(f"cannot write the lock {place.lock}: {error.strerror}") from None
-            return lock
-        os.close(
-            lock
-        )  # its holder ended and removed it between our open and our flock: again, on the new file
+        # Not found: the instance that had the place has just ended and removed it.
+        with contextlib.suppress(FileNotFoundError):
+            _make_private(place.directory, shared=shared)
+            return _locked(place)
 
 
-def _clear_stale(path: str) -> None:
-    """Remove a dead socket of ours; leave anything else and refuse. We hold the lock: no live instance is there."""
+def _locked(place: Place) -> int:
     try:
-        there = os.lstat(path)
+        lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(there.st_mode) or there.st_uid != os.geteuid():
-        raise ClaimError(
-            f"{path} is not a socket of ours, it was left alone",
-            hint="move it away, or choose another --runtime-dir or --name",
-        )
+        raise
+    except OSError as error:
+        raise ClaimError(f"cannot open the lock {place.lock}: {error.strerror}") from None
     try:
-        live = is_listening(path)
-    except OSError:  # a socket of another type: not one of an instance that died
-        live = True
-    if live:
-        raise ClaimError(
-            f"another program listens at {path}, it was left alone", hint="choose another --name"
-        )
-    os.unlink(path)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = int(os.pread(lock, 20, 0) or b"0")
+        os.close(lock)
+        process = f"process {pid}" if pid else "another process"
+        raise NameTaken(
+            f"an instance called {place.name} is already running in {place.directory} ({process})",
+            pid=pid,
+            hint=f"choose another --name, or stop it with `flaskd_ctl --name {place.name} shutdown`",
+        ) from None
+    if os.fstat(lock).st_ino != inode_at(place.lock):  # removed between our open and our flock
+        os.close(lock)
+        raise FileNotFoundError(place.lock)
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+    except OSError as error:  # the disk is full
+        _release(place, lock)
+        raise ClaimError(f"cannot write the lock {place.lock}: {error.strerror}") from None
+    return lock
 
 
-def _stands_at(descriptor: int, paths: set[str]) -> bool:
-    """Return whether `descriptor` is a Unix socket bound to one of `paths`."""
-    return any(
-        sock.family == socket.AF_UNIX and sock.getsockname() in paths for sock in duplicates([descriptor])
-    )
+def _release(place: Place, lock: int) -> None:
+    """Remove all that is ours, then release the lock: the next holder finds an empty directory or none."""
+    for remove, path in (
+        (os.unlink, place.instance_file),
+        (os.unlink, place.lock),
+        (os.rmdir, place.directory),
+    ):
+        with contextlib.suppress(OSError):  # not there; a directory that is not empty, or systemd's to remove
+            remove(path)
+    fcntl.flock(lock, fcntl.LOCK_UN)  # also if a child that Python did not fork holds a copy
+    os.close(lock)

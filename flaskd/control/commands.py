@@ -1,17 +1,17 @@
-"""What each command does: a call on the instance, on the control loop, without blocking it."""
+"""What each command does: call the instance from the control loop, without blocking the loop."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing, suppress
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from flaskd.control.access.shares import Holder, Places, holder_of
 from flaskd.control.describe import encoded
-from flaskd.control.registry import Call, Registry, failure
+from flaskd.control.registry import Call, Handler, failure
 from flaskd.control.transports.subscription import Subscription
 from flaskd.operable import Operable, Workers
 from flaskd.version import __version__
@@ -46,139 +46,127 @@ from flaskd_ctl.protocol import (
 T = TypeVar("T")
 
 STREAMS: Final = Places(total=64, share=16, kept=16)
-"""Callers that stream events."""
-TURNS = 8  # of the loop, in which a subscriber's task sends one event
+"""Event streams."""
+
+TURNS: Final = 8  # turns of the loop in which a subscriber's task sends one event
 
 
 class Commands:
-    """The handlers of all commands, for one instance: plain functions where the answer is at hand."""
+    """The handlers of all commands on one instance. Those that can answer at once are plain functions."""
 
     def __init__(self, instance: Operable) -> None:
         self._instance = instance
-        self._described: dict[Role, msgspec.Raw] = {}
+        self._descriptions: dict[Role, msgspec.Raw] = {}
         self._subscribers: dict[Subscription, Holder] = {}
 
-    def register(self, registry: Registry) -> None:
-        """Serve every command; the handler of each is the method of its name."""
-        self._registry = registry
-        for name in COMMANDS:
-            registry.add(name, getattr(self, name))
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """The handler of each command: the method of its name."""
+        return {name: getattr(self, name) for name in COMMANDS}
 
     def end_streams(self) -> None:
-        """Let each `events` stream end when it has sent what is queued."""
+        """End each `events` stream once it has sent what is queued."""
         for subscription in self._subscribers:
             subscription.end()
 
-    def _is_full(self, newcomer: Holder) -> bool:
-        """Return whether there is no stream left for a caller: nobody gives one up."""
-        return STREAMS.asked_to_leave(Counter(self._subscribers.values()), newcomer) is not None
-
-    async def _notice_who_left(self) -> None:
-        """Send each subscriber that nothing was lost: of a ZeroMQ peer that left one hears only by sending to it."""
-        for subscription in self._subscribers:
-            subscription.probe()
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
-
-    def ping(self, call: Call) -> PingResult:
-        """Say that we are here."""
+    def ping(self, call: Call[Any]) -> PingResult:
+        """Return the instance's name, pid and state."""
         status = self._instance.status()
         return PingResult(name=status.name, pid=status.pid, state=status.state, protocol=PROTOCOL_VERSION)
 
-    def status(self, call: Call) -> StatusResult:
-        """Return what an operator wants to know at a glance."""
+    def status(self, call: Call[Any]) -> StatusResult:
+        """Describe the instance at a glance."""
         return self._instance.status()
 
-    def describe(self, call: Call) -> msgspec.Raw:
-        """Return what can be asked; it is made once for each role."""
-        role = self._registry.role_of(call.caller) or Role.VIEWER  # some role it has, or it would not be here
-        if role not in self._described:
-            self._described[role] = encoded(self._registry.served(), version=__version__, role=role)
-        return self._described[role]
+    def describe(self, call: Call[Any]) -> msgspec.Raw:
+        """Describe all commands; the document is made once for each role."""
+        role = call.registry.role_of(call.caller) or Role.VIEWER  # it has a role, or the call was refused
+        if role not in self._descriptions:
+            self._descriptions[role] = encoded(list(COMMANDS.values()), version=__version__, role=role)
+        return self._descriptions[role]
 
-    async def drain(self, call: Call) -> StateResult:
-        """Go out of rotation."""
+    async def drain(self, call: Call[Any]) -> StateResult:
+        """Take the instance out of rotation."""
         return await asyncio.wrap_future(call.follow(self._instance.order_drain(call.peer.caller)))
 
-    async def resume(self, call: Call) -> StateResult:
-        """Go back into rotation."""
+    async def resume(self, call: Call[Any]) -> StateResult:
+        """Put the instance back into rotation."""
         return await asyncio.wrap_future(call.follow(self._instance.order_resume(call.peer.caller)))
 
-    async def reload(self, call: Call) -> ReloadResult:
-        """Replace every worker, telling each step if asked to."""
-        params = cast(ReloadParams, call.params)
+    async def reload(self, call: Call[ReloadParams]) -> ReloadResult:
+        """Replace every worker; send the progress if asked to."""
         workers = self._workers("cannot be reloaded")
         return await self._follow(
             call,
-            lambda by: workers.order_reload(check=params.check),
-            progress=WorkerEvent if params.progress else None,
+            lambda by: workers.order_reload(check=call.params.check),
+            progress=WorkerEvent if call.params.progress else None,
         )
 
-    async def scale(self, call: Call) -> ScaleResult:
-        """Change the number of workers, telling each step if asked to."""
-        params = cast(ScaleParams, call.params)
+    async def scale(self, call: Call[ScaleParams]) -> ScaleResult:
+        """Change the number of workers; send the progress if asked to."""
+        to, by = call.params.to, call.params.by
         workers = self._workers("cannot be scaled")
-        if (params.to is None) == (params.by is None):
+        if (to is None) == (by is None):
             raise errors.InvalidParams("scale takes exactly one of `to` and `by`", data={"path": "params"})
-        if params.by == 0:
+        if by == 0:
             raise errors.InvalidParams("scale by 0 would change nothing", data={"path": "params.by"})
         return await self._follow(
             call,
-            lambda by: workers.order_scale(to=params.to, by=params.by),
-            progress=WorkerEvent if params.progress else None,
+            lambda _: workers.order_scale(to=to, by=by),
+            progress=WorkerEvent if call.params.progress else None,
         )
 
-    async def restart_worker(self, call: Call) -> RestartResult:
-        """Replace one worker, telling each step if asked to."""
-        params = cast(RestartParams, call.params)
+    async def restart_worker(self, call: Call[RestartParams]) -> RestartResult:
+        """Replace one worker; send the progress if asked to."""
         workers = self._workers("has no worker to restart")
         return await self._follow(
             call,
-            lambda by: workers.order_restart(params.worker),
-            progress=WorkerEvent if params.progress else None,
+            lambda by: workers.order_restart(call.params.worker),
+            progress=WorkerEvent if call.params.progress else None,
         )
 
-    async def shutdown(self, call: Call) -> ShutdownResult:
-        """Stop, telling the progress if asked to, and reply when nothing is left."""
-        params = cast(ShutdownParams, call.params)
+    async def shutdown(self, call: Call[ShutdownParams]) -> ShutdownResult:
+        """Stop, and reply when no request is left; send the progress if asked to."""
         return await self._follow(
             call,
-            lambda by: self._instance.order_shutdown(by, params),
-            progress=ProgressEvent if params.progress else None,
+            lambda by: self._instance.order_shutdown(by, call.params),
+            progress=ProgressEvent if call.params.progress else None,
         )
 
-    async def _follow(self, call: Call, order: Callable[[Actor], Future[T]], *, progress: type | None) -> T:
-        """Give an order and wait until it is done, sending the events of the kind `progress` meanwhile."""
+    async def _follow(
+        self, call: Call[Any], order: Callable[[Actor], Future[T]], *, progress: type | None
+    ) -> T:
+        """Give an order and wait until it is done. Meanwhile send the events of the type `progress`."""
 
         def ordered() -> asyncio.Future[T]:
-            # Shielded: a caller that leaves takes nothing back.
+            # Shielded: a caller that disconnects cancels only its own wait.
             doing = asyncio.wrap_future(call.follow(order(call.peer.caller)))
             waited = asyncio.shield(doing)
             for each in (doing, waited):
-                each.add_done_callback(_look_at)
+                each.add_done_callback(_retrieve_exception)
             return waited
 
         if progress is None:
             return await ordered()
         call.check_streams()
 
-        async def tell(event: Event) -> bool:
-            return await call.note("progress", event)
+        async def send(event: Event) -> bool:
+            return await call.notify("progress", event)
 
-        with closing(Subscription(self._instance.bus, progress)) as told:
+        with closing(Subscription(self._instance.bus, progress)) as subscription:
             doing = ordered()
-            telling = asyncio.create_task(told.pump(tell))
+            sending = asyncio.create_task(subscription.pump(send))
             try:
-                await asyncio.wait([doing])  # a failure, too, is told after the steps that led to it
-                told.end()
-                await telling
+                await asyncio.wait([doing])  # the events that led to a failure are sent before it
+                subscription.end()
+                await sending
                 return doing.result()
             finally:
-                telling.cancel()
+                sending.cancel()
                 doing.cancel()
 
     def _workers(self, lacks: str) -> Workers:
-        """Return the workers; raises WrongState, saying what one process `lacks`, where there are none."""
+        """Return the workers. Raises WrongState if the instance is one process, which `lacks` them."""
         workers = self._instance.fleet
         if workers is None:
             name = self._instance.status().name
@@ -187,65 +175,63 @@ class Commands:
             )
         return workers
 
-    def kill(self, call: Call) -> KillResult:
-        """Reply, then end."""
+    def kill(self, call: Call[Any]) -> KillResult:
+        """Reply, then end at once."""
         status = self._instance.status()
         self._instance.order_kill(call.peer.caller)
         return KillResult(pid=status.pid, process_exits=status.process_exits)
 
-    def workers(self, call: Call) -> WorkersResult:
+    def workers(self, call: Call[Any]) -> WorkersResult:
         """List the workers."""
         return self._workers("has no workers").workers()
 
-    def requests(self, call: Call) -> RequestsResult:
-        """List what is in flight."""
+    def requests(self, call: Call[Any]) -> RequestsResult:
+        """List the requests in flight."""
         return self._instance.requests()
 
-    def incidents(self, call: Call) -> IncidentsResult:
-        """List what went wrong with workers, or show one of these in full."""
-        params = cast(IncidentsParams, call.params)
-        return self._workers("keeps no incidents of workers").incidents(params.id)
+    def incidents(self, call: Call[IncidentsParams]) -> IncidentsResult:
+        """List the failures of workers, or show one of them in full."""
+        return self._workers("keeps no incidents of workers").incidents(call.params.id)
 
-    def history(self, call: Call) -> HistoryResult:
-        """Show the newest orders of the audit log."""
-        params = cast(HistoryParams, call.params)
+    def history(self, call: Call[HistoryParams]) -> HistoryResult:
+        """Return the newest entries of the audit log."""
         audit = self._instance.audit
         if not audit.path:
             raise errors.WrongState(
-                "no audit log is kept", hint="give --audit-log PATH, or leave out --audit-log off"
+                "no audit log is kept", hint="set --audit-log PATH, or remove --audit-log off"
             )
         try:
-            return HistoryResult(entries=audit.newest(params.limit))
+            return HistoryResult(entries=audit.newest(call.params.limit))
         except OSError as error:
             raise errors.Failed(
-                f"cannot read the audit log {audit.path}: {error.strerror}", hint="see who may read it"
+                f"cannot read the audit log {audit.path}: {error.strerror}", hint="check its permissions"
             ) from None
 
-    async def events(self, call: Call) -> EventsResult:
-        """Begin a stream; its first event comes after the reply (a new task starts when this one has sent it)."""
+    async def events(self, call: Call[Any]) -> EventsResult:
+        """Start a stream. The first event follows the reply: a new task starts when this one has sent it."""
         call.check_streams()
-        holder = holder_of(call.peer.caller, owner=self._registry.rules.owner)
-        if self._is_full(holder):
-            await self._notice_who_left()
-        if self._is_full(holder):
-            mine = Counter(self._subscribers.values())[holder]
+        holder = holder_of(call.peer.caller, owner=call.registry.owner)
+        if self._streams_full(holder):
+            await self._probe_subscribers()
+        if self._streams_full(holder):
+            yours = list(self._subscribers.values()).count(holder)
             raise errors.Failed(
-                f"{len(self._subscribers)} callers stream events already, {mine} of them under your name",
+                f"{len(self._subscribers)} event streams are open already, {yours} of them yours",
                 hint="end one of them",
             )
         subscription = Subscription(self._instance.bus)
         self._subscribers[subscription] = holder
 
-        async def tell(event: Event) -> bool:
-            self._registry.check(call.caller, COMMANDS["events"])  # a reload may have taken its role
-            return await call.note("event", event)
+        async def send(event: Event) -> bool:
+            call.registry.check(call.caller, call.command)  # a reload may have changed the rules
+            return await call.notify("event", event)
 
         async def stream() -> None:
             try:
                 with closing(subscription):
-                    await subscription.pump(tell)
+                    await subscription.pump(send)
             except ConnectionError:
-                pass  # the caller left: that is how a stream ends
+                pass  # the caller has disconnected: the usual end of a stream
             except errors.NotPermitted as error:
                 with suppress(ConnectionError):
                     await call.peer.send(failure(None, error))
@@ -256,8 +242,18 @@ class Commands:
         status = self._instance.status()
         return EventsResult(state=status.state, since=status.since)
 
+    def _streams_full(self, newcomer: Holder) -> bool:
+        return STREAMS.asked_to_leave(Counter(self._subscribers.values()), newcomer) is not None
 
-def _look_at(done: asyncio.Future[Any]) -> None:
-    """Look at its exception: asyncio logs one that nobody was left to be told, and the audit has it."""
+    async def _probe_subscribers(self) -> None:
+        """Send each subscriber an empty `lost` event: only sending shows that a ZeroMQ peer has disconnected."""
+        for subscription in self._subscribers:
+            subscription.probe()
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+
+
+def _retrieve_exception(done: asyncio.Future[Any]) -> None:
+    """Retrieve the exception: asyncio logs one that nobody retrieved, and the audit log has it already."""
     if not done.cancelled():
         done.exception()

@@ -1,7 +1,7 @@
 """The `describe` document: OpenRPC 1.3, made from the COMMANDS table and the structs that decode the wire.
 
-See https://spec.open-rpc.org. `x-role` is the role that a command needs, `x-example` a command line. `x-caller` tells who asks
-what role that is here, and which commands are permitted; so does each method's `x-permitted`.
+See https://spec.open-rpc.org. `x-role` is the role that a command needs, `x-example` a command line. `x-caller` contains the
+caller's role and the commands that it may run; each method has `x-permitted`.
 """
 
 from typing import Any

@@ -3,29 +3,24 @@
 import contextlib
 import sys
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from flaskd.audit.log import Audit
-from flaskd.control.server import ControlThread
+from flaskd.control.server import control_thread
 from flaskd.engines.choice import choose
 from flaskd.engines.factory import make_engine
 from flaskd.events import Bus
-from flaskd.instance import Instance, stop_times
+from flaskd.instance import Instance, Operated, stop_times
 from flaskd.ledger.access_log import AccessLog
 from flaskd.listening import tls
 from flaskd.process import signals
 from flaskd.serving import Core, engine_options
-from flaskd.shutdown import owner
 from flaskd.shutdown.lifecycle import Event
 from flaskd.shutdown.mailbox import Mailbox
+from flaskd.shutdown.owner import Ask, Owner
 from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import (
-    Actor,
     RequestsResult,
-    ShutdownParams,
     ShutdownResult,
-    StateResult,
     StatusResult,
 )
 
@@ -33,7 +28,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 
-class Running:
+class Running(Operated):
     """An instance that serves in this process (see `operable.Operable`)."""
 
     fleet = None
@@ -51,16 +46,13 @@ class Running:
         """Acquire what `instance` holds and what serves `app`, until `stack` is closed; `serve` begins to serve."""
         settings = instance.settings
         secured = tls.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
-        mailbox: Mailbox[owner.Ask | None] = stack.enter_context(Mailbox())
+        mailbox: Mailbox[Ask | None] = stack.enter_context(Mailbox())
         stack.enter_context(instance)
         log = None
         if settings.access_log != "off":
             log = stack.enter_context(AccessLog(settings.access_log, sys.stdout)).put
         choice = choose(settings.engine, embedded=True)
-        self.bus = bus
-        self.instance = instance
         self._mailbox = mailbox
-        self.control: ControlThread | None = None
         self._engine = choice
         self._core = Core(
             app,
@@ -72,22 +64,21 @@ class Running:
             log=log,
         )
         self._versions = self._core.versions()
-        self.owner = owner.Owner(
+        owned = Owner(
             self._core,
             mailbox=mailbox,
             bus=bus,
             times=stop_times(settings),
             process_exits=instance.process_exits,
         )
+        super().__init__(instance, owned, bus)
 
     def serve(self, stack: contextlib.ExitStack) -> None:
         """Answer requests and commands from now on, until `stack` is closed."""
         self._core.serve(self.owner.changed)
         stack.callback(self._core.close)
         if (server := self.instance.control(self)) is not None:
-            self.control = ControlThread(server)
-            self.control.start()
-            stack.callback(self.control.stop)
+            stack.enter_context(control_thread(server))
         self.instance.publish()
         self.owner.move(Event.READY)  # the last: whoever is told can use all of it
 
@@ -98,46 +89,28 @@ class Running:
         self.instance.ended(self.owner, result)
         return result
 
-    @property
-    def audit(self) -> Audit:
-        """The audit log."""
-        return self.instance.audit
-
     def status(self) -> StatusResult:
         """See `Operable.status`; from any thread."""
         ledger, activity = self._core.ledger, self._core.engine.activity()
         return self.instance.status(
             self.owner,
-            in_flight=max(ledger.in_flight, activity.busy),
+            in_flight=max(ledger.table.in_flight, activity.busy),
             connections=activity.connections,
-            served=ledger.served(),
+            served=ledger.table.served(),
             engine=self._engine.name,
             engine_why=self._engine.why,
             versions=self._versions,
-            last_error=ledger.last_error,
+            last_error=ledger.table.last_error,
         )
 
     def requests(self) -> RequestsResult:
         """See `Operable.requests`; from any thread."""
-        if not self.instance.settings.ledger:
+        if not self.counts_requests():
             raise WrongState(
                 "the ledger of requests is off (--no-ledger)", hint="`flaskd_ctl status` counts them"
             )
         return RequestsResult(requests=self._core.requests())
 
-    def order_drain(self, by: Actor) -> "Future[StateResult]":
-        """See `Operable.order_drain`."""
-        return self.owner.ask(owner.Drain(by))
-
-    def order_resume(self, by: Actor) -> "Future[StateResult]":
-        """See `Operable.order_resume`."""
-        return self.owner.ask(owner.Resume(by))
-
-    def order_shutdown(self, by: Actor, asked: ShutdownParams) -> "Future[ShutdownResult]":
-        """See `Operable.order_shutdown`; raises WrongState where requests are to be counted and no ledger does."""
-        owner.check_countable(asked, ledger=self.instance.settings.ledger)
-        return self.owner.ask(owner.Shutdown(by, asked))
-
-    def order_kill(self, by: Actor) -> None:
-        """See `Operable.order_kill`."""
-        self.owner.ask(owner.Kill(by))
+    def counts_requests(self) -> bool:
+        """See `Operated.counts_requests`."""
+        return self.instance.settings.ledger

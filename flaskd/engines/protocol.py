@@ -40,7 +40,7 @@ class Engine(Protocol):
         """Begin to accept, and return then. The engine calls `on_change`, on any thread, when a connection comes or ends."""
 
     def activity(self) -> Activity:
-        """Count what is open now."""
+        """Count open connections."""
 
     def set_keepalive(self, *, enabled: bool) -> None:
         """Keep connections open after a response, or send `Connection: close` with each, so that clients leave."""

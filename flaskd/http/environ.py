@@ -37,7 +37,7 @@ def join_values(key: str, first: str, second: str) -> str:
 def server_environ(
     listener: socket.socket, software: str, *, multiprocess: bool, scheme: str = "http"
 ) -> "WSGIEnvironment":
-    """Return what is the same for all requests to a listener.
+    """Return the part of the environ that all requests to a listener share.
 
     A Unix socket has no host and no port, so it gets localhost and 80, which make a URL where there is no Host header.
     """

@@ -82,22 +82,22 @@ def may_begin(data: bytes | bytearray) -> bool:
 def check_line(line: bytes) -> None:
     """Check a request line, with its line end, before the rest of the head has come; raises Refused."""
     if not _REQUEST_LINE.fullmatch(line.removesuffix(b"\n").removesuffix(b"\r")):
-        raise _why(line)
+        raise _reason(line)
 
 
 def parse_head(head: bytes) -> Head:
     """Parse a request's head, from its request line through the empty line; raises Refused."""
     match = _HEAD.fullmatch(head)
     if match is None:
-        raise _why(head)
+        raise _reason(head)
     method, target, minor, block = match.groups()
     fields = [(name.decode(), value.strip(b" \t").decode("latin-1")) for name, value in _FIELD.findall(block)]
     if len(fields) > MAX_FIELDS:
         raise Refused(431, f"The request has more than {MAX_FIELDS} header lines")
-    return _understood(method.decode(), target.decode("latin-1"), minor == b"1", fields)
+    return _make_head(method.decode(), target.decode("latin-1"), minor == b"1", fields)
 
 
-def _understood(method: str, target: str, modern: bool, fields: list[tuple[str, str]]) -> Head:
+def _make_head(method: str, target: str, modern: bool, fields: list[tuple[str, str]]) -> Head:
     host = length = coding = None
     closed = kept = continues = False
     for name, value in fields:
@@ -160,7 +160,7 @@ def check_coding(coding: str, modern: bool) -> None:
 
 
 def _split(method: str, target: str) -> tuple[str, str, str | None]:
-    """Return a target's path and query, and its host and port where it has them (RFC 9112, section 3.2)."""
+    """Return a target's path and query, and its host and port if it has them (RFC 9112, section 3.2)."""
     authority = None
     if method == "CONNECT":
         raise Refused(501, "This server is no proxy")
@@ -175,7 +175,7 @@ def _split(method: str, target: str) -> tuple[str, str, str | None]:
     return path, query, authority
 
 
-def _why(head: bytes) -> Refused:
+def _reason(head: bytes) -> Refused:
     """Return the reason why a head is not valid."""
     line, _, rest = head.partition(b"\r\n")
     if not _REQUEST_LINE.fullmatch(line):
@@ -205,7 +205,7 @@ class Chunks:
         self._excess = 0
 
     def feed(self, data: bytes) -> tuple[bytes, int]:
-        """Take what has come; returns what it says, and how many of the bytes belong to the body. Raises Refused."""
+        """Add bytes; returns the decoded ones, and how many bytes belong to the body. Raises Refused."""
         pieces: list[bytes] = []
         at, end = 0, len(data)
         while at < end and not self.done:
@@ -227,7 +227,7 @@ class Chunks:
         return b"".join(pieces), at
 
     def _take(self, line: bytes) -> None:
-        """Understand one whole line."""
+        """Process one whole line."""
         if self._left:
             if line != b"\r\n":
                 raise Refused(400, "A chunk is not as long as it says")

@@ -9,7 +9,13 @@ import json
 import queue
 import threading
 import time
-from typing import Final, NamedTuple, Self, TextIO
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TextIO
+from urllib.parse import quote
+
+from flaskd.http.late_answers import ANSWERED
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 FORMATS: Final = ("off", "common", "json")
 
@@ -29,6 +35,25 @@ class Line(NamedTuple):
     size: int
     seconds: float
     request_id: str
+
+
+def line_of(environ: "WSGIEnvironment", status: int, *, size: int, seconds: float, request_id: str) -> Line:
+    """Return the line of a request that has just ended."""
+    path, query = (
+        environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
+        environ.get("QUERY_STRING", ""),
+    )
+    return Line(
+        began=time.time() - seconds,
+        client=environ.get("REMOTE_ADDR", ""),
+        method=environ.get("REQUEST_METHOD", ""),
+        target=environ.get("REQUEST_URI") or quote(path, encoding="latin-1") + (f"?{query}" if query else ""),
+        protocol=environ.get("SERVER_PROTOCOL", ""),
+        status=environ.get(ANSWERED) or status,
+        size=size,
+        seconds=seconds,
+        request_id=request_id,
+    )
 
 
 class AccessLog:

@@ -12,17 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 from flaskd.http.failures import status_of
 from flaskd.http.file_wrapper import Watched
-from flaskd.http.late_answers import ANSWERED
 from flaskd.http.request_id import VALID
-from flaskd.ledger.access_log import Line
+from flaskd.ledger.access_log import Line, line_of
 from flaskd.ledger.row import KINDS, Row
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.process import forks
-from flaskd_ctl.protocol import InFlight, LastError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -77,28 +74,6 @@ class Ledger:
             request.end()
             raise
         return request
-
-    @property
-    def in_flight(self) -> int:
-        """How many requests the application has begun and not finished."""
-        return self.table.in_flight
-
-    def requests(self) -> list[InFlight]:
-        """List what is in flight, oldest first."""
-        return self.table.requests()
-
-    def served(self) -> dict[str, int]:
-        """Count finished requests by status class."""
-        return self.table.served()
-
-    def finished(self) -> int:
-        """Count all finished requests."""
-        return self.table.finished()
-
-    @property
-    def last_error(self) -> LastError | None:
-        """The newest exception that left the application, or answer of 500 or above."""
-        return self.table.last_error
 
     def record_error(self, environ: "WSGIEnvironment", error: BaseException) -> None:
         """Record an exception that the framework turned into a response (Flask's got_request_exception)."""
@@ -242,23 +217,13 @@ class _Request(Watched):
             if request is not None:
                 ledger.table.record_error(self.error or self.status, request)
         if self.environ is not None and ledger.log is not None:
-            ledger.log(self._line(self.environ, row.age()))
+            status = int(self.status[:3]) if self.status[:3].isdigit() else 500
+            ledger.log(
+                line_of(self.environ, status, size=self.size, seconds=row.age(), request_id=self.request_id)
+            )
         row.end(_KIND.get(self.status[:1], _ABORTED) if self.complete else _ABORTED)
         self.environ = self.respond = self.written = self.body = None
         ledger.on_end()
-
-    def _line(self, environ: "WSGIEnvironment", seconds: float) -> Line:
-        return Line(
-            began=time.time() - seconds,
-            client=environ.get("REMOTE_ADDR", ""),
-            method=environ.get("REQUEST_METHOD", ""),
-            target=environ.get("REQUEST_URI") or _target(environ),
-            protocol=environ.get("SERVER_PROTOCOL", ""),
-            status=environ.get(ANSWERED) or (int(self.status[:3]) if self.status[:3].isdigit() else 500),
-            size=self.size,
-            seconds=seconds,
-            request_id=self.request_id,
-        )
 
 
 class _Current(threading.local):
@@ -268,10 +233,3 @@ class _Current(threading.local):
 
 
 _current: Final = _Current()
-
-
-def _target(environ: "WSGIEnvironment") -> str:
-    query = environ.get("QUERY_STRING", "")
-    return quote(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""), encoding="latin-1") + (
-        f"?{query}" if query else ""
-    )

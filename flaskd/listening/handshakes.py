@@ -1,9 +1,10 @@
-"""What only the kernel knows of connections to a port (Linux; elsewhere none is seen).
+"""Ask the kernel for the connections to a port (Linux; other systems: none).
 
-That is: handshakes under way (the client's SYN is here, its last ACK is not), and connections that any process has accepted.
+These are handshakes under way (the client's SYN has arrived, its last ACK has not), and connections that any process has
+accepted.
 
-The kernel is asked over netlink (sock_diag(7)), which looks for the port and state itself: 0.2 ms where reading and searching
-/proc/net/tcp takes 4 ms and more. Where netlink may not be used (RestrictAddressFamilies= of systemd) the file is read.
+The question goes over netlink (sock_diag(7)), which filters by port and state itself: 0.2 ms, while reading and searching
+/proc/net/tcp takes 4 ms and more. If netlink is not permitted (RestrictAddressFamilies= of systemd), the file is read.
 """
 
 import re
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from typing import Final
 
 SYN_RECV: Final = 3  # include/net/tcp_states.h
-NEW_SYN_RECV: Final = 12  # what the kernel has for it inside
+NEW_SYN_RECV: Final = 12  # the same state inside the kernel
 NETLINK_SOCK_DIAG: Final = 4  # linux/netlink.h
 SOCK_DIAG_BY_FAMILY: Final = 20  # linux/sock_diag.h
 NLMSG_ERROR: Final = 2  # linux/netlink.h
@@ -28,7 +29,7 @@ ANY_COOKIE: Final = 0xFFFFFFFF
 
 
 def under_way(family: int, port: int) -> bool:
-    """Tell whether a handshake with the listener on `port` is under way."""
+    """Return whether a handshake with the listener on `port` is under way."""
     if sys.platform != "linux":
         return False
     try:
@@ -38,18 +39,18 @@ def under_way(family: int, port: int) -> bool:
 
 
 def accepted(family: int, port: int) -> set[int]:
-    """Return the inodes of the connections to `port` that a process has accepted; none where that cannot be known."""
+    """Return the inodes of the accepted connections to `port`; empty if they cannot be listed."""
     if sys.platform != "linux":
         return set()
     try:
-        # What waits in the accept queue has no inode yet.
+        # A connection in the accept queue has no inode yet.
         return {inode for inode in _asked(family, port, CONNECTED) if inode}
     except OSError:
         return set()
 
 
 def _asked(family: int, port: int, states: int) -> Iterator[int]:
-    """Yield the inode of each socket at local `port` in one of `states`; raises OSError where it may not be asked."""
+    """Yield the inode of each socket with local `port` in one of `states`. Raises OSError if that is not permitted."""
     # struct inet_diag_req_v2: family, protocol, extensions, padding, states, then struct inet_diag_sockid
     request = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, states)
     request += struct.pack(">HH32s", port, 0, b"") + struct.pack("=III", 0, ANY_COOKIE, ANY_COOKIE)
@@ -72,10 +73,10 @@ def _asked(family: int, port: int, states: int) -> Iterator[int]:
 
 def _read(family: int, port: int) -> bool:
     table = "/proc/self/net/tcp6" if family == socket.AF_INET6 else "/proc/self/net/tcp"
-    # Thousands of rows in TIME_WAIT are usual: no Python for each.
+    # Thousands of rows in TIME_WAIT are common: search the text, not row by row.
     row = rb":%04X [0-9A-F]+:[0-9A-F]{4} %02X " % (port, SYN_RECV)
     try:
         with open(table, "rb") as rows:
             return re.search(row, rows.read()) is not None
-    except OSError:  # no /proc here, or no descriptor to open it with
+    except OSError:  # no /proc, or no descriptor left
         return False

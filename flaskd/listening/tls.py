@@ -1,4 +1,4 @@
-"""The certificate and key that HTTPS is served with, checked before anything is bound."""
+"""Load the certificate and key for HTTPS, before anything is bound."""
 
 import ssl
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from flaskd.errors import ConfigError
 
 
 class Tls(NamedTuple):
-    """PEM files, and the context made of them (TLS 1.2 and newer, HTTP/1.1)."""
+    """PEM files, and their TLS context (TLS 1.2 and newer, HTTP/1.1)."""
 
     certificate: str
     key: str
@@ -15,7 +15,7 @@ class Tls(NamedTuple):
 
 
 def load(certificate: str, key: str) -> Tls:
-    """Read both files; raise ConfigError for one that cannot be read, is not what it should be, or does not fit the other."""
+    """Load both files. Raises ConfigError for a file that cannot be read, is invalid, or does not match the other."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
@@ -28,11 +28,11 @@ def load(certificate: str, key: str) -> Tls:
     try:
         context.load_cert_chain(
             certificate, key, password=""
-        )  # an encrypted key fails here, nobody is prompted
+        )  # an encrypted key fails here; nobody is asked for a passphrase
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise ConfigError(f"the TLS key {key} does not fit the certificate {certificate}") from None
+            raise ConfigError(f"the TLS key {key} does not match the certificate {certificate}") from None
         said = error.reason or str(error)
-        hint = "both are PEM files, the key without a passphrase"
+        hint = "both must be PEM files, the key without a passphrase"
         raise ConfigError(f"cannot use {certificate} with {key} for TLS: {said.lower()}", hint=hint) from None
     return Tls(certificate, key, context)

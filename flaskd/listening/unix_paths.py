@@ -1,12 +1,13 @@
-"""Asks of a path at which a Unix socket may stand: does anybody listen, and is it still the same file."""
+"""Look at a path that may be a Unix socket: whether a process listens there, and whether it is still the same file."""
 
 import contextlib
 import os
 import socket
+import stat
 
 
 def is_listening(path: str) -> bool:
-    """Tell whether a process listens at `path`, also with a full accept queue; does not wait. Raises OSError otherwise."""
+    """Return whether a process listens at `path`, even with a full accept queue. Does not wait. Raises other OSErrors."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -18,8 +19,27 @@ def is_listening(path: str) -> bool:
         return True
 
 
+def remove_stale(path: str) -> str:
+    """Remove a dead socket of ours. Return why anything else is left, "" if the path is free."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return ""
+    if not stat.S_ISSOCK(found.st_mode):
+        return "a file that is not a socket is there"
+    try:
+        if is_listening(path):
+            return "another process listens there"
+    except OSError as error:
+        return f"a socket that cannot be ours is there: {error.strerror}"
+    if found.st_uid != os.geteuid():
+        return f"a dead socket of uid {found.st_uid} is there"
+    os.unlink(path)
+    return ""
+
+
 def inode_at(path: str) -> int:
-    """Return the inode number of `path`, not following links; -1 where nothing is."""
+    """Return the inode number of `path` without following links; -1 if nothing is there."""
     try:
         return os.lstat(path).st_ino
     except OSError:
@@ -27,7 +47,7 @@ def inode_at(path: str) -> int:
 
 
 def accepted_at(path: str) -> set[int]:
-    """Return the inodes of the connections that were made at `path` and accepted (/proc/net/unix, proc(5)); empty elsewhere."""
+    """Return the inodes of the accepted connections to `path` (/proc/net/unix, proc(5)); empty on other systems."""
     with (
         contextlib.suppress(OSError),
         open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as table,

@@ -1,1 +1,1 @@
-"""What balancers ask: health checks, readiness, the HAProxy agent."""
+"""Answers for load balancers: health checks, readiness, the HAProxy agent."""

@@ -1,12 +1,12 @@
-"""The agent's answers (`--agent HOST:PORT`): HAProxy's agent-check, one line and the end. Pure.
+"""Answers for HAProxy's agent-check (`--agent HOST:PORT`): one line, then close. Pure.
 
-HAProxy connects every `agent-inter` and reads state and weight ("agent-check" in its configuration manual, section 5.2). The
-words are chosen by what undoes them:
+HAProxy connects every `agent-inter` and reads state and weight ("agent-check" in its configuration manual, section 5.2). Each
+answer can be undone by a later one:
 
-`up 75%`   in rotation; the weight is the share of all threads that are free, of the weight configured for the server.
-`up 0%`    draining, a weight of 0: no new request but those that cookies tie to this server. The word `drain` would stay until
-           an agent says `ready`, and `ready` would also undo what an administrator of HAProxy has drained.
-`down#…`   it does not serve, or is leaving: no new request at all. It stays so without an agent, until another says `up`.
+`up 75%`   in rotation; the weight is the share of free threads, in percent of the weight configured for the server.
+`up 0%`    draining, weight 0: only requests that a cookie ties to this server. The word `drain` would last until an agent says
+           `ready`, and `ready` would also undo a drain by an administrator of HAProxy.
+`down #…`  not serving, or stopping: no new requests. It lasts until an agent says `up`.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from flaskd.shutdown.lifecycle import State
 
 
 def answer(asked: bytes, rotation: Callable[[], Rotation]) -> bytes | None:
-    """Return the line for an agent-check; whatever was `asked` (agent-send), nothing is waited for."""
+    """Return the line for an agent-check at once, whatever was `asked` (agent-send)."""
     now = rotation()
     if now.state is State.DRAINING:
         line = "up 0%"
     elif now.ready:
-        line = f"up {max(1, ceil(100 * now.free_share))}%"  # however busy, it serves: 0 is for who drains
+        line = f"up {max(1, ceil(100 * now.free_share))}%"  # at least 1: 0 means draining
     else:
         line = f"down #{now.text}"
     return f"{line}\n".encode()

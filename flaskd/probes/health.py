@@ -1,8 +1,8 @@
-"""The health listener's answers (`--health HOST:PORT`): does this daemon live, and should it be sent requests? Pure.
+"""Answers of the health port (`--health HOST:PORT`): liveness and readiness. Pure.
 
-`/livez` is 200 while the supervisor's loop answers. Workers do not come into it: to end the instance because of them would
-mend nothing, since it replaces them itself. `/readyz` is 200 while the instance is in rotation and a worker serves, else 503.
-Both tell the state in their body. A probe changes nothing: GET and HEAD only.
+`/livez` is 200 while the supervisor's loop answers. It ignores workers: a restart of the instance would not help, since it
+replaces workers itself. `/readyz` is 200 while the instance is in rotation and a worker serves, otherwise 503. Both have the
+state in their body. A probe changes nothing: only GET and HEAD.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ REASONS: Final = {
 
 
 def answer(asked: bytes, rotation: Callable[[], Rotation]) -> bytes | None:
-    """Return the response to an HTTP request of which `asked` has come so far; None while its head is not complete."""
+    """Return the response to an HTTP request of which `asked` has arrived; None until its head is complete."""
     head, complete, _ = asked.partition(b"\r\n\r\n")
     if not complete:
         return None

@@ -1,8 +1,8 @@
-"""Listeners beside the public ones, for those who ask whether to send requests here: balancers, container engines.
+"""Ports for the probes of load balancers and container engines.
 
-They are served by the supervisor's loop from what it knows, so they answer whatever the application does. Anybody who reaches
-the port may ask, so everything is bounded: one answer a connection, `MOST` connections (a new one takes the oldest one's
-place: who holds all of them keeps no probe out), `PATIENCE` seconds and `LONGEST` bytes for each.
+The supervisor's loop serves them from what it knows, so they answer whatever the application does. Anybody who reaches the port
+may ask, so everything is limited: one answer for each connection, MAX_CONNECTIONS (a new one replaces the oldest, so that an
+attacker who holds all of them locks out no probe), TIMEOUT and LONGEST for each.
 """
 
 import asyncio
@@ -12,27 +12,27 @@ from collections.abc import Callable
 from typing import Final
 
 from flaskd.errors import BindError
-from flaskd.listening.listeners import Listener, bind
+from flaskd.listening.addresses import bind
+from flaskd.listening.listeners import Listener
 from flaskd.probes import agent, health
 from flaskd.probes.rotation import Rotation
 from flaskd.settings.schema import Settings
 
-MOST: Final = 64
-"""Connections at once."""
+MAX_CONNECTIONS: Final = 64
+"""Connections at a time."""
 
-PATIENCE: Final = 5.0
+TIMEOUT: Final = 5.0
 """Seconds from accept to close; a probe needs milliseconds."""
 
 LONGEST: Final = 8192
-"""Bytes that a question may have."""
-
+"""Bytes that a request may have."""
 
 ANSWERS: Final = {"health": health.answer, "agent": agent.answer}
-"""By the setting that names the address."""
+"""By the setting with the address."""
 
 
 def listen(settings: Settings, stack: contextlib.ExitStack) -> "dict[str, ProbeListener]":
-    """Take the ports that are set, until `stack` ends."""
+    """Bind the ports in the settings, until `stack` is closed."""
     found = {}
     for what, answer in ANSWERS.items():
         if address := getattr(settings, what):
@@ -42,19 +42,19 @@ def listen(settings: Settings, stack: contextlib.ExitStack) -> "dict[str, ProbeL
 
 
 class ProbeListener:
-    """Answer what is asked at `address`; the port is taken at once, answers are given from `open` to `close`.
+    """Answers probes at `address`. The port is bound at once; probes are answered from `open` to `close`.
 
-    `answer` gets what a peer has sent so far (at first nothing) and `rotation`; it returns the whole answer, or None for "not
-    yet". Raises BindError, naming `option`, where nothing can listen there.
+    `answer` gets what a peer has sent so far (first nothing) and `rotation`; it returns the whole answer, or None for "not
+    yet". Raises BindError, which names `option`.
     """
 
     def __init__(self, address: str, option: str, answer: Callable[..., bytes | None]) -> None:
         try:
-            self.listener: Final[Listener] = bind(address, backlog=MOST)
+            self.listener: Final[Listener] = bind(address, backlog=MAX_CONNECTIONS)
         except BindError as error:
             raise BindError(f"{option}: {error}", hint=error.hint.replace("--bind", option)) from None
         self._answer = answer
-        self.connections: dict[_Connection, None] = {}  # in the order in which they came
+        self.connections: dict[_Connection, None] = {}  # oldest first
         self._server: asyncio.Server | None = None
 
     @property
@@ -63,24 +63,24 @@ class ProbeListener:
         return self.listener.url.removeprefix("http://")
 
     async def open(self, rotation: Callable[[], Rotation]) -> None:
-        """Begin to answer; `rotation` is called for each answer."""
+        """Start to answer; `rotation` is called for each answer."""
         loop = asyncio.get_running_loop()
         answer = functools.partial(self._answer, rotation=rotation)
         self._server = await loop.create_server(
-            lambda: _Connection(self.connections, answer), sock=self.listener.socket, backlog=MOST
+            lambda: _Connection(self.connections, answer), sock=self.listener.socket, backlog=MAX_CONNECTIONS
         )
 
     def close(self) -> None:
-        """Answer nobody any more, and let go of the port."""
+        """Stop answering, and close the port."""
         if self._server is not None:
             self._server.close()
         self.listener.close()
         for connection in list(self.connections):
-            connection.cut()
+            connection.abort()
 
 
 class _Connection(asyncio.Protocol):
-    """One question and its answer."""
+    """One connection: a request and its answer."""
 
     _transport: asyncio.Transport
 
@@ -94,35 +94,35 @@ class _Connection(asyncio.Protocol):
         self._answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Make room for it, and give it its time."""
+        """Make room for the connection, and start its timer."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         others = self._connections
-        if len(others) >= MOST:
+        if len(others) >= MAX_CONNECTIONS:
             oldest = next(iter(others))
             del others[oldest]
-            oldest.cut()
+            oldest.abort()
         others[self] = None
-        self._end = asyncio.get_running_loop().call_later(PATIENCE, self.cut)
+        self._end = asyncio.get_running_loop().call_later(TIMEOUT, self.abort)
         self._answer()
 
     def data_received(self, data: bytes) -> None:
-        """Listen until it can be answered; what comes later is read and forgotten.
+        """Answer once the request is complete; what arrives later is read and ignored.
 
-        Closing with anything unread would reset the connection, and take the answer away from who sent it.
+        Closing with unread data would reset the connection, and the peer would lose the answer.
         """
         if not self._answered:
             self._asked += data
             self._answer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Forget the connection."""
         if self._end is not None:
             self._end.cancel()
         self._connections.pop(self, None)
 
-    def cut(self) -> None:
-        """End it, answered or not."""
+    def abort(self) -> None:
+        """Close the connection at once, answered or not."""
         self._transport.abort()
 
     def _answer(self) -> None:
@@ -130,6 +130,6 @@ class _Connection(asyncio.Protocol):
         if answer is not None:
             self._answered = True
             self._transport.write(answer)
-            self._transport.write_eof()  # the peer closes first, so nothing of the answer is lost
+            self._transport.write_eof()  # the peer closes first, so that the answer is not lost
         elif len(self._asked) > LONGEST:
-            self.cut()
+            self.abort()

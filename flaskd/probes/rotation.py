@@ -1,4 +1,4 @@
-"""Whether an instance is in rotation, and how much it can take: what probes are told. Pure."""
+"""Whether an instance is in rotation, and how much capacity is free. Pure."""
 
 from typing import NamedTuple
 
@@ -8,9 +8,9 @@ IN_ROTATION = frozenset({State.RUNNING, State.DEGRADED})
 
 
 class Rotation(NamedTuple):
-    """An instance as balancers see it: its state, how many workers serve and are wanted, and their threads (each).
+    """The state of an instance, the number of workers that serve and that are wanted, and the threads of each.
 
-    `in_flight` counts requests in all workers; 0 where no ledger counts them.
+    `in_flight` is the number of requests in all workers, 0 without a ledger.
     """
 
     state: State
@@ -21,17 +21,17 @@ class Rotation(NamedTuple):
 
     @property
     def ready(self) -> bool:
-        """Whether new requests should be sent here: it is in rotation, and somebody serves."""
+        """Whether new requests should be sent here: the instance is in rotation and a worker serves."""
         return self.state in IN_ROTATION and self.serving > 0
 
     @property
     def free_share(self) -> float:
-        """The share of all threads that are wanted and would take a request at once, from 0 to 1."""
+        """The share of all wanted threads that are free, from 0 to 1."""
         free = self.serving * self.threads - self.in_flight
         return min(1.0, max(0, free) / (self.wanted * self.threads))
 
     @property
     def text(self) -> str:
-        """The state in words."""
+        """The state in words, as probes see it."""
         lacks = "" if self.serving or self.state not in IN_ROTATION else ", no worker serves"
         return f"{self.state.value}{lacks}"

@@ -1,4 +1,4 @@
-"""The process's own descriptors, looked at without taking them over."""
+"""Inspect the descriptors of this process without taking them over."""
 
 import errno
 import os
@@ -9,18 +9,18 @@ from typing import Final
 DIRECTORY: Final = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
 
 RESERVE: Final = 64
-"""Descriptors kept free of HTTP connections: libzmq aborts the process when it cannot accept (EMFILE)."""
+"""Descriptors that HTTP connections may not take: libzmq aborts the process if it cannot accept (EMFILE)."""
 
 
 def open_descriptors() -> list[int]:
-    """List the numbers of the descriptors that are open, that of the listing itself among them; raises OSError."""
+    """List the open descriptors, including that of the listing itself. Raises OSError."""
     return [int(name) for name in os.listdir(DIRECTORY)]
 
 
 def duplicates(descriptors: Iterable[int], *, strict: bool = False) -> Iterator[socket.socket]:
-    """Yield a socket object on a duplicate of each descriptor: the number may be closed and given away at any time.
+    """Yield a socket object on a duplicate of each descriptor: the number itself may be closed and reused at any time.
 
-    What cannot be duplicated is left out; with `strict`, OSError is raised where that is for want of descriptors.
+    Descriptors that cannot be duplicated are skipped; with `strict`, raises OSError if no descriptor is left for a duplicate.
     """
     for descriptor in descriptors:
         try:

@@ -1,12 +1,12 @@
-"""The directory in which the process was started."""
+"""The working directory, with its symbolic links."""
 
 import os
 
 
 def logical_directory() -> str | None:
-    """Return the path by which we were started here: a release that is a symbolic link is followed anew at each start.
+    """Return the working directory with symbolic links, so that each start follows a link to the current release.
 
-    A shell tells it in PWD; the path of the kernel (getcwd(2)) has all links resolved.
+    A shell sets it as PWD; the kernel's path (getcwd(2)) has all links resolved. Return None if PWD is wrong or missing.
     """
     shown = os.environ.get("PWD", "")
     try:

@@ -1,4 +1,4 @@
-"""The process that `flaskd run` is: its descriptor limit at the start, its end in time."""
+"""The process of `flaskd run`: its descriptor limit at the start, and its end in time."""
 
 import atexit
 import contextlib
@@ -31,14 +31,14 @@ SUPERVISOR_SIGNALS: Final = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
-"""Signals that a supervisor takes as orders (of the last two, that they ask for nothing here); `signals` holds them."""
+"""Signals that a supervisor handles (the last two do nothing); see `signals.block`."""
 
 STACKS_SIGNAL: Final = signal.SIGURG
-"""What makes a worker write the stacks of its threads; whoever does not handle it ignores it (signal(7))."""
+"""Makes a worker write the stacks of its threads; a process that does not handle it ignores it (signal(7))."""
 
 
 def fill_standard_descriptors() -> None:
-    """Let /dev/null stand where stdin, stdout or stderr was closed (`>&-`): what is opened next would be taken for it."""
+    """Open /dev/null in place of a closed stdin, stdout or stderr (`>&-`): or the next file would get its number."""
     descriptor = os.open(os.devnull, os.O_RDWR)
     while descriptor <= STDERR:
         descriptor = os.dup(descriptor)
@@ -46,7 +46,7 @@ def fill_standard_descriptors() -> None:
 
 
 def raise_descriptor_limit() -> int:
-    """Raise RLIMIT_NOFILE to the hard limit (setrlimit(2)); returns the limit."""
+    """Raise RLIMIT_NOFILE to the hard limit (setrlimit(2)). Return the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
@@ -57,7 +57,7 @@ def raise_descriptor_limit() -> int:
 
 
 def check_descriptors(threads: int, limit: int) -> None:
-    """Raise ConfigError where `threads` connections and what else the process needs exceed its descriptor `limit`."""
+    """Raise ConfigError if the descriptor `limit` is too low for `threads` connections and what else the process needs."""
     if limit != resource.RLIM_INFINITY and threads > limit - RESERVE:
         raise ConfigError(
             f"{threads} threads need {threads + RESERVE} descriptors, this process may have {limit}",
@@ -66,13 +66,13 @@ def check_descriptors(threads: int, limit: int) -> None:
 
 
 def exit_within(seconds: float) -> None:
-    """See that the process ends soon, and in `seconds` at the latest, also if a thread of the application would stay.
+    """Make the process exit within `seconds`, even if a thread of the application continues.
 
-    The interpreter waits at its end for every thread that is no daemon, without bound; an operator who was told "stopped"
-    waits for the process. What is cut short is said on stderr.
+    The interpreter waits at its end for every thread that is not a daemon thread, without limit; but an operator who has read
+    "stopped" waits for the process. What is cut short is printed to stderr.
     """
-    # The collector's last rounds over all modules are most of the interpreter's end (45 ms of which 37, seen with httpbin):
-    # frozen objects are passed over. Threads are joined, atexit functions and destructors run all the same.
+    # The garbage collector's last runs over all modules are most of the interpreter's end (37 of 45 ms, measured with
+    # httpbin): they skip frozen objects. Threads are still joined; atexit functions and destructors still run.
     gc.freeze()
 
     def end() -> None:
@@ -90,17 +90,17 @@ def exit_within(seconds: float) -> None:
 
 
 def skip_finalizing(when: Callable[[], bool]) -> None:
-    """See that the interpreter's last steps are left out if `when` says so after all exit functions; call it before any other.
+    """Skip the interpreter's last steps if `when` returns True after all exit functions; call this before registering others.
 
-    A thread that is still in a request then dies where it next takes the GIL, by pthread_exit. Beneath a thread of granian's
-    are Rust's frames, which cannot be unwound: the process would end in a panic (seen with Python 3.11).
+    In these steps a thread that is still in a request is ended by pthread_exit when it next takes the GIL. A thread of granian
+    has Rust frames, which cannot be unwound: the process would panic (seen with Python 3.11).
     """
     atexit.register(lambda: exit_now(0) if when() else None)
 
 
 def exit_now(code: int) -> NoReturn:
-    """End without the interpreter's clean-up; what was printed is written."""
-    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: was closed at the start
-        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+    """Exit without the interpreter's clean-up, after flushing stdout and stderr."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: it was closed at the start
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it
             stream.flush()
     os._exit(code)

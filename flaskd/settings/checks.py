@@ -41,9 +41,10 @@ def check_together(settings: Settings) -> Settings:
         declared = SETTINGS[name]
         missing = " and ".join(option(other) for other in declared.requires if not getattr(settings, other))
         if missing:
-            raise ConfigError(
-                f"{option(name)} needs {missing}", hint=f"add {missing}, or leave out {option(name)}"
+            hint = f"add {missing}, or leave out {option(name)}" + (
+                f"; {declared.how}" if declared.how else ""
             )
+            raise ConfigError(f"{option(name)} needs {missing}", hint=hint)
         if engine.name not in declared.engines:
             raise ConfigError(
                 f"{option(name)} does not work with the {engine.name} engine ({engine.why})",

@@ -18,10 +18,11 @@ from flaskd_ctl.protocol import Seconds
 class Setting(NamedTuple):
     """The facts of a setting that its type does not tell.
 
-    `metavar` names its value in help texts (default: from the type), and `default_means` says what the default does. `restart`
-    is for settings that a reload cannot change at all, or cannot switch on or off. A setting that is `workers_only` has no
-    effect where one process serves the application (`flaskd.Server`). `requires` names the settings that it needs, `engines`
-    the engines that it works with. `numeric` is for texts that TOML and Python may also give as a number.
+    `metavar` names its value in help texts (default: from the type), and `default_means` says what the default does.
+    `restart` is for settings that a reload cannot change at all, or cannot switch on or off. A setting that is
+    `workers_only` has no effect where one process serves the application (`flaskd.Server`). `requires` names the settings
+    that it needs, `how` says where to get their values, `engines` names the engines that it works with. `numeric` is for
+    texts that TOML and Python may also give as a number.
     """
 
     help: str
@@ -30,6 +31,7 @@ class Setting(NamedTuple):
     restart: Literal["", "to change", "to switch"] = ""
     workers_only: bool = False
     requires: tuple[str, ...] = ()
+    how: str = ""
     engines: tuple[str, ...] = ENGINES
     numeric: bool = False
 
@@ -301,6 +303,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             default_means="off",
             restart="to change",
             requires=("control", "curve_key", "authorized_keys"),
+            how="`flaskd keygen` makes keys",
         ),
     ] = ()
     curve_key: Annotated[

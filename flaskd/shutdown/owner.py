@@ -20,7 +20,6 @@ from flaskd.shutdown.mailbox import Mailbox
 from flaskd.shutdown.phases import Action, LameDuck, Phase, Stop, StopTimes
 from flaskd.shutdown.progress import Progress
 from flaskd.shutdown.stoppable import Stoppable
-from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import Actor, CutEvent, ShutdownParams, ShutdownResult, StateEvent, StateResult
 
 
@@ -53,15 +52,6 @@ class Shutdown(Ask):
 @dataclass(frozen=True, slots=True)
 class Kill(Ask):
     """End without waiting for anything."""
-
-
-def check_countable(asked: ShutdownParams, *, ledger: bool) -> None:
-    """Raise WrongState where a stop is to wait until requests cease to come, and no ledger counts them."""
-    if asked.wait_unrouted and not ledger:
-        raise WrongState(
-            "the ledger of requests is off (--no-ledger), so there is nothing for --wait-unrouted to count",
-            hint="use --lame-duck, which waits for a fixed time",
-        )
 
 
 class Owner:

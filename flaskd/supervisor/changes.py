@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from flaskd.errors import FlaskdError
+from flaskd.installed import check_installed
 from flaskd.settings.reload import take_over
 from flaskd.settings.schema import Settings, worker_count
 from flaskd.supervisor.fleet import Fleet
@@ -236,6 +237,10 @@ class Changes:
 
     def _reload(self, check: str | None) -> "Future[ReloadResult]":
         fleet = self._fleet
+        try:
+            check_installed()
+        except FlaskdError as error:
+            raise WrongState(f"{error}; nothing was changed", hint=error.hint) from None
         try:
             settings = self._source.read()
         except FlaskdError as error:

@@ -8,17 +8,15 @@ import contextlib
 import functools
 import os
 from collections.abc import Sequence
-from concurrent.futures import Future
 from typing import Any, Final, NamedTuple
 
 from flaskd.audit import journal
-from flaskd.audit.log import Audit
 from flaskd.channel.messages import Asked, Event, QuotaReached, RequestBegan
 from flaskd.console import banner, priority
 from flaskd.engines.choice import Choice, choose
 from flaskd.errors import FlaskdError
 from flaskd.events import Bus
-from flaskd.instance import Instance, stop_times
+from flaskd.instance import Instance, Operated, stop_times
 from flaskd.operable import Orders
 from flaskd.process import reaper, signals
 from flaskd.process.ending import STDOUT
@@ -48,7 +46,6 @@ from flaskd_ctl.protocol import (
     RequestsResult,
     ShutdownParams,
     ShutdownResult,
-    StateResult,
     StatusResult,
 )
 
@@ -111,7 +108,7 @@ async def _run(
         return Ended(instance.name, result, killed=daemon.killed)
 
 
-class Daemon:
+class Daemon(Operated):
     """An instance with workers (see `operable.Operable`); made on the running loop."""
 
     def __init__(
@@ -125,8 +122,7 @@ class Daemon:
         log: int,
     ) -> None:
         settings, loop = instance.settings, asyncio.get_running_loop()
-        self.bus = Bus()
-        self._instance = instance
+        bus = Bus()
         self._engine = _engine(settings)
         stats = ProcessStats(instance.listeners)
         self._launcher = Launcher(
@@ -141,49 +137,40 @@ class Daemon:
             wanted=worker_count(settings),
             launcher=self._launcher,
             overdue=Overdue(stats),
-            bus=self.bus,
+            bus=bus,
             observer=self,
         )
         self._changes = Changes(self._fleet, source=source, user=self)
-        self._checks = Checks(self._fleet, self.bus)
-        self._owner = owner.Owner(
+        self._checks = Checks(self._fleet, bus)
+        owned = owner.Owner(
             FleetShutdown(self._fleet, instance.listeners, self._launcher),
             mailbox=mailbox,
-            bus=self.bus,
+            bus=bus,
             times=stop_times(settings),
             process_exits=True,
         )
-        self._turns = OwnerOnLoop(self._owner, mailbox, after_turn=self._judge)
-        self._report = Report(instance, self._fleet, self._owner, stats)
+        super().__init__(instance, owned, bus)
+        self._turns = OwnerOnLoop(owned, mailbox, after_turn=self._judge)
+        self._report = Report(instance, self._fleet, owned, stats)
         self._service = ServiceStatus(manager, self._report, loop)
         self.fleet = Workers(self._fleet, self._changes, self._report, self._service)
         self._control = instance.control(self)
         self._watchdog = Watchdog(manager, lambda: self._control is None or self._control.serving, loop)
         self._all_gone = asyncio.Event()
-        self.bus.subscribe(self._service.receive)
+        bus.subscribe(self._service.receive)
         signals.handle_signals(loop, Orders(self))
         reaper.on_child_exit(loop, self._bury)
 
     @property
     def name(self) -> str:
         """The instance's name."""
-        return self._instance.name
-
-    @property
-    def audit(self) -> Audit:
-        """The audit log."""
-        return self._instance.audit
-
-    @property
-    def killed(self) -> bool:
-        """Whether it ended by `kill`: nothing in flight was waited for."""
-        return self._owner.killed
+        return self.instance.name
 
     async def serve(self) -> ShutdownResult:
         """Serve until stopped. Raises FlaskdError for a worker that cannot start."""
         if self._control is not None:
             await self._control.open()
-        for probe in self._instance.probes.values():
+        for probe in self.instance.probes.values():
             await probe.open(self._report.rotation)
         try:
             result = await self._serve()
@@ -191,7 +178,7 @@ class Daemon:
             await self._see_all_gone()
             if self._control is not None:
                 await self._control.close()
-        self._instance.ended(self._owner, result)
+        self.instance.ended(self.owner, result)
         return result
 
     def close(self) -> None:
@@ -208,34 +195,21 @@ class Daemon:
         """See `Operable.requests`."""
         return self._report.requests()
 
-    def order_drain(self, by: Actor) -> "Future[StateResult]":
-        """See `Operable.order_drain`."""
-        return self._owner.ask(owner.Drain(by))
-
-    def order_resume(self, by: Actor) -> "Future[StateResult]":
-        """See `Operable.order_resume`."""
-        return self._owner.ask(owner.Resume(by))
-
-    def order_shutdown(self, by: Actor, asked: ShutdownParams) -> "Future[ShutdownResult]":
-        """See `Operable.order_shutdown`; raises WrongState where requests are to be counted and no ledger does."""
-        owner.check_countable(asked, ledger=self._fleet.settings.ledger)
-        return self._owner.ask(owner.Shutdown(by, asked))
-
-    def order_kill(self, by: Actor) -> None:
-        """See `Operable.order_kill`."""
-        self._owner.ask(owner.Kill(by))
+    def counts_requests(self) -> bool:
+        """See `Operated.counts_requests`."""
+        return self._fleet.settings.ledger
 
     def use_settings(self, settings: Settings) -> None:
         """Use settings that a reload has read, as far as they are the supervisor's."""
         self._engine = _engine(settings)
         self._launcher.engine = self._engine.name
-        self._owner.times = stop_times(settings)
-        self._instance.set_rules(settings, self._control)
+        self.owner.times = stop_times(settings)
+        self.instance.set_rules(settings, self._control)
 
     def fleet_changed(self) -> None:
         """See `fleet.Observer`."""
         self._judge()
-        self._owner.changed()
+        self.owner.changed()
         self._checks.check_soon()
         self._bury()
         if not self._fleet.members:
@@ -272,21 +246,21 @@ class Daemon:
             self.order_shutdown(Actor(via="code", detail="a worker that cannot start"), ShutdownParams())
             await stopped
             raise FlaskdError(str(error), hint=error.hint) from None
-        elif self._owner.lifecycle.state is State.STARTING:
-            self._instance.publish()
+        elif self.owner.lifecycle.state is State.STARTING:
+            self.instance.publish()
             self._watchdog.start()
-            self._owner.move(lifecycle.Event.READY)  # the last: whoever is told can use all of it
+            self.owner.move(lifecycle.Event.READY)  # the last: whoever is told can use all of it
         result = await stopped
-        self._owner.answer_rest()
+        self.owner.answer_rest()
         return result
 
     def _judge(self) -> None:
         """Move between running and degraded, as the workers are."""
-        fleet, state = self._fleet, self._owner.lifecycle.state
+        fleet, state = self._fleet, self.owner.lifecycle.state
         if state is State.RUNNING and fleet.degraded:
-            self._owner.move(lifecycle.Event.CRASH_LOOP)
+            self.owner.move(lifecycle.Event.CRASH_LOOP)
         elif state is State.DEGRADED and len(fleet.serving) >= fleet.wanted:
-            self._owner.move(lifecycle.Event.RECOVERED)
+            self.owner.move(lifecycle.Event.RECOVERED)
 
     def _bury(self) -> None:
         reaper.reap(lambda: {member.pid for member in self._fleet.members.values()})

@@ -12,6 +12,7 @@ from flaskd.events import Bus
 from flaskd.ledger.row import KINDS
 from flaskd.settings.schema import Settings
 from flaskd.supervisor.incidents import Incidents, bare
+from flaskd.supervisor.launcher import Launcher
 from flaskd.supervisor.member import Member
 from flaskd.supervisor.overdue import Overdue
 from flaskd.supervisor.plan import (
@@ -26,13 +27,6 @@ from flaskd.supervisor.plan import (
 )
 from flaskd_ctl.errors import ControlError, Failed, WrongState
 from flaskd_ctl.protocol import IncidentEvent, InFlight, WorkerEvent, WorkerFailure
-
-
-class Launcher(Protocol):
-    """See `launcher.Launcher`."""
-
-    def launch(self, member: Member, settings: Settings, *, check: str) -> None:
-        """Start the process of `member`; raises OSError or ConfigError."""
 
 
 class Observer(Protocol):
@@ -212,7 +206,8 @@ class Fleet:
         try:
             self._launcher.launch(member, self.settings, check=self.check)
         except (OSError, ConfigError) as error:
-            failure = Failed(f"worker {member.id} could not be started: {error}")
+            hint = error.hint if isinstance(error, ConfigError) else ""
+            failure = Failed(f"worker {member.id} could not be started: {error}", hint=hint)
             self._failed(failure, member, str(error))
             self._observer.changes_fail(failure, after_start=False)
             self.look_soon()

@@ -9,6 +9,7 @@ from socket import socketpair
 from flaskd.channel.messages import Start
 from flaskd.channel.supervisor_end import SupervisorChannel
 from flaskd.console import priority
+from flaskd.installed import check_installed
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening.listeners import Listener
 from flaskd.process.directory import logical_directory
@@ -16,8 +17,10 @@ from flaskd.process.ending import STDERR, STDOUT
 from flaskd.settings.identity import identity_of
 from flaskd.settings.schema import Settings
 from flaskd.supervisor import process
+from flaskd.supervisor.forked import kill_forked
 from flaskd.supervisor.member import Member, Resources
 from flaskd.supervisor.output import WorkerOutput
+from flaskd.version import __version__
 
 
 class Launcher:
@@ -39,6 +42,7 @@ class Launcher:
 
     def launch(self, member: Member, settings: Settings, *, check: str) -> None:
         """Start the process of `member`. Raises OSError or ConfigError, with nothing left open or running."""
+        check_installed()
         identity = identity_of(settings.worker_user)
         with contextlib.ExitStack() as undo:
             table = RequestTable.create(2 * settings.threads)
@@ -53,13 +57,13 @@ class Launcher:
                     streams.append(self._output.pipe(f"[{member.id}] ", target))
                     given.callback(os.close, streams[-1])
                 started = process.start(
-                    [sys.executable, "-m", "flaskd.worker", str(theirs.fileno())],
+                    [sys.executable, "-P", "-m", "flaskd.worker", str(theirs.fileno()), __version__],
                     descriptors=[theirs.fileno(), table.descriptor, stacks, *self._listeners, self._log],
                     stdout=streams[0],
                     stderr=streams[1],
                     directory=self._directory,
                     identity=identity,
-                    on_end=member.process_ended,
+                    on_end=lambda: self._ended(member),
                 )
             undo.pop_all()
         start = Start(
@@ -78,6 +82,10 @@ class Launcher:
         )
         channel = SupervisorChannel(ours, on_event=member.receive, on_end=member.channel_ended)
         member.launched(Resources(started, channel, table, stacks), start)
+
+    def _ended(self, member: Member) -> None:
+        kill_forked(member.pid, member.request_table.descriptor)
+        member.process_ended()
 
 
 def _memory(name: str) -> int:

@@ -28,12 +28,14 @@ from flaskd.channel.messages import (
     StopGracefully,
     Stopped,
 )
+from flaskd.channel.supervisor_end import SupervisorChannel
 from flaskd.errors import IllegalMove
 from flaskd.ledger.row import printable
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.process.ending import STACKS_SIGNAL
 from flaskd.shutdown.phases import Phase
 from flaskd.supervisor.plan import MOVES, Move, WorkerState, WorkerView
+from flaskd.supervisor.process import Process
 from flaskd_ctl.errors import ControlError, Failed
 from flaskd_ctl.protocol import InFlight
 
@@ -50,31 +52,11 @@ MOST_VERSIONS: Final = 16
 LONGEST_VERSION: Final = 64
 
 
-class Process(Protocol):
-    """See `process.Process`."""
-
-    pid: int
-
-    @property
-    def how_it_ended(self) -> str: ...
-    def send(self, number: int) -> None: ...
-    def kill(self) -> None: ...
-    def channel_ended(self) -> None: ...
-
-
-class Channel(Protocol):
-    """See `channel.supervisor_end.SupervisorChannel`."""
-
-    def call(self, call: Calls) -> "asyncio.Future[Reply]": ...
-    def read_rest(self) -> None: ...
-    def close(self) -> None: ...
-
-
 class Resources(NamedTuple):
     """What belongs to a worker that was launched; `stacks` is the descriptor that it writes its threads' stacks to."""
 
     process: Process
-    channel: Channel
+    channel: SupervisorChannel
     request_table: RequestTable
     stacks: int
 

@@ -10,7 +10,7 @@ from collections.abc import MutableMapping, Sequence
 from typing import Final, NamedTuple
 
 from flaskd.errors import BindError
-from flaskd.listening.listeners import parse
+from flaskd.listening.addresses import parse
 from flaskd.settings.schema import FIELDS
 
 FIRST: Final = 3

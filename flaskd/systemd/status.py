@@ -1,7 +1,7 @@
-"""What the service manager is told of an instance: READY, RELOADING, STOPPING, a live STATUS, and more time for a stop.
+"""Notify the service manager: READY, RELOADING, STOPPING, a live STATUS, and extensions of its timeouts.
 
-Nothing polls: the status is written again when something changed, and once a second only while requests are in flight or a
-stop is under way. When nothing is in flight, each worker is asked to report the next request.
+Nothing polls: the status is sent when something has changed, and once a second only while requests are in flight or a stop is
+under way. If nothing is in flight, each worker is asked to report the next request.
 """
 
 import asyncio
@@ -16,19 +16,19 @@ from flaskd.systemd.notify import ServiceManager, Timers, microseconds
 from flaskd_ctl.protocol import Event, ProgressEvent, StateEvent, WorkerEvent
 
 PAUSE: Final = 1.0
-"""Seconds between two texts, where it is only numbers that change."""
+"""Seconds between two status texts if only numbers change."""
 
 SPARE: Final = 15.0
-"""Seconds that a step may take beyond its own limit: reports of workers, their clean-up, the end of our process."""
+"""Seconds that a step may exceed its own limit: reports of workers, their clean-up, the end of our process."""
 
 LONGEST: Final = 200
-"""Characters of an error in the text."""
+"""Characters kept of an error in the status text."""
 
 _T = TypeVar("_T")
 
 
 class Source(Protocol):
-    """How the instance stands (see `supervisor.watching.report.Report`)."""
+    """The state of the instance (see `supervisor.watching.report.Report`)."""
 
     def rotation(self) -> Rotation:
         """Return its state and counts."""
@@ -40,14 +40,14 @@ class Source(Protocol):
         """Return the seconds that a worker may take to start."""
 
     def counts_requests(self) -> bool:
-        """Tell whether requests are counted at all."""
+        """Return whether requests are counted."""
 
     def notify_on_next_request(self) -> None:
         """Have `request_began` called when the next request begins."""
 
 
 class ServiceStatus:
-    """Tells `manager` how `source` stands, on `loop`, from `start` to `stop`; without a manager it does nothing."""
+    """Sends the status of `source` to `manager`, on `loop`, from `start` to `stop`; without a manager it does nothing."""
 
     def __init__(self, manager: ServiceManager, source: Source, loop: Timers) -> None:
         self._manager = manager
@@ -61,25 +61,23 @@ class ServiceStatus:
         self._next: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Ask for the time that the first workers may take, and tell from now on."""
+        """Send the first status, and ask for the time that the first workers may take."""
         self._tell("starting", self._extension(self._source.start_timeout()))
 
     def stop(self) -> None:
-        """Tell nothing any more."""
+        """Send nothing more."""
         if self._next is not None:
             self._next.cancel()
 
     def receive(self, event: Event) -> None:
-        """Pass on what the instance's bus tells."""
+        """Handle an event from the instance's bus."""
         match event:
             case _ if not self._manager:
                 return
             case StateEvent(state="running", was="starting"):
                 self._update("READY=1")
             case StateEvent(state="stopping"):
-                self._manager.notify(
-                    "STOPPING=1"
-                )  # its deadline is not known yet, and comes at once with its progress
+                self._manager.notify("STOPPING=1")  # the deadline follows with the first progress event
             case StateEvent():
                 self._update()
             case ProgressEvent(phase=phase) if phase != self._phase:
@@ -88,28 +86,26 @@ class ServiceStatus:
             case ProgressEvent():
                 self._update_soon()
             case WorkerEvent() if self._reloads:
-                self._update(
-                    self._extension(self._source.start_timeout())
-                )  # each step of a reload may take its time
+                self._update(self._extension(self._source.start_timeout()))  # for the next step of the reload
             case WorkerEvent():
                 self._update_soon()
 
     def request_began(self) -> None:
-        """Note that a request has begun where none was in flight."""
+        """Handle the begin of a request when none was in flight."""
         if self._manager:
             self._update_soon()
 
     def track_reload(self, reload: "Callable[[], Future[_T]]") -> "Future[_T]":
-        """Order a reload, telling that it begins, and when all that were ordered are through; raises what the order raises.
+        """Order a reload, and notify the manager of its begin, and of the end of the last one. Raises what the order raises.
 
-        So `Type=notify-reload` waits for the end, and each other type shows the unit as reloading.
+        So a unit with `Type=notify-reload` waits for the end, and others are shown as reloading.
         """
         if not self._manager or self._source.rotation().state in {
             State.STARTING,
             State.STOPPING,
             State.STOPPED,
         }:
-            return reload()  # refused there; and READY=1 after it would be a lie
+            return reload()  # it is refused; READY=1 after it would be wrong
         self._reloads += 1
         stamp = f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
         self._update("RELOADING=1", stamp, self._extension(self._source.start_timeout()))
@@ -128,7 +124,7 @@ class ServiceStatus:
             self._update("READY=1")
 
     def _update_soon(self) -> None:
-        """Look now, unless we did within PAUSE; then when that is over."""
+        """Update now, or PAUSE after the last update."""
         wait = self._updated + PAUSE - self._loop.time()
         if wait <= 0:
             self._update()
@@ -136,7 +132,7 @@ class ServiceStatus:
             self._next = self._loop.call_later(wait, self._update)
 
     def _update(self, *lines: str) -> None:
-        """Tell `lines` and how it stands now; see that this is done again while it goes on changing."""
+        """Send `lines` and the status now; schedule the next update if the status will change."""
         if self._next is not None:
             self._next.cancel()
             self._next = None
@@ -144,10 +140,7 @@ class ServiceStatus:
         now = self._source.rotation()
         stopping = now.state is State.STOPPING
         if stopping:
-            lines = (
-                *lines,
-                self._extension(self._source.seconds_left()),
-            )  # also where a deadline came nearer
+            lines = (*lines, self._extension(self._source.seconds_left()))
         self._tell(self._describe(now), *lines)
         if now.state is State.STOPPED:
             return
@@ -155,7 +148,7 @@ class ServiceStatus:
             self._next = self._loop.call_later(PAUSE, self._update)
         else:
             self._source.notify_on_next_request()
-            if self._source.rotation().in_flight:  # begun before the workers were asked
+            if self._source.rotation().in_flight:  # one began before the workers were asked
                 self._update_soon()
 
     def _tell(self, text: str, *lines: str) -> None:
@@ -166,7 +159,7 @@ class ServiceStatus:
             self._manager.notify(*lines)
 
     def _extension(self, seconds: float) -> str:
-        """Ask for so much time and some spare before the manager takes us for hung (it never shortens its own limit)."""
+        """Ask the manager to wait for `seconds` and SPARE (it never shortens its own limit)."""
         return f"EXTEND_TIMEOUT_USEC={microseconds(seconds + SPARE)}"
 
     def _describe(self, now: Rotation) -> str:
@@ -182,7 +175,7 @@ class ServiceStatus:
 
 
 def describe(now: Rotation, *, left: float, reloading: bool, counted: bool) -> str:
-    """Say in a line how it stands: "running, 2 workers, 3 in flight", "stopping, 2 left, 7 s"."""
+    """Return the status in one line: "running, 2 workers, 3 in flight", "stopping, 2 left, 7 s"."""
     if now.state is State.STOPPED:
         return "stopped"
     if now.state is State.STOPPING:

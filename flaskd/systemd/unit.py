@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from flaskd.errors import ConfigError
-from flaskd.listening.listeners import parse
+from flaskd.listening.addresses import parse
 from flaskd.settings.options import Given
 from flaskd.settings.schema import Settings, option
 from flaskd.shutdown.phases import LameDuck

@@ -1,7 +1,7 @@
-"""The sign of life for WatchdogSec=: given by the loop that serves the control plane, and only while it does.
+"""Watchdog notifications for WatchdogSec=, sent by the loop that serves the control plane, and only while it does.
 
-A timer thread would go on although nothing is answered any more. This is a timer of the loop itself: a loop that hangs, or is
-stopped, gives no sign, and systemd does what the unit says (Restart=on-watchdog). Without WatchdogSec= there is no timer.
+A timer thread would continue while nothing is answered. A timer of the loop itself stops with it: if the loop hangs or is
+stopped, systemd does what the unit says (Restart=on-watchdog). Without WatchdogSec= there is no timer.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ from typing import Final
 from flaskd.systemd.notify import ServiceManager, Timers
 
 SHARE: Final = 0.5
-"""Of the manager's time, between two signs (sd_watchdog_enabled(3) recommends half)."""
+"""Time between two notifications, as a share of WatchdogSec= (sd_watchdog_enabled(3) recommends half)."""
 
 
 class Watchdog:
-    """Gives signs to `manager` from `start` to `stop`, on `loop`, while `serving` says that commands are taken."""
+    """Notifies `manager` from `start` to `stop`, on `loop`, while `serving` returns True."""
 
     def __init__(self, manager: ServiceManager, serving: Callable[[], bool], loop: Timers) -> None:
         self._manager = manager
@@ -24,12 +24,12 @@ class Watchdog:
         self._next: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Give the first sign, if any is wanted."""
+        """Send the first notification, if the manager wants any."""
         if self._manager.watchdog:
             self._ping()
 
     def stop(self) -> None:
-        """Give no more."""
+        """Send no more."""
         if self._next is not None:
             self._next.cancel()
 

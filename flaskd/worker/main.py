@@ -1,12 +1,13 @@
 """A worker process: the same core as a `Server`'s, with a channel to the supervisor in place of the control socket.
 
-It is started as `python -m flaskd.worker DESCRIPTOR`; the descriptor is its end of the channel (see `channel.messages`). The
-first call is `Start`: what to load and serve, and how. The worker reports when it has loaded, and accepts nothing before
-`Serve`: until then it can simply be killed. When the channel ends, the supervisor is gone: the worker answers what has
-reached it, then exits too.
+It is started as `python -P -m flaskd.worker DESCRIPTOR VERSION` (see `__main__`); the descriptor is its end of the channel
+(see `channel.messages`). The first call is `Start`: what to load and serve, and how. The worker reports when it has loaded,
+and accepts nothing before `Serve`: until then it can simply be killed. When the channel ends, the supervisor is gone: the
+worker answers what has reached it, then exits too.
 """
 
 import faulthandler
+import importlib
 import logging
 import os
 import signal
@@ -14,8 +15,10 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
+from types import FrameType
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from flaskd.app.hooks import Hooks
@@ -40,17 +43,18 @@ from flaskd.channel.messages import (
 )
 from flaskd.channel.worker_end import WorkerChannel
 from flaskd.console import priority
-from flaskd.engines.factory import make_engine
+from flaskd.engines.factory import check_engine, engine_class, make_engine
 from flaskd.errors import FlaskdError
 from flaskd.events import Bus
 from flaskd.http.late_answers import LateAnswers
+from flaskd.installed import check_installed
 from flaskd.ledger.access_log import AccessLog
 from flaskd.ledger.middleware import number_of
 from flaskd.ledger.quota import set_quota
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening import tls
 from flaskd.listening.listeners import SharedListener
-from flaskd.process import ending
+from flaskd.process import ending, forks
 from flaskd.serving import Core, engine_options
 from flaskd.shutdown import owner
 from flaskd.shutdown.lifecycle import Event
@@ -75,9 +79,10 @@ SUPERVISOR: Final = Actor(via="supervisor")
 class Worker:
     """Loads, serves and stops, all on the main thread; calls from the supervisor are received on a thread of their own."""
 
-    def __init__(self, channel: WorkerChannel, start: Start) -> None:
+    def __init__(self, channel: WorkerChannel, start: Start, flask: Sequence[str] = ()) -> None:
         self._channel = channel
         self._start = start
+        self._flask = flask
         self._settings = start.settings
         self._bus = Bus()
         self._mailbox: Mailbox[owner.Ask | None] = Mailbox()
@@ -92,7 +97,8 @@ class Worker:
         """Serve until told to stop; returns whether nothing was cut. Raises what keeps it from serving."""
         threading.Thread(target=self._receive, name="flaskd-channel", daemon=True).start()
         settings = self._settings
-        app = load(settings.app)
+        _import_all(self._start)
+        app = load(settings.app, kept=lambda: self._flask)
         hooks = Hooks(settings)
         hooks.loaded(app, give_up=self._give_up)
         take_signals()  # again, where the application has taken them
@@ -115,13 +121,15 @@ class Worker:
             if self._start.check:
                 check(app, self._start.check)
             self._bus.subscribe(self._report_progress)
+            check_installed()  # it may have been replaced while this process imported it
+            ready = Ready(versions=core.versions())
             channel.send(Loaded())
             self._admitted.wait()
             core.serve(self._owner.changed)
             stack.callback(core.close)
             self._owner.move(Event.READY)
             core.announce_close(closing=self._closing)
-            channel.reply(self._start, Ready(versions=core.versions()))
+            channel.reply(self._start, ready)
             if settings.max_requests:  # not before: only a worker that serves can be replaced
                 set_quota(
                     core.ledger,
@@ -223,6 +231,14 @@ class Worker:
             self._channel.reply(call, Stopped(cut=result.cut, connections_cut=result.connections_cut))
 
 
+def _import_all(start: Start) -> None:
+    """Import what is needed later: once the application is loaded, an import may find a file of its own instead."""
+    engine_class(start.engine)
+    check_engine(start.engine, tls=None)
+    if start.check:
+        importlib.import_module("werkzeug.test")
+
+
 def check(app: "WSGIApplication", path: str) -> None:
     """Request `path` from the application once, in this process; raises FlaskdError if the response is an error."""
     from werkzeug.test import Client
@@ -237,11 +253,19 @@ def check(app: "WSGIApplication", path: str) -> None:
 def take_signals() -> None:
     """Ignore signals that reach every process of the instance (from systemd, a container engine): the supervisor decides."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Not SIG_IGN, which what the application starts would inherit (execve(2)).
-        signal.signal(number, lambda number, frame: None)
-    signal.pthread_sigmask(
-        signal.SIG_UNBLOCK, ending.SUPERVISOR_SIGNALS
-    )  # the supervisor holds them, which is inherited
+        # Not SIG_IGN, which what the application starts would inherit (execve(2)). What is ignored already stays so, there too.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            forks.take_signal(number, leave_to_supervisor)
+
+
+def leave_to_supervisor(number: int, frame: FrameType | None) -> None:
+    """Ignore a signal."""
+
+
+def write_stacks_to(descriptor: int) -> None:
+    """Write the stacks of all threads there at STACKS_SIGNAL; a child that the application forks does not."""
+    faulthandler.register(ending.STACKS_SIGNAL, file=descriptor, all_threads=True)
+    forks.undo_in_children(lambda: faulthandler.unregister(ending.STACKS_SIGNAL))
 
 
 def end_with_thread(failed: threading.ExceptHookArgs) -> None:
@@ -251,11 +275,12 @@ def end_with_thread(failed: threading.ExceptHookArgs) -> None:
         ending.exit_now(1)
 
 
-def main() -> NoReturn:
-    """Run a worker; the one argument is the descriptor of its end of the channel."""
+def main(flask: Sequence[str] = ()) -> NoReturn:
+    """Run a worker; the first argument is the descriptor of its end of the channel. `flask`: what `namesakes.release` keeps."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what is written comes out at once
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the supervisor holds its signals, which is inherited
     take_signals()
     threading.excepthook = end_with_thread
     unclean = False
@@ -270,9 +295,9 @@ def main() -> NoReturn:
         for descriptor in (sock.fileno(), start.stacks, start.log, *start.listeners):
             # They came through an exec; what the application starts does not get them.
             os.set_inheritable(descriptor, False)
-        faulthandler.register(ending.STACKS_SIGNAL, file=start.stacks, all_threads=True)
+        write_stacks_to(start.stacks)
         try:
-            unclean = not Worker(channel, start).run()
+            unclean = not Worker(channel, start, flask).run()
         except BaseException as error:  # noqa: BLE001 - the process's outer edge: the supervisor reports it
             hint = error.hint if isinstance(error, FlaskdError) else ""
             channel.refuse(start, error, hint=hint, trace=applications_traceback(error))

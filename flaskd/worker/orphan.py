@@ -12,7 +12,10 @@ import signal
 import sys
 from typing import Final
 
+from flaskd.process import forks
+
 _PDEATHSIG: Final = 1  # PR_SET_PDEATHSIG, linux/prctl.h
+_DEFAULT: Final = 0  # SIG_DFL, signal(2)
 _IGNORE: Final = 1  # SIG_IGN, signal(2)
 
 
@@ -31,6 +34,8 @@ class OrphanAlarm:
             self.number = min(max(math.ceil(seconds), signal.SIGRTMIN + 1), signal.SIGRTMAX)
             self._libc.signal(self.number, ctypes.cast(self._libc.alarm, ctypes.c_void_p))
             self._libc.prctl(_PDEATHSIG, self.number)
+            # A child that the application forks does not inherit the setting, but the handler.
+            forks.undo_in_children(lambda: self._libc.signal(self.number, _DEFAULT))
 
     def wake(self) -> None:
         """Continue a stopped process at the parent's end. Call it on another thread than the one that made the alarm."""

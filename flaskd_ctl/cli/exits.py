@@ -28,7 +28,7 @@ class Exit(enum.IntEnum):
 MEANINGS: Final = {
     Exit.DONE: "done",
     Exit.FAILED: "failed",
-    Exit.USAGE: "asked wrongly: unknown option, invalid value, several instances and no --name",
+    Exit.USAGE: "wrong usage: unknown option, invalid value, or several instances and no --name",
     Exit.NOT_RUNNING: "not running",
     Exit.NOT_PERMITTED: "not permitted, or the state cannot be known",
     Exit.TIMED_OUT: "timed out",

@@ -37,6 +37,8 @@ REPLACING: Final = frozenset({"reload", "scale", "restart-worker", "resume"})
 WORST_FIRST: Final = (Exit.TIMED_OUT, Exit.NOT_PERMITTED, Exit.FAILED, Exit.USAGE, Exit.NOT_RUNNING)
 """If all failed, in different ways: the exit code of the failure that leaves most unknown."""
 
+Work = Callable[["Run"], Exit]
+
 
 class Outcome:
     """The outcome for one target; a `code` of None is "not tried", or no longer waited for if it has `begun`."""
@@ -154,13 +156,7 @@ class Report:
 
 
 def fan_out(
-    run: Run,
-    chosen: Sequence[NamedTarget],
-    work: Callable[[Run], Exit],
-    *,
-    name: str,
-    changes: bool,
-    waits: bool,
+    run: Run, chosen: Sequence[NamedTarget], work: Work, *, name: str, changes: bool, waits: bool
 ) -> Exit:
     """Do `work` for each target, at most `run.max_parallel` at a time; return the combined exit code.
 
@@ -190,10 +186,9 @@ def fan_out(
     try:
         while waiting or running:
             while waiting and running < limit:
-                target, outcome = waiting.popleft()
-                outcome.begun = True
+                waiting[0][1].begun = True
                 # A daemon thread: if it hangs, Ctrl-C still ends the process.
-                threading.Thread(target=carry_out, args=(target, outcome), daemon=True).start()
+                threading.Thread(target=carry_out, args=waiting.popleft(), daemon=True).start()
                 running += 1
             outcome = ended.get()
             running -= 1

@@ -68,20 +68,13 @@ def shared_options() -> list[click.Option]:
             metavar="N",
             type=click.IntRange(min=1),
         ),
-        _option(
-            "--stop-on-failure",
-            help="Start no further target after one has failed.",
-            is_flag=True,
-            default=None,
-        ),
+        _flag("--stop-on-failure", help="Start no further target after one has failed."),
         _option(
             "--timeout",
             help="Time limit for the whole command. Default: 10 s for the daemon's first response.",
             type=Seconds(),
         ),
-        _option(
-            "--json", help="Write the result, and errors on stderr, as JSON.", is_flag=True, default=None
-        ),
+        _flag("--json", help="Write the result, and errors on stderr, as JSON."),
     ]
 
 
@@ -103,6 +96,10 @@ def _run_of(ctx: click.Context) -> Run:
 
 def _option(*flags: str, **attrs: Any) -> click.Option:
     return click.Option(flags, expose_value=False, callback=_remember, **attrs)
+
+
+def _flag(flag: str, **attrs: Any) -> click.Option:
+    return _option(flag, is_flag=True, default=None, **attrs)
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:

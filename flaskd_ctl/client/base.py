@@ -89,11 +89,11 @@ class BaseClient:
         await self._session.close()
 
     async def ping(self) -> PingResult:
-        """Ask whether the daemon answers at all."""
+        """Check that the daemon responds."""
         return await self._typed("ping", PingResult)
 
     async def status(self) -> StatusResult:
-        """Return the state, what is served and where, and what is in flight."""
+        """Return the state, the application, its listeners and the requests in flight."""
         return await self._typed("status", StatusResult)
 
     async def describe(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class BaseClient:
         return await self._session.call("describe")
 
     async def drain(self) -> StateResult:
-        """Take the instance out of rotation; it goes on serving."""
+        """Take the instance out of rotation; it keeps serving."""
         return await self._typed("drain", StateResult)
 
     async def resume(self) -> StateResult:
@@ -113,16 +113,16 @@ class BaseClient:
         return (await self._typed("requests", RequestsResult)).requests
 
     async def workers(self) -> list[WorkerInfo]:
-        """Return the workers, oldest first. Raises WrongState where the instance is one process."""
+        """Return the workers, oldest first. Raises WrongState if the instance is one process."""
         return (await self._typed("workers", WorkersResult)).workers
 
     async def incidents(self, id: int | None = None) -> list[Incident]:  # noqa: A002 - the parameter's name on the wire
-        """Return the workers' crashes and hang-ups in short, newest last; with `id`, this one in full."""
+        """Return the workers that crashed or hung, newest last; with `id`, one of them in full."""
         params = {} if id is None else {"id": id}
         return (await self._typed("incidents", IncidentsResult, params)).incidents
 
     async def history(self, limit: int = 50) -> list[AuditEntry]:
-        """Return who asked for which change and what became of it, newest last. Raises WrongState where no log is kept."""
+        """Return who changed what and the outcome, newest last. Raises WrongState if no audit log is kept."""
         return (await self._typed("history", HistoryResult, {"limit": limit})).entries
 
     @overload
@@ -153,7 +153,7 @@ class BaseClient:
         on_progress: Callable[[WorkerEvent], None] | None = None,
         timeout: float | None = None,
     ) -> ReloadResult | None:
-        """Replace each worker by a new one; return when no old one accepts anything (see `Client`)."""
+        """Replace all workers; return when no old one accepts connections (see `Client`)."""
         params = {} if check is None else {"check": check}
         result = await self._follow("reload", params, wait=wait, on_progress=on_progress, timeout=timeout)
         return None if result is None else typed("reload", result, ReloadResult)
@@ -166,7 +166,7 @@ class BaseClient:
         on_progress: Callable[[WorkerEvent], None] | None = None,
         timeout: float | None = None,
     ) -> ScaleResult:
-        """Set the number of workers `to` so many, or change it `by` some; return when so many serve."""
+        """Set the number of workers (`to`) or change it (`by`); return when that many serve."""
         params = {key: value for key, value in (("to", to), ("by", by)) if value is not None}
         result = await self._follow("scale", params, on_progress=on_progress, timeout=timeout)
         return typed("scale", result, ScaleResult)
@@ -218,7 +218,7 @@ class BaseClient:
         on_progress: Callable[[ProgressEvent], None] | None = None,
         timeout: float | None = None,
     ) -> ShutdownResult | None:
-        """Stop without losing a request; return when the process is gone, with how it went (see `Client`)."""
+        """Stop without losing a request; return the outcome when the process has exited (see `Client`)."""
         result = await stop(
             self._backend,
             self._target(),
@@ -232,12 +232,12 @@ class BaseClient:
         return None if result is None else typed("shutdown", result, ShutdownResult)
 
     async def kill(self, *, wait: bool = True) -> KillResult:
-        """End the instance now, waiting for no request; return when the process is gone."""
+        """Stop at once, without waiting for requests; return when the process has exited."""
         result = await stop(self._backend, self._target(), "kill", {}, first=self._timeout, wait=wait)
         return typed("kill", result, KillResult)
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """Yield what happens until the instance has stopped; ConnectionLost if it goes away without a word."""
+        """Yield events until the instance has stopped. Raises ConnectionLost if it ends without saying so."""
         patience = Patience(time.monotonic(), first=self._timeout)
         with await Session.open(self._backend, self._target(), deadline=patience.deadline) as session:
             typed("events", await session.subscribe(patience), EventsResult)
@@ -247,12 +247,12 @@ class BaseClient:
                     yield known
 
     async def wait(self, state: Goal, timeout: float | None = None) -> StatusResult | None:
-        """Wait until the instance is `state`; return its last status, None if nothing was there to ask (see `Client`)."""
+        """Wait until the instance is `state`; return its last status, or None (see `Client`)."""
         status = await Wait(self._backend, self._target, state, timeout=timeout).until_reached()
         return typed("status", status, StatusResult) if status else None
 
     async def list_instances(self, timeout: float = LIST_PATIENCE) -> list[InstanceInfo]:
-        """Return all instances of this host that this user can see, also stopped ones (see `Client`)."""
+        """Return all instances of this host that you can see, including stopped ones (see `Client`)."""
         rows = await list_instances(self._backend, Instances(self._runtime_dir), patience=timeout)
         return [instance_info(row) for row in rows]
 

@@ -5,8 +5,8 @@
             result = shop.shutdown(grace=10)
             print(result.clean, result.took)
 
-The plain stream is the default; `endpoint="ipc:///…/zmq"` goes over ZeroMQ instead, and `"ssh://host/shop"` to
-another host (docs/other-hosts.md). Every failure is a `ControlError`.
+The plain stream is the default; `endpoint="ipc:///…/zmq"` uses ZeroMQ, `"ssh://host/shop"` another host
+(docs/other-hosts.md). Every failure is a `ControlError`.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,11 +40,10 @@ from flaskd_ctl.transports.backend import iterate, run
 class Client:
     """A blocking client of one instance.
 
-    `name` may be left out when exactly one instance runs; `endpoint` is a URL in its place; for
-    `tcp://HOST:PORT`, `key` is the file with our own secret key and `server_key` the one with the instance's public key.
-    `timeout` is the time in seconds that the daemon has for its first word. The connection is made by the first call, kept for
-    the next ones, and made anew if the daemon has closed it in between. Calls from several threads take
-    turns; `events` and what takes longer than an answer use connections of their own.
+    `name` is needed only if several instances are running; `endpoint` is a URL instead. For `tcp://HOST:PORT`, `key` is the
+    file with your secret key and `server_key` the file with the instance's public key. `timeout` is the time in seconds for
+    the daemon's first response. The first call connects; the connection is kept, and made again if the daemon has closed it.
+    Calls from several threads take turns. `events` and commands that take longer have connections of their own.
     """
 
     def __init__(
@@ -79,11 +78,11 @@ class Client:
         return run(self._client.close())
 
     def ping(self) -> PingResult:
-        """Ask whether the daemon answers at all."""
+        """Check that the daemon responds."""
         return run(self._client.ping())
 
     def status(self) -> StatusResult:
-        """Return the state, what is served and where, and what is in flight."""
+        """Return the state, the application, its listeners and the requests in flight."""
         return run(self._client.status())
 
     def describe(self) -> dict[str, Any]:
@@ -91,7 +90,7 @@ class Client:
         return run(self._client.describe())
 
     def drain(self) -> StateResult:
-        """Take the instance out of rotation; it goes on serving."""
+        """Take the instance out of rotation; it keeps serving."""
         return run(self._client.drain())
 
     def resume(self) -> StateResult:
@@ -103,15 +102,15 @@ class Client:
         return run(self._client.requests())
 
     def workers(self) -> list[WorkerInfo]:
-        """Return the workers, oldest first. Raises WrongState where the instance is one process."""
+        """Return the workers, oldest first. Raises WrongState if the instance is one process."""
         return run(self._client.workers())
 
     def incidents(self, id: int | None = None) -> list[Incident]:  # noqa: A002 - the parameter's name on the wire
-        """Return the workers' crashes and hang-ups in short, newest last; with `id`, this one in full."""
+        """Return the workers that crashed or hung, newest last; with `id`, one of them in full."""
         return run(self._client.incidents(id))
 
     def history(self, limit: int = 50) -> list[AuditEntry]:
-        """Return who asked for which change and what became of it, newest last. Raises WrongState where no log is kept."""
+        """Return who changed what and the outcome, newest last. Raises WrongState if no audit log is kept."""
         return run(self._client.history(limit))
 
     @overload
@@ -142,12 +141,12 @@ class Client:
         on_progress: Callable[[WorkerEvent], None] | None = None,
         timeout: float | None = None,
     ) -> ReloadResult | None:
-        """Replace each worker by a new one, new before old; return when no old one accepts anything.
+        """Replace all workers, new before old; return when no old one accepts connections.
 
-        `check` is a path that each new worker must answer before it accepts anything. Without `wait`, return when it has begun
-        (None, or the result if it is over already). `timeout` bounds the whole; without it the daemon may take as long as it
-        answers a ping. Raises Failed (`data["traceback"]`: the application's) when a new worker cannot start: those not yet
-        replaced serve on.
+        `check` is a path that each new worker must answer before it accepts connections. Without `wait`, return when the
+        reload has begun (None, or the result if it is over already). `timeout` limits the whole call; without it the daemon
+        may take as long as it answers pings. Raises Failed (`data["traceback"]`: the application's) if a new worker cannot
+        start: the workers not yet replaced keep serving.
         """
         return run(self._client.reload(check, wait=wait, on_progress=on_progress, timeout=timeout))
 
@@ -159,7 +158,7 @@ class Client:
         on_progress: Callable[[WorkerEvent], None] | None = None,
         timeout: float | None = None,
     ) -> ScaleResult:
-        """Set the number of workers `to` so many, or change it `by` some; return when so many serve."""
+        """Set the number of workers (`to`) or change it (`by`); return when that many serve."""
         return run(self._client.scale(to, by=by, on_progress=on_progress, timeout=timeout))
 
     def restart_worker(
@@ -206,13 +205,13 @@ class Client:
         on_progress: Callable[[ProgressEvent], None] | None = None,
         timeout: float | None = None,
     ) -> ShutdownResult | None:
-        """Stop without losing a request; return when the process is gone and tell how it went.
+        """Stop without losing a request; return the outcome when the process has exited.
 
-        Seconds; None is the daemon's own setting. `grace` 0 cuts at once. With readiness off it serves on for
-        `lame_duck`, or until no new request came for `wait_unrouted`. Without `wait`, return when the stop has
-        begun (None, or the result if it is over already). `on_progress` is called whenever something has
-        changed. `timeout` bounds the whole; without it the daemon has its own deadline and 15 s more. Raises
-        TimedOut, ConnectionLost.
+        All times are seconds; None is the daemon's own setting. `grace` 0 cuts requests at once. The instance keeps serving
+        for `lame_duck` after readiness goes off, or until no new request has come for `wait_unrouted`. Without `wait`, return
+        when the stop has begun (None, or the result if it is over already). `on_progress` is called whenever something has
+        changed. `timeout` limits the whole call; without it the daemon has its own deadline and 15 s more. Raises TimedOut,
+        ConnectionLost.
         """
         return run(
             self._client.shutdown(
@@ -226,14 +225,13 @@ class Client:
         )
 
     def kill(self, *, wait: bool = True) -> KillResult:
-        """End the instance now, waiting for no request; return when the process is gone."""
+        """Stop at once, without waiting for requests; return when the process has exited."""
         return run(self._client.kill(wait=wait))
 
     def events(self) -> Iterator[Event]:
-        """Yield what happens until the instance has stopped; ConnectionLost if it goes away without a word.
+        """Yield events until the instance has stopped. Raises ConnectionLost if it ends without saying so.
 
-        The subscription begins with the first `next()`. Close the iterator (or leave it to the collector) to
-        end it.
+        The subscription begins with the first `next()` and ends when the iterator is closed or collected.
         """
         return iterate(self._client.events())
 

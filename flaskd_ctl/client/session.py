@@ -192,10 +192,10 @@ def timed_out(target: Target, method: str, seconds: float, pid: int | None) -> T
     """Make the error for a daemon that listens and does not answer."""
     who = f"pid {pid}" if pid else "its process"
     last_resort = f"; `kill -9 {pid}` always ends it" if pid and method == "kill" else ""
-    queued = "it may wait for another change: see `flaskd_ctl workers`; or " if method in CHANGES else ""
+    queued = "whether it waits for another change (`flaskd_ctl workers`), or " if method in CHANGES else ""
     return TimedOut(
         f"{target.name} did not answer `{method}` for {span(seconds)}, although it listens at {target.endpoint.path}",
-        hint=f"{queued}{who} may be stopped or stuck{last_resort}",
+        hint=f"check {queued}whether {who} is stopped or stuck{last_resort}",
         data={"pid": pid} if pid else None,
     )
 

@@ -11,7 +11,7 @@ from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.contract.times import span
 from flaskd_ctl.errors import ConnectionLost, TimedOut
 from flaskd_ctl.transports.backend import Backend
-from flaskd_ctl.transports.connection import ExitWatcher
+from flaskd_ctl.transports.exit_watcher import ExitWatcher
 
 EXIT_SECONDS: Final = 0.5
 """Seconds that a process has to exit after its connections have ended."""
@@ -123,6 +123,6 @@ async def after_loss(
 def not_gone(target: Target, watcher: ExitWatcher) -> TimedOut:
     """Make the error for a daemon that reported its end and has not ended."""
     return TimedOut(
-        f"{target.name} has stopped serving, but {watcher.who} is still there",
+        f"{target.name} has stopped serving, but {watcher.subject} is still there",
         hint="something in the program may keep it from exiting: see its log",
     )

@@ -101,7 +101,7 @@ class Target(NamedTuple):
 
 
 class Remote(NamedTuple):
-    """An instance on another host: `ssh://[user@]host[:port]/[name]`; without a name the only one that runs there."""
+    """An instance on another host: `ssh://[user@]host[:port]/[name]`; without a name, the only one running there."""
 
     host: str
     user: str = ""
@@ -145,11 +145,8 @@ def check_path(path: str) -> str:
 def parse_endpoint(url: str) -> Endpoint:
     """Parse `ipc:///path`, `unix:///path`, `tcp://host:port` or `ssh://host/name`; raise BadPlace for others."""
     scheme, separator, path = url.partition("://")
-    if separator and scheme == "tcp":
-        host_and_port(path)
-        return Endpoint(scheme, path)
-    if separator and scheme == "ssh":
-        parse_remote(path)
+    if separator and scheme in {"tcp", "ssh"}:
+        host_and_port(path) if scheme == "tcp" else parse_remote(path)
         return Endpoint(scheme, path)
     if not separator or scheme not in {"ipc", "unix"} or not path.startswith("/"):
         raise BadPlace(
@@ -235,10 +232,8 @@ def search_dirs(*, runtime_dir: str | None, environ: Mapping[str, str], uid: int
     found = []
     for entry in environ.get("RUNTIME_DIRECTORY", "").split(":"):
         if entry:
-            found += [
-                os.path.dirname(entry),
-                entry,
-            ]  # RuntimeDirectory=flaskd/<name>, or one for several instances
+            # RuntimeDirectory=flaskd/<name>, or one for several instances
+            found += [os.path.dirname(entry), entry]
     if environ.get("XDG_RUNTIME_DIR"):
         found.append(os.path.join(environ["XDG_RUNTIME_DIR"], "flaskd"))
     found += [SYSTEM_RUNTIME, f"/tmp/flaskd-{uid}"]  # noqa: S108 - used only when ours and 0700

@@ -1,18 +1,12 @@
 """Find instances: those that run, those that left only files behind, those you may not see, those that have stopped.
 
 An instance runs if something listens at its socket; files prove nothing. Names are looked up in `endpoint.search_dirs`, nearest
-first. If exactly one instance runs, no name is needed.
-
-In a shared directory such as /tmp anybody could create a socket that looks like ours. So a runtime directory is trusted only if
-it belongs to us or to root, or if it was given (--runtime-dir) and only its owner can write to it. In a directory that only its
-owner can write to, all instances are trusted, whoever owns them: systemd gives `/run/flaskd/shop` to the unit's User=. In any
-other, each instance must belong to us or to root. An endpoint given as a URL is trusted.
+first, where they are trusted (`trust`). If exactly one instance runs, no name is needed. An endpoint given as a URL is trusted.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple
@@ -21,6 +15,7 @@ from flaskd_ctl.contract import endpoint as places
 from flaskd_ctl.contract.endpoint import Endpoint, Place, Target
 from flaskd_ctl.contract.times import clock
 from flaskd_ctl.discovery.files import read_object
+from flaskd_ctl.discovery.trust import Trust
 from flaskd_ctl.errors import Ambiguous, BadPlace, ControlError, NotPermitted, NotRunning, TimedOut
 from flaskd_ctl.transports.unix_socket import connect
 
@@ -49,9 +44,9 @@ class Instances:
         uid: int | None = None,
     ) -> None:
         self._environ = os.environ if environ is None else environ
-        self._uid = os.geteuid() if uid is None else uid
-        self._given = os.path.abspath(runtime_dir) if runtime_dir else None
-        self.directories = places.search_dirs(runtime_dir=runtime_dir, environ=self._environ, uid=self._uid)
+        uid = os.geteuid() if uid is None else uid
+        self._trust = Trust(uid, os.path.abspath(runtime_dir) if runtime_dir else None)
+        self.directories = places.search_dirs(runtime_dir=runtime_dir, environ=self._environ, uid=uid)
 
     def names(self) -> list[str]:
         """List the names that have a directory, running or not, without connecting (for shell completion)."""
@@ -103,11 +98,14 @@ class Instances:
     def _named(self, name: str) -> Target:
         looked: list[str] = []
         stale: Found | None = None
-        for directory in self._trusted(strict=True):
+        trusted = self._trust.runtime_dirs(self.directories)
+        if not trusted:
+            self._trust.check(self.directories)
+        for directory in trusted:
             place = Place(os.path.join(directory, name))
             places.check_path(place.sock)
             looked.append(place.sock)
-            found = look(place) if self._ours(place.directory, within=directory) else None
+            found = look(place) if self._trust.instance(place.directory, within=directory) else None
             if found and found.condition == "live":
                 return Target(name, found.endpoint)
             if found and found.condition == "hidden":
@@ -147,14 +145,14 @@ class Instances:
                 f"none of your instances is running, and you may not look into {', '.join(hidden)}",
                 hint="run as its user or as root, or get a role there",
             )
-        self._trusted_or_complain()
+        self._trust.check(self.directories)
         notes = self.notes()
         names = [found.name for found in seen] or sorted(notes, key=lambda name: -notes[name]["started"])
         stale = seen[0] if seen else None
         ending, data = self._last_stop(names[0], stale, naming=True) if names else ("", {})
         raise NotRunning(
             f"no instance is running: looked in {', '.join(self.directories)}{ending}",
-            hint="start one with `flaskd run`, or say where it is with --runtime-dir",
+            hint="start one with `flaskd run`, or give its directory with --runtime-dir",
             data=data,
         )
 
@@ -180,7 +178,7 @@ class Instances:
         return "", {"name": name}
 
     def _places(self) -> Iterator[Place]:
-        for directory in self._trusted():
+        for directory in self._trust.runtime_dirs(self.directories):
             try:
                 with os.scandir(directory) as entries:
                     names = sorted(entry.name for entry in entries if places.NAME.fullmatch(entry.name))
@@ -188,45 +186,8 @@ class Instances:
                 continue
             for name in names:
                 path = os.path.join(directory, name)
-                if os.path.isdir(path) and self._ours(path, within=directory):
+                if os.path.isdir(path) and self._trust.instance(path, within=directory):
                     yield Place(path)
-
-    def _trusted(self, *, strict: bool = False) -> Iterator[str]:
-        """Yield the search directories that are trusted; `strict` raises BadPlace if all belong to somebody else."""
-        trusted = [directory for directory in self.directories if self._owner_counts(directory)]
-        if strict and not trusted:
-            self._trusted_or_complain()
-        yield from trusted
-
-    def _trusted_or_complain(self) -> None:
-        """Raise BadPlace if all search directories that exist belong to somebody else."""
-        existing = [directory for directory in self.directories if os.path.isdir(directory)]
-        if existing and not any(self._owner_counts(directory) for directory in existing):
-            raise BadPlace(
-                f"{existing[0]} belongs to uid {os.stat(existing[0]).st_uid}: its instances are not trusted",
-                hint=f"if you trust the owner and nobody else may write to it, give --runtime-dir {existing[0]}",
-            )
-
-    def _owner_counts(self, directory: str) -> bool:
-        try:
-            there = os.stat(directory)
-            if there.st_uid in {self._uid, 0}:
-                return True
-            return directory == self._given and not there.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        except PermissionError:
-            return True  # connect(2) will raise the same as NotPermitted
-        except OSError:
-            return False
-
-    def _ours(self, directory: str, *, within: str) -> bool:
-        """Tell whether an instance in `directory` is trusted (see the top of the module)."""
-        try:
-            shared = os.stat(within).st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        except PermissionError:
-            return True
-        except OSError:
-            return False
-        return not shared or self._owner_counts(directory)
 
 
 def remote(given: Endpoint, *, key: str | None, server_key: str | None) -> Target:

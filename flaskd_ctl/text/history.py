@@ -1,4 +1,4 @@
-"""How instances ended, and the orders that they were given, as text for people."""
+"""The last stop of an instance and the audit log, as text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flaskd_ctl.text.layout import printable, table
 
 
 def last_stop(stop: Mapping[str, Any]) -> str:
-    """Tell how an instance ended, in one line."""
+    """Write how an instance ended, in one line."""
     why = str(stop.get("why") or "")
     if stop.get("at") is None:
         return printable(
@@ -23,7 +23,7 @@ def last_stop(stop: Mapping[str, Any]) -> str:
 
 
 def _by(stop: Mapping[str, Any]) -> str:
-    """Say who asked, as far as `why` has not said it."""
+    """Write who asked, unless `why` says it."""
     by = stop.get("by") or {}
     if by.get("uid") is None and not by.get("key"):
         return f" (pid {by['pid']})" if by.get("pid") else ""
@@ -36,7 +36,7 @@ def stopped_status(name: str, stop: Mapping[str, Any]) -> str:
 
 
 def history(result: Mapping[str, Any], _colour: bool = False) -> str:
-    """Write the orders of the audit log, one line each; beneath one that was refused or failed, why."""
+    """Write the audit log, one line for each command; below a refused or failed one, the reason."""
     entries = result.get("entries") or []
     rows = [
         (
@@ -54,8 +54,8 @@ def history(result: Mapping[str, Any], _colour: bool = False) -> str:
         for entry in entries
     ]
     if not rows:
-        return "no order was written down"
-    head, *lines = table(rows, head=("AT", "ORDER", "OUTCOME", "TOOK", "ROLE", "ASKED BY")).splitlines()
+        return "the audit log is empty"
+    head, *lines = table(rows, head=("AT", "COMMAND", "OUTCOME", "TOOK", "ROLE", "ASKED BY")).splitlines()
     for entry, line in zip(entries, lines, strict=True):
         head += f"\n{line}" + (f"\n  {printable(entry['error'])}" if entry.get("error") else "")
     return head

@@ -1,7 +1,7 @@
 """Tables, colours and characters that are safe on a terminal.
 
-Much of what is shown came in from outside (the path of a request, a client's address): control characters are escaped, so that
-nobody can talk to the operator's terminal through a URL.
+Much of the text comes from outside (the path of a request, a client's address). Control characters are escaped, so that nobody
+can control the operator's terminal through a URL.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ COLOURS: Final = {
     "stale": "31",
     "not permitted": "33",
 }
-"""ANSI colour of each state; others stay as they are."""
+"""ANSI colour of each state; other words have none."""
 
 
 def printable(value: Any) -> str:
-    """Write a value so that it cannot steer a terminal."""
+    """Escape the characters of a value that a terminal would act on."""
     text = str(value)
     if text.isprintable():
         return text
@@ -35,7 +35,7 @@ def printable(value: Any) -> str:
 
 
 def paragraph(text: str, *, indent: str = "") -> str:
-    """Write text of several lines."""
+    """Escape and indent a text of several lines."""
     return "\n".join(f"{indent}{printable(line)}" for line in text.splitlines())
 
 

@@ -14,7 +14,7 @@ def request(one: dict[str, Any]) -> str:
 
 
 def requests_table(requests: list[dict[str, Any]], *, indent: str = "") -> str:
-    """Write one line a request; with the worker that has it where there are workers."""
+    """Write one line for each request; with its worker, if there are workers."""
     workers = any(one.get("worker") for one in requests)
     rows = [
         (

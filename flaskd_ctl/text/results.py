@@ -1,6 +1,6 @@
 """Results as text for people; JSON is the result itself.
 
-Fields that a newer daemon leaves out or adds do no harm. What concerns workers is in `workers`, imported where there are any.
+Fields may be missing or new: the daemon may be of another version. `workers` has the text for workers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def as_text(method: str, result: dict[str, Any], *, colour: bool = False) -> str
 def actor(by: dict[str, Any] | None) -> str:
     """Write who asked."""
     if not by:
-        return "nobody known"
+        return "unknown"
     parts = [f"{what} {by[what]}" for what in ("key", "uid", "pid") if by.get(what) not in (None, "")]
     via = " ".join(part for part in (str(by.get("via", "")), str(by.get("detail") or "")) if part)
     return printable(", ".join([via, *parts]))
@@ -70,7 +70,7 @@ def event_line(event: dict[str, Any]) -> str:
         limit = span(float(event.get("limit") or 0.0))
         return f"{at} slow, more than {limit}: {request(event.get('request') or {})}"
     if kind == "lost":
-        return f"{at} {event.get('count')} events were lost here: read faster"
+        return f"{at} {event.get('count')} events were lost here: this client reads too slowly"
     if kind in {"worker", "incident"}:
         from flaskd_ctl.text import workers as workers_text
 
@@ -81,7 +81,7 @@ def event_line(event: dict[str, Any]) -> str:
 
 
 def progress_line(event: dict[str, Any]) -> str:
-    """Write how far a shutdown is; the deadline is a time of day, which stays true while nothing changes."""
+    """Write the progress of a shutdown; the deadline is a time of day, so the line stays true while nothing changes."""
     parts = [f"{printable(event.get('phase', 'stopping'))}: {event.get('in_flight', 0)} in flight"]
     idle = event.get("connections", 0) - event.get("in_flight", 0)
     if idle > 0:
@@ -95,7 +95,7 @@ def progress_line(event: dict[str, Any]) -> str:
 
 
 def failure(last: dict[str, Any]) -> str:
-    """Write what became of a worker in one line."""
+    """Write how a worker failed, in one line."""
     who = f"worker {last.get('worker')}"
     reason = (str(last.get("reason") or "").splitlines() or ["unknown"])[0]
     return printable(f"{who} (pid {last.get('pid')}): {reason.removeprefix(who).lstrip()}")
@@ -135,6 +135,21 @@ def _status(result: dict[str, Any], colour: bool) -> str:
             ", ".join(f"{name} {version}" for name, version in (result.get("versions") or {}).items()),
         ),
     ]
+    rows += _status_extras(result)
+    each = ""
+    if workers or result.get("wanted_workers"):
+        from flaskd_ctl.text import workers as workers_text
+
+        rows.append(("workers", workers_text.summary(result)))
+        each = workers_text.workers_table(workers, colour=colour, indent="    ")
+    return "\n".join(filter(None, (head, table(rows, indent="  "), each)))
+
+
+def _status_extras(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Write the fields that not every status has."""
+    rows = []
+    if note := _replaced(result):
+        rows.append(("installed", note))
     if result.get("requested_by"):
         at = result.get("requested_at")
         rows.append(("asked by", actor(result["requested_by"]) + (f", {clock(float(at))}" if at else "")))
@@ -152,13 +167,17 @@ def _status(result: dict[str, Any], colour: bool) -> str:
         from flaskd_ctl.text.history import last_stop
 
         rows.append(("last stop", last_stop(stop)))
-    each = ""
-    if workers or result.get("wanted_workers"):
-        from flaskd_ctl.text import workers as workers_text
+    return rows
 
-        rows.append(("workers", workers_text.summary(result)))
-        each = workers_text.workers_table(workers, colour=colour, indent="    ")
-    return "\n".join(filter(None, (head, table(rows, indent="  "), each)))
+
+def _replaced(result: dict[str, Any]) -> str:
+    """Tell that flaskd on disk is not what runs; an older daemon does not know."""
+    runs, installed = (result.get("versions") or {}).get("flaskd"), result.get("installed_flaskd", "")
+    if runs is None or installed in {"", runs}:
+        return ""
+    if installed is None:
+        return "flaskd is not completely installed: install it again"
+    return f"flaskd {installed}: restart the instance to use it"
 
 
 def _in_flight(status: dict[str, Any]) -> str:
@@ -192,8 +211,8 @@ def _state(result: dict[str, Any], colour: bool) -> str:
 
 def _shutdown(result: dict[str, Any], _colour: bool) -> str:
     took = span(float(result.get("took", 0.0)))
-    joined = ", joining a shutdown that was under way" if result.get("joined") else ""
-    answered = f"{count(result.get('answered', 0), 'request')} answered meanwhile"
+    joined = ", joined to a shutdown already in progress" if result.get("joined") else ""
+    answered = f"{count(result.get('answered', 0), 'request')} answered during the stop"
     if result.get("clean"):
         return f"stopped in {took}, nothing was cut, {answered}{joined}"
     cut = result.get("cut") or []
@@ -203,9 +222,9 @@ def _shutdown(result: dict[str, Any], _colour: bool) -> str:
     queued = result.get("queued_cut", 0)
     died = result.get("workers_lost", 0)
     what = [count(len(cut), "request")] if cut or not (others or queued or died) else []
-    what += [f"{count(others, 'connection')} of which no more is known"] if others else []
+    what += [f"{count(others, 'connection')} of unknown requests"] if others else []
     what += [f"{queued} in the accept queue"] if queued else []
-    what += [f"what {count(died, 'worker')} had that died meanwhile"] if died else []
+    what += [f"the requests of {count(died, 'worker')} that died"] if died else []
     head = f"stopped in {took}, {answered}{joined}, but cut: {', '.join(what)}"
     return "\n".join([head, *(f"  cut {request(one)}" for one in cut)])
 
@@ -214,7 +233,7 @@ def _kill(result: dict[str, Any], _colour: bool) -> str:
     return (
         f"killed pid {result.get('pid')}"
         if result.get("process_exits", True)
-        else "killed, its program goes on"
+        else "killed; its program continues"
     )
 
 

@@ -1,4 +1,4 @@
-"""Short answers of several targets as one table, a line each."""
+"""The results of several targets as one table, one line for each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WORDS: Final = {
     "not_permitted": "not permitted",
     "unreachable": "unreachable",
 }
-"""What stands for a state that could not be asked; for other errors "failed". The sentences are on stderr."""
+"""The state of a target with this error; "failed" for others. The sentences are on stderr."""
 
 
 def _table(columns: dict[str, Cell]) -> Callable[[Sequence[Row], bool], str]:
@@ -26,7 +26,9 @@ def _table(columns: dict[str, Cell]) -> Callable[[Sequence[Row], bool], str]:
         cells = []
         for label, result, error in rows:
             if result is None or error is not None:
-                state = WORDS.get(error.name, "failed") if error else "-"  # not tried, or not waited for
+                state = (
+                    WORDS.get(error.name, "failed") if error else "-"
+                )  # not tried, or no longer waited for
                 cells.append((label, state, *["-"] * (len(columns) - 1)))
             else:
                 cells.append((label, *(cell(result) for cell in columns.values())))
@@ -82,4 +84,4 @@ TABLES: Final[dict[str, Callable[[Sequence[Row], bool], str]]] = {
     "drain": _table({"STATE": _state, "READY": _ready, "SINCE": _since}),
     "resume": _table({"STATE": _state, "READY": _ready, "SINCE": _since}),
 }
-"""The commands whose answers stand in one table, and what is in it."""
+"""The columns of the commands whose results are shown as one table."""

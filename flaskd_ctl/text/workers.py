@@ -1,4 +1,4 @@
-"""Workers, their steps and their incidents as text for people: the part of `render` that only instances with workers need."""
+"""Workers, their progress and their incidents as text for people."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HEAD: Final = (
 
 
 def workers_table(workers: list[dict[str, Any]], *, colour: bool, indent: str = "") -> str:
-    """Write one line a worker; "-" for what is not known."""
+    """Write one line for each worker; "-" for unknown values."""
     rows = [
         (
             one.get("id"),
@@ -46,16 +46,16 @@ def workers_table(workers: list[dict[str, Any]], *, colour: bool, indent: str = 
 
 
 def summary(status: dict[str, Any]) -> str:
-    """Write how many workers of those that are wanted serve, and what became of others."""
+    """Write how many of the wanted workers serve, and how many have died."""
     serving = sum(one.get("state") == "serving" for one in status.get("workers") or [])
     parts = [f"{serving} of {status.get('wanted_workers')} serve", f"generation {status.get('generation')}"]
     if restarts := status.get("restarts"):
-        parts.append(f"{restarts} ended unasked")
+        parts.append(f"{restarts} exited unexpectedly")
     return ", ".join(parts)
 
 
 def step(event: dict[str, Any]) -> str:
-    """Write what a worker does now."""
+    """Write the state of a worker."""
     state = str(event.get("state"))
     return printable(f"worker {event.get('worker')} (pid {event.get('pid')}) {VERBS.get(state, state)}")
 
@@ -102,7 +102,7 @@ def _whole(one: dict[str, Any]) -> str:
     if one.get("requests"):
         lines += ["requests in flight:", requests_table(one["requests"], indent="  ")]
     if one.get("unnamed"):
-        lines.append(f"{count(one['unnamed'], 'connection')} lost of which no more is known")
+        lines.append(f"{count(one['unnamed'], 'connection')} with unknown requests lost")
     for part in ("stacks", "traceback"):
         if one.get(part):
             lines += [f"{part}:", paragraph(str(one[part]), indent="  ")]
@@ -110,7 +110,7 @@ def _whole(one: dict[str, Any]) -> str:
 
 
 def _reload(result: dict[str, Any], _colour: bool) -> str:
-    joined = ", joining a reload that was under way" if result.get("joined") else ""
+    joined = ", joined to a reload already in progress" if result.get("joined") else ""
     replaced, took = count(result.get("replaced", 0), "worker"), span(float(result.get("took") or 0.0))
     head = f"reloaded{_named(result)}: {replaced} replaced in {took}, generation {result.get('generation')}{joined}"
     lines = []
@@ -119,7 +119,7 @@ def _reload(result: dict[str, Any], _colour: bool) -> str:
     if now:
         lines.append(f"  changed settings: {', '.join(now)}")
     if later:
-        lines.append(f"  changed, but holds only after a restart of the daemon: {', '.join(later)}")
+        lines.append(f"  changed, but takes effect only after a restart of the daemon: {', '.join(later)}")
     return "\n".join([head, *map(printable, lines)])
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Protocol, Self
 
 from flaskd_ctl.transports.backend import Backend
+from flaskd_ctl.transports.exit_watcher import ExitWatcher
 
 
 class Connection(ABC):
@@ -53,29 +52,3 @@ class Connection(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the connection."""
-
-
-class ExitWatcher(Protocol):
-    """Watches one instance from before it is asked to end; a context manager."""
-
-    pid: int | None
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    @property
-    def who(self) -> str:
-        """What is watched, for a sentence."""
-
-    @property
-    def sees_process(self) -> bool:
-        """Whether the end of the process itself can be seen."""
-
-    def has_descriptor(self, *, process_exits: bool) -> bool:
-        """Tell whether a descriptor of this host shows the end; otherwise let the connection end before you `wait`."""
-
-    async def wait(self, *, process_exits: bool, deadline: float) -> bool:
-        """Wait until the instance has gone; return False if it is still there at the deadline."""

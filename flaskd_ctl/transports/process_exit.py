@@ -16,11 +16,11 @@ from __future__ import annotations
 import os
 import socket
 import time
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from flaskd_ctl.errors import NotRunning, TimedOut
 from flaskd_ctl.transports.backend import Backend
+from flaskd_ctl.transports.exit_watcher import ExitWatcher
 from flaskd_ctl.transports.unix_socket import open_socket
 
 LOOK_AGAIN: Final = 1.0
@@ -30,41 +30,24 @@ POLL_INTERVAL: Final = 0.01
 """Seconds between two looks at a daemon that is ending."""
 
 
-class ProcessExit:
+class ProcessExit(ExitWatcher):
     """Watch an instance of this host by its pidfd, or by its socket."""
 
     def __init__(self, backend: Backend, path: str, pid: int | None) -> None:
-        self._backend = backend
+        self.pidfd = _pidfd(pid)
+        seen = self.pidfd is not None
+        super().__init__(f"pid {pid}" if seen else f"what listens at {path}", pid=pid, sees_process=seen)
         self.path = path
-        self.pid = pid
+        self._backend = backend
         self._was = _identity(path)
         self._lock = os.path.join(os.path.dirname(path), "lock")
         self._lock_was = _identity(self._lock)
-        self.pidfd = _pidfd(pid)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
-        """Close the descriptor."""
+        """Close the pidfd."""
         if self.pidfd is not None:
             os.close(self.pidfd)
             self.pidfd = None
-
-    @property
-    def who(self) -> str:
-        """The process if it can be seen, else what it listens on."""
-        return f"pid {self.pid}" if self.sees_process else f"what listens at {self.path}"
-
-    @property
-    def sees_process(self) -> bool:
-        """Whether there is a descriptor for it."""
-        return self.pidfd is not None
 
     def has_descriptor(self, *, process_exits: bool) -> bool:
         """Tell whether the pidfd shows the end; otherwise the socket does."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.errors import ControlError, NotRunning
 from flaskd_ctl.transports.backend import Backend
+from flaskd_ctl.transports.exit_watcher import ExitWatcher
 
 PATIENCE: Final = 5.0
 """Seconds for one answer of what still listens."""
@@ -26,37 +26,14 @@ AskStatus = Callable[[float], Awaitable[dict[str, Any]]]
 """Asks the target for its status, in at most so many seconds."""
 
 
-class RemoteExit:
+class RemoteExit(ExitWatcher):
     """Watch an instance of another host."""
 
     def __init__(self, backend: Backend, target: Target, ask_status: AskStatus) -> None:
-        self.pid: int | None = None
+        super().__init__(f"what listens at {target.endpoint.url}")
         self._backend = backend
-        self._target = target
         self._ask_status = ask_status
         self._since = time.monotonic()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
-
-    @property
-    def who(self) -> str:
-        """What listens there."""
-        return f"what listens at {self._target.endpoint.url}"
-
-    @property
-    def sees_process(self) -> bool:
-        """Never."""
-        return False
-
-    def has_descriptor(self, *, process_exits: bool) -> bool:
-        """Never."""
-        return False
 
     async def wait(self, *, process_exits: bool, deadline: float) -> bool:
         """Wait until nothing listens, or a successor; return False if the instance is still there at the deadline."""

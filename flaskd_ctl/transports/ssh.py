@@ -13,7 +13,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Final, Self
 
 from flaskd_ctl.contract.endpoint import Remote, Target, parse_remote
@@ -21,6 +20,7 @@ from flaskd_ctl.contract.times import span
 from flaskd_ctl.errors import ConnectionLost, ControlError, NotPermitted, TimedOut, Unreachable
 from flaskd_ctl.transports.backend import Backend
 from flaskd_ctl.transports.connection import Connection
+from flaskd_ctl.transports.exit_watcher import ExitWatcher
 from flaskd_ctl.transports.ssh_protocol import RemoteOutput, ssh_command
 from flaskd_ctl.transports.unix_socket import CHUNK, send_all
 
@@ -202,35 +202,20 @@ class SshConnection(Connection):
         return last.removeprefix("ssh: ")
 
 
-class SshExit:
+class SshExit(ExitWatcher):
     """Watch through ssh for the end of an instance; the connection is closed with it."""
 
     def __init__(self, connection: SshConnection) -> None:
+        sees_process = connection.output.sees_process
+        subject = f"pid {connection.pid}" if sees_process else "what listens there"
+        super().__init__(
+            f"{subject} on {connection.remote.host}", pid=connection.pid, sees_process=sees_process
+        )
         self._connection = connection
-        self.pid = connection.pid
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the connection."""
         self._connection.end()
-
-    @property
-    def who(self) -> str:
-        """The process on its host."""
-        who = f"pid {self.pid}" if self.sees_process else "what listens there"
-        return f"{who} on {self._connection.remote.host}"
-
-    @property
-    def sees_process(self) -> bool:
-        """Whether the other end has a descriptor for it."""
-        return self._connection.output.sees_process
-
-    def has_descriptor(self, *, process_exits: bool) -> bool:
-        """Never: what comes has to be read to be understood."""
-        return False
 
     async def wait(self, *, process_exits: bool, deadline: float) -> bool:
         """Wait until the other end says that the instance has gone; raise ConnectionLost if ssh ends before."""

@@ -131,7 +131,11 @@ def test_a_current_directory_that_is_gone_is_a_sentence(project: Path) -> None:
         (["cliapp:app", "--name", "a/b"], 1, "cannot name an instance"),
         (["cliapp:app", "--name", "x" * 100_000], 1, f"flaskd: '{'x' * 80}'... cannot name an instance"),
         (["cliapp:app", "--operators", "anna"], 1, "operators cannot be 'anna': expected user:NAME"),
-        (["cliapp:app", "--runtime-dir", "/tmp/" + "x" * MAX_PATH], 1, f"ends at {MAX_PATH}"),
+        (
+            ["cliapp:app", "--runtime-dir", "/tmp/" + "x" * MAX_PATH],
+            1,
+            f"limit for Unix sockets is {MAX_PATH}",
+        ),
         (["cliapp:app", "--config", "absent.toml"], 1, "no configuration file absent.toml"),
         (["cliapp:app", "--speed", "9"], 2, "--speed"),
     ],

@@ -8,12 +8,13 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from flaskd.audit.log import Audit, quiet
 from flaskd.control.access.policy import Rules
 from flaskd.control.registry import Call, Registry
 from flaskd.control.transports import zmtp
 from flaskd.control.transports.connection import LocalConnection
 from flaskd.control.transports.framing import Framing, LineFraming
-from flaskd.control.transports.local import Local
+from flaskd.control.transports.turns import Turns
 from flaskd.control.transports.zmtp import ZmtpFraming
 from flaskd.probes import health
 from flaskd.probes.rotation import Rotation
@@ -43,6 +44,20 @@ class Asker:
         work.close()
 
 
+class Door:
+    """Where a connection came in, that has room for all."""
+
+    def __init__(self) -> None:
+        self.registry = REGISTRY
+        self.turns = Turns()
+        self.buffer = memoryview(bytearray(65_536))
+
+    def turn_away(self, connection: LocalConnection) -> None:
+        pass
+
+    leave = turn_away
+
+
 class Wire(asyncio.Transport):
     """A transport that keeps what is written; `ours` is a socket whose other end is this process."""
 
@@ -70,14 +85,15 @@ class Wire(asyncio.Transport):
 
 def registry() -> Registry:
     """Serve every command: some at once, some later, with a result that says nothing."""
-    made = Registry(Rules(owner=os.geteuid()))
 
-    async def later(call: Call) -> dict[str, Any]:
+    async def later(call: Call[Any]) -> dict[str, Any]:
         return {}
 
-    for number, name in enumerate(COMMANDS):
-        made.add(name, later if number % 3 == 0 else lambda call: {})
-    return made
+    def now(call: Call[Any]) -> dict[str, Any]:
+        return {}
+
+    handlers = {name: later if number % 3 == 0 else now for number, name in enumerate(COMMANDS)}
+    return Registry(Rules(owner=os.geteuid()), handlers, Audit("", report=quiet))
 
 
 REGISTRY: Final = registry()
@@ -124,12 +140,12 @@ async def _stream(data: bytes, framing: Framing) -> bytes:
     """Send it in two parts and then the end; return what is written, when there was time for each message."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        local, wire = Local(REGISTRY), Wire(ours)
-        peer = LocalConnection(local, framing, ours, Asker.caller)
+        door, wire = Door(), Wire(ours)
+        peer = LocalConnection(door, framing, ours, Asker.caller)
         peer.connection_made(wire)
         for part in (data[: len(data) // 2], data[len(data) // 2 :]):
-            for at in range(0, len(part), len(local.buffer)):
-                piece = part[at : at + len(local.buffer)]
+            for at in range(0, len(part), len(door.buffer)):
+                piece = part[at : at + len(door.buffer)]
                 peer.get_buffer(-1)[: len(piece)] = piece
                 peer.buffer_updated(len(piece))
         if not wire.closing:

@@ -19,6 +19,7 @@ import pytest
 from flaskd.process.descriptors import RESERVE
 from flaskd_ctl import Client
 from flaskd_ctl.contract.endpoint import Place
+from tests.support.balancers import wait_until
 from tests.support.daemons import PATIENCE, Daemon, StartDaemon, flaskd_run
 from tests.support.needs import requires
 
@@ -67,9 +68,9 @@ def get(daemon: Daemon, path: str) -> bytes:
 
 def test_it_says_in_at_most_five_lines_what_it_serves_and_where(daemon: Daemon) -> None:
     """With the real port, the engine and the control endpoints."""
-    lines = daemon.output().splitlines()
-    assert len(lines) <= 5
-    said = "\n".join(lines)
+    wait_until(lambda: "control" in daemon.output())
+    said = daemon.output()
+    assert len(said.splitlines()) <= 5
     for expected in (
         "shop:app",
         daemon.url,
@@ -189,7 +190,7 @@ def test_kill_ends_it_at_once_with_its_own_exit_code(daemon: Daemon) -> None:
     thread.join(PATIENCE)
     assert len(failures) == 1
     assert not os.path.exists(daemon.place.directory)
-    assert "was killed: nothing was waited for" in daemon.output()
+    assert "was killed: it waited for no request" in daemon.output()
 
 
 def test_a_thread_of_the_application_cannot_keep_the_process_alive(daemon: Daemon) -> None:

@@ -347,7 +347,7 @@ def test_signals_reload_and_scale(start_daemon: StartDaemon, tmp_path: Path) -> 
         assert ids(daemon) == [3]
     assert ctl("shop", "shutdown").returncode == 0
     assert ": 0 workers cannot be (now: 1)" in daemon.output()
-    assert "SIGUSR1 was ignored" in daemon.output()
+    assert "ignored SIGUSR1" in daemon.output()
 
 
 def test_reload_without_waiting_returns_when_it_has_begun(

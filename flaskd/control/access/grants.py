@@ -1,4 +1,4 @@
-"""From the settings `viewers`, `operators` and `admins` to rules: names of users and groups become numbers."""
+"""Make access rules of the settings `viewers`, `operators` and `admins`: names of users and groups become numbers."""
 
 import grp
 import pwd
@@ -11,9 +11,9 @@ from flaskd_ctl.contract.commands import Role
 
 
 def rules_of(settings: Settings, *, owner: int) -> Rules:
-    """Return the rules that the settings make, for a daemon that runs as uid `owner`.
+    """Return the rules in the settings, for a daemon that runs as uid `owner`.
 
-    Raises ConfigError for a user or group that this host does not know. A number stands for itself, known or not.
+    Raises ConfigError for a user or group that this host does not know. A number need not be known.
     """
     given = {Role.VIEWER: settings.viewers, Role.OPERATOR: settings.operators, Role.ADMIN: settings.admins}
     return Rules(

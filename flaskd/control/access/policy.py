@@ -1,7 +1,7 @@
-"""Who may do what. Pure: identities and rules in, a role or a refusal out.
+"""Access control: which role a caller has, and what the role permits. Pure: takes identities and rules, returns decisions.
 
-The owner of the process and root are admin, always. Beyond that the rules say: a role is granted to users, to groups and to
-CURVE keys. Who is granted several has the highest; each role includes the ones before it.
+The owner of the process and root are always admin. Other roles are granted by the rules to users, groups and CURVE keys. A
+caller with several grants has the highest role; each role includes the lower ones.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,14 +18,14 @@ RANKED: Final = tuple(reversed(Role))
 
 
 class Caller(NamedTuple):
-    """Who asks, and the groups that the kernel or the user database says it is in; None where that is not known yet."""
+    """The identity of a caller, and its groups from the kernel or the user database; None if they are not known yet."""
 
     actor: Actor
     groups: frozenset[int] | None = frozenset()
 
 
 class Grant(NamedTuple):
-    """Whom a role is given: a "user" or "group" by its number, `ident`, or a "key" by its name. `name` is as it was written."""
+    """What a role is granted to: a "user" or "group" by its number `ident`, or a "key". `name` is as in the settings."""
 
     kind: str
     name: str
@@ -35,7 +35,7 @@ class Grant(NamedTuple):
         return f"{self.kind}:{self.name}"
 
     def covers(self, caller: Caller) -> bool:
-        """Return whether it is given to `caller`, as far as its groups are known."""
+        """Return whether the grant applies to `caller`, given the groups that are known."""
         actor = caller.actor
         if self.kind == KEY:
             return bool(actor.key) and actor.key == self.name
@@ -48,13 +48,13 @@ class Grant(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is enforced: `owner` is the uid that the daemon runs as; all who are granted nothing have no role."""
+    """The access rules. `owner` is the uid that the daemon runs as; a caller without a grant has no role."""
 
     owner: int
     grants: Mapping[Role, tuple[Grant, ...]] = field(default_factory=dict)
 
     def granted(self, kind: str) -> Iterator[Grant]:
-        """Yield the grants of one kind, whatever role they give."""
+        """Yield the grants of one kind, of all roles."""
         return (grant for grants in self.grants.values() for grant in grants if grant.kind == kind)
 
     def include_other_users(self) -> bool:
@@ -64,13 +64,13 @@ class Rules:
         )
 
     def holders_of(self, needed: Role) -> str:
-        """Name those who have the role `needed` or a higher one."""
+        """List the holders of the role `needed` or a higher one."""
         named = [str(grant) for role in Role if role.includes(needed) for grant in self.grants.get(role, ())]
         return ", ".join([*dict.fromkeys(named), f"user:{self.owner}", *(["root"] if self.owner else [])])
 
 
 def role_of(caller: Caller, rules: Rules) -> Role | None:
-    """Return the role of a caller, None for nobody; so is a caller that neither the kernel nor a key has named."""
+    """Return the role of a caller; None if it has none, or is identified neither by the kernel nor by a key."""
     if caller.actor.uid is not None and caller.actor.uid in {rules.owner, 0}:
         return Role.ADMIN
     granted = (role for role in RANKED if any(grant.covers(caller) for grant in rules.grants.get(role, ())))
@@ -78,7 +78,7 @@ def role_of(caller: Caller, rules: Rules) -> Role | None:
 
 
 def depends_on_groups(caller: Caller, rules: Rules) -> bool:
-    """Return whether the groups of `caller`, which are not known yet, could give it a role that it has not without them."""
+    """Return whether the groups of `caller` are not known yet and could give it a higher role."""
     if caller.groups is not None or caller.actor.uid is None or not rules.grants:
         return False
     have = role_of(caller, rules)
@@ -87,9 +87,9 @@ def depends_on_groups(caller: Caller, rules: Rules) -> bool:
 
 
 def refusal(caller: Caller, rules: Rules, *, command: str, needed: Role) -> str | None:
-    """Return why `caller` may not run `command`, which needs the role `needed`; None where it may.
+    """Return why `caller` may not run `command`, which needs the role `needed`; None if it may.
 
-    Who has the role is told to callers that have one themselves, not to strangers.
+    The holders of the role are listed only for callers that have a role themselves.
     """
     role = role_of(caller, rules)
     if role is not None and role.includes(needed):
@@ -101,7 +101,7 @@ def refusal(caller: Caller, rules: Rules, *, command: str, needed: Role) -> str 
 
 
 def name_of(actor: Actor) -> str:
-    """Name a caller in a sentence, by what is certain."""
+    """Return a caller's name for a sentence."""
     if actor.key:
         return f"key {actor.key}"
-    return "a caller the kernel did not name" if actor.uid is None else f"uid {actor.uid}"
+    return "a caller without a known uid" if actor.uid is None else f"uid {actor.uid}"

@@ -1,10 +1,10 @@
-"""Who may connect over TCP: those whose public CURVE key lies in the authorized directory, under the name that they have here.
+"""Authorized keys: the public CURVE keys in a directory, each under the name that its owner has here.
 
-libzmq does the cryptography and asks us about each key, by ZAP (ZeroMQ RFC 27): a REP socket at a fixed inproc address. What
-we answer as "User-Id" is the key, and comes with each message of that connection. So each message can be asked about again:
-a key that has been taken out of the directory is refused with its next message, although the connection stays.
+libzmq does the cryptography and asks us about each key by ZAP (ZeroMQ RFC 27): on a REP socket at a fixed inproc address. Our
+reply contains the key as "User-Id", which libzmq attaches to each message of that connection. So we check each message again:
+a key that has been removed from the directory is refused with its next message, although the connection stays open.
 
-pyzmq's own authenticator is not used: it answers from a task, and a failure in it leaves every later handshake without answer.
+We do not use pyzmq's authenticator: it answers from a task, and after a failure in it no later handshake gets an answer.
 """
 
 import asyncio
@@ -21,10 +21,9 @@ from flaskd.errors import ConfigError
 from flaskd_ctl import errors
 from flaskd_ctl.contract.endpoint import NAME
 from flaskd_ctl.contract.keys import KEY_LENGTH, read_public
-from flaskd_ctl.errors import BadKey
 from flaskd_ctl.protocol import Actor
 
-ENDING: Final = ".key"
+SUFFIX: Final = ".key"
 ZAP_ADDRESS: Final = "inproc://zeromq.zap.01"
 ZAP_DOMAIN: Final = b"flaskd"
 
@@ -32,37 +31,33 @@ log = logging.getLogger("flaskd.control")
 
 
 class AuthorizedKeys:
-    """The keys in a directory: files NAME.key with a public key each. It is looked at anew for each question.
+    """The keys in a directory: files NAME.key with a public key each. The directory is read again for each question.
 
-    It counts only as long as it is ours or root's and nobody else can write to it; so does each file.
+    The directory and each file count only while they belong to us or root and nobody else can write to them.
     """
 
     def __init__(self, directory: str) -> None:
         self._directory = os.path.abspath(directory)
-        self._names: dict[bytes, str] = {}  # where a key was found last
-        self._complained = ""
-        self._distrusted: set[str] = (
-            set()
-        )  # keys of which it was said that their files can be changed by others
+        self._names: dict[bytes, str] = {}  # where each key was last found
+        self._logged = ""  # the problem with the directory that was logged
+        self._writable: set[str] = set()  # keys whose files others can change, which was logged
 
     def check(self) -> None:
-        """Raise ConfigError for a directory that cannot be used, or a file in it that does not belong there."""
-        complaint = self._complaint()
-        if complaint:
+        """Raise ConfigError if the directory cannot be used or contains a wrong file."""
+        if problem := self._problem():
             raise ConfigError(
-                complaint, hint="the directory of authorized keys has to be ours or root's alone"
+                problem, hint="the directory of authorized keys must be writable for nobody but you or root"
             )
         seen: dict[bytes, str] = {}
-        for name in self._listed():
-            path = self._path(name)
+        for path in map(self._path, self._listed()):
             try:
                 public = read_public(path)
-            except BadKey as error:
+            except errors.BadKey as error:
                 raise ConfigError(
-                    f"--authorized-keys: {error}", hint="only public keys belong there"
+                    f"--authorized-keys: {error}", hint="the directory may contain only public keys"
                 ) from None
             if _others_write(os.stat(path)):
-                raise ConfigError(f"{path} can be changed by others", hint=f"chmod 644 {path}")
+                raise ConfigError(f"others can change {path}", hint=f"chmod 644 {path}")
             if public in seen:
                 raise ConfigError(
                     f"{path} holds the same key as {seen[public]}", hint="remove one: a key has one name"
@@ -70,64 +65,64 @@ class AuthorizedKeys:
             seen[public] = path
 
     def name_of(self, public: bytes) -> str | None:
-        """Return the name of a key (in Z85), None where it is not authorized now."""
-        complaint = self._complaint()
-        if complaint != self._complained:  # said once: strangers can make us ask
-            self._complained = complaint
-            what = f"no key is authorized: {complaint}" if complaint else "keys are authorized again"
-            log.error("flaskd: %s", what)
-        if complaint:
+        """Return the name of a key (in Z85), None if it is not authorized now."""
+        problem = self._problem()
+        if problem != self._logged:  # log it once: anybody can make us check
+            self._logged = problem
+            text = f"no key is authorized: {problem}" if problem else "keys are authorized again"
+            log.error("flaskd: %s", text)
+        if problem:
             return None
-        known = self._names.get(public)
-        if known is not None and self._holds(known, public):
-            return known
-        self._names.pop(public, None)
-        for name in self._listed():
-            if self._holds(name, public):
-                self._names[public] = name
-                return name
-        return None
+        name = self._names.pop(public, "")
+        if not name or not self._holds(name, public):
+            name = next((each for each in self._listed() if self._holds(each, public)), "")
+        if name:
+            self._names[public] = name
+        return name or None
 
     def caller(self, public: str) -> Actor:
-        """Return who sent a message, given its "User-Id"; raise NotPermitted where that key is not authorized any more."""
+        """Return the sender of a message, given its "User-Id". Raises NotPermitted if the key is no longer authorized."""
         name = self.name_of(public.encode("utf-8", "replace"))
         if name is None:
             raise errors.NotPermitted(
-                "the key that you use is not authorized any more",
-                hint="ask who runs the instance to put its public part back into the authorized keys",
+                "the key that you use is no longer authorized",
+                hint="ask the operator of the instance to add your public key to the authorized keys again",
             )
         return Actor(via="control", key=name)
 
-    def _complaint(self) -> str:
+    def _problem(self) -> str:
         try:
-            there = os.stat(self._directory)
+            found = os.stat(self._directory)
         except OSError as error:
-            return f"cannot look into {self._directory}: {(error.strerror or str(error)).lower()}"
-        if not stat.S_ISDIR(there.st_mode):
+            return f"cannot open {self._directory}: {(error.strerror or str(error)).lower()}"
+        if not stat.S_ISDIR(found.st_mode):
             return f"{self._directory} is not a directory"
-        if _others_write(there):
-            return f"{self._directory} can be written to by others (uid {there.st_uid}, mode {there.st_mode & 0o7777:04o})"
+        if _others_write(found):
+            mode = f"{stat.S_IMODE(found.st_mode):04o}"
+            return f"others can write to {self._directory} (uid {found.st_uid}, mode {mode})"
         return ""
 
     def _listed(self) -> list[str]:
-        with contextlib.suppress(OSError), os.scandir(self._directory) as entries:
-            names = [entry.name.removesuffix(ENDING) for entry in entries if entry.name.endswith(ENDING)]
+        with contextlib.suppress(OSError):
+            names = [
+                name.removesuffix(SUFFIX) for name in os.listdir(self._directory) if name.endswith(SUFFIX)
+            ]
             return sorted(filter(NAME.fullmatch, names))
         return []
 
     def _path(self, name: str) -> str:
-        return os.path.join(self._directory, name + ENDING)
+        return os.path.join(self._directory, name + SUFFIX)
 
     def _holds(self, name: str, public: bytes) -> bool:
         try:
             if _others_write(os.stat(self._path(name))):
-                if name not in self._distrusted:
-                    self._distrusted.add(name)
+                if name not in self._writable:
+                    self._writable.add(name)
                     log.error("flaskd: the key %s is not authorized: others can change its file", name)
                 return False
-            self._distrusted.discard(name)
+            self._writable.discard(name)
             return read_public(self._path(name)) == public
-        except (OSError, BadKey):  # gone, or being written
+        except (OSError, errors.BadKey):  # it was removed, or is being written
             return False
 
 
@@ -140,43 +135,40 @@ class ZapHandler:
         self._socket = context.socket(zmq.REP)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.bind(ZAP_ADDRESS)
-        self._loop.add_reader(self._socket.FD, self._look)
+        self._loop.add_reader(self._socket.FD, self._answer_all)
 
     def close(self) -> None:
-        """Answer no more: who has not been let in by now is not."""
+        """Stop answering: handshakes that are not done by now fail."""
         self._loop.remove_reader(self._socket.FD)
         self._socket.close()
 
-    def _look(self) -> None:
-        """Answer all that has come: the descriptor tells once, when there was nothing before (zmq_getsockopt(3), ZMQ_FD)."""
-        while True:
-            try:
+    def _answer_all(self) -> None:
+        """Answer all questions that have come: the descriptor becomes readable once, for the first (zmq_getsockopt(3))."""
+        with contextlib.suppress(zmq.Again):
+            while True:
                 question = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            try:
-                answer = self._answer(question)
-            except Exception:  # the callback's outer edge: a question without an answer would be the last one
-                log.exception("a key could not be looked at")
-                answer = [*question[:2], b"500", b"failed", b"", b""]
-            self._socket.send_multipart(answer, zmq.NOBLOCK)
+                try:
+                    answer = self._answer(question)
+                except (
+                    Exception
+                ):  # the callback's outer edge: libzmq waits for this answer before it asks again
+                    log.exception("checking a key failed")
+                    answer = [*question[:2], b"500", b"failed", b"", b""]
+                self._socket.send_multipart(answer, zmq.NOBLOCK)
 
     def _answer(self, question: list[bytes]) -> list[bytes]:
         version, request_id, domain, _address, _identity, mechanism, *credentials = question
-        public = b""
         if (
-            mechanism == b"CURVE"
-            and domain == ZAP_DOMAIN
+            (mechanism, domain) == (b"CURVE", ZAP_DOMAIN)
             and [len(key) for key in credentials] == [KEY_LENGTH]
+            and self._authorized.name_of(public := z85.encode(credentials[0])) is not None
         ):
-            public = z85.encode(credentials[0])
-        if not public or self._authorized.name_of(public) is None:
-            return [version, request_id, b"400", b"not authorized", b"", b""]
-        return [version, request_id, b"200", b"OK", public, b""]
+            return [version, request_id, b"200", b"OK", public, b""]
+        return [version, request_id, b"400", b"not authorized", b"", b""]
 
 
 def options(secret: bytes) -> list[tuple[int, Any]]:
-    """List the socket options of a CURVE server whose clients are asked about; without a ZAP answer nobody is let in."""
+    """Return the socket options of a CURVE server that checks its clients' keys; without a ZAP handler it accepts none."""
     return [
         (zmq.CURVE_SERVER, 1),
         (zmq.CURVE_SECRETKEY, secret),
@@ -185,5 +177,5 @@ def options(secret: bytes) -> list[tuple[int, Any]]:
     ]
 
 
-def _others_write(there: os.stat_result) -> bool:
-    return there.st_uid not in {os.geteuid(), 0} or bool(there.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+def _others_write(found: os.stat_result) -> bool:
+    return found.st_uid not in {os.geteuid(), 0} or bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))

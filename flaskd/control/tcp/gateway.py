@@ -1,14 +1,13 @@
-"""The door for TCP: connections are accepted here, counted and timed, and passed on to libzmq's own Unix socket.
+"""The TCP gateway: accepts, counts and times connections, and forwards each to libzmq's Unix socket.
 
-libzmq does not count its connections, and a process that runs out of descriptors is aborted by it at the next one on a Unix
-socket. So we take connections from the kernel, no more than there is room for, and carry bytes between each and libzmq, which
-keeps the cryptography to itself. docs/decisions/0070 has what else was thought of.
+libzmq does not count its connections, and a process that runs out of descriptors is aborted by libzmq at the next connection
+to a Unix socket. So we accept connections ourselves, no more than there is room for, and copy bytes between each and libzmq,
+which does the cryptography. docs/decisions/0070 lists the alternatives.
 
-A stranger is who has not proved a key. What is seen of the proof is libzmq's READY, the only command that it sends to nobody
-else (ZeroMQ RFC 26: greeting, WELCOME, READY, in this order and of known length; names of commands are not encrypted).
-Strangers have HANDSHAKE_TIME; when there are too many, one of the address that has the most of them goes, the oldest. The same
-holds for those who have proved a key, where the one that was silent longest goes. So a flood from one host does not keep
-another out.
+A client is authenticated when it has proved that it has an authorized key. We see this by libzmq's READY, the only command
+that it sends to nobody else (ZeroMQ RFC 26: greeting, WELCOME, READY, in this order and of known length; names of commands are
+not encrypted). Other clients have HANDSHAKE_TIME. If there are too many, we drop the oldest one of the host that has the most;
+of authenticated clients, that host's longest silent one. So a flood from one host does not lock out another.
 """
 
 import asyncio
@@ -23,26 +22,27 @@ from flaskd.listening.listeners import Listener
 
 MAX_UNAUTHENTICATED: Final = 32
 MAX_AUTHENTICATED: Final = 64
-AT_A_TIME: Final = 8  # connections that asyncio accepts in a turn
-BACKLOG: Final = 256  # connections that wait for that in the kernel, where they cost no descriptor
-DESCRIPTORS: Final = 3 * (MAX_UNAUTHENTICATED + MAX_AUTHENTICATED) + AT_A_TIME
-"""What the gateway may take: each client is a TCP socket and both ends of a Unix one."""
+ACCEPTED_PER_TURN: Final = 8  # connections that asyncio accepts in one turn of the loop
+BACKLOG: Final = 256  # connections that wait for that in the kernel, where they take no descriptor
+DESCRIPTORS: Final = 3 * (MAX_UNAUTHENTICATED + MAX_AUTHENTICATED) + ACCEPTED_PER_TURN
+"""Descriptors that the gateway may take: for each client a TCP socket and both ends of a Unix one."""
 
 HANDSHAKE_TIME: Final = 5.0  # seconds from the connection to the proof of a key
-UNREAD_TIME: Final = 60.0  # seconds in which a client has read nothing of what waits for it
-CLOSE_TIME: Final = 2.0  # seconds in which a client may read what libzmq said last
-TURNS: Final = 4  # of the loop, in which asyncio makes an accepted socket a connection
+FLUSH_TIME: Final = 1.0  # seconds in which clients may read their last replies
+UNREAD_TIME: Final = 60.0  # seconds in which a client may leave unread what is sent to it
+CLOSE_TIME: Final = 2.0  # seconds in which a client may read what libzmq sent last
+TURNS: Final = 4  # turns of the loop in which asyncio makes an accepted socket a connection
 
 BEFORE_READY: Final = 64 + 170
 """Bytes of a greeting and of a WELCOME command with its frame."""
 READY: Final = b"\x05READY"
-ENOUGH: Final = 16  # bytes of the frame after these, to read the name of its command
+ENOUGH: Final = 16  # bytes of the next frame in which the name of its command is found
 KEEPALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3))
-"""A host that vanished is noticed after two minutes (tcp(7))."""
+"""A host that disappears is noticed after two minutes (tcp(7))."""
 
 
 class Gateway:
-    """Serves TCP listeners by carrying bytes to and from the Unix socket at `path`; on the running loop."""
+    """Forwards the connections of TCP listeners to the Unix socket at `path`; on the running loop."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -52,16 +52,16 @@ class Gateway:
         self._empty = asyncio.Event()
 
     async def open(self, listeners: list[Listener]) -> None:
-        """Begin to accept."""
+        """Start to accept."""
         for listener in listeners:
             server = await self.loop.create_server(
-                lambda: ClientConnection(self), sock=listener.socket, backlog=AT_A_TIME
+                lambda: ClientConnection(self), sock=listener.socket, backlog=ACCEPTED_PER_TURN
             )
-            listener.socket.listen(BACKLOG)  # what create_server was told is both
+            listener.socket.listen(BACKLOG)  # create_server uses `backlog` for both
             self._servers.append((server, listener))
 
     async def stop_accepting(self) -> None:
-        """Accept no more; returns when what asyncio has accepted is a connection."""
+        """Stop accepting. Returns when each socket that asyncio has accepted is a connection."""
         for _, listener in self._servers:
             self.loop.remove_reader(listener.socket)
         for _ in range(TURNS):
@@ -70,139 +70,132 @@ class Gateway:
             server.close()
             listener.close()
 
-    async def end(self, *, timeout: float) -> None:
-        """Wait until libzmq has ended each connection and its last words have left; cut those that take longer."""
+    async def close(self) -> None:
+        """Wait until libzmq has ended each connection and its last bytes are sent; abort connections that take longer."""
         if self._clients:
             self._empty.clear()
-            try:
-                await asyncio.wait_for(self._empty.wait(), timeout)
-            except TimeoutError:
-                for client in list(self._clients):
-                    client.abort()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), FLUSH_TIME)
+        for client in list(self._clients):
+            client.abort()
         for _ in range(TURNS):  # in which asyncio closes what was aborted
             await asyncio.sleep(0)
 
     def admit(self, client: "ClientConnection") -> None:
-        """Let a stranger in, and make room for it."""
+        """Add an unauthenticated client. If there are too many, drop one."""
         self._clients.add(client)
-        strangers = [each for each in self._clients if not each.known]
-        if len(strangers) > MAX_UNAUTHENTICATED:
-            crowds = Counter(each.host for each in strangers)
-            max(strangers, key=lambda each: (crowds[each.host], -each.since)).abort()
+        others = [each for each in self._clients if not each.authenticated]
+        if len(others) > MAX_UNAUTHENTICATED:
+            of_host = Counter(each.host for each in others)
+            max(others, key=lambda each: (of_host[each.host], -each.since)).abort()
 
-    def authenticated(self, client: "ClientConnection") -> None:
-        """Make room for one more who is known: of the address that has the most, who has been silent longest goes."""
-        known = [each for each in self._clients if each.known]
-        if len(known) > MAX_AUTHENTICATED:
-            crowds = Counter(each.host for each in known)
-            others = (each for each in known if each is not client)
-            max(others, key=lambda each: (crowds[each.host], -each.last_heard)).abort()
+    def make_room(self) -> None:
+        """Make room for one more authenticated client: drop the longest silent one of the host that has the most."""
+        known = [each for each in self._clients if each.authenticated]
+        if len(known) >= MAX_AUTHENTICATED:
+            of_host = Counter(each.host for each in known)
+            max(known, key=lambda each: (of_host[each.host], -each.last_heard)).abort()
 
-    def forget(self, client: "ClientConnection") -> None:
-        """Take a client off the list."""
+    def remove(self, client: "ClientConnection") -> None:
+        """Forget a client that is gone."""
         self._clients.discard(client)
         if not self._clients:
             self._empty.set()
 
 
 class ClientConnection(asyncio.Protocol):
-    """One TCP connection and, behind it, ours to libzmq. What one side does not read is not read from the other."""
+    """One TCP connection, and our connection to libzmq for it. If one side does not read, we do not read from the other."""
+
+    transport: asyncio.Transport
 
     def __init__(self, gateway: Gateway) -> None:
         self.host = ""
-        self.known = False
+        self.authenticated = False
         self.since = self.last_heard = time.monotonic()
         self._gateway = gateway
         self._seen = b""
-        self._transport: asyncio.Transport
         self._upstream: asyncio.Transport | None = None
         self._gone = False
+        self._timer = gateway.loop.call_later(HANDSHAKE_TIME, self.abort)
+        self._connecting: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Go to libzmq."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.pause_reading()
+        """Connect to libzmq."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.pause_reading()
         self.host = network_of(str(transport.get_extra_info("peername")[0]))
         _keep_alive(transport.get_extra_info("socket"))
-        self._timer = self._gateway.loop.call_later(HANDSHAKE_TIME, self.abort)
         self._gateway.admit(self)
         if not self._gone:
-            self._reaching = self._gateway.loop.create_task(self._reach())
+            self._connecting = self._gateway.loop.create_task(self._connect())
 
-    async def _reach(self) -> None:
+    async def _connect(self) -> None:
         try:
             await self._gateway.loop.create_unix_connection(
                 lambda: UpstreamConnection(self), self._gateway.path
             )
-        except OSError:  # no descriptor left, or we are closing
+        except OSError:  # no descriptor is left, or we are closing
             self.abort()
 
-    def reached(self, upstream: asyncio.Transport) -> None:
-        """Carry bytes from now on."""
+    def connected(self, upstream: asyncio.Transport) -> None:
+        """Start to forward."""
         if self._gone:
             upstream.abort()
             return
         self._upstream = upstream
-        self._transport.resume_reading()
+        self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        """Carry what came from outside; nothing comes before libzmq is reached."""
+        """Forward to libzmq; nothing is read before it is connected."""
         self.last_heard = time.monotonic()
         if self._upstream is not None:
             self._upstream.write(data)
 
     def pause_writing(self) -> None:
-        """The other host does not read: for a while it may be slow."""
-        if self.known:
+        """Stop reading from libzmq: the client does not read. It may be slow for UNREAD_TIME."""
+        if self.authenticated:
             self._timer.cancel()
             self._timer = self._gateway.loop.call_later(UNREAD_TIME, self.abort)
         if self._upstream is not None:
             self._upstream.pause_reading()
 
     def resume_writing(self) -> None:
-        """It reads again."""
-        if self.known and self._upstream is not None:
+        """Read from libzmq again."""
+        if self.authenticated and self._upstream is not None:
             self._timer.cancel()
         if self._upstream is not None:
             self._upstream.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The other host has left."""
+        """Disconnect from libzmq."""
         self._gone = True
         self._timer.cancel()
         if self._upstream is not None:
             self._upstream.abort()
-        self._gateway.forget(self)
+        self._gateway.remove(self)
 
-    def said(self, data: bytes) -> None:
-        """Carry what libzmq said, and look whether it has let the client in."""
-        if not self.known:
-            self._seen, self.known = find_ready(self._seen, data)
-            if self.known:
+    def upstream_sent(self, data: bytes) -> None:
+        """Forward to the client, and check whether libzmq has authenticated it."""
+        if not self.authenticated:
+            self._seen, ready = find_ready(self._seen, data)
+            if ready:
                 self._timer.cancel()
-                self._gateway.authenticated(self)
-        self._transport.write(data)
-
-    def hold(self) -> None:
-        """Read no more from outside: libzmq does not take it."""
-        self._transport.pause_reading()
-
-    def go_on(self) -> None:
-        """Read again."""
-        self._transport.resume_reading()
+                self._gateway.make_room()
+                self.authenticated = True
+        self.transport.write(data)
 
     def upstream_closed(self) -> None:
-        """Close when the last words of libzmq, which has closed, have left."""
+        """Close once the last bytes of libzmq are sent."""
         self._upstream = None
-        self._transport.close()
+        self.transport.close()
         self._timer.cancel()
         self._timer = self._gateway.loop.call_later(CLOSE_TIME, self.abort)
 
     def abort(self) -> None:
-        """Close at once, and not count from now on: asyncio tells of the end a turn later."""
+        """Close at once. The client no longer counts: asyncio reports the end a turn later."""
         self._gone = True
-        self._transport.abort()
-        self._gateway.forget(self)
+        self.transport.abort()
+        self._gateway.remove(self)
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -212,38 +205,38 @@ class UpstreamConnection(asyncio.Protocol):
         self._client = client
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
-        self._client.reached(cast(asyncio.Transport, transport))
+        """Start to forward."""
+        self._client.connected(cast(asyncio.Transport, transport))
 
     def data_received(self, data: bytes) -> None:
-        """Carry it outside."""
-        self._client.said(data)
+        """Forward to the client."""
+        self._client.upstream_sent(data)
 
     def pause_writing(self) -> None:
-        """Hold back what libzmq does not read: its queue for this peer is full."""
-        self._client.hold()
+        """Stop reading from the client: libzmq's queue for it is full."""
+        self._client.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """It reads again."""
-        self._client.go_on()
+        """Read from the client again."""
+        self._client.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the visit."""
+        """Disconnect the client."""
         self._client.upstream_closed()
 
 
-def find_ready(seen: bytes, said: bytes) -> tuple[bytes, bool]:
-    """Look for READY in what libzmq has `said`, after what was `seen` before; return what to remember, and whether it came.
+def find_ready(seen: bytes, data: bytes) -> tuple[bytes, bool]:
+    """Look for READY in `data` from libzmq, which follows `seen`. Return what to remember, and whether READY was found.
 
-    It is the name in the frame after WELCOME: a byte of flags, then a length of one byte or, with bit 1 set, of eight.
+    READY is the name in the frame after WELCOME: a byte of flags, then a length of one byte or, with bit 1 set, of eight.
     """
-    seen += said[: BEFORE_READY + ENOUGH - len(seen)]
+    seen += data[: BEFORE_READY + ENOUGH - len(seen)]
     frame = seen[BEFORE_READY:]
     return seen, bool(frame) and frame[9 if frame[0] & 2 else 2 :].startswith(READY)
 
 
 def network_of(address: str) -> str:
-    """Return what counts as one host: an IPv4 address, or the /64 of an IPv6 one, of which everybody has a whole (RFC 4291)."""
+    """Return what counts as one host: an IPv4 address, or the /64 network of an IPv6 address (RFC 4291)."""
     with contextlib.suppress(ValueError):
         known = ipaddress.ip_address(address.partition("%")[0])
         if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped is None:
@@ -252,7 +245,7 @@ def network_of(address: str) -> str:
 
 
 def _keep_alive(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it has left already
+    with contextlib.suppress(OSError):  # it has disconnected already
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in KEEPALIVE:
             if hasattr(socket, name):

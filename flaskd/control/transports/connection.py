@@ -29,7 +29,7 @@ CLOSE_TIME: Final = 1.0  # seconds in which a peer that is closed may still read
 
 
 class Door(Protocol):
-    """What a connection came in by: `local.Local`. `buffer` is where all connections read into, one after the other."""
+    """What a connection came in by: `local.LocalServer`. `buffer` is where all connections read into, one after the other."""
 
     registry: Registry
     turns: Turns

@@ -25,38 +25,35 @@ PLACES: Final = Places(total=256, share=32, kept=64)
 """Connections to both sockets."""
 
 MAX_TURNED_AWAY: Final = 32  # connections that are being told why
+MAX_COMING: Final = (
+    16  # accepted sockets that asyncio is making connections; they cannot make room for others yet
+)
 BACKLOG: Final = 1024  # connections that wait in the kernel, where they cost no descriptor
 ACCEPT_BUDGET: Final = 0.002  # CPU seconds of accepting in a turn of the loop, at each socket
 REPLACE_TIME: Final = 0.1  # seconds after which a holder with its full share may replace one more connection
+FLUSH_TIME: Final = 0.3  # seconds in which peers may read their last replies
 RETRY_TIME: Final = 0.5  # seconds until we accept again, after the system has had no descriptor for us
 READ_AT_ONCE: Final = 64 * 1024
 TURNS: Final = 4  # of the loop, in which asyncio makes an accepted socket a connection and reads from it
 
 
-class Local:
-    """Serves listening sockets between `open` and `close`, on the running loop."""
+class LocalServer:
+    """The transport: two listening Unix sockets and their connections, open from the start, on the running loop."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, *, lines: socket.socket, zmtp: socket.socket) -> None:
         self.registry = registry
         self.turns = Turns()
         self.buffer = memoryview(bytearray(READ_AT_ONCE))
         self._loop = asyncio.get_running_loop()
-        self._listening: dict[socket.socket, Callable[[], Framing]] = {}
+        self._listening: dict[socket.socket, Callable[[], Framing]] = {lines: LineFraming, zmtp: ZmtpFraming}
         self._coming: set[asyncio.Task[None]] = set()
         self._connections: set[LocalConnection] = set()
         self._taken: Counter[Holder] = Counter()  # places, of those that have not been asked to leave
         self._replaced: dict[Holder, float] = {}  # when one of a holder's connections last made room
         self._turned_away: set[LocalConnection] = set()
-
-    def open(self, *, lines: socket.socket, zmtp: socket.socket) -> None:
-        """Begin to answer on both."""
-        self._serve(lines, LineFraming)
-        self._serve(zmtp, ZmtpFraming)
-
-    def _serve(self, listening: socket.socket, framing: Callable[[], Framing]) -> None:
-        listening.listen(BACKLOG)
-        self._listening[listening] = framing
-        self._loop.add_reader(listening, self._accept, listening)
+        for listening in self._listening:
+            listening.listen(BACKLOG)
+            self._loop.add_reader(listening, self._accept, listening)
 
     @property
     def serving(self) -> bool:
@@ -80,7 +77,7 @@ class Local:
         for sock in listening:
             sock.close()
 
-    async def close(self, *, timeout: float) -> None:
+    async def close(self) -> None:
         """Close each connection when its replies have left; those that take longer at once."""
         for each in list(self._connections):
             if each.reads:
@@ -89,14 +86,14 @@ class Local:
                 each.abort()
         leaving = {asyncio.ensure_future(each.closed.wait()) for each in self._connections}
         if leaving:
-            await asyncio.wait(leaving, timeout=timeout)
+            await asyncio.wait(leaving, timeout=FLUSH_TIME)
         for each in list(self._connections):
             each.abort()
 
     def _accept(self, listening: socket.socket) -> None:
         """Let in who waits, for a while: to send away who has no place is quick, so that a flood does not fill the queue."""
         end = time.thread_time() + ACCEPT_BUDGET
-        while time.thread_time() < end:
+        while time.thread_time() < end and len(self._coming) < MAX_COMING:
             try:
                 sock, _ = listening.accept()
             except (BlockingIOError, ConnectionAbortedError):
@@ -131,7 +128,7 @@ class Local:
             self._loop.add_reader(listening, self._accept, listening)
 
     def _holder_of(self, caller: Actor) -> Holder:
-        return holder_of(caller, owner=self.registry.rules.owner)
+        return holder_of(caller, owner=self.registry.owner)
 
     def _comes_too_often(self, holder: Holder) -> bool:
         """Tell whether a holder with its full share has replaced one of its connections a moment ago."""

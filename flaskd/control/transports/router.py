@@ -1,8 +1,8 @@
-"""libzmq's ROUTER, for callers from other hosts: it serves both REQ and DEALER peers.
+"""The transport for other hosts: libzmq's ROUTER, which serves both REQ and DEALER peers.
 
-A REQ sends [identity, empty, message] and takes exactly one reply; a DEALER sends [identity, message], with or without the
-empty frame, and takes notifications too. libzmq owns the listening descriptor that we hand it (ZMQ_USE_FD) and closes it. What
-libzmq does not bound, the gateway does (`flaskd.control.tcp.gateway`).
+A REQ sends [identity, empty, message] and accepts exactly one reply. A DEALER sends [identity, message], with or without the
+empty frame, and accepts notifications too. libzmq owns the listening descriptor that we give it and closes it. It does
+not limit connections: the gateway in front of it does (`flaskd.control.tcp.gateway`).
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from flaskd.control.registry import Registry, failure
 from flaskd_ctl import errors
 from flaskd_ctl.protocol import MAX_MESSAGE, Actor
 
-MOST_AT_ONCE: Final = 256  # requests of all peers under way
+MAX_REQUESTS: Final = 256  # requests of all peers under way
 MAX_UNREAD: Final = 16  # messages of one peer that libzmq keeps for us (of 1 MiB at most)
 MAX_UNSENT: Final = 256  # messages to one peer that libzmq keeps
-HANDSHAKE_MS: Final = 5_000  # a peer that does not greet by then is dropped
+HANDSHAKE_MS: Final = 5_000  # a peer that has not sent its greeting by then is disconnected
 HEARTBEAT_MS: Final = 30_000  # only while a peer is connected
 LINGER_MS: Final = 1_000
 NOW: Final = int(zmq.NOBLOCK)  # as numbers: an enum's `|` costs as much as reading a frame
@@ -28,123 +28,108 @@ MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 
 
 USER_ID: Final = "User-Id"
-"""The property of each message that holds what the ZAP handler answered: the key."""
+"""The property of each message that contains the ZAP handler's answer: the key."""
+
+Identify = Callable[[str], Actor]
+"""Makes an Actor of a key. Raises NotPermitted for one that has lost its access."""
 
 
 class Router:
-    """The ROUTER socket from `open` to `close`, on the running loop.
+    """The transport, open from the start, on the running loop.
 
-    libzmq tells by a descriptor that something happened (zmq_getsockopt(3), ZMQ_FD). It does so once, when there was nothing
-    before: so we read until nothing is left, and look again after each time we send.
+    libzmq reports by a descriptor that something happened (zmq_getsockopt(3), ZMQ_FD), but only once if there was nothing
+    before. So we read until nothing is left, and read again after each message that we send.
     """
 
-    def __init__(self, registry: Registry, caller: Callable[[str], Actor]) -> None:
-        """Take for a caller what `caller` makes of its key; it raises NotPermitted for one who may ask nothing any more."""
-        self._registry = registry
-        self.caller = caller
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._look: asyncio.Handle | None = None
-        self._receiving = False
-
-    def open(
+    def __init__(
         self,
+        registry: Registry,
         listening: socket.socket,
         path: str,
         *,
+        identify: Identify,
         context: "zmq.Context[zmq.Socket[bytes]]",
         options: Iterable[tuple[int, Any]],
     ) -> None:
-        """Serve on a listening Unix socket, which is libzmq's to close from now on; `options` are further socket options."""
+        """Serve on a listening Unix socket, which libzmq closes. `options` are further socket options."""
+        self.identify = identify
+        self.serving = True
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._registry = registry
         self._loop = asyncio.get_running_loop()
         self._context = context
-        self._socket = self._context.socket(zmq.ROUTER)
-        for option, value in (
-            (zmq.ROUTER_MANDATORY, 1),
-            (zmq.MAXMSGSIZE, MAX_MESSAGE),
-            (zmq.RCVHWM, MAX_UNREAD),
-            (zmq.SNDHWM, MAX_UNSENT),
-            (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
-            (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
-            (zmq.LINGER, LINGER_MS),
-            *options,
-        ):
-            self._socket.setsockopt(option, value)
+        self._socket = _router_socket(self._context, options)
         self._socket.setsockopt(zmq.USE_FD, listening.detach())
         self._socket.bind(f"ipc://{path}")
         self._socket.setsockopt(zmq.USE_FD, -1)  # a second bind with it would abort the process
-        self._receiving = True
         self._loop.add_reader(self._socket.FD, self._receive)
-        self._look_soon()
+        self._scheduled: asyncio.Handle | None = self._loop.call_soon(self._receive)
 
-    def stop_receiving(self) -> None:
-        """Take no further requests."""
-        self._receiving = False
+    async def stop_accepting(self) -> None:
+        """Take no more requests."""
+        self.serving = False
         self._loop.remove_reader(self._socket.FD)
 
-    @property
-    def tasks(self) -> "set[asyncio.Task[None]]":
-        """What is under way."""
-        return self._tasks
-
-    def leave(self) -> None:
-        """Close the socket: what was sent leaves, then each connection ends."""
+    def close_socket(self) -> None:
+        """Close the socket: libzmq sends what is left, then ends each connection."""
         self._socket.close()
 
-    def close(self) -> None:
-        """Close, giving what was sent a moment to leave."""
-        self.leave()
+    async def close(self) -> None:
+        """Close, and wait a moment until what is left has been sent."""
+        self.close_socket()
         self._context.term()
 
-    def _look_soon(self) -> None:
-        """Look into the socket with the loop's next round: a flood is always readable, and others have to have a turn."""
-        if self._look is None and self._receiving and len(self._tasks) < MOST_AT_ONCE:
-            self._look = self._loop.call_soon(self._receive)
+    def _receive_soon(self) -> None:
+        """Read in the loop's next turn: during a flood the socket is always readable, and others need a turn too."""
+        if self._scheduled is None and self.serving and len(self.tasks) < MAX_REQUESTS:
+            self._scheduled = self._loop.call_soon(self._receive)
 
     def _receive(self) -> None:
-        if self._look is not None:
-            self._look.cancel()
-            self._look = None
-        if not self._receiving or len(self._tasks) >= MOST_AT_ONCE:
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
+        if not self.serving or len(self.tasks) >= MAX_REQUESTS:
             return
         try:
-            frames = self._socket.recv_multipart(NOW, copy=False)
+            *envelope, message = self._socket.recv_multipart(NOW, copy=False)
         except zmq.Again:
             return
-        envelope = [frame.bytes for frame in frames[:-1]]
-        told = _property(frames[-1], USER_ID)
+        identity = _property(message, USER_ID)
+        self._answer([frame.bytes for frame in envelope], identity, message.bytes)
+        self._receive_soon()
+
+    def _answer(self, envelope: list[bytes], identity: str, message: bytes) -> None:
+        reply: bytes | Coroutine[Any, Any, bytes | None] | None
         try:
-            self._take(ZmqPeer(self, told, envelope), frames[-1].bytes)
-        except errors.NotPermitted as error:
-            with contextlib.suppress(ConnectionError):
-                self.send([*envelope, failure(None, error)])
-        self._look_soon()
-
-    def _take(self, asker: "ZmqPeer", message: bytes) -> None:
-        if len(asker.envelope) == 1 or asker.envelope[1:] == [b""]:
-            reply = self._registry.answer(message, asker)
-        else:
-            error = errors.InvalidRequest(f"a request is one frame, this had {len(asker.envelope)}")
-            asker.envelope, reply = asker.envelope[:1], failure(None, error)
+            sender = ZmqPeer(self, identity, envelope)
+            if len(envelope) == 1 or envelope[1:] == [b""]:
+                reply = self._registry.answer(message, sender)
+            else:
+                error = errors.InvalidRequest(f"a request is one frame, this had {len(envelope)}")
+                envelope, reply = envelope[:1], failure(None, error)
+        except errors.NotPermitted as refused:
+            reply = failure(None, refused)
         if isinstance(reply, Coroutine):
-            self.spawn(self._answer_later(asker, reply))
-        elif reply is not None:
-            with contextlib.suppress(ConnectionError):  # the asker left
-                self.send([*asker.envelope, reply])
+            self.spawn(self._answer_later(envelope, reply))
+        else:
+            self._reply(envelope, reply)
 
-    async def _answer_later(self, asker: "ZmqPeer", answer: Coroutine[Any, Any, bytes | None]) -> None:
-        reply = await answer
+    async def _answer_later(self, envelope: list[bytes], reply: Coroutine[Any, Any, bytes | None]) -> None:
+        self._reply(envelope, await reply)
+
+    def _reply(self, envelope: list[bytes], reply: bytes | None) -> None:
         if reply is not None:
-            with contextlib.suppress(ConnectionError):
-                self.send([*asker.envelope, reply])
+            with contextlib.suppress(ConnectionError):  # the peer has disconnected
+                self.send([*envelope, reply])
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` beside the receiving."""
+        """Run `work` as a task."""
         task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        self.tasks.add(task)
+        task.add_done_callback(self._task_done)
 
     def send(self, frames: list[bytes]) -> bool:
-        """Send to a peer: False where it reads too slowly; ConnectionError where it is gone."""
+        """Send to a peer. Return False if it reads too slowly; raises ConnectionError if it is gone."""
         try:
             for frame in frames[:-1]:
                 self._socket.send(frame, MORE)
@@ -154,40 +139,58 @@ class Router:
         except zmq.ZMQError as error:
             raise ConnectionResetError(str(error)) from None
         finally:
-            self._look_soon()
+            self._receive_soon()
         return True
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        self._look_soon()
+    def _task_done(self, task: "asyncio.Task[None]") -> None:
+        self.tasks.discard(task)
+        self._receive_soon()
 
 
 class ZmqPeer:
-    """Where one request came from, and where its reply goes."""
+    """The sender of one request. Raises NotPermitted if it has lost its access."""
 
-    def __init__(self, router: Router, told: str, envelope: list[bytes]) -> None:
-        self.caller = router.caller(told)
+    def __init__(self, router: Router, identity: str, envelope: list[bytes]) -> None:
+        self.caller = router.identify(identity)
         self.groups: frozenset[int] | None = None  # libzmq does not keep them
-        self._told = told
-        self.envelope = envelope
+        self._identity = identity
+        self._envelope = envelope
         self._router = router
 
     def takes_notifications(self) -> bool:
-        """Tell a DEALER, which sends no empty frame, from a REQ, which has to."""
-        return len(self.envelope) == 1
+        """Return whether it is a DEALER, which sends no empty frame; a REQ always does."""
+        return len(self._envelope) == 1
 
     async def send(self, message: bytes) -> bool:
-        """Send one message; to who may ask nothing any more, that instead."""
+        """Send one message. A peer that has lost its access gets the error instead."""
         try:
-            self._router.caller(self._told)
+            self._router.identify(self._identity)
         except errors.NotPermitted as error:
-            self._router.send([*self.envelope, failure(None, error)])
+            self._router.send([*self._envelope, failure(None, error)])
             raise ConnectionResetError(str(error)) from None
-        return self._router.send([*self.envelope, message])
+        return self._router.send([*self._envelope, message])
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work`; ZeroMQ tells of a peer that left when something is sent to it."""
+        """Run `work`; that a ZeroMQ peer has disconnected shows only when something is sent to it."""
         self._router.spawn(work)
+
+
+def _router_socket(
+    context: "zmq.Context[zmq.Socket[bytes]]", options: Iterable[tuple[int, Any]]
+) -> "zmq.Socket[bytes]":
+    sock = context.socket(zmq.ROUTER)
+    for option, value in (
+        (zmq.ROUTER_MANDATORY, 1),
+        (zmq.MAXMSGSIZE, MAX_MESSAGE),
+        (zmq.RCVHWM, MAX_UNREAD),
+        (zmq.SNDHWM, MAX_UNSENT),
+        (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
+        (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
+        (zmq.LINGER, LINGER_MS),
+        *options,
+    ):
+        sock.setsockopt(option, value)
+    return sock
 
 
 def _property(frame: Any, name: str) -> str:

@@ -88,17 +88,17 @@ class GranianEngine:
         self._server.threads |= native_threads.started_since(self._other_threads)
 
     def descriptors(self) -> list[int]:
-        """Name, for `forks`, granian's duplicates of the listeners, as long as they are listeners."""
+        """Return granian's duplicates of the listeners for `forks`, as long as they are listeners."""
         return [] if self._copies is None else self._copies.descriptors()
 
     def activity(self) -> Activity:
-        """Count what is open now; until granian has ended, a stop counts at least one."""
+        """Count open connections; during a stop at least one, until granian has ended."""
         connections = len(self._server.connections.find())
         ending = self._stopping and not self._done.is_set()
         return Activity(max(connections, ending), len(self._server.running))
 
     def set_keepalive(self, *, enabled: bool) -> None:
-        """Let each response say `Connection: close`, or no longer."""
+        """Keep connections open after a response, or send `Connection: close` with each."""
         self._server.keepalive = enabled
 
     def stop_accepting(self) -> None:
@@ -107,10 +107,10 @@ class GranianEngine:
             self._copies.stop_accepting()
 
     def close_idle(self, older_than: float) -> None:
-        """Do nothing: what waits for a request head cannot be told from what waits for its response."""
+        """Do nothing: from outside, a wait for a request head looks like a wait for a response."""
 
     def stop(self) -> None:
-        """Let granian close what is idle and write out the rest, and shut down what has sent half a head."""
+        """Let granian close idle connections, and the others after their responses; shut down those with half a head."""
         self.stop_accepting()
         if self._stopping or not self._ends:
             return
@@ -170,7 +170,7 @@ class GranianEngine:
                 self._reported_done.set()
 
     def _wait_for_end(self) -> None:
-        """Shut down what has nothing under way and does not end by itself, until granian is done."""
+        """Shut down connections that have nothing under way and do not end by themselves, until granian is done."""
         server = self._server
         before: dict[int, int] = {}
         empty_since: float | None = None

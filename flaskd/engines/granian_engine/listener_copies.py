@@ -44,7 +44,7 @@ class ListenerCopies:
         return self._duplicates[-1]
 
     def descriptors(self) -> list[int]:
-        """Name the duplicates, as long as they are listeners."""
+        """Return the duplicates, as long as they are listeners."""
         return [] if self._dummy is None else self._duplicates
 
     def stop_accepting(self) -> None:

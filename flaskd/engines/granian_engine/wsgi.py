@@ -5,9 +5,10 @@ with its head in one piece.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from flaskd.engines.granian_engine.body import Body, body_of
+from flaskd.engines.granian_engine.exchange import Exchange, Headers
 from flaskd.engines.granian_engine.server import Server
 from flaskd.engines.shared.answering import Response, answer
 from flaskd.http.failures import ClientLeft
@@ -16,33 +17,17 @@ from flaskd.http.responses import BadResponse, Start
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-Headers = list[tuple[str, str]]
-
-
-class Proto(Protocol):
-    """Sends a response: whole, or piece by piece with the head before the first one and an end."""
-
-    ended: bool
-
-    def response_bytes(self, status: int, headers: Headers, body: bytes) -> None: ...
-
-    def response_write(self, status: int, headers: Headers, piece: bytes) -> None: ...
-
-    def response_end(self) -> None: ...
-
-    def break_off(self) -> None: ...
-
 
 class ExchangeResponse(Response):
     """A response that goes to an exchange; `body` is the request's. `claim` is asked before each part if it may be sent."""
 
-    __slots__ = ("_body", "_claim", "_headers", "_proto", "_server")
+    __slots__ = ("_body", "_claim", "_exchange", "_headers", "_server")
 
     joins_lists = True
 
     def __init__(
         self,
-        proto: Proto,
+        exchange: Exchange,
         server: Server,
         *,
         method: str,
@@ -50,7 +35,7 @@ class ExchangeResponse(Response):
         claim: Callable[[], bool] | None = None,
     ) -> None:
         super().__init__(method=method)
-        self._proto = proto
+        self._exchange = exchange
         self._server = server
         self._body = body
         self._claim = claim
@@ -59,13 +44,12 @@ class ExchangeResponse(Response):
     def break_off(self) -> None:
         """Break the exchange off, unless the response is complete or another one was sent."""
         super().break_off()
-        if self.broken and not (self.inherited or self._answered_late() or self._proto.ended):
-            self._proto.break_off()
+        if self.broken and not (self.inherited or self._answered_late() or self._exchange.ended):
+            self._exchange.break_off()
 
     def _begin(self) -> Start:
         start = super()._begin()
         if start.code < 200:  # hyper does not send one
-            self._start = None
             raise BadResponse(f"{start.status!r} is no status of a final response")
         self._headers = start.headers
         if start.close or not self._server.keepalive or (self._body is not None and not self._body.whole):
@@ -82,35 +66,37 @@ class ExchangeResponse(Response):
         assert start is not None
         complete = self._complete or self._left == 0
         if first and (start.bodiless or (complete and self._has_body)):
-            self._proto.response_bytes(start.code, self._headers, data)
+            self._exchange.response_bytes(start.code, self._headers, data)
             return
         if first or data:
-            self._proto.response_write(start.code, self._headers, data)
+            self._exchange.response_write(start.code, self._headers, data)
         if complete or not self._has_body:  # after HEAD without a length, so that hyper adds none of its own
             self._send_end()
 
     def _send_end(self) -> None:
-        if not self._proto.ended:
+        if not self._exchange.ended:
             # With the end of a response in pieces, granian releases the request.
             self._server.discarder.discard(self._body)
-            self._proto.response_end()
+            self._exchange.response_end()
 
     def _answered_late(self) -> bool:
         return self._claim is not None and not self._claim()
 
 
-def respond(app: "WSGIApplication", proto: Proto, environ: dict[str, Any], server: Server) -> None:
+def respond(app: "WSGIApplication", exchange: Exchange, environ: dict[str, Any], server: Server) -> None:
     """Call `app` with the request of `environ`, and send its response; raises nothing."""
     body = body_of(environ, timeout=server.options.body_timeout)
     method = environ["REQUEST_METHOD"]
     late = server.options.late
-    request = id(proto)
+    request = id(exchange)
     server.running[request] = server.caller_ids.caller
     try:
         if late is None:
-            answer(app, environ, ExchangeResponse(proto, server, method=method, body=body))
+            answer(app, environ, ExchangeResponse(exchange, server, method=method, body=body))
         else:
-            with late.within(environ, proto.response_bytes) as claim:
-                answer(app, environ, ExchangeResponse(proto, server, method=method, body=body, claim=claim))
+            with late.within(environ, exchange.response_bytes) as claim:
+                answer(
+                    app, environ, ExchangeResponse(exchange, server, method=method, body=body, claim=claim)
+                )
     finally:
         del server.running[request]

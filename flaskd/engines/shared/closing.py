@@ -43,7 +43,7 @@ def close_our_side(sock: socket.socket) -> None:
 
 
 def discard(sock: socket.socket) -> None:
-    """Read what the client still sends, encrypted or not, until it closes or a bound is reached."""
+    """Discard what the client still sends, encrypted or not, until it closes or a bound is reached."""
     deadline = time.monotonic() + LINGERING_TIME
     left = LINGERING_BYTES
     with contextlib.suppress(OSError):  # it was silent for too long, or has reset

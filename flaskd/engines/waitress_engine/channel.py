@@ -1,4 +1,4 @@
-"""One connection of the waitress engine: waitress's channel with timeouts and an orderly close."""
+"""One connection of the waitress engine: waitress's channel with an orderly close, and with errors left to the loop."""
 
 import enum
 import selectors
@@ -51,15 +51,12 @@ class Loop(Protocol):
 
     def answer(self, channel: "Channel") -> None:
         """Have a thread answer the channel's first request."""
-        ...
 
     def update_soon(self, channel: "Channel") -> None:
         """Have the loop look at a channel; from any thread."""
-        ...
 
     def remove(self, channel: "Channel") -> None:
         """Take a channel that is about to close out of the loop."""
-        ...
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
@@ -87,9 +84,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         self.ending = Ending.CLOSE
         self.lingering: float | None = None  # since when what the client still sends is discarded
         self._discarded = 0
-        self._sent = 0  # bytes, ever
-        self._write_timeout: MinRateTimeout | None = None
-        self._write_checked = (0.0, 0)  # when, and `_sent` then
+        self.sent = 0  # bytes, ever
+        self.write_timeout: MinRateTimeout | None = None  # while a response waits to be taken
+        self.write_checked = (0.0, 0)  # when, and `sent` then
         super().__init__(None, sock, address, ADJUSTMENTS, map={})
 
     @property
@@ -115,24 +112,24 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     def busy(self) -> bool:
         """Tell whether there is a request whose head is complete and whose response is not finished."""
-        return bool(self.requests) or self._receiving_body() is not None
+        return bool(self.requests) or self.receiving_body() is not None
 
-    def _receiving_body(self) -> Request | None:
+    def receiving_body(self) -> Request | None:
         """Return the request whose body is still to come."""
         request = self.request
         return request if request is not None and request.headers_finished else None
 
     def handle_read(self) -> None:
-        """Receive what has come."""
+        """Receive available bytes."""
         try:
             data = self.socket.recv(RECEIVE)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             data = b""
-        request = self._receiving_body()
+        request = self.receiving_body()
         if not data and request is not None:
-            self._refuse(request, Refused(400, "The request's body is not complete"))
+            self.refuse(request, Refused(400, "The request's body is not complete"))
         elif not data:
             self.handle_close()
         elif self.lingering is not None:
@@ -148,7 +145,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             self.received(data)
 
     def handle_write(self) -> None:
-        """Send what is buffered."""
+        """Send buffered bytes."""
         self._flush_some_if_lockable(do_close=False)
 
     def send(self, data: bytes, do_close: bool = True) -> int:
@@ -161,7 +158,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             self.connected = False
             self.loop.update_soon(self)
             return 0
-        self._sent += count
+        self.sent += count
         return count
 
     def write_soon(self, data: bytes) -> int:
@@ -190,7 +187,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
                 self.requests = []
             else:
                 self.requests.pop(0)
-                following = self._receiving_body()
+                following = self.receiving_body()
                 if self.requests:
                     self.loop.answer(self)
                 elif following is not None:
@@ -205,31 +202,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     def readable(self) -> bool:
         """Tell whether the loop is to read: not while a request is answered, which bounds what one client can queue."""
         return self.lingering is not None or bool(super().readable())
-
-    def check_timeouts(self, now: float, pause: float) -> float:
-        """End what is out of time; returns when to check again: after `pause` if that depends on the client's speed."""
-        options = self.loop.options
-        if self.total_outbufs_len:
-            self._check_write_timeout(now)
-            return now + pause
-        self._write_timeout = None
-        if self.lingering is not None:
-            end = min(self.since + closing.LINGERING_TIMEOUT, self.lingering + closing.LINGERING_TIME)
-            if now >= end:
-                self.handle_close()
-            return end
-        if self.requests:
-            return now + options.head_timeout
-        request = self._receiving_body()
-        if request is not None:
-            end = request.since + float(request.timeout.remaining)
-            if now >= end:
-                self._refuse(request, Refused(408, "The request's body did not come in time"))
-            return end
-        end = self.since + options.head_timeout
-        if now >= end:
-            self.close_idle()
-        return end
 
     def close_idle(self) -> None:
         """Close the connection if it waits for a request; one that has arrived meanwhile is answered first."""
@@ -272,21 +244,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         if request is not None:
             request.close()
 
-    def _refuse(self, request: Request, error: Refused) -> None:
+    def refuse(self, request: Request, error: Refused) -> None:
         """Answer a request that has not come whole."""
         with self.requests_lock:
             request.refuse(error)
             self.request = None
             self.requests.append(request)
         self.loop.answer(self)
-
-    def _check_write_timeout(self, now: float) -> None:
-        """Reset the connection if the client takes its response too slowly."""
-        before, sent = self._write_checked
-        self._write_checked = now, self._sent
-        if self._write_timeout is None:
-            self._write_timeout = MinRateTimeout(self.loop.options.write_timeout)
-        else:
-            self._write_timeout.transferred(self._sent - sent, now - before)
-        if self._write_timeout.remaining <= 0:
-            self.abort()

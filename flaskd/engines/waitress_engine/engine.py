@@ -46,12 +46,12 @@ class WaitressEngine:
         self._thread.start()
 
     def activity(self) -> Activity:
-        """Count what is open now; not what has been answered and only lingers."""
+        """Count open connections, except those that only linger."""
         channels = [channel for channel in list(self._loop.channels.values()) if channel.lingering is None]
         return Activity(len(channels), sum(channel.busy() for channel in channels))
 
     def set_keepalive(self, *, enabled: bool) -> None:
-        """Let each response say `Connection: close`, or no longer."""
+        """Keep connections open after a response, or send `Connection: close` with each."""
         self._loop.keepalive = enabled
 
     def stop_accepting(self) -> None:
@@ -65,7 +65,7 @@ class WaitressEngine:
         self._loop.call_soon(lambda: self._loop.close_idle(limit))
 
     def stop(self) -> None:
-        """Close what is idle, and the rest when it is written out."""
+        """Close idle connections, and the others after their responses."""
         self.stop_accepting()
         self.set_keepalive(enabled=False)
         self._loop.stopping = True

@@ -25,6 +25,7 @@ from flaskd.engines.shared.waker import Waker
 from flaskd.engines.waitress_engine.channel import READ, Channel, Server
 from flaskd.engines.waitress_engine.request import Spool
 from flaskd.engines.waitress_engine.responder import respond
+from flaskd.engines.waitress_engine.timeouts import check_timeouts
 
 MIN_WAIT: Final = 1.0
 """Seconds that a connection may wait for its request before it is closed to make room for another."""
@@ -56,7 +57,7 @@ class EventLoop:
         self._next_check: float | None = None  # of timeouts, monotonic
 
     def descriptors(self) -> list[int]:
-        """Name, for `forks`, what is open: a child that unwinds through a request would end its parent's connection."""
+        """Return the open descriptors for `forks`: a child that unwinds through a request would end its parent's connection."""
         return list(self.channels)
 
     def call_soon(self, call: Callable[[], object]) -> None:
@@ -81,7 +82,7 @@ class EventLoop:
         self.on_change()
 
     def close_idle(self, limit: float) -> None:
-        """Close what has waited for a complete request head since `limit` or longer (monotonic)."""
+        """Close connections that have waited for a complete request head since `limit` or longer (monotonic)."""
         for channel in list(self.channels.values()):
             if not channel.busy() and channel.since <= limit and channel.lingering is None:
                 if not channel.total_outbufs_len:
@@ -121,7 +122,7 @@ class EventLoop:
             self._calls.popleft()()
         now = time.monotonic()
         if self._next_check is not None and now >= self._next_check:
-            ends = [channel.check_timeouts(now, self._pause) for channel in list(self.channels.values())]
+            ends = [check_timeouts(channel, self._pause) for channel in list(self.channels.values())]
             for channel in list(self.channels.values()):
                 self._update(channel)
             self._next_check = max(min(ends), now + self._pause / 4) if ends else None
@@ -187,7 +188,7 @@ class EventLoop:
         self._update(channel)
 
     def _update(self, channel: Channel) -> None:
-        """Close a channel that is finished, or wait for what it needs next."""
+        """Close a channel that is finished, or wait for its next events."""
         if channel.socket is None:
             return
         if not channel.connected:
@@ -198,13 +199,13 @@ class EventLoop:
             self._wait_for(channel, channel.events | WRITE)
         elif channel.close_when_flushed or (self.stopping and not channel.busy()):
             channel.finish()
-            if channel.socket is not None:  # it discards what comes, and does not count any more
+            if channel.socket is not None:  # it lingers, and does not count any more
                 self.on_change()
                 self._check_by(time.monotonic() + self._pause)
                 self._wait_for(channel, READ)
         else:
-            request = channel.request
-            if request is not None and request.headers_finished:
+            request = channel.receiving_body()
+            if request is not None:
                 self._check_by(request.since + request.timeout.remaining)
             # Looked at last: a thread that has just answered looks at `events` after that.
             self._wait_for(channel, channel.events & READ)

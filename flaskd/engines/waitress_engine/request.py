@@ -95,10 +95,10 @@ class Request:
     def _received_head(self, data: bytes) -> int:
         count = self._reader.feed(data)
         if self._reader.head is not None:
-            self._understood(self._reader.head)
+            self._start_body(self._reader.head)
         return count
 
-    def _understood(self, head: Head) -> None:
+    def _start_body(self, head: Head) -> None:
         self.head = head
         self.headers_finished = True
         self.since = time.monotonic()

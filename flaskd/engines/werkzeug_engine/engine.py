@@ -74,12 +74,12 @@ class WerkzeugEngine:
         threading.Thread(target=self._accept_loop, name="flaskd-accept", daemon=True).start()
 
     def descriptors(self) -> list[int]:
-        """Name, for `forks`, what is open: a child that unwinds through a handler would end its parent's connection."""
+        """Return the open descriptors for `forks`: a child that unwinds through a request would end its parent's connection."""
         numbers = [connection.socket.fileno() for connection in list(self._open)]
         return [number for number in numbers if number >= 0]
 
     def activity(self) -> Activity:
-        """Count what is open now."""
+        """Count open connections."""
         with self._lock:
             return Activity(len(self._open), sum(connection.busy for connection in self._open))
 
@@ -92,7 +92,7 @@ class WerkzeugEngine:
         self._acceptor.wait()
 
     def close_idle(self, older_than: float) -> None:
-        """Close connections without a complete request head that are older than `older_than` seconds."""
+        """Close connections that have waited for a complete request head for more than `older_than` seconds."""
         limit = time.monotonic() - older_than
         with self._lock:
             for connection in self._open:
@@ -101,7 +101,7 @@ class WerkzeugEngine:
                     closing.shut(connection.socket, socket.SHUT_RD)
 
     def stop(self) -> None:
-        """Close what is idle, and the rest when it is written out."""
+        """Close idle connections, and the others after their responses."""
         self.stop_accepting()
         self.close_idle(0)
         self._pool.end()

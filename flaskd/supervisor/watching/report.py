@@ -10,6 +10,7 @@ from flaskd.shutdown.owner import Owner
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.member import Member, requests_of
 from flaskd.supervisor.process_stats import ProcessStats
+from flaskd.version import __version__
 from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import RequestsResult, StatusResult, WorkerInfo
 
@@ -82,7 +83,7 @@ class Report:
             engine=engine.name,
             engine_why=engine.why,
             threads=fleet.settings.threads,
-            versions=versions,
+            versions={**versions, "flaskd": __version__},
             last_error=max(errors, key=lambda error: error.at, default=None),
             workers=workers,
             wanted_workers=fleet.wanted,

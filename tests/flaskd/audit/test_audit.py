@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from flaskd.audit import entry as audit_entry
 from flaskd.audit import journal
 from flaskd.audit import log as audit
-from flaskd.audit.last_stop import LastStopFile, stop_reason
+from flaskd.audit.last_stop import LastStopNote, stop_reason
 from flaskd.audit.log import Audit
 from flaskd.control.access.policy import Grant, Rules
 from flaskd.control.registry import Call, Registry
@@ -182,7 +182,7 @@ def test_what_cannot_be_written_is_said_once_and_stops_nobody(
     assert len(heard.sentences) == 3
     said = capsys.readouterr().err
     assert said.count("cannot write the audit log") == 1
-    assert "No such file or directory; orders are carried out all the same" in said
+    assert "No such file or directory; commands still run" in said
 
     (tmp_path / "gone").mkdir()
     log.begin("drain", {}, ME)
@@ -229,7 +229,7 @@ def test_a_full_disk_is_said(capsys: pytest.CaptureFixture[str], heard: Heard) -
         log.begin("resume", {}, ME)
         assert [entry.command for entry in log.newest(10)] == ["resume"]
 
-    assert "No space left on device; orders are carried out" in capsys.readouterr().err
+    assert "No space left on device; commands still run" in capsys.readouterr().err
     assert len(heard.sentences) == 1
 
 
@@ -313,15 +313,15 @@ def test_a_flood_of_refusals_is_counted(log: Audit, monkeypatch: pytest.MonkeyPa
     """Whoever may only ask must not fill the disk."""
     now = [1000.0]
     monkeypatch.setattr("flaskd.audit.log.time.monotonic", lambda: now[0])
-    for _ in range(audit.MOST + 50):
+    for _ in range(audit.LIMIT + 50):
         log.refuse("kill", {}, STRANGER, "no", role="viewer")
-    assert len(written(log)) == audit.MOST
+    assert len(written(log)) == audit.LIMIT
 
-    now[0] += audit.A_WHILE + 1
+    now[0] += audit.PERIOD + 1
     log.refuse("kill", {}, STRANGER, "no", role="viewer")
 
-    assert len(written(log)) == audit.MOST + 1
-    assert written(log)[-1]["error"] == "no (and 50 refusals before it, which are not written down)"
+    assert len(written(log)) == audit.LIMIT + 1
+    assert written(log)[-1]["error"] == "no (and 50 refusals before it, which are not logged)"
 
 
 def test_a_flood_from_the_application_is_carried_out_and_not_written(log: Audit) -> None:
@@ -334,11 +334,11 @@ def test_a_flood_from_the_application_is_carried_out_and_not_written(log: Audit)
         done.set_result(None)
         return done
 
-    for _ in range(audit.MOST + 50):
+    for _ in range(audit.LIMIT + 50):
         log.run("drain", {}, by, order)
 
-    assert len(given) == audit.MOST + 50
-    assert len(written(log)) == 2 * audit.MOST
+    assert len(given) == audit.LIMIT + 50
+    assert len(written(log)) == 2 * audit.LIMIT
 
 
 # --- by the control plane ---
@@ -364,8 +364,7 @@ class Asker:
 def ask(
     log: Audit, handler: Any, method: str, *, asker: Actor = ME, rules: Rules | None = None, **params: Any
 ) -> dict[str, Any]:
-    registry = Registry(rules or Rules(owner=os.getuid()), audit=log)
-    registry.add(method, handler)
+    registry = Registry(rules or Rules(owner=os.getuid()), {method: handler}, log)
     message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     answer = registry.answer(json.dumps(message).encode(), Asker(asker))
     if isinstance(answer, Coroutine):
@@ -380,7 +379,7 @@ def test_each_change_is_written_down_with_what_it_said(log: Audit, command: comm
     params = golden(command.name)["request"].get("params", {})
     seen: list[list[str]] = []
 
-    async def handler(call: Call) -> None:
+    async def handler(call: Call[Any]) -> None:
         seen.append([line["outcome"] for line in written(log)])
 
     ask(log, handler, command.name, **params)
@@ -394,7 +393,7 @@ def test_each_change_is_written_down_with_what_it_said(log: Audit, command: comm
     "command", [c for c in commands.COMMANDS.values() if c.changes], ids=lambda c: c.name
 )
 def test_each_refused_change_is_written_down(log: Audit, command: commands.Command) -> None:
-    def handler(call: Call) -> None:
+    def handler(call: Call[Any]) -> None:
         raise AssertionError("it was refused")
 
     assert "error" in ask(log, handler, command.name, asker=STRANGER)
@@ -427,7 +426,7 @@ def test_what_changes_something_needs_more_than_a_viewer() -> None:
 
 
 def test_a_handler_that_fails_at_once_has_failed(log: Audit) -> None:
-    def handler(call: Call) -> None:
+    def handler(call: Call[Any]) -> None:
         raise NotFound("nothing there")
 
     assert "error" in ask(log, handler, "kill")
@@ -526,35 +525,35 @@ PLACE = "/run/flaskd/shop"
 
 def test_a_stop_is_told_to_the_next_run(monkeypatch: pytest.MonkeyPatch) -> None:
     stop = LastStop(at=5.0, clean=True, why="signal SIGTERM", by=SIGTERM, who="", took=0.5, pid=7)
-    with LastStopFile("shop", PLACE) as note:
+    with LastStopNote("shop", PLACE) as note:
         assert note.previous is None
         note.stop = stop
 
-    with LastStopFile("shop", PLACE) as note:
+    with LastStopNote("shop", PLACE) as note:
         assert note.previous == stop
 
 
 def test_one_that_was_killed_has_left_no_note() -> None:
-    LastStopFile("shop", PLACE).__enter__()  # and never leaves
+    LastStopNote("shop", PLACE).__enter__()  # and never leaves
 
-    with LastStopFile("shop", PLACE) as note:
+    with LastStopNote("shop", PLACE) as note:
         assert note.previous == LastStop(at=None, clean=False, why="ended without a note", pid=os.getpid())
 
 
 def test_one_that_could_not_start_says_why() -> None:
-    with pytest.raises(ConfigError), LastStopFile("shop", PLACE):
+    with pytest.raises(ConfigError), LastStopNote("shop", PLACE):
         raise ConfigError("no such thing")
 
-    with LastStopFile("shop", PLACE) as note:
+    with LastStopNote("shop", PLACE) as note:
         assert note.previous
         assert (note.previous.why, note.previous.clean) == ("could not start: no such thing", False)
 
 
 def test_a_stop_of_one_in_another_place_is_not_ours() -> None:
-    with LastStopFile("shop", PLACE) as note:
+    with LastStopNote("shop", PLACE) as note:
         note.stop = LastStop(at=5.0, clean=True, why="application")
 
-    with LastStopFile("shop", "/somewhere/else/shop") as note:
+    with LastStopNote("shop", "/somewhere/else/shop") as note:
         assert note.previous is None
 
 
@@ -563,7 +562,7 @@ def test_a_note_that_cannot_be_left_keeps_nobody(
 ) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", "/proc/nowhere")
 
-    with LastStopFile("shop", PLACE) as note:
+    with LastStopNote("shop", PLACE) as note:
         assert note.previous is None
     assert capsys.readouterr().err == ""
 
@@ -575,13 +574,13 @@ def test_an_end_that_the_disk_does_not_take_is_said(
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        with LastStopFile("shop", PLACE):
+        with LastStopNote("shop", PLACE):
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
     said = capsys.readouterr().err
-    assert said == f"flaskd: how it ended cannot be written to {tmp_path}/shop.json: File too large\n"
+    assert said == f"flaskd: cannot write how it ended to {tmp_path}/shop.json: File too large\n"
     assert os.listdir(tmp_path) == ["shop.json"]
 
 

@@ -37,7 +37,7 @@ def names(place: Place) -> set[str]:
 
 def test_a_claim_holds_and_leaves_nothing(place: Place) -> None:
     """Sockets listen at 0600 in a 0700 directory; afterwards the directory is gone."""
-    with Claim(place, OURS) as claim:
+    with Claim.hold(place, OURS) as claim:
         claim.publish({"pid": 1})
         assert {"lock", "sock", "zmq", "instance.json"} == names(place)
         assert os.stat(place.directory).st_mode & 0o777 == 0o700
@@ -49,9 +49,9 @@ def test_a_claim_holds_and_leaves_nothing(place: Place) -> None:
 
 def test_a_live_instance_is_refused_with_its_pid_and_not_disturbed(place: Place) -> None:
     """Its sockets are the same afterwards."""
-    with Claim(place, OURS):
+    with Claim.hold(place, OURS):
         before = {path: os.stat(path).st_ino for path in (place.sock, place.zmq, place.lock)}
-        with pytest.raises(NameTaken, match=f"process {os.getpid()}") as caught, Claim(place, OURS):
+        with pytest.raises(NameTaken, match=f"process {os.getpid()}") as caught, Claim.hold(place, OURS):
             pass
         assert os.getpid() == caught.value.pid
         assert before == {path: os.stat(path).st_ino for path in (place.sock, place.zmq, place.lock)}
@@ -70,7 +70,7 @@ def test_of_many_that_race_for_a_name_exactly_one_gets_it(place: Place) -> None:
         ) -> None:
             barrier.wait(WAIT)
             try:
-                with Claim(place, OURS):
+                with Claim.hold(place, OURS):
                     outcomes.append("got it")
                     assert release.wait(WAIT)
             except NameTaken:
@@ -91,12 +91,13 @@ def test_what_a_killed_instance_left_is_cleaned(place: Place) -> None:
     code = (
         "import sys, signal, os; from flaskd.control.claim import Claim; from flaskd_ctl.contract.endpoint import Place\n"
         "from flaskd.control.access.policy import Rules\n"
-        "with Claim(Place(sys.argv[1]), Rules(os.geteuid())) as claim: claim.publish({}); os.kill(os.getpid(), signal.SIGKILL)"
+        "with Claim.hold(Place(sys.argv[1]), Rules(os.geteuid())) as claim:\n"
+        " claim.publish({}); os.kill(os.getpid(), signal.SIGKILL)"
     )
     ended = subprocess.run([sys.executable, "-c", code, place.directory], timeout=WAIT, check=False)
     assert ended.returncode == -signal.SIGKILL
     assert {"lock", "sock", "zmq", "instance.json"} == names(place)
-    with Claim(place, OURS):
+    with Claim.hold(place, OURS):
         pass
     assert not os.path.exists(place.directory)
 
@@ -107,7 +108,10 @@ def test_a_foreign_file_is_left_alone(place: Place, name: str) -> None:
     os.mkdir(place.directory, 0o700)
     path = Path(place.directory, name)
     path.write_text("precious")
-    with pytest.raises(ClaimError, match="is not a socket of ours, it was left alone"), Claim(place, OURS):
+    with (
+        pytest.raises(ClaimError, match="a file that is not a socket is there"),
+        Claim.hold(place, OURS),
+    ):
         pass
     assert path.read_text() == "precious"
     assert {name} == names(place)
@@ -120,14 +124,14 @@ def test_another_programs_live_socket_is_left_alone(place: Place) -> None:
         other.bind(place.zmq)
         other.listen()
         inode = os.stat(place.zmq).st_ino
-        with pytest.raises(ClaimError, match="another program listens"), Claim(place, OURS):
+        with pytest.raises(ClaimError, match="another process listens there"), Claim.hold(place, OURS):
             pass
         assert inode == os.stat(place.zmq).st_ino
 
 
 def test_a_file_put_in_our_sockets_place_survives_our_end(place: Place) -> None:
     """What we remove is what we made."""
-    with Claim(place, OURS):
+    with Claim.hold(place, OURS):
         os.unlink(place.sock)
         Path(place.sock).write_text("precious")
     assert Path(place.sock).read_text() == "precious"
@@ -138,7 +142,7 @@ def test_a_directory_of_somebody_else_is_refused(place: Place) -> None:
     """Before anything is created in it."""
     os.mkdir(place.directory, 0o700)
     os.chown(place.directory, 12345, 12345)
-    with pytest.raises(ClaimError, match="belongs to uid 12345"), Claim(place, OURS):
+    with pytest.raises(ClaimError, match="belongs to uid 12345"), Claim.hold(place, OURS):
         pass
     assert set() == names(place)
 
@@ -147,7 +151,7 @@ def test_a_directory_below_tmp_that_others_may_write_to_is_refused(place: Place)
     """Anybody could put an instance of theirs in our name's place."""
     runtime = os.path.dirname(place.directory)
     os.chmod(runtime, 0o777)
-    with pytest.raises(ClaimError, match="can be written to by others"), Claim(place, OURS):
+    with pytest.raises(ClaimError, match="can be written to by others"), Claim.hold(place, OURS):
         pass
     assert os.listdir(runtime) == []
 
@@ -157,7 +161,7 @@ def test_a_file_in_place_of_the_runtime_directory_is_refused(runtime_dir: str) -
     Path(runtime_dir, "file").touch()
     with (
         pytest.raises(ClaimError, match="file is not a directory"),
-        Claim(Place(f"{runtime_dir}/file/shop"), OURS),
+        Claim.hold(Place(f"{runtime_dir}/file/shop"), OURS),
     ):
         pass
 
@@ -165,7 +169,7 @@ def test_a_file_in_place_of_the_runtime_directory_is_refused(runtime_dir: str) -
 def test_a_link_in_place_of_the_directory_is_refused(place: Place, tmp_path: Path) -> None:
     """Nobody can lead us elsewhere."""
     os.symlink(tmp_path, place.directory)
-    with pytest.raises(ClaimError, match="is not a directory"), Claim(place, OURS):
+    with pytest.raises(ClaimError, match="is not a directory"), Claim.hold(place, OURS):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -173,7 +177,7 @@ def test_a_link_in_place_of_the_directory_is_refused(place: Place, tmp_path: Pat
 def test_a_path_too_long_is_said_before_anything_is_created(tmp_path: Path) -> None:
     """With both lengths, at start and not at bind."""
     deep = tmp_path / ("x" * MAX_PATH)
-    with pytest.raises(BadPlace, match=f"ends at {MAX_PATH}"):
+    with pytest.raises(BadPlace, match=f"the limit for Unix sockets is {MAX_PATH}"):
         place_for("shop", runtime_dir=str(deep), environ={}, uid=0)
     assert not deep.exists()
 
@@ -185,11 +189,11 @@ def test_a_full_disk_is_a_sentence_and_nothing_is_left(place: Place) -> None:
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, full)
         with pytest.raises(ClaimError, match=f"cannot write the lock {place.lock}: File too large"):
-            Claim(place, OURS).__enter__()
+            Claim.hold(place, OURS).__enter__()
         assert not os.path.exists(place.directory)
 
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        with Claim(place, OURS) as claim:
+        with Claim.hold(place, OURS) as claim:
             resource.setrlimit(resource.RLIMIT_FSIZE, full)
             with pytest.raises(ClaimError, match=f"cannot write {place.instance_file}: File too large"):
                 claim.publish({"pid": 1})
@@ -214,7 +218,7 @@ def test_systemds_runtime_directory_is_the_instances(tmp_path: Path) -> None:
 def test_a_forked_child_keeps_neither_lock_nor_sockets(place: Place) -> None:
     """It lives on after us, and the name is free, and nobody can connect."""
     read_end, write_end = os.pipe()
-    with Claim(place, OURS) as claim:
+    with Claim.hold(place, OURS) as claim:
         path = place.sock
         peer = socket.socket(socket.AF_UNIX)
         peer.connect(path)
@@ -228,7 +232,7 @@ def test_a_forked_child_keeps_neither_lock_nor_sockets(place: Place) -> None:
         peer.settimeout(WAIT)
         assert peer.recv(1) == b""  # the child holds no copy of the accepted connection
         peer.close()
-    with Claim(place, OURS):
+    with Claim.hold(place, OURS):
         pass
     os.close(write_end)
     os.close(read_end)
@@ -247,27 +251,27 @@ def test_without_lists_everybody_is_let_near_and_it_is_said(
         raise OSError(errno.ENOTSUP, "not supported")
 
     monkeypatch.setattr(os, "setxattr", refuse, raising=False)
-    with Claim(place, OTHERS) as claim:
+    with Claim.hold(place, OTHERS) as claim:
         claim.publish({})
         found = [
             os.stat(path).st_mode & 0o777
             for path in (place.directory, place.sock, place.zmq, place.instance_file)
         ]
         assert found == [0o711, 0o666, 0o666, 0o644]
-    assert "has no access control lists: every user may connect, and is refused" in caplog.text
+    assert "has no access control lists, so every user can connect" in caplog.text
 
 
 def test_a_closed_directory_on_the_way_is_said(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """Roles for others are of no use there."""
-    with Claim(place, OTHERS):
+    with Claim.hold(place, OTHERS):
         pass
     runtime = os.path.dirname(place.directory)
-    assert f"only the owner of {runtime} may go through it" in caplog.text
+    assert f"only the owner can enter {runtime}" in caplog.text
 
 
 def test_taking_roles_away_closes_what_was_open(place: Place) -> None:
     """Lists and groups included: as if there had never been any."""
-    with Claim(place, OTHERS) as claim:
+    with Claim.hold(place, OTHERS) as claim:
         claim.publish({})
         opened = [
             os.stat(path).st_mode & 0o070 for path in (place.directory, place.sock, place.instance_file)
@@ -285,14 +289,14 @@ def test_the_owner_and_root_need_no_opening(place: Place) -> None:
     rules = Rules(
         os.geteuid(), {Role.ADMIN: (Grant(USER, "me", os.geteuid()), Grant(USER, "root", 0), Grant(KEY, "k"))}
     )
-    with Claim(place, rules):
+    with Claim.hold(place, rules):
         assert os.stat(place.directory).st_mode & 0o777 == 0o700
         assert os.stat(place.sock).st_mode & 0o777 == 0o600
 
 
 def test_instance_json_is_whole_or_absent(place: Place) -> None:
     """A reader at any moment finds nothing or complete JSON."""
-    with Claim(place, OURS) as claim:
+    with Claim.hold(place, OURS) as claim:
         enough = threading.Event()
         seen: list[object] = []
 
@@ -317,16 +321,16 @@ def test_a_lock_that_is_removed_while_it_is_waited_for_is_taken_anew(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its holder may end between our open and our flock: a lock on a file that is gone would keep nobody out."""
-    first, flock = Claim(place, OURS), fcntl.flock
+    first, flock = Claim.hold(place, OURS), fcntl.flock
     ended: list[bool] = []
     first.__enter__()
 
     def flock_late(descriptor: int, operation: int) -> None:
         if not ended:
             ended.append(True)
-            first.__exit__()
+            first.__exit__(None, None, None)
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", flock_late)
-    with Claim(place, OURS), pytest.raises(NameTaken), Claim(place, OURS):
+    with Claim.hold(place, OURS), pytest.raises(NameTaken), Claim.hold(place, OURS):
         pass

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from flaskd.audit.log import Audit
+from flaskd.audit.log import Audit, quiet
 from flaskd.control.access.policy import USER, Grant, Rules
 from flaskd.control.commands import Commands
 from flaskd.control.registry import Registry
@@ -87,7 +87,7 @@ class ScriptedDaemon:
 
     def __init__(self, fleet: ScriptedFleet | None) -> None:
         self.bus = Bus()
-        self.audit = Audit("")
+        self.audit = Audit("", report=quiet)
         self.fleet = fleet
 
     def status(self) -> StatusResult:
@@ -140,8 +140,7 @@ class Stage:
     def __init__(self, *, workers: bool = True) -> None:
         self.fleet = ScriptedFleet()
         self.daemon = ScriptedDaemon(self.fleet if workers else None)
-        self.registry = Registry(Rules(owner=os.getuid()))
-        Commands(self.daemon).register(self.registry)
+        self.registry = Registry(Rules(owner=os.getuid()), Commands(self.daemon).handlers, self.daemon.audit)
         self.peer = ScriptedPeer()
 
     def tell(self, *events: Event) -> None:

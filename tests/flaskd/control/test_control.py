@@ -214,7 +214,7 @@ def test_resume_while_stopping_is_the_wrong_state(app: App, serve: Serve, connec
         (b"[]", "invalid_request", "not a JSON-RPC 2.0 request"),
         (b'{"jsonrpc":"1.0","id":1,"method":"ping"}', "invalid_request", "jsonrpc"),
         (b'{"jsonrpc":"2.0","id":1,"method":"ping","x":1}', "invalid_request", "unknown field"),
-        (b'{"jsonrpc":"2.0","id":1,"method":"launch"}', "unknown_method", "no command is called 'launch'"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"launch"}', "unknown_method", "there is no command 'launch'"),
         (request("shutdown", grace="x"), "invalid_params", "params.grace"),
         (request("shutdown", grace=-1), "invalid_params", "params.grace"),
         (request("shutdown", grce=1), "invalid_params", "grce"),

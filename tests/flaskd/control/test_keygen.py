@@ -57,7 +57,7 @@ def test_key_that_is_there_is_not_overwritten_unless_forced(tmp_path: Path, left
     os.unlink(other)
     before = (tmp_path / left).read_bytes()
 
-    with pytest.raises(ConfigError, match="is there already, nothing was changed"):
+    with pytest.raises(ConfigError, match="exists; nothing was changed"):
         make_pair("shop", str(tmp_path), force=False)
 
     assert (tmp_path / left).read_bytes() == before

@@ -1,5 +1,6 @@
 """The edges of an instance's life: orders that come too late, starts that fail, and what must not end it early."""
 
+import asyncio
 import contextlib
 import gc
 import io
@@ -19,10 +20,14 @@ import pytest
 import zmq
 
 from flaskd import Server
+from flaskd.audit.log import Audit
 from flaskd.console.say import say
 from flaskd.control import claim, commands
 from flaskd.control.access.policy import Rules
-from flaskd.control.server import ControlThread
+from flaskd.control.registry import Registry
+from flaskd.control.server import ControlServer
+from flaskd.control.transports.local import LocalServer
+from flaskd.embedded import running
 from flaskd.errors import BindError, ClaimError, ConfigError, IllegalMove
 from flaskd.instance import Instance
 from flaskd.listening import listeners
@@ -135,32 +140,40 @@ def test_who_stops_a_start_that_fails_is_told(app: App, monkeypatch: pytest.Monk
     server = Server(app, bind="127.0.0.1:0")
     asked: list[Future[Any]] = []
 
-    def start(control: ControlThread) -> None:
+    def start(control: ControlServer) -> None:
         asked.append(server.shutdown())
         raise RuntimeError("no control socket")
 
-    monkeypatch.setattr(ControlThread, "start", start)
+    monkeypatch.setattr(running, "control_thread", start)
     with pytest.raises(RuntimeError, match="no control socket"):
         server.start()
     assert isinstance(asked[0].exception(WAIT), RuntimeError)
 
 
-def test_a_connection_that_comes_as_the_control_server_closes_does_not_leak(
-    serve: Serve, connect: Connect
-) -> None:
+def test_a_connection_that_comes_as_the_control_server_closes_does_not_leak(tmp_path: Path) -> None:
     """asyncio had accepted it and not yet made it a connection; the warning about a leak would fail this test."""
-    server = serve()
-    control = server._checked().control
-    assert control is not None
-    opened: list[Wire] = []
 
-    def come() -> None:
-        opened.append(connect(server))
-        control._loop.call_soon(control._stopping.set)  # in the same turn in which it is accepted
+    async def come_and_close(listening: socket.socket, peer: socket.socket) -> None:
+        registry = Registry(Rules(os.geteuid()), {}, Audit(""))
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(f"{listening.getsockname()}2")
+            server = LocalServer(registry, lines=listening, zmtp=other)
+            await see_it_close(server, listening, peer)
 
-    control._loop.call_soon_threadsafe(come)
-    control._thread.join(WAIT)
-    assert opened[0].receive() is None
+    async def see_it_close(server: LocalServer, listening: socket.socket, peer: socket.socket) -> None:
+        peer.connect(listening.getsockname())
+        for _ in range(2):  # in the turn in which it is accepted
+            await asyncio.sleep(0)
+        await server.stop_accepting()
+        await server.close()
+
+    with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as peer:
+        listening.bind(str(tmp_path / "sock"))
+        listening.listen()
+        listening.setblocking(False)
+        peer.settimeout(WAIT)
+        asyncio.run(come_and_close(listening, peer))
+        assert peer.recv(1) == b""
     gc.collect()
 
 
@@ -213,7 +226,7 @@ def test_a_place_that_its_last_holder_removes_meanwhile_is_made_again(
             os.rmdir(directory)
 
     monkeypatch.setattr(claim, "_make_private", make_and_lose)
-    with claim.Claim(place, Rules(os.geteuid())):
+    with claim.Claim.hold(place, Rules(os.geteuid())):
         assert Path(place.lock).exists()
     assert not removals
 
@@ -246,8 +259,8 @@ def test_a_socket_of_another_type_in_the_place_is_left_alone(tmp_path: Path) -> 
     Path(place.directory).mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as foreign:
         foreign.bind(place.sock)
-        with pytest.raises(ClaimError, match="left alone"):
-            claim.Claim(place, Rules(os.geteuid())).__enter__()
+        with pytest.raises(ClaimError, match="a socket that cannot be ours is there"):
+            claim.Claim.hold(place, Rules(os.geteuid())).__enter__()
     assert Path(place.sock).exists()
 
 

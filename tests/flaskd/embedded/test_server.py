@@ -143,7 +143,7 @@ def test_operating_a_server_that_was_not_started_is_said(app: App) -> None:
 def test_a_name_that_is_taken_undoes_nothing_of_the_first(app: App, serve: Serve) -> None:
     """The second one is told who lives there."""
     server = serve(name="shop")
-    with pytest.raises(NameTaken, match="already lives") as caught:
+    with pytest.raises(NameTaken, match="is already running in") as caught:
         Server(App(), bind="127.0.0.1:0", name="shop").start()
     assert caught.value.pid == server.status().pid
     assert Http.get(server.listeners[0], "/").answer().endswith(b"hello")

@@ -271,23 +271,9 @@ def test_the_unix_listener_tells_the_application_a_usable_server_name(
         assert received.endswith(end)
 
 
-def test_a_child_that_the_application_forks_keeps_no_port_alive(
-    app: App, start: Serve, runtime_dir: str
-) -> None:
+@pytest.mark.usefixtures("forking", "runtime_dir")
+def test_a_child_that_the_application_forks_keeps_no_port_alive(start: Serve) -> None:
     """It lives on after the stop; the port is refused, the place is free, and another instance takes both."""
-    read_end, write_end = os.pipe()
-    children: list[int] = []
-
-    def fork() -> str:
-        child = os.fork()
-        if child == 0:
-            os.close(write_end)
-            os.read(read_end, 1)  # until the test has seen enough
-            os._exit(0)
-        children.append(child)
-        return "forked"
-
-    app.add_url_rule("/fork", "fork", fork)
     server = start()
     assert get(server, "/fork").answer().endswith(b"forked")
     server.shutdown().result(WAIT)
@@ -295,9 +281,6 @@ def test_a_child_that_the_application_forks_keeps_no_port_alive(
         get(server, "/")
     again = start(App(), bind=server.listeners[0].removeprefix("http://"))
     assert get(again, "/").answer().endswith(b"hello")
-    os.close(write_end)
-    os.close(read_end)
-    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
 
 
 @IN_PYTHON

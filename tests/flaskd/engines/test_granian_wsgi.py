@@ -3,10 +3,11 @@
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from flaskd.engines.granian_engine.exchange import Exchange
 from flaskd.engines.granian_engine.server import Server
 from flaskd.engines.granian_engine.wsgi import respond
 from flaskd.engines.protocol import Options
@@ -62,7 +63,7 @@ def answer(app: Callable[..., Any], **base: Any) -> Proto:
     with socket.socket(socket.AF_UNIX) as listener:
         common = server_environ(listener, "granian", multiprocess=False)
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SERVER_NAME": "h", **common, **base}
-    respond(app, proto, environ, Server(Options(threads=2)))
+    respond(app, cast(Exchange, proto), environ, Server(Options(threads=2)))
     assert proto.ended != proto.broken
     return proto
 
@@ -213,7 +214,7 @@ def test_while_closing_every_response_says_so_once() -> None:
     proto = Proto()
     seen = []
     for server.keepalive in (True, False, True):
-        respond(app, proto, {"REQUEST_METHOD": "GET"}, server)
+        respond(app, cast(Exchange, proto), {"REQUEST_METHOD": "GET"}, server)
         seen.append([value for name, value in proto.headers if name.lower() == "connection"])
     assert seen == [[], ["close"], []]
 
@@ -247,7 +248,9 @@ def test_the_environ_holds_the_request_and_nothing_of_the_process(monkeypatch: p
 def late_gateway(app: Callable[..., Any]) -> tuple[LateAnswers, Callable[[Any, dict[str, Any]], None]]:
     late = LateAnswers(lambda environ: environ["number"])
     server = Server(Options(threads=2, late=late))
-    return late, lambda proto, environ: respond(app, proto, {"REQUEST_METHOD": "GET", **environ}, server)
+    return late, lambda proto, environ: respond(
+        app, cast(Exchange, proto), {"REQUEST_METHOD": "GET", **environ}, server
+    )
 
 
 @pytest.mark.parametrize("written", [True, False])

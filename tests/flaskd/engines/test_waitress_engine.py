@@ -291,23 +291,9 @@ def test_an_idle_server_does_not_wake_up(kept: int, waitress: Serve) -> None:
     assert switches() == before
 
 
-def test_a_child_that_the_application_forks_keeps_neither_port_nor_connections(
-    app: App, waitress: Serve
-) -> None:
+@pytest.mark.usefixtures("forking")
+def test_a_child_that_the_application_forks_keeps_neither_port_nor_connections(waitress: Serve) -> None:
     """It lives on after the stop; who was connected sees the end, and the port is refused."""
-    read_end, write_end = os.pipe()
-    children: list[int] = []
-
-    def fork() -> str:
-        child = os.fork()
-        if child == 0:
-            os.close(write_end)
-            os.read(read_end, 1)  # until the test has seen enough
-            os._exit(0)
-        children.append(child)
-        return "forked"
-
-    app.add_url_rule("/fork", "fork", fork)
     server = waitress()
     other = Http(server.listeners[0], KEPT)
     assert other.socket.recv(1000).endswith(b"hello")
@@ -316,9 +302,6 @@ def test_a_child_that_the_application_forks_keeps_neither_port_nor_connections(
     assert other.answer() == b""
     with pytest.raises(ConnectionRefusedError):
         Http.get(server.listeners[0], "/")
-    os.close(write_end)
-    os.close(read_end)
-    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
 
 
 def test_a_cut_names_what_was_unfinished(app: App, waitress: Serve) -> None:

@@ -5,13 +5,11 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import flask_sock
 import pytest
 import simple_websocket
-import trustme
 
 from flaskd import Server
 from tests.flaskd.conftest import WAIT, App, Http
@@ -123,15 +121,10 @@ def test_a_websocket_is_named_and_cut_when_the_grace_is_over(app: App, serve: Se
             assert not thread.is_alive()
 
 
-def test_it_works_over_tls(app: App, serve: Serve, tmp_path: Path) -> None:
+def test_it_works_over_tls(serve: Serve, certificate: tuple[ssl.SSLContext, dict[str, str]]) -> None:
     """The application has the encrypted socket."""
-    authority = trustme.CA()
-    issued = authority.issue_cert("127.0.0.1")
-    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
-    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    server = serve(tls_cert=str(tmp_path / "cert.pem"), tls_key=str(tmp_path / "key.pem"))
+    context, settings = certificate
+    server = serve(**settings)
     with connected(server, ssl_context=context) as client:
         client.send("secret")
         assert client.receive(WAIT) == "secret"

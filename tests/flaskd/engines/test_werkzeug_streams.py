@@ -13,7 +13,6 @@ from typing import Any
 
 import flask
 import pytest
-import trustme
 
 from flaskd import Server
 from flaskd.engines.werkzeug_engine.timed_socket import TimedSocket
@@ -135,15 +134,9 @@ def test_the_same_over_a_unix_socket(serve: Serve, tmp_path: Path) -> None:
         assert result.connections_cut == 0
 
 
-def test_the_same_over_tls(serve: Serve, tmp_path: Path) -> None:
+def test_the_same_over_tls(serve: Serve, certificate: tuple[ssl.SSLContext, dict[str, str]]) -> None:
     """Where OpenSSL stands between us and the kernel."""
-    authority = trustme.CA()
-    issued = authority.issue_cert("127.0.0.1")
-    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
-    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    settings = {"tls_cert": str(tmp_path / "cert.pem"), "tls_key": str(tmp_path / "key.pem")}
+    context, settings = certificate
     server = serve(answering([bytes(50_000_000)]), threads=1, write_timeout=0.3, **settings)
     plain = Http(server.listeners[0].replace("https", "http")).socket
     with context.wrap_socket(plain, server_hostname="127.0.0.1") as slow:

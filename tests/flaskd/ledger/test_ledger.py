@@ -48,7 +48,7 @@ def serve(ledger: Ledger, read: int | None = None) -> dict[str, Any]:
     except StopIteration:
         pass
     finally:
-        said["in flight"] = ledger.in_flight
+        said["in flight"] = ledger.table.in_flight
         body.close()  # type: ignore[attr-defined]
     return said
 
@@ -59,8 +59,8 @@ def test_a_streaming_response_is_in_flight_until_it_is_closed() -> None:
     ledger = Ledger(answering("200 OK", [b"a", b"b"]), lambda: ended.append(1))
     said = serve(ledger)
     assert (said["chunks"], said["in flight"]) == ([b"a", b"b"], 1)
-    assert (ledger.in_flight, ended) == (0, [1])
-    assert ledger.served()["2xx"] == 1
+    assert (ledger.table.in_flight, ended) == (0, [1])
+    assert ledger.table.served()["2xx"] == 1
 
 
 @given(
@@ -83,8 +83,8 @@ def test_every_request_is_counted_once_and_none_stays(requests: list[tuple[str, 
         total += 1
         kind = f"{status[0]}xx" if read == 3 and status[0] in "12345" else "aborted"
         counts[kind] = counts.get(kind, 0) + 1
-    assert (0, total) == (ledger.in_flight, ledger.finished())
-    assert counts == {kind: count for kind, count in ledger.served().items() if count}
+    assert (0, total) == (ledger.table.in_flight, ledger.table.finished())
+    assert counts == {kind: count for kind, count in ledger.table.served().items() if count}
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,12 @@ def test_an_exception_passes_through_and_is_the_last_error(when: str, counted: s
     ledger = Ledger(app, lambda: None)
     with pytest.raises(KeyError):
         serve(ledger)
-    assert (ledger.in_flight, ledger.served()[counted]) == (0, 1)
-    assert ledger.last_error is not None
-    assert (ledger.last_error.message, ledger.last_error.request) == ("KeyError: 'k'", "GET /shop/café")
+    assert (ledger.table.in_flight, ledger.table.served()[counted]) == (0, 1)
+    assert ledger.table.last_error is not None
+    assert (ledger.table.last_error.message, ledger.table.last_error.request) == (
+        "KeyError: 'k'",
+        "GET /shop/café",
+    )
 
 
 @pytest.mark.parametrize(("written", "status", "counted"), [(b"", 408, "4xx"), (b"begun", 200, "aborted")])
@@ -128,7 +131,7 @@ def test_an_exception_with_a_status_counts_as_that_where_nothing_was_sent(
     with pytest.raises(SlowBody):
         serve(ledger)
     assert [(line.status, line.size) for line in lines] == [(status, len(written))]
-    assert (ledger.finished(), ledger.served()[counted]) == (1, 1)
+    assert (ledger.table.finished(), ledger.table.served()[counted]) == (1, 1)
 
 
 def test_closing_twice_counts_once() -> None:
@@ -138,7 +141,7 @@ def test_closing_twice_counts_once() -> None:
     list(body)
     body.close()  # type: ignore[attr-defined]
     body.close()  # type: ignore[attr-defined]
-    assert ledger.finished() == 1
+    assert ledger.table.finished() == 1
 
 
 def test_requests_are_shown_oldest_first_without_their_query() -> None:
@@ -146,7 +149,7 @@ def test_requests_are_shown_oldest_first_without_their_query() -> None:
     ledger = Ledger(answering("200 OK", [b"x"]), lambda: None)
     first = ledger({**ENVIRON, "QUERY_STRING": "secret"}, lambda *args: lambda data: None)
     second = ledger({**ENVIRON, "PATH_INFO": "/" + "x" * 2000}, lambda *args: lambda data: None)
-    shown = ledger.requests()
+    shown = ledger.table.requests()
     assert [request.id for request in shown] == [1, 2]
     assert shown[0].path == "/shop/café"
     assert len(shown[1].path) == 512
@@ -183,11 +186,11 @@ def test_more_requests_than_rows_are_all_kept() -> None:
     """Each streaming response holds a row; the next one is served, shown and counted all the same."""
     ledger = Ledger(answering("200 OK", [b"x"]), lambda: None, table=RequestTable.private(1))
     bodies = [ledger(dict(ENVIRON), lambda *args: lambda data: None) for _ in range(3)]
-    assert ([request.id for request in ledger.requests()], ledger.in_flight) == ([1, 2, 3], 3)
+    assert ([request.id for request in ledger.table.requests()], ledger.table.in_flight) == ([1, 2, 3], 3)
     for body in bodies:
         list(body)
         body.close()  # type: ignore[attr-defined]
-    assert (ledger.in_flight, ledger.served()["2xx"]) == (0, 3)
+    assert (ledger.table.in_flight, ledger.table.served()["2xx"]) == (0, 3)
 
 
 def test_the_request_id_is_the_clients_or_made_here() -> None:
@@ -196,7 +199,7 @@ def test_the_request_id_is_the_clients_or_made_here() -> None:
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
         seen.append(environ["HTTP_X_REQUEST_ID"])
-        seen.append(ledger.requests()[0].request_id)
+        seen.append(ledger.table.requests()[0].request_id)
         start_response("200 OK", [("x-request-ID", "the application's own")] if len(seen) > 6 else [])
         return []
 
@@ -279,7 +282,7 @@ def test_the_rule_is_known_once_flask_has_routed(shop: tuple[flask.Flask, Ledger
     seen: list[InFlight] = []
 
     def look(number: object) -> str:
-        seen.extend(ledger.requests())
+        seen.extend(ledger.table.requests())
         return str(number)
 
     app.add_url_rule("/order/<int:number>", "order", look)
@@ -288,7 +291,7 @@ def test_the_rule_is_known_once_flask_has_routed(shop: tuple[flask.Flask, Ledger
         with Client(ledger).get(path) as response:
             assert response.status_code == status
     assert [(it.endpoint, it.rule) for it in seen] == [("order", "/order/<int:number>"), (None, None)]
-    assert ledger.in_flight == 0
+    assert ledger.table.in_flight == 0
 
 
 def test_a_ledger_notes_only_what_came_through_it(shop: tuple[flask.Flask, Ledger]) -> None:
@@ -301,9 +304,12 @@ def test_a_ledger_notes_only_what_came_through_it(shop: tuple[flask.Flask, Ledge
         assert app.test_client().get("/bad").status_code == 500
         with Client(other).get("/bad") as response:
             assert response.status_code == 500
-    assert ledger.last_error is None
-    assert other.last_error is not None
-    assert (other.last_error.message, other.last_error.request) == ("KeyError: 'missing'", "GET /bad")
+    assert ledger.table.last_error is None
+    assert other.table.last_error is not None
+    assert (other.table.last_error.message, other.table.last_error.request) == (
+        "KeyError: 'missing'",
+        "GET /bad",
+    )
 
 
 def test_a_request_that_a_view_makes_itself_is_not_mistaken_for_its_own(
@@ -315,7 +321,7 @@ def test_a_request_that_a_view_makes_itself_is_not_mistaken_for_its_own(
 
     def outer() -> str:
         assert app.test_client().get("/bad").status_code == 500
-        seen.extend(ledger.requests())
+        seen.extend(ledger.table.requests())
         return "done"
 
     app.add_url_rule("/bad", "bad", lambda: dict[str, str]()["missing"])
@@ -323,7 +329,7 @@ def test_a_request_that_a_view_makes_itself_is_not_mistaken_for_its_own(
     with Client(ledger).get("/outer") as response:
         assert response.status_code == 200
     assert [it.rule for it in seen] == ["/outer"]
-    assert ledger.last_error is None
+    assert ledger.table.last_error is None
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")

@@ -12,7 +12,8 @@ import pytest
 
 from flaskd.errors import BindError
 from flaskd.listening import handshakes
-from flaskd.listening.listeners import SO_ATTACH_FILTER, Listener, bind
+from flaskd.listening.addresses import bind
+from flaskd.listening.listeners import SO_ATTACH_FILTER, Listener
 from flaskd_ctl.contract.endpoint import MAX_PATH
 from tests.flaskd.conftest import WAIT
 from tests.support.needs import requires
@@ -44,7 +45,7 @@ def client_of(listener: Listener) -> socket.socket:
         ("unix:/tmp/", "names no socket"),
         ("no-such-host.invalid:0", "no such host"),
         ("192.0.2.1:0", "cannot assign requested address"),
-        ("unix:/tmp/" + "x" * MAX_PATH, f"ends at {MAX_PATH} bytes"),
+        ("unix:/tmp/" + "x" * MAX_PATH, f"the limit for Unix sockets is {MAX_PATH}"),
         ("unix:/no/such/directory/s", "no such file or directory"),
     ],
 )

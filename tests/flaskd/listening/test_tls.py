@@ -208,7 +208,7 @@ def test_both_newer_versions_are_spoken(
     [
         ({"tls_key": ""}, "--tls-cert needs --tls-key"),
         ({"tls_cert": "/no/such/file"}, "cannot read /no/such/file for TLS: No such file"),
-        ({"tls_key": "other"}, "does not fit the certificate"),
+        ({"tls_key": "other"}, "does not match the certificate"),
         ({"tls_key": "nonsense"}, "cannot use"),
         ({"tls_key": "locked"}, "cannot use"),
     ],

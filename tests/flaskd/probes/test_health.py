@@ -13,7 +13,7 @@ from flaskd.embedded.server import Server
 from flaskd.errors import BindError, ConfigError
 from flaskd.probes import listener
 from flaskd.probes.health import answer
-from flaskd.probes.listener import LONGEST, MOST, ProbeListener
+from flaskd.probes.listener import LONGEST, MAX_CONNECTIONS, ProbeListener
 from flaskd.probes.rotation import Rotation
 from flaskd.shutdown.lifecycle import State
 from flaskd_ctl import Client
@@ -136,11 +136,11 @@ def test_a_crowd_of_silent_connections_keeps_no_probe_out() -> None:
     """The oldest makes room: readiness is told however many connections are held open."""
 
     async def use(there: ProbeListener, connect: Connect) -> None:
-        crowd = [await connect() for _ in range(MOST + 10)]
+        crowd = [await connect() for _ in range(MAX_CONNECTIONS + 10)]
 
         assert (await ask(await connect())).startswith(b"HTTP/1.1 200")
 
-        assert len(there.connections) <= MOST
+        assert len(there.connections) <= MAX_CONNECTIONS
         assert [await end_of(reader) for reader, _ in crowd[:5]] == [b""] * 5
 
     with_probes(use)
@@ -148,7 +148,7 @@ def test_a_crowd_of_silent_connections_keeps_no_probe_out() -> None:
 
 def test_a_slow_client_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who takes too long over a head loses the connection, not we a descriptor."""
-    monkeypatch.setattr(listener, "PATIENCE", 0.05)
+    monkeypatch.setattr(listener, "TIMEOUT", 0.05)
 
     async def use(there: ProbeListener, connect: Connect) -> None:
         reader, writer = await connect()

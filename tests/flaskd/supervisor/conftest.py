@@ -17,9 +17,11 @@ from flaskd.settings.schema import Settings
 from flaskd.supervisor import changes, fleet, member
 from flaskd.supervisor.changes import Change, Changes, Reload
 from flaskd.supervisor.fleet import Fleet
+from flaskd.supervisor.launcher import Launcher
 from flaskd.supervisor.member import Member, Resources
 from flaskd.supervisor.overdue import Overdue
 from flaskd.supervisor.plan import WorkerState
+from flaskd.supervisor.process import Process
 from flaskd.supervisor.process_stats import ProcessStats
 from flaskd_ctl.errors import ControlError, Failed
 from flaskd_ctl.protocol import Event, IncidentEvent, WorkerEvent
@@ -55,7 +57,7 @@ class ScriptedWorker(Member):
         self.scripted = ScriptedProcess(self)
         self.calls: dict[str, asyncio.Future[Reply]] = {}
         table, stacks = RequestTable.private(4), os.open(os.devnull, os.O_RDONLY)
-        self.launched(Resources(self.scripted, cast(Any, None), table, stacks), start)
+        self.launched(Resources(cast(Process, self.scripted), cast(Any, None), table, stacks), start)
         self.world.workers[self.id] = self
         self.world.script(self)
 
@@ -131,7 +133,7 @@ class World:
         self.fleet = Fleet(
             self.settings,
             wanted=workers,
-            launcher=self,
+            launcher=cast(Launcher, self),
             overdue=Overdue(cast(ProcessStats, stats)),
             bus=bus,
             observer=self,

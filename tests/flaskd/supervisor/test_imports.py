@@ -9,8 +9,8 @@ import pytest
 LOAD = """
 import json, sys
 import flaskd.cli, flaskd.supervisor.daemon
-from flaskd.listening import listeners
-listeners.bind("127.0.0.1:0", backlog=1).close()
+from flaskd.listening import addresses
+addresses.bind("127.0.0.1:0", backlog=1).close()
 print(json.dumps(sorted(sys.modules)))
 """
 

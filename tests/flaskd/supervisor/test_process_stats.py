@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flaskd.listening import listeners
+from flaskd.listening import addresses
 from flaskd.listening.listeners import Listener
 from flaskd.supervisor import process_stats
 from flaskd.supervisor.process_stats import MAX_AGE, ProcessStats, is_stopped, resident
@@ -22,7 +22,7 @@ NOBODY = 2**22 + 1  # above the largest pid (proc(5), pid_max)
 @pytest.fixture(params=["tcp", "unix"])
 def listener(request: pytest.FixtureRequest, runtime_dir: str) -> Iterator[Listener]:
     address = "127.0.0.1:0" if request.param == "tcp" else f"unix:{runtime_dir}/http"
-    listener = listeners.bind(address, backlog=16)
+    listener = addresses.bind(address, backlog=16)
     yield listener
     listener.close()
 

@@ -224,7 +224,7 @@ def test_history_of_one_that_has_stopped_is_read_by_the_client(
     assert code == 0
     assert f"shop is not running; this is from {log}" in err
     head, line, why = out.splitlines()
-    assert head.split() == ["AT", "ORDER", "OUTCOME", "TOOK", "ROLE", "ASKED", "BY"]
+    assert head.split() == ["AT", "COMMAND", "OUTCOME", "TOOK", "ROLE", "ASKED", "BY"]
     assert "failed" in line
     assert why == "  no such worker"
     result = json.loads(ctl("history", "--json").out)

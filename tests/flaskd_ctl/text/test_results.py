@@ -49,12 +49,35 @@ def test_status_has_a_line_for_each_worker() -> None:
 
     for line in (
         "in flight 1 of 16 threads in each worker, 2 open",
-        "workers 1 of 2 serve, generation 2, 1 ended unasked",
+        "workers 1 of 2 serve, generation 2, 1 exited unexpectedly",
         "last failure 2026-01-01 00:01:25 worker 2 (pid 4250): killed by SIGKILL (more: `flaskd_ctl incidents`)",
         "3 4251 serving 46 s 2 1 2 195 62/41 reload",
         "4 4260 starting 0.5 s 2 - - 0 -/- crash: killed by SIGKILL",
     ):
         assert shows(text, line)
+
+
+@pytest.mark.parametrize(
+    ("installed", "line"),
+    [
+        ("0.2.0", "installed flaskd 0.2.0: restart the instance to use it"),
+        (None, "installed flaskd is not completely installed: install it again"),
+    ],
+)
+def test_status_shows_a_flaskd_on_disk_that_is_not_the_one_that_runs(
+    installed: str | None, line: str
+) -> None:
+    text = results.as_text("status", golden("status") | {"installed_flaskd": installed})
+
+    assert shows(text, line)
+
+
+def test_status_of_a_daemon_that_does_not_know_what_is_installed_says_nothing_of_it() -> None:
+    status = golden("status")
+    older = {name: value for name, value in status.items() if name != "installed_flaskd"}
+
+    assert "installed flaskd" not in results.as_text("status", status)
+    assert "installed flaskd" not in results.as_text("status", older)
 
 
 def test_without_a_ledger_nobody_knows_what_is_in_flight() -> None:
@@ -73,11 +96,11 @@ def test_a_reload_says_what_it_replaced_and_which_settings_changed() -> None:
     assert results.as_text("reload", golden("reload") | {"name": "shop"}).splitlines() == [
         "reloaded shop: 1 worker replaced in 0.75 s, generation 2",
         "  changed settings: threads",
-        "  changed, but holds only after a restart of the daemon: bind",
+        "  changed, but takes effect only after a restart of the daemon: bind",
     ]
     quiet = golden("reload") | {"name": "shop", "changed": [], "needs_restart": [], "joined": True}
     assert results.as_text("reload", quiet) == (
-        "reloaded shop: 1 worker replaced in 0.75 s, generation 2, joining a reload that was under way"
+        "reloaded shop: 1 worker replaced in 0.75 s, generation 2, joined to a reload already in progress"
     )
 
 
@@ -96,7 +119,7 @@ def test_an_incident_in_full_has_its_requests_and_stacks() -> None:
     for line in (
         "2026-01-01 00:01:30 incident 2, hung: worker 3 (pid 4251): a request took longer than 30 s",
         "17 3 30 s GET /delay/3 delay_response /delay/<delay> 127.0.0.1 flaskd-http-2",
-        "1 connection lost of which no more is known",
+        "1 connection with unknown requests lost",
         'File "/srv/shop/shop.py", line 21 in price',
     ):
         assert shows(text, line)
@@ -140,7 +163,7 @@ def test_what_was_cut_without_a_name_is_counted() -> None:
     """The connection of a request that is named is no second loss."""
     text = results.as_text("shutdown", CUT | {"connections_cut": 3, "queued_cut": 2})
 
-    assert "but cut: 1 request, 2 connections of which no more is known, 2 in the accept queue\n" in text
+    assert "but cut: 1 request, 2 connections of unknown requests, 2 in the accept queue\n" in text
 
 
 def test_what_was_cut_is_named() -> None:
