@@ -29,7 +29,7 @@ from flaskd.process.descriptors import duplicates, open_descriptors
 from flaskd_ctl.contract.endpoint import Place, check_path
 from flaskd_ctl.contract.keys import read_pair
 
-OTHERS: Final = 256
+OTHERS: Final = 384
 """Descriptors that the process needs besides the gateway's: local connections, workers, files."""
 
 
