@@ -19,18 +19,17 @@ from flaskd.control.transports.framing import Framing, LineFraming
 from flaskd.control.transports.turns import Turns
 from flaskd.control.transports.zmtp import ZmtpFraming
 from flaskd_ctl import errors
-from flaskd_ctl.protocol import Actor
 
 PLACES: Final = Places(total=256, share=32, kept=64)
 """Connections to both sockets."""
 
 MAX_TURNED_AWAY: Final = 32  # connections that are being told why
-MAX_COMING: Final = (
-    16  # accepted sockets that asyncio is making connections; they cannot make room for others yet
-)
+MAX_COMING: Final = 16  # accepted at one socket and not yet connections, which could make room for others
 BACKLOG: Final = 1024  # connections that wait in the kernel, where they cost no descriptor
 ACCEPT_BUDGET: Final = 0.002  # CPU seconds of accepting in a turn of the loop, at each socket
-REPLACE_TIME: Final = 0.1  # seconds after which a holder with its full share may replace one more connection
+REPLACE_TIME: Final = (
+    0.1  # seconds after which a holder with its full share may replace a connection, or hear why not
+)
 FLUSH_TIME: Final = 0.3  # seconds in which peers may read their last replies
 RETRY_TIME: Final = 0.5  # seconds until we accept again, after the system has had no descriptor for us
 READ_AT_ONCE: Final = 64 * 1024
@@ -46,10 +45,10 @@ class LocalServer:
         self.buffer = memoryview(bytearray(READ_AT_ONCE))
         self._loop = asyncio.get_running_loop()
         self._listening: dict[socket.socket, Callable[[], Framing]] = {lines: LineFraming, zmtp: ZmtpFraming}
-        self._coming: set[asyncio.Task[None]] = set()
+        self._coming: dict[socket.socket, set[asyncio.Task[None]]] = {lines: set(), zmtp: set()}
         self._connections: set[LocalConnection] = set()
         self._taken: Counter[Holder] = Counter()  # places, of those that have not been asked to leave
-        self._replaced: dict[Holder, float] = {}  # when one of a holder's connections last made room
+        self._pressed: dict[Holder, float] = {}  # when a holder last wanted more than its share
         self._turned_away: set[LocalConnection] = set()
         for listening in self._listening:
             listening.listen(BACKLOG)
@@ -70,8 +69,8 @@ class LocalServer:
         listening, self._listening = self._listening, {}
         for sock in listening:
             self._loop.remove_reader(sock)
-        if self._coming:
-            await asyncio.wait(self._coming)
+        if coming := set().union(*self._coming.values()):
+            await asyncio.wait(coming)
         for _ in range(TURNS):
             await asyncio.sleep(0)
         for sock in listening:
@@ -93,7 +92,7 @@ class LocalServer:
     def _accept(self, listening: socket.socket) -> None:
         """Let in who waits, for a while: to send away who has no place is quick, so that a flood does not fill the queue."""
         end = time.thread_time() + ACCEPT_BUDGET
-        while time.thread_time() < end and len(self._coming) < MAX_COMING:
+        while time.thread_time() < end and len(self._coming[listening]) < MAX_COMING:
             try:
                 sock, _ = listening.accept()
             except (BlockingIOError, ConnectionAbortedError):
@@ -103,22 +102,22 @@ class LocalServer:
                 self._loop.call_later(RETRY_TIME, self._accept_again, listening)
                 return
             caller = peer.of_socket(sock)
-            full = len(self._turned_away) >= MAX_TURNED_AWAY
-            if full and self._comes_too_often(self._holder_of(caller)):
+            holder = holder_of(caller, owner=self.registry.owner)
+            if self._presses(holder):
                 sock.close()
                 continue
             sock.setblocking(False)
             newcomer = LocalConnection(self, self._listening[listening](), sock, caller)
-            newcomer.refusal = self._give_place(newcomer)
-            if newcomer.refusal is not None and full:
+            newcomer.refusal = self._give_place(newcomer, holder)
+            if newcomer.refusal is not None and len(self._turned_away) >= MAX_TURNED_AWAY:
                 sock.close()
                 continue
             self._connections.add(newcomer)
             if newcomer.refusal is not None:
                 self.turn_away(newcomer)
             coming = self._loop.create_task(self._connect(newcomer, sock))
-            self._coming.add(coming)
-            coming.add_done_callback(self._coming.discard)
+            self._coming[listening].add(coming)
+            coming.add_done_callback(self._coming[listening].discard)
 
     async def _connect(self, newcomer: LocalConnection, sock: socket.socket) -> None:
         await self._loop.connect_accepted_socket(lambda: newcomer, sock)
@@ -127,25 +126,30 @@ class LocalServer:
         if listening in self._listening:
             self._loop.add_reader(listening, self._accept, listening)
 
-    def _holder_of(self, caller: Actor) -> Holder:
-        return holder_of(caller, owner=self.registry.owner)
+    def _presses(self, holder: Holder) -> bool:
+        """Tell whether a holder that has its full share, or no role, was refused or replaced a connection a moment ago."""
+        now, count = self._loop.time(), self._taken[holder]
+        return not 0 < count < PLACES.share and now < self._pressed.get(holder, -1.0) + REPLACE_TIME
 
-    def _comes_too_often(self, holder: Holder) -> bool:
-        """Tell whether a holder with its full share has replaced one of its connections a moment ago."""
-        at_limit = not holder.privileged and self._taken[holder] >= PLACES.share
-        return at_limit and self._loop.time() < self._replaced.get(holder, 0.0) + REPLACE_TIME
-
-    def _give_place(self, newcomer: LocalConnection) -> errors.ControlError | None:
+    def _give_place(self, newcomer: LocalConnection, holder: Holder) -> errors.ControlError | None:
         """Give a connection a place, taking another's if need be; return why it cannot have one."""
         if not self.registry.admits(newcomer):
+            self._note_pressing(holder)
             return errors.NotPermitted(f"{policy.name_of(newcomer.caller)} has no role here")
-        holder = self._holder_of(newcomer.caller)
         leaver = PLACES.asked_to_leave(self._taken, holder)
-        if leaver is not None and (self._comes_too_often(holder) or not self._take_from(leaver)):
-            return errors.Failed(f"{self._taken[leaver]} connections are open already", hint="try again")
+        if leaver is not None:
+            self._note_pressing(holder)
+            if not self._take_from(leaver):
+                return errors.Failed(f"{self._taken[leaver]} connections are open already", hint="try again")
         newcomer.holder = holder
         self._taken[holder] += 1
         return None
+
+    def _note_pressing(self, holder: Holder) -> None:
+        if not holder.privileged:
+            if len(self._pressed) >= PLACES.total:
+                self._pressed.clear()
+            self._pressed[holder] = self._loop.time()
 
     # Called by connections
 
@@ -171,7 +175,6 @@ class LocalServer:
         if leaver is None:
             return False
         self._free(leaver)
-        self._replaced[holder] = self._loop.time()
         leaver.abort()
         return True
 
@@ -181,4 +184,3 @@ class LocalServer:
             self._taken[holder] -= 1
             if not self._taken[holder]:
                 del self._taken[holder]
-                self._replaced.pop(holder, None)

@@ -26,8 +26,10 @@ class Turns:
     def _run(self) -> None:
         end = time.thread_time() + BUDGET
         for _ in range(len(self._waiting)):
-            self._waiting[0]()
-            self._waiting.popleft()  # only now: a step that adds one must not begin a second round
+            try:
+                self._waiting[0]()
+            finally:
+                self._waiting.popleft()  # only now: a step that adds one must not schedule a second round
             if time.thread_time() >= end:
                 break
         if self._waiting:
