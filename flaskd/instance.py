@@ -30,6 +30,7 @@ from flaskd.systemd.activation import Handed, still_to_bind
 from flaskd.version import __version__
 from flaskd_ctl.contract.commands import PROTOCOL_VERSION
 from flaskd_ctl.contract.endpoint import place_for
+from flaskd_ctl.contract.process_record import identify
 from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import Actor, LastStop, ShutdownParams, ShutdownResult, StateResult, StatusResult
 
@@ -184,7 +185,7 @@ class Instance:
         """Return what instance.json says."""
         return {
             "name": self.name,
-            "pid": os.getpid(),
+            **identify(os.getpid()),
             "app": self.app,
             "started": self.started,
             "protocol": PROTOCOL_VERSION,

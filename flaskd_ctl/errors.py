@@ -133,7 +133,7 @@ class Ambiguous(ControlError):
 
 
 class Unreachable(ControlError):
-    """The instance's host cannot be reached; it is not known whether the instance runs (client side only)."""
+    """The instance runs without its socket, or its host cannot be reached and its state is not known (client side only)."""
 
     name = "unreachable"
     code = -32011

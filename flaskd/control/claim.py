@@ -2,12 +2,11 @@
 
 The order is: a private directory (ours, 0700) → flock on `lock` → what is left there is stale: remove our sockets, refuse
 anything else → bind our own sockets and listen, with mode 0600 → give access to the users and groups in the rules (`access`).
-The lock, not the presence of a file, decides whether the place is taken; the kernel releases it with
-the process, even after kill -9.
+The lock, not the presence of a file, decides whether the place is taken, or the record (`record`) if somebody has removed the
+lock.
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import socket
@@ -18,8 +17,10 @@ from typing import Any, Final, Self
 from flaskd.audit.files import write_atomically
 from flaskd.control.access.permissions import CONNECT, READ, SEARCH, AccessMethod, closed_parent, grant_access
 from flaskd.control.access.policy import Rules
-from flaskd.errors import ClaimError, NameTaken
-from flaskd.listening.unix_paths import inode_at, remove_stale
+from flaskd.control.lock import Lock
+from flaskd.control.record import ProcessRecord
+from flaskd.errors import ClaimError
+from flaskd.listening.unix_paths import identity_at, remove_stale
 from flaskd.process import forks
 from flaskd.process.descriptors import duplicates, open_descriptors
 from flaskd_ctl.contract.endpoint import Place
@@ -32,15 +33,16 @@ log = logging.getLogger("flaskd.control")
 class Claim:
     """A place that is ours, see `hold`. `stream` and `zmq` are bound, listening, and 0600 or as the rules say."""
 
-    def __init__(
-        self, place: Place, rules: Rules, lock: int, stream: socket.socket, zmq: socket.socket
-    ) -> None:
+    stream: socket.socket
+    zmq: socket.socket
+
+    def __init__(self, place: Place, rules: Rules) -> None:
         self.place = place
-        self.stream = stream
-        self.zmq = zmq
-        self._lock = lock
         self._rules = rules
-        self.set_rules(rules)
+        self._lock = Lock(place)
+        self._record = ProcessRecord(place)
+        self._sockets: dict[str, tuple[int, int] | None] = {}
+        self._facts: dict[str, Any] | None = None
 
     @classmethod
     @contextlib.contextmanager
@@ -50,21 +52,43 @@ class Claim:
         Raises NameTaken (with the pid of the instance that has it) or ClaimError, and has then changed nothing except,
         perhaps, created the directory.
         """
-        with contextlib.ExitStack() as stack:
-            lock = _lock(place, shared=rules.include_other_users())
-            stack.callback(_release, place, lock)
-            for path in (place.sock, place.zmq, place.tcp):  # we hold the lock: no live instance is there
-                if problem := remove_stale(path):
-                    raise ClaimError(
-                        f"cannot use {path}: {problem}",
-                        hint="move it away, or choose another --runtime-dir or --name",
-                    )
-            claim = cls(place, rules, lock, _listen(place.sock, stack), _listen(place.zmq, stack))
+        claim = cls(place, rules)
+        claim._record.refuse_second()
+        claim._acquire()
+        try:
+            claim._listen(place.sock, place.zmq, free=place.tcp)
+            claim._record.write()
             forks.close_in_children(claim)
-            try:
-                yield claim
-            finally:
-                claim._lock = -1
+            yield claim
+        finally:
+            claim._release()
+
+    def withdraw(self) -> None:
+        """Remove what says that this process serves. Call it before the sockets close.
+
+        From then on, a socket at which nothing listens means that the instance has stopped.
+        """
+        self._facts = None
+        self._record.remove()
+        if self._lock.in_place():  # otherwise the file may be another instance's
+            _remove(self.place.instance_file)
+
+    def missing(self) -> list[str]:
+        """Return the files of ours that are no longer at their paths."""
+        missing = [path for path, identity in self._sockets.items() if identity_at(path) != identity]
+        if not self._lock.in_place():
+            missing.append(self.place.lock)
+        if self._facts is not None and not os.path.lexists(self.place.instance_file):
+            missing.append(self.place.instance_file)
+        return missing
+
+    def renew(self) -> None:
+        """Create what is missing again; `stream` and `zmq` may then be other sockets. Raises ClaimError; may be repeated."""
+        if not self._lock.in_place():
+            self._acquire()
+        self._listen(*(path for path in self.missing() if path in self._sockets))
+        if self._facts is not None:
+            self.publish(self._facts)
 
     def publish(self, facts: dict[str, Any]) -> None:
         """Write `instance.json` atomically, which says that the instance serves. Raises ClaimError."""
@@ -72,6 +96,7 @@ class Claim:
             write_atomically(self.place.instance_file, facts)
         except OSError as error:
             raise ClaimError(f"cannot write {self.place.instance_file}: {error.strerror}") from None
+        self._facts = facts
         grant_access({self.place.instance_file: READ}, self._rules)
 
     def set_rules(self, rules: Rules) -> None:
@@ -95,7 +120,7 @@ class Claim:
 
     def descriptors(self) -> Iterable[int]:
         """Return the lock and every socket at our paths, for `forks`: listening or accepted, ours or libzmq's."""
-        if self._lock < 0:
+        if self._lock.descriptor < 0:
             return []
         paths = {self.place.sock, self.place.zmq}
         ours = (
@@ -104,26 +129,62 @@ class Claim:
             for sock in duplicates([number])
             if sock.family == socket.AF_UNIX and sock.getsockname() in paths
         )
-        return [self._lock, *ours]
+        return [self._lock.descriptor, *ours]
+
+    def _acquire(self) -> None:
+        """Take the lock, in a directory that is ours. Raises NameTaken or ClaimError."""
+        while not self._lock.in_place():
+            # Not found: the instance that had the place has just ended and removed it.
+            with contextlib.suppress(FileNotFoundError):
+                _make_private(self.place.directory, shared=self._rules.include_other_users())
+                self._lock.acquire()
+
+    def _listen(self, *paths: str, free: str = "") -> None:
+        """Listen at these paths, which must be free, as `free` must be. We hold the lock: no live instance is there."""
+        for path in filter(None, (*paths, free)):
+            if problem := remove_stale(path):
+                raise ClaimError(
+                    f"cannot use {path}: {problem}",
+                    hint="move it away, or choose another --runtime-dir or --name",
+                )
+        for path in paths:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                sock.bind(path)
+                self._sockets[path] = identity_at(path)
+                os.chmod(path, 0o600)  # before listen: nobody can have connected
+                sock.listen(BACKLOG)
+            except OSError as error:
+                sock.close()
+                raise ClaimError(f"cannot listen at {path}: {error.strerror}") from None
+            sock.setblocking(False)
+            setattr(self, "stream" if path == self.place.sock else "zmq", sock)
+        self.set_rules(self._rules)
+
+    def _release(self) -> None:
+        """Remove all that is ours, then release the lock: the next holder finds an empty directory or none."""
+        self.withdraw()
+        for path, identity in self._sockets.items():
+            if identity_at(path) == identity:
+                _remove(path)
+        for name in ("stream", "zmq"):
+            if hasattr(self, name):
+                getattr(self, name).close()
+        if self._lock.in_place():
+            _remove(self.place.lock)
+            with contextlib.suppress(OSError):  # not empty, or systemd's to remove
+                os.rmdir(self.place.directory)
+        self._lock.release()
 
 
-def _listen(path: str, stack: contextlib.ExitStack) -> socket.socket:
-    """Listen at `path` until `stack` is closed."""
-    sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+def _remove(path: str) -> None:
+    """Remove a file of ours. One that cannot be removed fails no stop."""
     try:
-        sock.bind(path)
-        stack.callback(_unlink, path, inode_at(path))
-        os.chmod(path, 0o600)  # before listen: nobody can have connected
-        sock.listen(BACKLOG)
-    except OSError as error:
-        raise ClaimError(f"cannot listen at {path}: {error.strerror}") from None
-    sock.setblocking(False)
-    return sock
-
-
-def _unlink(path: str, inode: int) -> None:
-    if inode_at(path) == inode:
         os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        log.warning("cannot remove %s: %s", path, error.strerror)
 
 
 def _make_private(directory: str, *, shared: bool) -> None:
@@ -152,7 +213,8 @@ def _make_private(directory: str, *, shared: bool) -> None:
             hint="choose a directory that you may write to with --runtime-dir",
         ) from None
     _check_ours(directory)
-    os.chmod(directory, 0o700)  # systemd makes a RuntimeDirectory 0755
+    if os.stat(directory).st_mode & 0o777 != 0o700:  # systemd makes a RuntimeDirectory 0755
+        os.chmod(directory, 0o700)
 
 
 def _check_ours(directory: str) -> None:
@@ -164,55 +226,3 @@ def _check_ours(directory: str) -> None:
             f"{directory} belongs to uid {there.st_uid}, not to us (uid {os.geteuid()})",
             hint="choose another --runtime-dir or --name",
         )
-
-
-def _lock(place: Place, *, shared: bool) -> int:
-    """Return a descriptor that holds the lock of `place`, in a directory that is ours. Raises NameTaken or ClaimError."""
-    while True:
-        # Not found: the instance that had the place has just ended and removed it.
-        with contextlib.suppress(FileNotFoundError):
-            _make_private(place.directory, shared=shared)
-            return _locked(place)
-
-
-def _locked(place: Place) -> int:
-    try:
-        lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise ClaimError(f"cannot open the lock {place.lock}: {error.strerror}") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = int(os.pread(lock, 20, 0) or b"0")
-        os.close(lock)
-        process = f"process {pid}" if pid else "another process"
-        raise NameTaken(
-            f"an instance called {place.name} is already running in {place.directory} ({process})",
-            pid=pid,
-            hint=f"choose another --name, or stop it with `flaskd_ctl --name {place.name} shutdown`",
-        ) from None
-    if os.fstat(lock).st_ino != inode_at(place.lock):  # removed between our open and our flock
-        os.close(lock)
-        raise FileNotFoundError(place.lock)
-    try:
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
-    except OSError as error:  # the disk is full
-        _release(place, lock)
-        raise ClaimError(f"cannot write the lock {place.lock}: {error.strerror}") from None
-    return lock
-
-
-def _release(place: Place, lock: int) -> None:
-    """Remove all that is ours, then release the lock: the next holder finds an empty directory or none."""
-    for remove, path in (
-        (os.unlink, place.instance_file),
-        (os.unlink, place.lock),
-        (os.rmdir, place.directory),
-    ):
-        with contextlib.suppress(OSError):  # not there; a directory that is not empty, or systemd's to remove
-            remove(path)
-    fcntl.flock(lock, fcntl.LOCK_UN)  # also if a child that Python did not fork holds a copy
-    os.close(lock)

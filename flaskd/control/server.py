@@ -6,25 +6,25 @@ peers can delay this by FLUSH_TIME.
 
 import asyncio
 import contextlib
+import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from flaskd.control.access.policy import Rules
 from flaskd.control.claim import Claim
 from flaskd.control.commands import Commands
 from flaskd.control.registry import Registry
-from flaskd.control.transports.local import LocalServer
+from flaskd.control.transports.local import FLUSH_TIME, LocalServer
+from flaskd.control.upkeep import Upkeep
 from flaskd.operable import Operable
 
 if TYPE_CHECKING:
     from flaskd.control.tcp.endpoints import TcpEndpoints, TcpServer, TcpSettings
     from flaskd.settings.schema import Settings
     from flaskd_ctl.contract.endpoint import Place
-
-FLUSH_TIME: Final = 0.5  # seconds that requests under way get to finish
 
 log = logging.getLogger("flaskd.control")
 
@@ -40,12 +40,19 @@ class ControlServer:
         self._commands = Commands(instance)
         self._registry = Registry(rules, self._commands.handlers, instance.audit)
         self._transports: list[LocalServer | TcpServer] = []
+        self._upkeep: Upkeep | None = None
 
     async def open(self) -> None:
         """Start to answer. Returns when all transports do; raises what prevents one."""
-        self._transports.append(LocalServer(self._registry, lines=self._claim.stream, zmtp=self._claim.zmq))
+        local = LocalServer(self._registry, lines=self._claim.stream, zmtp=self._claim.zmq)
+        self._transports.append(local)
+        tcp = None
         if self._tcp is not None:
-            self._transports.append(await self._tcp.open(self._registry))
+            tcp = await self._tcp.open(self._registry)
+            self._transports.append(tcp)
+        renew = functools.partial(self._renew, local, tcp)
+        self._upkeep = Upkeep(self._claim.place.directory, self._missing, renew)
+        self._upkeep.open()
 
     def set_rules(self, rules: Rules) -> None:
         """Use other access rules from the next request on."""
@@ -58,6 +65,9 @@ class ControlServer:
 
     async def close(self) -> None:
         """Finish the requests under way, send every reply, end the streams, and close."""
+        if self._upkeep is not None:
+            await self._upkeep.close()
+        self._claim.withdraw()
         for transport in self._transports:
             await transport.stop_accepting()
         self._commands.end_streams()
@@ -65,6 +75,18 @@ class ControlServer:
             await asyncio.wait(tasks, timeout=FLUSH_TIME)
         for transport in self._transports:
             await transport.close()
+
+    def _missing(self) -> list[str]:
+        return [*self._claim.missing(), *(self._tcp.missing() if self._tcp else [])]
+
+    async def _renew(self, local: LocalServer, tcp: "TcpServer | None") -> None:
+        """Create again what was removed from our place, and serve there. Raises FlaskdError."""
+        try:
+            self._claim.renew()
+        finally:  # also if only some of it could be created
+            local.listen(lines=self._claim.stream, zmtp=self._claim.zmq)
+        if self._tcp is not None and tcp is not None:
+            self._tcp.renew(tcp)
 
 
 @contextlib.contextmanager

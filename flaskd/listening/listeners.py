@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from flaskd.listening import handshakes
-from flaskd.listening.unix_paths import accepted_at, inode_at
+from flaskd.listening.unix_paths import accepted_at, identity_at
 from flaskd.process import forks
 
 LINUX: Final = sys.platform == "linux"
@@ -48,7 +48,7 @@ class Listener:
 
     def __init__(self, sock: socket.socket, path: str | None = None, *, scheme: str = "http") -> None:
         self.socket = sock
-        self._inode = inode_at(path) if path else 0
+        self._identity = identity_at(path) if path else None
         self._path = path
         self._family = sock.family
         self._port = 0 if sock.family == socket.AF_UNIX else sock.getsockname()[1]
@@ -123,8 +123,12 @@ class Listener:
 
     def _unlink(self) -> None:
         """Remove our path, unless it is another file by now."""
-        if self._path is not None and inode_at(self._path) == self._inode:
+        if self._path is not None and self.in_place():
             os.unlink(self._path)
+
+    def in_place(self) -> bool:
+        """Return whether our Unix socket is still at its path."""
+        return self._path is not None and identity_at(self._path) == self._identity
 
 
 class SharedListener(Listener):

@@ -38,12 +38,22 @@ def remove_stale(path: str) -> str:
     return ""
 
 
-def inode_at(path: str) -> int:
-    """Return the inode number of `path` without following links; -1 if nothing is there."""
+def identity_at(path: str) -> tuple[int, int] | None:
+    """Return device and inode of `path` without following links; None if nothing is there.
+
+    The inode alone is not enough: a file system that is mounted again counts from the beginning.
+    """
     try:
-        return os.lstat(path).st_ino
+        found = os.lstat(path)
     except OSError:
-        return -1
+        return None
+    return found.st_dev, found.st_ino
+
+
+def identity_of(descriptor: int) -> tuple[int, int]:
+    """Return device and inode of an open file."""
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino
 
 
 def accepted_at(path: str) -> set[int]:

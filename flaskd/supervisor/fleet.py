@@ -235,7 +235,7 @@ class Fleet:
         member.close()
 
     def _ended_badly(self, member: Member) -> None:
-        history, served = self.history, member.was is not WorkerState.STARTING
+        history, served = self.history, member.served
         incident = history.incidents.note(member, "crash" if served else "start failed")
         if self.held:
             history.lost += incident.requests
@@ -250,7 +250,7 @@ class Fleet:
             )
             self._failed(failure, member, incident.reason)
             self._observer.changes_fail(failure, after_start=False)
-        elif member.was is WorkerState.SERVING and not self.held:
+        elif member.was is not WorkerState.LEAVING and not self.held:
             history.restarts += 1
             self.why_missing = f"{incident.kind}: {incident.reason}"
             failure = Failed(f"worker {member.id} ended: {incident.reason}")
@@ -261,8 +261,7 @@ class Fleet:
 
     def _failed(self, error: Failed, member: Member, reason: str) -> None:
         """Note a failure: it puts the next start off."""
-        served = member.was is not WorkerState.STARTING
-        self.history.failures = self.history.failures.one_more(time.monotonic(), served=served)
+        self.history.failures = self.history.failures.one_more(time.monotonic(), served=member.served)
         self.history.last_failure = WorkerFailure(
             at=time.time(),
             worker=member.id,
@@ -270,5 +269,5 @@ class Fleet:
             reason=reason,
             traceback=str(error.data.get("traceback", "")),
         )
-        if not self.up.done():
+        if not self.up.done() and not member.served:  # a crash is no reason to end what can start
             self.up.set_exception(member.reported.failure or error)

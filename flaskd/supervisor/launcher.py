@@ -19,6 +19,7 @@ from flaskd.settings.schema import Settings
 from flaskd.supervisor import process
 from flaskd.supervisor.forked import kill_forked
 from flaskd.supervisor.member import Member, Resources
+from flaskd.supervisor.oom import OomKills
 from flaskd.supervisor.output import WorkerOutput
 from flaskd.version import __version__
 
@@ -38,6 +39,7 @@ class Launcher:
         self._listeners = [listener.socket.fileno() for listener in listeners]
         self._log = log
         self._output = output
+        self._oom = OomKills()
         self._directory = logical_directory()
 
     def launch(self, member: Member, settings: Settings, *, check: str) -> None:
@@ -64,6 +66,7 @@ class Launcher:
                     directory=self._directory,
                     identity=identity,
                     on_end=lambda: self._ended(member),
+                    by_oom=self._oom.take,
                 )
             undo.pop_all()
         start = Start(

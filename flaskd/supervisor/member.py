@@ -121,6 +121,12 @@ class Member:
         return self._resources.process.pid if self._resources else 0
 
     @property
+    def served(self) -> bool:
+        """Whether it may have had requests when it ended by itself, also if it had not yet reported that it serves."""
+        failed_to_start = self.reported.failure is not None or self.verdict is not None
+        return self.was is not WorkerState.STARTING or (self.admitted and not failed_to_start)
+
+    @property
     def request_table(self) -> RequestTable:
         """Its requests, also when it is hung, stopped or dead."""
         return self._held.request_table

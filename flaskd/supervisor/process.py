@@ -18,8 +18,13 @@ from flaskd.settings.identity import Identity
 class Process:
     """A child process; `on_end` is called on the running loop when it has ended. Made by `start`."""
 
-    def __init__(self, popen: "subprocess.Popen[bytes]", on_end: Callable[[], None]) -> None:
+    def __init__(
+        self, popen: "subprocess.Popen[bytes]", on_end: Callable[[], None], by_oom: Callable[[], bool]
+    ) -> None:
         self.pid = popen.pid
+        self._by_oom = by_oom
+        self._killed = False
+        self._how = ""
         self._popen = popen
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
@@ -30,9 +35,15 @@ class Process:
     @property
     def how_it_ended(self) -> str:
         """How it ended: "exit code 3", "killed by SIGKILL". Waits for the process, so ask only when it has ended."""
-        code = self._popen.wait()
+        if not self._how:
+            self._how = self._describe(self._popen.wait())
+        return self._how
+
+    def _describe(self, code: int) -> str:
         if code >= 0:
             return f"exit code {code}"
+        if code == -signal.SIGKILL and not self._killed and self._by_oom():
+            return "killed by SIGKILL: out of memory (the kernel's OOM killer)"
         with contextlib.suppress(ValueError):  # a real-time signal has no name
             return f"killed by {signal.Signals(-code).name}"
         return f"killed by signal {-code}"
@@ -43,6 +54,7 @@ class Process:
 
     def kill(self) -> None:
         """Kill it."""
+        self._killed = True
         self._popen.kill()
 
     def channel_ended(self) -> None:
@@ -67,10 +79,11 @@ def start(
     directory: str | None,
     identity: Identity | None = None,
     on_end: Callable[[], None],
+    by_oom: Callable[[], bool] = lambda: False,
 ) -> Process:
     """Run `command` in `directory` (None: ours) as `identity` (None: us), with `descriptors` open under the same numbers.
 
-    Raises OSError.
+    `by_oom` says whether it was the OOM killer that killed it. Raises OSError.
     """
     become: dict[str, Any] = {}
     if identity is not None:
@@ -91,7 +104,7 @@ def start(
         **become,
     )
     try:
-        return Process(popen, on_end)
+        return Process(popen, on_end, by_oom)
     except OSError:  # no descriptor left for its pidfd
         popen.kill()
         popen.wait()

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from flaskd_ctl.client.session import ask
 from flaskd_ctl.contract.endpoint import Target
-from flaskd_ctl.discovery.instances import Found, Instances
+from flaskd_ctl.discovery.instances import Instances
+from flaskd_ctl.discovery.look import Found
 from flaskd_ctl.errors import ControlError, NotPermitted, TimedOut
 from flaskd_ctl.transports.backend import Backend
 
@@ -50,6 +51,8 @@ async def list_instances(backend: Backend, instances: Instances, *, patience: fl
 async def _look_at(backend: Backend, found: Found, patience: float) -> dict[str, Any]:
     if found.condition == "stale":
         return {"state": "stale", "detail": "its process ended without cleaning up"}
+    if found.condition == "unreachable":
+        return {"state": "unreachable", "detail": "its process runs, but its control sockets were removed"}
     if found.condition == "hidden":
         return {"state": "not permitted", "detail": f"you may not look into {found.place.directory}"}
     try:

@@ -7,6 +7,7 @@ Commands that take longer are built on it: `stopping` ends an instance, `followi
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -15,7 +16,7 @@ from typing import Any, Final, Self
 from flaskd_ctl.contract.conversation import Conversation, Note, Patience, Refusal, Reply
 from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.contract.times import span
-from flaskd_ctl.errors import ConnectionLost, ControlError, TimedOut
+from flaskd_ctl.errors import ConnectionLost, ControlError, NotRunning, TimedOut
 from flaskd_ctl.transports.backend import Backend
 from flaskd_ctl.transports.connection import Connection
 
@@ -209,6 +210,24 @@ def lost(target: Target, method: str, detail: str = "") -> ConnectionLost:
 
 
 async def _connect(backend: Backend, target: Target, *, deadline: float) -> Connection:
+    """Connect; raise Unreachable where nothing listens at the socket of an instance of this host that runs."""
+    try:
+        return await _by_scheme(backend, target, deadline=deadline)
+    except NotRunning:
+        path = target.endpoint.path
+        if target.endpoint.scheme not in {"unix", "ipc"}:
+            raise
+        from flaskd_ctl.discovery.look import process_of, unreachable
+
+        process = process_of(os.path.dirname(path), {})
+        if process is None:
+            raise
+        with contextlib.suppress(NotRunning):
+            return await _by_scheme(backend, target, deadline=deadline)
+        raise unreachable(target.name, path, process.get("pid")) from None
+
+
+async def _by_scheme(backend: Backend, target: Target, *, deadline: float) -> Connection:
     """Connect with the transport of the target's scheme, which alone is imported: that of zmq takes 30 ms."""
     match target.endpoint.scheme:
         case "ipc":

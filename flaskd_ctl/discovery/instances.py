@@ -1,36 +1,24 @@
 """Find instances: those that run, those that left only files behind, those you may not see, those that have stopped.
 
-An instance runs if something listens at its socket; files prove nothing. Names are looked up in `endpoint.search_dirs`, nearest
-first, where they are trusted (`trust`). If exactly one instance runs, no name is needed. An endpoint given as a URL is trusted.
+An instance runs if something listens at its socket. If nothing does, it has stopped, unless its process lives
+(`contract.process_record`): then its files were removed, and it cannot be reached. Names are looked up in
+`endpoint.search_dirs`, nearest first, where they are trusted (`trust`). If exactly one instance runs, no name is needed. An
+endpoint given as a URL is trusted.
 """
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from flaskd_ctl.contract import endpoint as places
 from flaskd_ctl.contract.endpoint import Endpoint, Place, Target
+from flaskd_ctl.contract.process_record import running
 from flaskd_ctl.contract.times import clock
-from flaskd_ctl.discovery.files import read_object
+from flaskd_ctl.discovery.look import Found, look, lost_at, unreachable
 from flaskd_ctl.discovery.trust import Trust
-from flaskd_ctl.errors import Ambiguous, BadPlace, ControlError, NotPermitted, NotRunning, TimedOut
-from flaskd_ctl.transports.unix_socket import connect
-
-PROBE: Final = 0.05
-"""Seconds for a connect to tell whether anything listens; a listener with a full queue takes longer."""
-
-
-class Found(NamedTuple):
-    """What is at one place: "live", "stale" (files, but nothing listens) or "hidden" (you may not look)."""
-
-    name: str
-    condition: Literal["live", "stale", "hidden"]
-    place: Place
-    endpoint: Endpoint
-    info: dict[str, Any]  # instance.json, {} where it cannot be read
+from flaskd_ctl.errors import Ambiguous, BadPlace, NotPermitted, NotRunning
 
 
 class Instances:
@@ -49,12 +37,13 @@ class Instances:
         self.directories = places.search_dirs(runtime_dir=runtime_dir, environ=self._environ, uid=uid)
 
     def names(self) -> list[str]:
-        """List the names that have a directory, running or not, without connecting (for shell completion)."""
+        """List the names of instances, running or not, without connecting (for shell completion)."""
         return sorted({place.name for place in self._places()})
 
     def all(self) -> list[Found]:
-        """Return every instance that has a directory, nearest first."""
-        return [found for place in self._places() if (found := look(place))]
+        """Return every instance that has a directory, nearest first, then those that have lost it and run."""
+        found = [each for place in self._places() if (each := look(place, self._environ))]
+        return [*found, *self._lost(seen={each.place.directory for each in found})]
 
     def closed(self) -> list[str]:
         """List the directories that you may not look into.
@@ -75,8 +64,8 @@ class Instances:
     ) -> Target:
         """Choose the instance to talk to; `key` and `server_key` are the key files for a tcp:// endpoint.
 
-        Raises NotRunning (with where it was looked for, and when it last stopped), NotPermitted, Ambiguous (with
-        the names), BadPlace.
+        Raises NotRunning (with where it was looked for, and when it last stopped), Unreachable (it runs, and nothing listens),
+        NotPermitted, Ambiguous (with the names), BadPlace.
         """
         if endpoint is not None:
             if name is not None:
@@ -97,7 +86,7 @@ class Instances:
 
     def _named(self, name: str) -> Target:
         looked: list[str] = []
-        stale: Found | None = None
+        seen: list[Found] = []
         trusted = self._trust.runtime_dirs(self.directories)
         if not trusted:
             self._trust.check(self.directories)
@@ -105,7 +94,9 @@ class Instances:
             place = Place(os.path.join(directory, name))
             places.check_path(place.sock)
             looked.append(place.sock)
-            found = look(place) if self._trust.instance(place.directory, within=directory) else None
+            if not self._trust.instance(place.directory, within=directory):
+                continue
+            found = look(place, self._environ)
             if found and found.condition == "live":
                 return Target(name, found.endpoint)
             if found and found.condition == "hidden":
@@ -113,11 +104,15 @@ class Instances:
                     f"cannot reach {name}: you may not open {place.sock}",
                     hint="run as its user or as root, or get a role there",
                 )
-            stale = stale or found
+            if found:
+                seen.append(found)
+        for found in [*seen, *self._lost(name)]:
+            if found.condition == "unreachable":
+                raise unreachable(name, found.endpoint.path, found.info.get("pid"))
         where = " or ".join(
             looked or [Place(os.path.join(directory, name)).sock for directory in self.directories]
         )
-        ending, data = self._last_stop(name, stale)
+        ending, data = self._last_stop(name, seen[0] if seen else None)
         raise NotRunning(
             f"cannot reach {name}: nothing listens at {where}{ending}",
             hint="try `flaskd_ctl list`",
@@ -126,11 +121,14 @@ class Instances:
 
     def _only(self) -> Target:
         seen = list(self.all())
-        live = [found for found in seen if found.condition == "live"]
+        live = [found for found in seen if found.condition in {"live", "unreachable"}]
         hidden = [found.place.directory for found in seen if found.condition == "hidden"]
         hidden += self.closed()
         if len(live) == 1:
-            return Target(live[0].name, live[0].endpoint)
+            only = live[0]
+            if only.condition == "unreachable":
+                raise unreachable(only.name, only.endpoint.path, only.info.get("pid"))
+            return Target(only.name, only.endpoint)
         if live:
             names = sorted(found.name for found in live)
             if len(set(names)) < len(names):  # one name in two directories: --name takes the nearest
@@ -189,6 +187,19 @@ class Instances:
                 if os.path.isdir(path) and self._trust.instance(path, within=directory):
                     yield Place(path)
 
+    def _lost(self, name: str | None = None, *, seen: Collection[str] = ()) -> Iterator[Found]:
+        """Yield the instances (called `name`) that run and whose directory is gone or not trusted, except those in `seen`."""
+        homes = {os.path.realpath(directory): directory for directory in self.directories}
+        for record in running(self._environ):
+            place = Place(record["directory"])
+            home = homes.get(os.path.realpath(os.path.dirname(place.directory)))
+            if home is None or place.directory in seen or (name and place.name != name):
+                continue
+            trusted = self._trust.runtime_dirs([home]) and self._trust.instance(place.directory, within=home)
+            found = look(place, self._environ) if trusted else lost_at(place, record)
+            if found and found.condition == "unreachable":
+                yield found
+
 
 def remote(given: Endpoint, *, key: str | None, server_key: str | None) -> Target:
     """Make the target of a tcp:// endpoint; raise BadPlace if a key is missing."""
@@ -211,22 +222,3 @@ def _is_closed(directory: str) -> bool:
     except OSError:
         return False
     return not os.access(directory, os.X_OK)
-
-
-def look(place: Place) -> Found | None:
-    """Return what is at `place`; None if it is empty. The plain stream is tried first, then ZeroMQ."""
-    info = read_object(place.instance_file)
-    seen = False
-    ways = (Endpoint("unix", place.sock), Endpoint("ipc", place.zmq))
-    for way in ways:
-        try:
-            connect(way.path, deadline=time.monotonic() + PROBE).close()
-        except NotPermitted:
-            return Found(place.name, "hidden", place, way, info)
-        except TimedOut:
-            pass  # its queue is full, so it listens
-        except ControlError:
-            seen = seen or os.path.lexists(way.path)
-            continue
-        return Found(place.name, "live", place, way, info)
-    return Found(place.name, "stale", place, ways[0], info) if seen or info else None

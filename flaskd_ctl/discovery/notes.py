@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from flaskd_ctl.contract import audit_log
 from flaskd_ctl.contract.endpoint import state_dirs
-from flaskd_ctl.discovery.files import read_object
+from flaskd_ctl.contract.files import read_object
 from flaskd_ctl.errors import NotFound, NotPermitted
 
 NO_NOTE: Final = "ended without a note"

@@ -21,6 +21,7 @@ COLOURS: Final = {
     "leaving": "33",
     "no answer": "31",
     "stale": "31",
+    "unreachable": "31",
     "not permitted": "33",
 }
 """ANSI colour of each state; other words have none."""

@@ -7,8 +7,9 @@ to another process by the time it is used, a descriptor cannot.
 There is no pidfd on some platforms (macOS) and for a pid in another namespace, and it is of no use if the instance is part of a
 program that continues (`process_exits` false). Then the instance has gone when nothing listens any more. To see that, connect;
 the kernel ends our connection when the listener closes, so wait for that and connect again. If a successor has put its own
-socket at the path, the instance has gone too. The `lock` file goes a moment after the sockets; wait for it too, so that the
-name is free afterwards.
+socket at the path, the instance has gone too. An instance whose socket was removed makes a new one: it has not gone while its
+record (`contract.process_record`) is there and its process runs. The `lock` file goes a moment after the sockets; wait for it
+too, so that the name is free afterwards.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from __future__ import annotations
 import os
 import socket
 import time
-from typing import Final
+from typing import Any, Final
 
+from flaskd_ctl.contract.process_record import running_at
 from flaskd_ctl.errors import NotRunning, TimedOut
 from flaskd_ctl.transports.backend import Backend
 from flaskd_ctl.transports.exit_watcher import ExitWatcher
@@ -40,6 +42,7 @@ class ProcessExit(ExitWatcher):
         self.path = path
         self._backend = backend
         self._was = _identity(path)
+        self._record = self._recorded()
         self._lock = os.path.join(os.path.dirname(path), "lock")
         self._lock_was = _identity(self._lock)
 
@@ -74,11 +77,11 @@ class ProcessExit(ExitWatcher):
     async def _listens(self, deadline: float) -> bool:
         """Tell whether the instance still listens, after a connection to it has ended or some time has passed."""
         if _identity(self.path) != self._was:
-            return False
+            return self._still_recorded()
         try:
             link = await open_socket(self._backend, self.path, deadline=deadline)
         except NotRunning:
-            return False
+            return self._still_recorded()
         except TimedOut:
             return True
         with link:
@@ -88,6 +91,12 @@ class ProcessExit(ExitWatcher):
             while not _at_end(link) and await self._backend.wait(link.fileno(), deadline=look_again):
                 pass
         return True
+
+    def _still_recorded(self) -> bool:
+        return self._record is not None and self._recorded() == self._record
+
+    def _recorded(self) -> dict[str, Any] | None:
+        return running_at(os.path.dirname(self.path), os.environ)
 
     async def _pause(self) -> None:
         await self._backend.wait(deadline=time.monotonic() + POLL_INTERVAL)

@@ -28,9 +28,9 @@ def ctl(name: str, *args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def client(daemon: Daemon) -> Client:
-    """Make a client of this daemon, on its plain stream."""
-    return Client(endpoint=f"unix://{daemon.place.sock}", timeout=PATIENCE)
+def client(daemon: Daemon, *, url: str = "") -> Client:
+    """Make a client of this daemon, on its plain stream or at `url`."""
+    return Client(endpoint=url or f"unix://{daemon.place.sock}", timeout=PATIENCE)
 
 
 class Watch:

@@ -68,10 +68,8 @@ class TcpEndpoints:
         """Bind, and close on leaving. Raises BindError."""
         with contextlib.ExitStack() as stack:
             bound = [stack.enter_context(contextlib.closing(_bind(url))) for url in settings.urls]
-            upstream = bind(f"unix:{settings.path}", backlog=BACKLOG)
-            stack.callback(upstream.close)
-            os.chmod(settings.path, 0o600)
-            endpoints = cls(settings, bound, upstream)
+            endpoints = cls(settings, bound, _bind_upstream(settings.path))
+            stack.callback(lambda: endpoints._upstream.close())
             forks.close_in_children(endpoints)
             try:
                 yield endpoints
@@ -85,7 +83,7 @@ class TcpEndpoints:
         zap = ZapHandler(context, authorized)
         router = Router(
             registry,
-            socket.socket(fileno=os.dup(self._upstream.socket.fileno())),  # libzmq closes what it is given
+            self._copy_of_upstream(),
             path,
             identify=authorized.caller,
             context=context,
@@ -94,6 +92,21 @@ class TcpEndpoints:
         gateway = Gateway(path)
         await gateway.open(self._listeners)
         return TcpServer(gateway, router, zap)
+
+    def missing(self) -> list[str]:
+        """Return the path of libzmq's own socket, if the socket is no longer there."""
+        return [] if self._upstream.in_place() else [self._settings.path]
+
+    def renew(self, server: "TcpServer") -> None:
+        """Create that socket again if it is missing. Raises BindError."""
+        if self.missing():
+            upstream = _bind_upstream(self._settings.path)
+            self._upstream.close()
+            self._upstream = upstream
+            server.router.listen(self._copy_of_upstream(), self._settings.path)
+
+    def _copy_of_upstream(self) -> socket.socket:
+        return socket.socket(fileno=os.dup(self._upstream.socket.fileno()))  # libzmq closes what it is given
 
     def descriptors(self) -> Iterable[int]:
         """Return the listeners and both sides of every connection, for `forks`."""
@@ -146,6 +159,12 @@ def _bind(url: str) -> Listener:
         return bind(url.removeprefix("tcp://"), backlog=BACKLOG, scheme="tcp")
     except BindError as error:
         raise BindError(str(error), hint=error.hint.replace("--bind", "--control-endpoints")) from None
+
+
+def _bind_upstream(path: str) -> Listener:
+    upstream = bind(f"unix:{path}", backlog=BACKLOG)
+    os.chmod(path, 0o600)
+    return upstream
 
 
 def check_descriptors() -> None:

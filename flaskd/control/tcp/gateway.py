@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from typing import Final, cast
 
+from flaskd.control.transports.local import FLUSH_TIME, TURNS
 from flaskd.listening.listeners import Listener
 
 MAX_UNAUTHENTICATED: Final = 32
@@ -28,10 +29,8 @@ DESCRIPTORS: Final = 3 * (MAX_UNAUTHENTICATED + MAX_AUTHENTICATED) + ACCEPTED_PE
 """Descriptors that the gateway may take: for each client a TCP socket and both ends of a Unix one."""
 
 HANDSHAKE_TIME: Final = 5.0  # seconds from the connection to the proof of a key
-FLUSH_TIME: Final = 1.0  # seconds in which clients may read their last replies
 UNREAD_TIME: Final = 60.0  # seconds in which a client may leave unread what is sent to it
 CLOSE_TIME: Final = 2.0  # seconds in which a client may read what libzmq sent last
-TURNS: Final = 4  # turns of the loop in which asyncio makes an accepted socket a connection
 
 BEFORE_READY: Final = 64 + 170
 """Bytes of a greeting and of a WELCOME command with its frame."""

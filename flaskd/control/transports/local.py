@@ -30,7 +30,7 @@ ACCEPT_BUDGET: Final = 0.002  # CPU seconds of accepting in a turn of the loop, 
 REPLACE_TIME: Final = (
     0.1  # seconds after which a holder with its full share may replace a connection, or hear why not
 )
-FLUSH_TIME: Final = 0.3  # seconds in which peers may read their last replies
+FLUSH_TIME: Final = 0.4  # seconds for requests under way to finish, and for peers to read their last replies
 RETRY_TIME: Final = 0.5  # seconds until we accept again, after the system has had no descriptor for us
 READ_AT_ONCE: Final = 64 * 1024
 TURNS: Final = 4  # of the loop, in which asyncio makes an accepted socket a connection and reads from it
@@ -44,15 +44,24 @@ class LocalServer:
         self.turns = Turns()
         self.buffer = memoryview(bytearray(READ_AT_ONCE))
         self._loop = asyncio.get_running_loop()
-        self._listening: dict[socket.socket, Callable[[], Framing]] = {lines: LineFraming, zmtp: ZmtpFraming}
-        self._coming: dict[socket.socket, set[asyncio.Task[None]]] = {lines: set(), zmtp: set()}
+        self._listening: dict[socket.socket, Callable[[], Framing]] = {}
+        self._coming: dict[socket.socket, set[asyncio.Task[None]]] = {}
         self._connections: set[LocalConnection] = set()
         self._taken: Counter[Holder] = Counter()  # places, of those that have not been asked to leave
         self._pressed: dict[Holder, float] = {}  # when a holder last wanted more than its share
         self._turned_away: set[LocalConnection] = set()
-        for listening in self._listening:
-            listening.listen(BACKLOG)
-            self._loop.add_reader(listening, self._accept, listening)
+        self.listen(lines=lines, zmtp=zmtp)
+
+    def listen(self, *, lines: socket.socket, zmtp: socket.socket) -> None:
+        """Accept from these sockets from now on, and close others; open connections continue."""
+        before, self._listening = self._listening, {lines: LineFraming, zmtp: ZmtpFraming}
+        for sock in before.keys() - self._listening.keys():
+            self._loop.remove_reader(sock)
+            sock.close()
+        for sock in self._listening.keys() - before.keys():
+            sock.listen(BACKLOG)
+            self._coming.setdefault(sock, set())
+            self._loop.add_reader(sock, self._accept, sock)
 
     @property
     def serving(self) -> bool:

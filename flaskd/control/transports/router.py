@@ -51,7 +51,7 @@ class Router:
         context: "zmq.Context[zmq.Socket[bytes]]",
         options: Iterable[tuple[int, Any]],
     ) -> None:
-        """Serve on a listening Unix socket, which libzmq closes. `options` are further socket options."""
+        """Serve on a listening Unix socket, as `listen` does. `options` are further socket options."""
         self.identify = identify
         self.serving = True
         self.tasks: set[asyncio.Task[None]] = set()
@@ -59,11 +59,18 @@ class Router:
         self._loop = asyncio.get_running_loop()
         self._context = context
         self._socket = _router_socket(self._context, options)
+        self.listen(listening, path)
+        self._loop.add_reader(self._socket.FD, self._receive)
+        self._scheduled: asyncio.Handle | None = self._loop.call_soon(self._receive)
+
+    def listen(self, listening: socket.socket, path: str) -> None:
+        """Accept from a listening Unix socket, which libzmq closes.
+
+        A socket that was removed from this path stays open until the end: zmq_unbind(3) would end its connections.
+        """
         self._socket.setsockopt(zmq.USE_FD, listening.detach())
         self._socket.bind(f"ipc://{path}")
         self._socket.setsockopt(zmq.USE_FD, -1)  # a second bind with it would abort the process
-        self._loop.add_reader(self._socket.FD, self._receive)
-        self._scheduled: asyncio.Handle | None = self._loop.call_soon(self._receive)
 
     async def stop_accepting(self) -> None:
         """Take no more requests."""

@@ -323,7 +323,7 @@ def test_a_lock_that_is_removed_while_it_is_waited_for_is_taken_anew(
     """Its holder may end between our open and our flock: a lock on a file that is gone would keep nobody out."""
     first, flock = Claim.hold(place, OURS), fcntl.flock
     ended: list[bool] = []
-    first.__enter__()
+    first.__enter__().withdraw()
 
     def flock_late(descriptor: int, operation: int) -> None:
         if not ended:
@@ -332,5 +332,7 @@ def test_a_lock_that_is_removed_while_it_is_waited_for_is_taken_anew(
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", flock_late)
-    with Claim.hold(place, OURS), pytest.raises(NameTaken), Claim.hold(place, OURS):
-        pass
+    with Claim.hold(place, OURS) as second:
+        second.withdraw()  # so that it is the lock that refuses
+        with pytest.raises(NameTaken), Claim.hold(place, OURS):
+            pass

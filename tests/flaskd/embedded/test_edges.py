@@ -342,6 +342,9 @@ def test_a_user_without_a_home_gets_no_directory_called_tilde(
     assert not list(tmp_path.iterdir())
 
 
+FORKS_BESIDE_THREADS = "ignore:This process:DeprecationWarning"
+"""The warning that from Python 3.15 on, as an error, prevents the fork."""
+
 LEAVING = """
 import os, sys, flask, flaskd
 app = flask.Flask("shop")
@@ -374,7 +377,7 @@ def test_a_forked_child_that_exits_ends_and_disturbs_nothing(where: str, runtime
     """It has no server to wait for, and no connection to close."""
     code = LEAVING + LEAVE[where]
     ended = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, runtime_dir],
+        [sys.executable, "-W", "error", "-W", FORKS_BESIDE_THREADS, "-c", code, runtime_dir],
         timeout=WAIT,
         check=False,
         capture_output=True,

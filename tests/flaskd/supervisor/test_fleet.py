@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from flaskd.channel.messages import Loaded
 from flaskd.supervisor.overdue import LEAVE_TIME, STACKS_TIME
 from flaskd.supervisor.plan import CRASH_LOOP, PAUSES
 from flaskd_ctl.errors import ControlError, Failed, NotFound, WrongState
@@ -45,6 +46,51 @@ def test_a_first_worker_that_cannot_start_fails_the_daemons_start(world: World) 
     error = fleet.up.exception(0)
     assert isinstance(error, Failed)
     assert (str(error), error.data["traceback"]) == ("no module named till", "Traceback: till")
+
+
+def test_a_crash_while_another_first_worker_loads_is_a_crash(world: World) -> None:
+    """A request may have killed it. The instance is up when as many serve as are wanted."""
+    world.script = lambda worker: worker.serves(after=6 if worker.id == 2 else 1)
+    fleet = world.begin(2)
+    world.play(1.5)
+
+    world.workers[1].dies("exit code 3")
+    world.play(2)
+
+    assert not fleet.up.done()
+    assert [(each.incident.kind, each.incident.reason) for each in world.incidents] == [
+        ("crash", "exit code 3")
+    ]
+    assert world.workers[3].why == "crash: exit code 3"
+    world.play(3)
+    assert fleet.up.result(0) is None
+    assert world.serving == [2, 3]
+
+
+def test_a_worker_that_accepts_and_has_not_yet_said_so_crashes_too(world: World) -> None:
+    """It was told to serve: a request may have reached it."""
+    world.script = lambda worker: worker.serves(after=1) if worker.id > 1 else worker.receive(Loaded())
+    fleet = world.begin(1)
+
+    world.workers[1].dies("killed by SIGSEGV")
+    world.play(2)
+
+    assert fleet.up.result(0) is None
+    assert [each.incident.kind for each in world.incidents] == ["crash"]
+    assert (fleet.history.restarts, world.serving) == (1, [2])
+
+
+def test_a_worker_that_was_told_to_serve_and_cannot_fails_the_start(world: World) -> None:
+    """It says why."""
+
+    def script(worker: ScriptedWorker) -> None:
+        worker.receive(Loaded())
+        worker.fails("can't start new thread", after=1)
+
+    world.script = script
+    fleet = world.begin(1)
+    world.play(2)
+    assert str(fleet.up.exception(0)) == "can't start new thread"
 
 
 def test_a_reload_replaces_one_after_the_other_new_before_old(world: World) -> None:

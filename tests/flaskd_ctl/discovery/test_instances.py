@@ -1,5 +1,6 @@
 """Finding instances: alive is what listens; only what is ours or root's is believed."""
 
+import json
 import os
 import socket
 from pathlib import Path
@@ -7,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from flaskd_ctl.contract.endpoint import Place
-from flaskd_ctl.discovery.instances import Instances, look
-from flaskd_ctl.errors import BadPlace, NotPermitted, NotRunning
+from flaskd_ctl.contract.process_record import file_name, identify
+from flaskd_ctl.discovery.instances import Instances
+from flaskd_ctl.discovery.look import look
+from flaskd_ctl.discovery.trust import Trust
+from flaskd_ctl.errors import Ambiguous, BadPlace, NotPermitted, NotRunning, Unreachable
 from tests.flaskd_ctl.conftest import StartFake
 from tests.flaskd_ctl.fake import Fake, RouterFake, StreamFake
 
@@ -138,7 +142,7 @@ def test_a_place_we_may_not_enter_is_hidden_not_absent(
     def refuse(path: str, *, deadline: float) -> socket.socket:
         raise NotPermitted("no")
 
-    monkeypatch.setattr("flaskd_ctl.discovery.instances.connect", refuse)
+    monkeypatch.setattr("flaskd_ctl.discovery.look.connect", refuse)
 
     assert [found.condition for found in Instances().all()] == ["hidden"]
     for name in (None, "shop"):
@@ -169,3 +173,44 @@ def test_names_are_known_without_asking(start_fake: StartFake, runtime_dir: str)
 
     assert Instances().names() == ["blog", "shop"]
     assert all(fake.calls == [] for fake in fakes)
+
+
+def test_files_whose_process_runs_are_unreachable_not_stale(place: Place) -> None:
+    """Their own facts name it, where no record can be read: the state directory may be another user's."""
+    os.mkdir(place.directory)
+    Path(place.instance_file).write_text(json.dumps({"name": "shop", **identify(os.getpid())}))
+
+    found = look(place)
+
+    assert found
+    assert (found.condition, found.info["pid"]) == ("unreachable", os.getpid())
+    for name in (None, "shop"):
+        with pytest.raises(Unreachable, match=f"pid {os.getpid()}"):
+            Instances().target(name)
+
+
+def test_an_unreachable_instance_counts_where_no_name_is_given(place: Place, start_fake: StartFake) -> None:
+    """A command without a name must not go to the other one for want of a socket."""
+    start_fake("blog")
+    os.mkdir(place.directory)
+    Path(place.instance_file).write_text(json.dumps({"name": "shop", **identify(os.getpid())}))
+
+    with pytest.raises(Ambiguous, match="blog, shop"):
+        Instances().target()
+    assert Instances().target("blog").name == "blog"
+
+
+def test_a_place_that_has_become_somebody_elses_is_not_connected_to(
+    place: Place, start_fake: StartFake
+) -> None:
+    """A record says that our instance runs; what listens in its place may be anybody's."""
+    start_fake()
+    state = Path(os.environ["XDG_STATE_HOME"], "flaskd")
+    state.mkdir(parents=True)
+    record = {"name": "shop", "directory": place.directory, **identify(os.getpid())}
+    (state / file_name(place.directory)).write_text(json.dumps(record))
+
+    instances = Instances()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trust, "_owner", lambda *_: False)
+        assert [found.condition for found in instances.all()] == ["unreachable"]

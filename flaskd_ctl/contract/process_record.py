@@ -1,0 +1,93 @@
+"""The record of a running instance: which process it is, in a place that outlives the instance's own directory.
+
+That nothing listens at an instance's socket does not prove that the instance has stopped: somebody may have removed the socket
+(a cleaner of /tmp, the end of a login session). So an instance writes a record into the state directory, after its sockets
+listen and until they close. Such an instance still runs if the process of its record lives.
+
+A pid alone does not say which process it is, since the kernel uses pids again. The boot id and the start time in clock ticks
+since the boot do (proc_pid_stat(5)). Where there is no /proc, no record counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from flaskd_ctl.contract.endpoint import state_dirs
+from flaskd_ctl.contract.files import read_object
+
+SUFFIX: Final = ".run"
+
+
+def identify(pid: int) -> dict[str, Any]:
+    """Return what a record says to identify a process; a process that has ended has no start time."""
+    return {"pid": pid, "start_ticks": _start_ticks(pid), "boot_id": _boot_id()}
+
+
+def is_alive(record: Mapping[str, Any]) -> bool:
+    """Tell whether the process of a record, or of instance.json, runs."""
+    pid, ticks = record.get("pid"), record.get("start_ticks")
+    if not isinstance(pid, int) or not isinstance(ticks, int):
+        return False
+    return record.get("boot_id") == _boot_id() and ticks == _start_ticks(pid)
+
+
+def file_name(directory: str) -> str:
+    """Return the name of the record of the instance in `directory`: two of one name may run in different directories."""
+    from hashlib import sha256
+
+    digest = sha256(os.fsencode(os.path.realpath(directory))).hexdigest()
+    return f"{os.path.basename(directory)}.{digest[:16]}{SUFFIX}"
+
+
+def running(environ: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield the records of processes that run, from all state directories."""
+    for path in _paths(environ):
+        record = read_object(path)
+        directory = record.get("directory")
+        if isinstance(directory, str) and os.path.basename(path) == file_name(directory) and is_alive(record):
+            yield record
+
+
+def running_at(directory: str, environ: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the record of the process whose instance is in `directory`; None if no such process runs."""
+    wanted = os.path.realpath(directory)
+    same = (record for record in running(environ) if os.path.realpath(record["directory"]) == wanted)
+    return next(same, None)
+
+
+def _paths(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the files that may be records, in a state directory or in the one that systemd made for a unit in it."""
+    for directory in state_dirs(environ):
+        for path in _entries(directory):
+            if path.endswith(SUFFIX):
+                yield path
+            elif os.path.isdir(path):
+                own = f"{os.path.basename(path)}."
+                yield from (each for each in _entries(path) if os.path.basename(each).startswith(own))
+
+
+def _entries(directory: str) -> list[str]:
+    try:
+        return sorted(os.path.join(directory, name) for name in os.listdir(directory))
+    except OSError:
+        return []
+
+
+def _start_ticks(pid: int) -> int | None:
+    """Return when a process was started; None if it has ended, reaped or not, or cannot be seen."""
+    with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()  # its name may hold anything, also brackets
+        if fields[0] not in {b"Z", b"X"}:
+            return int(fields[19])
+    return None
+
+
+def _boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
