@@ -17,7 +17,7 @@ from flaskd.control.access.policy import Caller, role_of
 from flaskd.control.server import check_tcp
 from flaskd.engines.choice import choose
 from flaskd.errors import FlaskdError, LoadError
-from flaskd.process import ending, signals
+from flaskd.process import ending, signals, threads
 from flaskd.process.directory import logical_directory
 from flaskd.settings.identity import identity_of
 from flaskd.settings.options import AppCommand, Given, SettingsCommand
@@ -40,6 +40,10 @@ class ErrorsAsSentences(click.Group):
             return super().invoke(ctx)
         except (FlaskdError, BadPlace) as error:
             _fail(error)
+        except RuntimeError as error:
+            if (explained := threads.explained(error)) is None:
+                raise
+            _fail(explained)
 
 
 @click.group(
@@ -62,6 +66,8 @@ def run(given: Given) -> None:
     and `flaskd_ctl shutdown` stop it without losing a request. Each option may also be set in the environment, by the name in
     brackets, or in flaskd.toml.
 
+    Exit codes: 0 if it was stopped and every request was answered, 6 if requests were cut, 137 after `flaskd_ctl kill`.
+
     Example: flaskd run shop:app --bind 127.0.0.1:8000 --name shop
     """
     from flaskd.process import reaper
@@ -73,18 +79,20 @@ def run(given: Given) -> None:
     source = _Source(given)
     ending.fill_standard_descriptors()
     signals.block()  # before the first thread is started
+    threads.check_threads()
     manager = ServiceManager.from_environment(os.environ, os.getpid())
     with WorkerOutput() as output, contextlib.redirect_stderr(output.stream(ending.STDERR)):
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
         if priority.journal_reads(ending.STDERR, os.environ):
             priority.mark_lines()
+        signals.report_ignored()
         handed = activation.take(os.environ, os.getpid())
         ended = daemon.run(source.read(), source=source, output=output, manager=manager, handed=handed)
         if ended.killed:
             say(f"flaskd: {ended.name} was killed: it waited for no request", priority.Priority.WARNING)
         else:
             banner.farewell(ended.name, ended.result)
-    ending.exit_now(ending.KILLED if ended.killed else 0)
+    ending.exit_now(ending.KILLED if ended.killed else 0 if ended.result.clean else ending.CUT)
 
 
 class _Source:
@@ -117,6 +125,7 @@ def check(given: Given, show_traceback: bool) -> None:
     from flaskd.app.hooks import Hooks
     from flaskd.app.loader import load
     from flaskd.app.namesakes import modules_of_flask
+    from flaskd.app.patches import refuse_monkey_patching
     from flaskd.engines.factory import check_engine
     from flaskd.listening import addresses, tls
 
@@ -129,6 +138,7 @@ def check(given: Given, show_traceback: bool) -> None:
         addresses.parse(address)
     secured = tls.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
     check_engine(choose(settings.engine, tls=secured is not None).name, tls=secured)
+    refuse_monkey_patching()
     try:
         loaded = load(settings.app, kept=modules_of_flask)
         Hooks(settings)
@@ -172,7 +182,7 @@ def config(given: Given, as_json: bool) -> None:
 @click.option("--unit", "units", multiple=True, metavar="NAME", help="Check a unit that systemd has loaded.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(given: Given, files: tuple[str, ...], units: tuple[str, ...], as_json: bool) -> None:
-    """Compare the timeouts of an instance with those of the programs around it.
+    """Compare the timeouts of an instance with those of the programs around it, and report what would lose requests.
 
     FILE is a systemd unit, Kubernetes manifests, a Docker stack, haproxy.cfg or nginx.conf; - is standard input. Settings that
     no FILE gives are those of `flaskd config`. Exit codes: 0 if nothing loses requests, 1 if something will or may, 2 if a FILE
@@ -214,7 +224,7 @@ def keygen(name: str, directory: str, force: bool) -> None:
 
 @main.group(name="systemd")
 def under_systemd() -> None:
-    """Run under systemd: see docs/systemd.md."""
+    """Generate a systemd unit: see docs/systemd.md."""
 
 
 @under_systemd.command(cls=AppCommand, short_help="Print a hardened unit that serves APP.")

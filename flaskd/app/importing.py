@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import ModuleType, TracebackType
 from typing import Any
 
-from flaskd.errors import LoadError
+from flaskd.errors import FlaskdError, LoadError
 
 
 def load_function(target: str, setting: str) -> Callable[..., Any]:
@@ -54,6 +54,8 @@ def attribute(module: ModuleType, path: str, label: str, *, hint: Callable[[], s
 
 def failed(target: str, error: BaseException) -> LoadError:
     """Make the error for code of the application that raised `error`."""
+    if isinstance(error, FlaskdError):  # what it has asked of us is refused
+        return LoadError(f"cannot load {target}: {error}", hint=error.hint)
     return LoadError(
         f"cannot load {target}: {what_failed(error)}",
         hint="the traceback is shown by `flaskd check --traceback`",

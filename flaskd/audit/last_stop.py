@@ -17,6 +17,7 @@ from flaskd.console.say import say
 from flaskd.errors import FlaskdError
 from flaskd_ctl.contract.audit_log import without_query
 from flaskd_ctl.contract.endpoint import state_dirs
+from flaskd_ctl.contract.process_record import identify
 from flaskd_ctl.errors import BadPlace
 from flaskd_ctl.protocol import Actor, LastStop, ShutdownResult
 
@@ -46,7 +47,7 @@ class LastStopNote:
         self._facts: dict[str, Any] = {
             "name": name,
             "directory": os.path.abspath(directory),
-            "pid": os.getpid(),
+            **identify(os.getpid()),
             "started": time.time(),
             "audit_log": audit_log,
         }

@@ -19,6 +19,9 @@ from flaskd.process.descriptors import RESERVE
 STDOUT: Final = 1
 STDERR: Final = 2
 
+CUT: Final = 6
+"""Exit code after a stop that cut requests, as of `flaskd_ctl shutdown`."""
+
 KILLED: Final = 137
 """Exit code after `kill`: what a shell shows for SIGKILL."""
 

@@ -81,9 +81,23 @@ def _end_wakeup(descriptor: int) -> None:
 
 
 def block() -> None:
-    """Block a supervisor's signals, here and in every thread started later, until `handle_signals` waits for them."""
+    """Block a supervisor's signals, here and in every thread started later, until `handle_signals` waits for them.
+
+    What the parent has blocked is unblocked. What it ignores is handled again where that would hide how a worker ended.
+    """
     if hasattr(signal, "sigwaitinfo"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, _not_ignored(SUPERVISOR_SIGNALS))
+        signal.pthread_sigmask(signal.SIG_SETMASK, _not_ignored(SUPERVISOR_SIGNALS))
+    for number in (signal.SIGCHLD, signal.SIGALRM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def report_ignored() -> None:
+    """Tell which orders by signal will not be taken. Of SIGINT that is usual: a shell ignores it for what it runs with `&`."""
+    ignored = set(SUPERVISOR_SIGNALS) - _not_ignored(SUPERVISOR_SIGNALS) - {signal.SIGINT}
+    if ignored:
+        names = ", ".join(sorted(number.name for number in ignored))
+        say(f"flaskd: {names} was ignored when flaskd started (nohup does that) and stays so; use flaskd_ctl")
 
 
 def _not_ignored(signals: tuple[signal.Signals, ...]) -> set[signal.Signals]:

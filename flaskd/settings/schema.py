@@ -85,7 +85,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runtime_dir: Annotated[
         str,
         Setting(
-            "Directory for the directories of instances.",
+            "Directory that holds the instances' directories.",
             metavar="DIR",
             default_means="/run/flaskd if it is writable, else $XDG_RUNTIME_DIR/flaskd",
             restart="to change",
@@ -136,7 +136,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     linger: Annotated[
         Seconds,
         Setting(
-            "Once a stop has no requests left, keep connections that sent none open for this many seconds."
+            "With nothing in flight, a stop waits this many seconds before it closes connections without a request."
         ),
     ] = 0.5
     lame_duck: Annotated[
@@ -146,7 +146,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait_unrouted: Annotated[
         Seconds,
         Setting(
-            "Keep serving, readiness off, until no request has come for this many seconds: for --lame-duck or 30 s at most.",
+            "Before a stop, keep serving with readiness off until no request has come for this many seconds; at most "
+            "--lame-duck or 30 s.",
             default_means="off",
             requires=("ledger",),
         ),
@@ -161,7 +162,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     post_load: Annotated[
         Function,
         Setting(
-            "Call this function with the application, in each worker before it serves.",
+            "In each worker, call this function with the application before it serves.",
             metavar="MODULE:FUNCTION",
             workers_only=True,
         ),
@@ -169,7 +170,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pre_stop: Annotated[
         Function,
         Setting(
-            "Call this function with the application, in each worker after its last response.",
+            "In each worker, call this function with the application after its last response.",
             metavar="MODULE:FUNCTION",
             workers_only=True,
         ),
@@ -208,7 +209,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(pattern="^(0|[1-9][0-9]{0,15}[KMGT]?)$", description=SIZE),
         Setting(
-            "Replace a worker whose resident memory is larger: bytes, or 512M, 1G.",
+            "Replace a worker whose resident memory exceeds this size: bytes, or 512M, 1G.",
             metavar="SIZE",
             default_means="no limit",
             workers_only=True,
@@ -258,11 +259,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_request_header_size: Annotated[
         int,
         Meta(ge=8192, le=1_048_576),
-        Setting("Answer 431 to a request whose request line and headers are larger.", metavar="BYTES"),
+        Setting("Answer 431 to a request with a larger request line and headers.", metavar="BYTES"),
     ] = MAX_HEAD
     max_request_body_size: Annotated[
         Count,
-        Setting("Answer 413 to a request whose body is larger.", metavar="BYTES", default_means="no limit"),
+        Setting("Answer 413 to a request with a larger body.", metavar="BYTES", default_means="no limit"),
     ] = 0
     max_spool_size: Annotated[
         str,

@@ -10,6 +10,7 @@ from flaskd.channel.messages import Event
 from flaskd.errors import ConfigError
 from flaskd.events import Bus
 from flaskd.ledger.row import KINDS
+from flaskd.process.threads import explained
 from flaskd.settings.schema import Settings
 from flaskd.supervisor.incidents import Incidents, bare
 from flaskd.supervisor.launcher import Launcher
@@ -205,7 +206,8 @@ class Fleet:
         member = Member(self._last_id, generation=self.generation, why=why, watcher=self)
         try:
             self._launcher.launch(member, self.settings, check=self.check)
-        except (OSError, ConfigError) as error:
+        except (OSError, ConfigError) as raised:
+            error = explained(raised) or raised
             hint = error.hint if isinstance(error, ConfigError) else ""
             failure = Failed(f"worker {member.id} could not be started: {error}", hint=hint)
             self._failed(failure, member, str(error))

@@ -33,6 +33,7 @@ TimeoutStartSec={start_timeout}
 TimeoutStopSec={stop_timeout}
 KillMode=mixed
 Restart=on-failure
+RestartPreventExitStatus=6
 RestartSec=2
 OOMPolicy=continue
 {watchdog}

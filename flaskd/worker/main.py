@@ -18,9 +18,9 @@ import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
-from types import FrameType
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from flaskd.app import patches
 from flaskd.app.hooks import Hooks
 from flaskd.app.loader import applications_traceback, load
 from flaskd.channel.messages import (
@@ -54,7 +54,8 @@ from flaskd.ledger.quota import set_quota
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening import tls
 from flaskd.listening.listeners import SharedListener
-from flaskd.process import ending, forks
+from flaskd.process import ending
+from flaskd.process.threads import explained
 from flaskd.serving import Core, engine_options
 from flaskd.shutdown import owner
 from flaskd.shutdown.lifecycle import Event
@@ -62,6 +63,7 @@ from flaskd.shutdown.mailbox import Mailbox
 from flaskd.shutdown.phases import Action, StopTimes
 from flaskd.worker.extension import Extension
 from flaskd.worker.orphan import OrphanAlarm
+from flaskd.worker.signals import take_signals, write_stacks_to
 from flaskd_ctl.protocol import Actor, ProgressEvent, ShutdownParams, ShutdownResult
 
 if TYPE_CHECKING:
@@ -98,6 +100,8 @@ class Worker:
         threading.Thread(target=self._receive, name="flaskd-channel", daemon=True).start()
         settings = self._settings
         _import_all(self._start)
+        patches.keep_originals()
+        patches.refuse_monkey_patching()
         app = load(settings.app, kept=lambda: self._flask)
         hooks = Hooks(settings)
         hooks.loaded(app, give_up=self._give_up)
@@ -250,24 +254,6 @@ def check(app: "WSGIApplication", path: str) -> None:
             )
 
 
-def take_signals() -> None:
-    """Ignore signals that reach every process of the instance (from systemd, a container engine): the supervisor decides."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Not SIG_IGN, which what the application starts would inherit (execve(2)). What is ignored already stays so, there too.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            forks.take_signal(number, leave_to_supervisor)
-
-
-def leave_to_supervisor(number: int, frame: FrameType | None) -> None:
-    """Ignore a signal."""
-
-
-def write_stacks_to(descriptor: int) -> None:
-    """Write the stacks of all threads there at STACKS_SIGNAL; a child that the application forks does not."""
-    faulthandler.register(ending.STACKS_SIGNAL, file=descriptor, all_threads=True)
-    forks.undo_in_children(lambda: faulthandler.unregister(ending.STACKS_SIGNAL))
-
-
 def end_with_thread(failed: threading.ExceptHookArgs) -> None:
     """Exit if a thread fails without which the worker cannot accept or receive calls; the supervisor replaces it."""
     threading.__excepthook__(failed)
@@ -298,7 +284,8 @@ def main(flask: Sequence[str] = ()) -> NoReturn:
         write_stacks_to(start.stacks)
         try:
             unclean = not Worker(channel, start, flask).run()
-        except BaseException as error:  # noqa: BLE001 - the process's outer edge: the supervisor reports it
+        except BaseException as raised:  # noqa: BLE001 - the process's outer edge: the supervisor reports it
+            error = explained(raised) or raised
             hint = error.hint if isinstance(error, FlaskdError) else ""
             channel.refuse(start, error, hint=hint, trace=applications_traceback(error))
             if not isinstance(error, FlaskdError):

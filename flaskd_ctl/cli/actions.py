@@ -79,7 +79,7 @@ def run_ask(run: Run, command: Command) -> Exit:
 def run_status(run: Run, command: Command, *, serving: bool) -> Exit:
     """Show the status, or how an instance has stopped, which is a failure.
 
-    With `serving`, it is a failure too if the instance serves nothing yet.
+    With `serving`, it is a failure too if the instance serves nothing yet, or has no worker that serves.
     """
     try:
         target = run.target()
@@ -92,7 +92,16 @@ def run_status(run: Run, command: Command, *, serving: bool) -> Exit:
         raise
     result = run.ask(target, command.name)
     run.show(command.name, result)
-    return Exit.FAILED if serving and result.get("state") in NOT_SERVING else Exit.DONE
+    return Exit.FAILED if serving and not _serves(result) else Exit.DONE
+
+
+def _serves(status: dict[str, Any]) -> bool:
+    """Tell whether requests are served; an instance that is one process has no workers and wants none."""
+    if status.get("state") in NOT_SERVING:
+        return False
+    if status.get("state") == "stopping" or not status.get("wanted_workers"):
+        return True
+    return any(worker.get("state") == "serving" for worker in status.get("workers") or [])
 
 
 def run_incidents(run: Run, command: Command, *, id: int | None) -> Exit:  # noqa: A002 - the parameter's name

@@ -80,7 +80,7 @@ COMMANDS: Final[dict[str, Command]] = {
         Command(
             "drain",
             Role.OPERATOR,
-            "Take the instance out of rotation: readiness off, `Connection: close` on each response; it keeps serving.",
+            "Take the instance out of rotation while it keeps serving: readiness off, `Connection: close` on each response.",
             "Returns when readiness is off; `resume` undoes it.",
             "flaskd_ctl drain",
             changes=True,
@@ -127,7 +127,8 @@ COMMANDS: Final[dict[str, Command]] = {
             "restart_worker",
             Role.OPERATOR,
             "Replace one worker, new before old.",
-            "Waits until the new worker serves and the old one accepts no connections. It still finishes its requests.",
+            "Waits until the new worker serves and the old one accepts no connections. The old one still "
+            "finishes its requests.",
             "flaskd_ctl restart-worker 3",
             (Param("worker", "worker", "Id of the worker, as `workers` shows it."), PROGRESS),
             changes=True,
@@ -153,7 +154,8 @@ COMMANDS: Final[dict[str, Command]] = {
                 Param(
                     "wait_unrouted",
                     "seconds",
-                    "End the lame duck time early once no new request has come for this long. At most --lame-duck, or 30 s.",
+                    "First keep serving with readiness off until no new request has come for this long; at most --lame-duck, "
+                    "or 30 s.",
                 ),
                 PROGRESS,
             ),
@@ -192,7 +194,7 @@ COMMANDS: Final[dict[str, Command]] = {
         Command(
             "history",
             Role.OPERATOR,
-            "Show who changed what, when, and the outcome, refusals included; newest last.",
+            "Show who changed what and when, with the outcome, including refusals; newest last.",
             "Waits for the response. If the instance has stopped, reads its audit log.",
             "flaskd_ctl history --limit 20",
             (Param("limit", "limit", "Number of entries to show, at most 1000. Default: 50."),),

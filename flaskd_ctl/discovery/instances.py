@@ -158,7 +158,7 @@ class Instances:
         self, name: str, stale: Found | None, *, naming: bool = False
     ) -> tuple[str, dict[str, Any]]:
         """Return in brackets how it ended, and what else its files say; the newest file counts."""
-        from flaskd_ctl.discovery.notes import NO_NOTE, stop_of
+        from flaskd_ctl.discovery.notes import stop_of
 
         note = self.notes().get(name)
         info = stale.info if stale else {}
@@ -168,7 +168,7 @@ class Instances:
             stop = stop_of(note)
             data = {"name": name, "last_stop": stop, "audit_log": str(note.get("audit_log") or "")}
             if stop["at"] is None:
-                return f" ({subject}pid {note['pid']} {NO_NOTE})", data
+                return f" ({subject}pid {note['pid']} {stop['why']})", data
             how = "clean" if stop.get("clean") else "not clean"
             return f" ({subject}last stopped {clock(stop['at'])}, {how})", data
         if stale and isinstance(stale.info.get("pid"), int):

@@ -1,8 +1,8 @@
 """Notes on disk: how instances ended, and the audit log of one that has stopped.
 
 An instance writes its note when it starts, and again when it ends (`flaskd.audit.last_stop`). The note outlives the runtime
-directory, and names it: an instance of the same name that lived elsewhere is another one. If a note has no end and the instance
-does not run, the instance was killed.
+directory, and names it: an instance of the same name that lived elsewhere is another one. If a note has no end and the process
+does not run, the instance was killed. If the process runs, it has closed its sockets and is about to write the end.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import Any, Final
 from flaskd_ctl.contract import audit_log
 from flaskd_ctl.contract.endpoint import state_dirs
 from flaskd_ctl.contract.files import read_object
+from flaskd_ctl.contract.process_record import is_alive
 from flaskd_ctl.errors import NotFound, NotPermitted
 
 NO_NOTE: Final = "ended without a note"
+STILL_ENDING: Final = "serves no more and has not ended yet"
 
 
 def notes(environ: Mapping[str, str], directories: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -42,7 +44,8 @@ def stop_of(note: Mapping[str, Any]) -> dict[str, Any]:
     stop = note["stop"]
     if isinstance(stop, dict):
         return stop
-    unknown = {"at": None, "clean": False, "why": NO_NOTE, "by": None, "who": "", "took": None}
+    why = STILL_ENDING if is_alive(note) else NO_NOTE
+    unknown = {"at": None, "clean": False, "why": why, "by": None, "who": "", "took": None}
     return {**unknown, "pid": note["pid"]}
 
 

@@ -20,8 +20,10 @@ from flaskd.process.descriptors import RESERVE
 from flaskd_ctl import Client
 from flaskd_ctl.contract.endpoint import Place
 from tests.support.balancers import wait_until
+from tests.support.caller import Caller
 from tests.support.daemons import PATIENCE, Daemon, StartDaemon, flaskd_run
 from tests.support.needs import requires
+from tests.support.operating import client
 
 pytestmark = pytest.mark.live
 
@@ -191,6 +193,21 @@ def test_kill_ends_it_at_once_with_its_own_exit_code(daemon: Daemon) -> None:
     assert len(failures) == 1
     assert not os.path.exists(daemon.place.directory)
     assert "was killed: it waited for no request" in daemon.output()
+
+
+def test_a_stop_that_cuts_a_request_shows_in_the_exit_code(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    """However it was asked for: here by a signal, and nobody looks at a reply."""
+    (tmp_path / "shop.py").write_text(APP)
+    daemon = start_daemon("shop:app", "--grace", "0.1", cwd=tmp_path)
+    with Caller(daemon.url) as caller:
+        caller.get("/slow/60.0")
+        with client(daemon) as shop:
+            while not shop.requests():
+                pass
+        daemon.process.terminate()
+
+        assert daemon.wait() == 6
+    assert "cut GET /slow/60.0" in daemon.output()
 
 
 def test_a_thread_of_the_application_cannot_keep_the_process_alive(daemon: Daemon) -> None:

@@ -368,6 +368,18 @@ def test_stop_that_cuts_a_request_is_seen_as_failed(shop: Service) -> None:
     assert shop.processes() == []
 
 
+def test_stop_by_somebody_else_that_cuts_a_request_is_no_reason_to_restart(shop: Service) -> None:
+    """Who stops it with `flaskd_ctl` wants it stopped; the unit shows the loss."""
+    shop.systemctl("start", "shop")
+    with shop.held():
+        shop.control("shutdown", "--grace", "0", expect=6)
+    shop.systemctl("stop", "shop.socket")
+
+    assert shop.property("ActiveState") == "failed"
+    assert "status=6" in shop.property("ExecStart")
+    assert shop.property("NRestarts") == "0"
+
+
 def test_stop_of_a_service_that_died_is_no_failure_of_the_stop(shop: Service) -> None:
     """After `kill -9` nothing is there to be stopped: fine with --missing-ok, else 3."""
     shop.make("--user", "web")

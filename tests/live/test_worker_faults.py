@@ -315,7 +315,7 @@ def test_a_stopped_worker_keeps_neither_status_nor_a_shutdown(
         assert [request.path for request in result.cut] == ["/held/stopped"]
         assert not result.clean
         assert broken(caller)
-    assert daemon.wait() == 0
+    assert daemon.wait() == 6
 
 
 def test_a_worker_that_hangs_when_told_to_leave_does_not_hold_up_a_shutdown(

@@ -56,9 +56,9 @@ def _make_environment(directory: Path) -> None:
     (directory / "bin/python").symlink_to(base)
     # Not its path only: it may have .pth files of its own.
     (inner / "flaskd.pth").write_text(f"{SOURCE}\nimport site; site.addsitedir({packages!r})\n")
-    for program in ("flaskd", "flaskd_ctl"):
+    for program, module in (("flaskd", "flaskd.cli"), ("flaskd_ctl", "flaskd_ctl.cli.main")):
         script = directory / "bin" / program
-        script.write_text(f"#!{BIN}/python\nfrom {program}.cli import main\n\nmain()\n")
+        script.write_text(f"#!{BIN}/python\nfrom {module} import main\n\nmain()\n")
         script.chmod(0o755)
 
 

@@ -10,6 +10,8 @@ the number, for an event that points to memory that tokio has freed. (A kqueue d
 over TLS before it looks at any handshake: those neither complete nor time out, so no descriptor ever becomes free. An accept(2)
 that finds nothing ends that. But it takes a descriptor before it looks, so some are kept in reserve and closed then. The
 duplicate stays in the epoll set; after the pause, a connection of our own makes the edge for those that have come meanwhile.
+From 2.8.9 on granian waits half a second before it calls accept(2) again, and looks at no handshake in that time either. So the
+pause is longer than that: otherwise that call fails again, and the next ones too.
 """
 
 import contextlib
@@ -22,7 +24,9 @@ from typing import Final
 
 from flaskd.engines.granian_engine import epoll
 
-PAUSE: Final = 0.1  # seconds; a descriptor may come free at any time
+PAUSE: Final = 0.7
+"""Seconds. A descriptor may come free at any time, but granian must call accept(2) within the pause: see above."""
+
 SPARE: Final = 4  # descriptors; others may be quicker to take one
 
 

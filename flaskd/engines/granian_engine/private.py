@@ -12,7 +12,7 @@ What has to be known of them (granian 2.8, src/serve.rs and src/net.rs):
 - A panic anywhere in it aborts the process. One is certain if the listener has stopped being one before the runtime's thread
   has looked at it, so `begin` returns only when that has happened. Another is a certificate or key that rustls cannot use:
   `certificate` checks for those.
-- Out of descriptors it calls accept(2) again and again, and logs each failure.
+- Out of descriptors it calls accept(2) again and again (from 2.8.9 on, every half second), and logs each failure.
 - It speaks ASGI with us: it calls a scheduler's `_schedule_fn` with a "watcher" of each request, which has its `scope` and its
   `proto` (see `exchange`). It ignores what that function raises, and would leave the error behind in the thread.
 - The same `py_threads` that bring requests bring the results of futures: one of them has to be free (see `run_queue`).

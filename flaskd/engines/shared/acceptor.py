@@ -75,7 +75,9 @@ class Acceptor:
     def accept(self, listener: socket.socket) -> tuple[socket.socket, Any] | None:
         """Accept a connection; None if there is none. Raises OSError when the process has no descriptor left."""
         with contextlib.suppress(BlockingIOError, InterruptedError, ConnectionError):
-            sock, address = listener.accept()
+            # Not accept(), which makes an object of the class that the application may have put in place of Python's.
+            descriptor, address = listener._accept()  # type: ignore[attr-defined]  # of _socket.socket
+            sock = socket.socket(listener.family, listener.type, listener.proto, fileno=descriptor)
             try:
                 unblock(sock)
             except OSError:  # the client has left

@@ -117,6 +117,7 @@ class World:
         self.workers: dict[int, ScriptedWorker] = {}
         self.events: list[Event] = []
         self.cannot_start = ""
+        self.error: OSError | None = None
         self.settings = Settings(app="shop")
         self.script: Callable[[ScriptedWorker], None] = lambda worker: worker.serves(after=1)
         self.leave_script: Callable[[ScriptedWorker], None] = lambda worker: worker.leaves(after=0.5)
@@ -148,7 +149,7 @@ class World:
 
     def launch(self, member: Member, settings: Settings, *, check: str) -> None:
         if self.cannot_start:
-            raise OSError(self.cannot_start)
+            raise self.error or OSError(self.cannot_start)
         assert isinstance(member, ScriptedWorker)
         numbers = {"listeners": [], "request_table": 0, "stacks": 0, "log": 0}
         member.launch(

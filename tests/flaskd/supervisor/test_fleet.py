@@ -1,5 +1,6 @@
 """The fleet at work: what an operator orders happens one step at a time, and fails without harm."""
 
+import errno
 from concurrent.futures import Future
 from typing import Any
 
@@ -532,6 +533,20 @@ def test_a_process_that_cannot_be_started_is_a_failed_start(world: World) -> Non
     world.cannot_start = ""
     world.play(PAUSES[-1] + 2)
     assert len(world.serving) == 1
+
+
+def test_a_process_that_the_kernel_refuses_is_told_with_the_next_step(world: World) -> None:
+    """EAGAIN alone says neither what is missing nor where to raise it."""
+    world.up(1)
+    world.cannot_start = "again"
+    world.error = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    future = world.changes.order_reload(check=None)
+    world.play(1)
+
+    error = refused(future)
+    assert "could not be started: no further process can be started" in str(error)
+    assert "LimitNPROC=" in error.hint
 
 
 def test_an_incident_is_listed_in_short_and_shown_in_full(world: World) -> None:

@@ -60,6 +60,29 @@ def test_status_can_ask_for_one_that_serves(fake: Fake, ctl: Ctl, state: str, co
     assert ctl("status").code == 0
 
 
+@pytest.mark.parametrize(
+    ("state", "workers", "code"),
+    [
+        ("degraded", [], 1),
+        ("degraded", ["starting", "leaving"], 1),
+        ("degraded", ["starting", "serving"], 0),
+        ("running", ["starting"], 1),
+        ("draining", ["serving"], 0),
+        ("stopping", ["leaving"], 0),
+    ],
+)
+def test_status_can_ask_whether_a_worker_serves(
+    fake: Fake, ctl: Ctl, state: str, workers: list[str], code: int
+) -> None:
+    """One whose workers fail again and again answers `status`, but nobody else."""
+    known = golden("status")
+    changes = {"state": state, "workers": [known["workers"][0] | {"state": each} for each in workers]}
+    fake.on("status", lambda call: call.reply(known | {"wanted_workers": 2} | changes))
+
+    assert ctl("status", "--serving").code == code
+    assert ctl("status").code == 0
+
+
 @pytest.mark.parametrize("method", ASKING)
 def test_json_is_the_daemons_own_result(either: Fake, ctl: Ctl, method: str) -> None:
     """Programs get every field, also those that this client does not know."""

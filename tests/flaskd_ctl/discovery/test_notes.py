@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from flaskd_ctl import AsyncClient, Client
 from flaskd_ctl.contract import audit_log
 from flaskd_ctl.contract.endpoint import Place
+from flaskd_ctl.contract.process_record import identify
 from flaskd_ctl.discovery import notes
 from flaskd_ctl.discovery.instances import Instances
 from flaskd_ctl.errors import NotFound, NotRunning
@@ -72,6 +73,14 @@ def test_a_link_that_is_gone_hides_no_note(place: Place, tmp_path: Path) -> None
 
     write_note(place, stop=STOP)
     assert Instances(str(tmp_path / "link")).notes()["shop"]["stop"] == STOP
+
+
+def test_a_note_without_an_end_whose_process_runs_does_not_say_that_it_has_ended(place: Place) -> None:
+    """Between the end of its sockets and the end of its process."""
+    write_note(place, stop=None, **identify(os.getpid()))
+
+    with pytest.raises(NotRunning, match=rf"\(pid {os.getpid()} serves no more and has not ended yet\)"):
+        Instances().target("shop")
 
 
 def test_a_note_without_an_end_says_so(place: Place, ctl: Ctl) -> None:
