@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from flaskd_ctl.contract.conversation import Conversation, Note, Patience, Refusal, Reply
-from flaskd_ctl.contract.endpoint import Target
+from flaskd_ctl.contract.endpoint import Place, Target
 from flaskd_ctl.contract.times import span
 from flaskd_ctl.errors import ConnectionLost, ControlError, NotRunning, TimedOut
 from flaskd_ctl.transports.backend import Backend
@@ -219,7 +219,7 @@ async def _connect(backend: Backend, target: Target, *, deadline: float) -> Conn
             raise
         from flaskd_ctl.discovery.look import process_of, unreachable
 
-        process = process_of(os.path.dirname(path), {})
+        process = process_of(Place(os.path.dirname(path)))
         if process is None:
             raise
         with contextlib.suppress(NotRunning):

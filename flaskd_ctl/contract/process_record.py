@@ -26,8 +26,21 @@ def identify(pid: int) -> dict[str, Any]:
     return {"pid": pid, "start_ticks": _start_ticks(pid), "boot_id": _boot_id()}
 
 
+def of_process(path: str) -> dict[str, Any]:
+    """Read a record, or instance.json, whose process runs; {} for any other.
+
+    The file must belong to the user of the process: clients name the process, as one to be stopped.
+    """
+    record = read_object(path)
+    try:
+        own = is_alive(record) and os.stat(path).st_uid == _user(record["pid"])
+    except OSError:
+        own = False
+    return record if own else {}
+
+
 def is_alive(record: Mapping[str, Any]) -> bool:
-    """Tell whether the process of a record, or of instance.json, runs."""
+    """Tell whether the process of a record runs."""
     pid, ticks = record.get("pid"), record.get("start_ticks")
     if not isinstance(pid, int) or not isinstance(ticks, int):
         return False
@@ -45,9 +58,9 @@ def file_name(directory: str) -> str:
 def running(environ: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Yield the records of processes that run, from all state directories."""
     for path in _paths(environ):
-        record = read_object(path)
+        record = of_process(path)
         directory = record.get("directory")
-        if isinstance(directory, str) and os.path.basename(path) == file_name(directory) and is_alive(record):
+        if isinstance(directory, str) and os.path.basename(path) == file_name(directory):
             yield record
 
 
@@ -83,6 +96,12 @@ def _start_ticks(pid: int) -> int | None:
         if fields[0] not in {b"Z", b"X"}:
             return int(fields[19])
     return None
+
+
+def _user(pid: int) -> int:
+    """Return the effective user of a process. Raises OSError if it has ended."""
+    with open(f"/proc/{pid}/status", "rb") as file:
+        return next(int(line.split()[2]) for line in file if line.startswith(b"Uid:"))
 
 
 def _boot_id() -> str:

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from flaskd_ctl.contract.endpoint import Endpoint, Place
 from flaskd_ctl.contract.files import read_object
-from flaskd_ctl.contract.process_record import is_alive, running_at
+from flaskd_ctl.contract.process_record import of_process, running_at
 from flaskd_ctl.errors import ControlError, NotPermitted, TimedOut, Unreachable
 from flaskd_ctl.transports.unix_socket import connect
 
@@ -42,7 +42,7 @@ def look(place: Place, environ: Mapping[str, str] = os.environ) -> Found | None:
     found = _look(place)
     if found and found.condition != "stale":
         return found
-    process = process_of(place.directory, found.info if found else {}, environ)
+    process = process_of(place, environ)
     if process is None:
         return found
     found = _look(place)  # see the top of the module
@@ -74,11 +74,9 @@ def _look(place: Place) -> Found | None:
     return Found(place.name, "stale", place, ways[0], info) if seen or info else None
 
 
-def process_of(
-    directory: str, info: Mapping[str, Any], environ: Mapping[str, str] = os.environ
-) -> Mapping[str, Any] | None:
-    """Return what is recorded of the process of the instance in `directory`, if it runs; `info` is its instance.json."""
-    return running_at(directory, environ) or (info if is_alive(info) else None)
+def process_of(place: Place, environ: Mapping[str, str] = os.environ) -> Mapping[str, Any] | None:
+    """Return what is recorded of the process of the instance at `place`, if it runs."""
+    return running_at(place.directory, environ) or of_process(place.instance_file) or None
 
 
 def unreachable(name: str, path: str, pid: object) -> Unreachable:

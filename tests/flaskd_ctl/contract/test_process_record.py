@@ -68,6 +68,16 @@ def test_two_of_one_name_in_two_directories_have_a_record_each(tmp_path: Path) -
     assert running_at(second.directory, environ) is None
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away (chown)")
+def test_a_record_names_only_processes_of_its_own_user(tmp_path: Path) -> None:
+    """Clients say "kill PID": nobody may choose somebody else's process for that."""
+    shop = Place("/run/flaskd/shop")
+    path = write(tmp_path / "flaskd" / "shop", shop)
+    os.chown(path, 54_321, -1)
+
+    assert running_at(shop.directory, {"XDG_STATE_HOME": str(tmp_path)}) is None
+
+
 @pytest.mark.parametrize(
     "changes", [{"directory": None}, {"directory": "/run/flaskd/blog"}, {"pid": "1"}, {"start_ticks": None}]
 )
