@@ -59,7 +59,7 @@ def measure(quick: bool) -> Findings:
 
 def _start_and_stop(contender: Contender, started: list[float]) -> Callable[[], float]:
     def once() -> float:
-        with serving(contender, APP, port=_free_port()) as running:
+        with serving(contender, APP, port=free_port()) as running:
             started.append(running.started_in)
             begun = time.perf_counter()
             running.begin_stop()
@@ -70,7 +70,7 @@ def _start_and_stop(contender: Contender, started: list[float]) -> Callable[[], 
     return once
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a port that the kernel chose; nothing else is started until it is taken."""
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as chosen:
         port: int = chosen.getsockname()[1]

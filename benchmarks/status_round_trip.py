@@ -41,9 +41,9 @@ def _idle(contender: Contender, *, trips: int, rounds: int) -> list[Figure]:
         echo = stack.enter_context(_echo())
         exchanges: dict[str, Exchange] = {
             "zmq": stack.enter_context(_status(server)),
-            "zmq echo": stack.enter_context(_requester(os.path.join(echo, "zmq"))),
-            "stream": stack.enter_context(_stream(server.control_socket)),
-            "stream echo": stack.enter_context(_stream(os.path.join(echo, "sock"))),
+            "zmq echo": stack.enter_context(requester(os.path.join(echo, "zmq"))),
+            "stream": stack.enter_context(stream(server.control_socket)),
+            "stream echo": stack.enter_context(stream(os.path.join(echo, "sock"))),
         }
         p50 = interleave({name: _p50(exchange, trips) for name, exchange in exchanges.items()}, rounds)
     return [
@@ -90,13 +90,14 @@ def _under_load(contender: Contender, *, trips: int, rounds: int) -> Figure:
 
 @contextlib.contextmanager
 def _status(server: Running) -> Iterator[Exchange]:
-    with _requester(os.path.join(os.path.dirname(server.control_socket), "zmq")) as exchange:
+    with requester(os.path.join(os.path.dirname(server.control_socket), "zmq")) as exchange:
         if b'"result"' not in exchange():
             raise RuntimeError("no status")
         yield exchange
 
 
-def _trips(exchange: Exchange, count: int) -> list[float]:
+def round_trips(exchange: Exchange, count: int) -> list[float]:
+    """Make the exchange so many times; return the milliseconds of each."""
     taken = []
     for _ in range(count):
         begun = time.perf_counter()
@@ -106,11 +107,11 @@ def _trips(exchange: Exchange, count: int) -> list[float]:
 
 
 def _p50(exchange: Exchange, count: int) -> Callable[[], float]:
-    return lambda: statistics.median(_trips(exchange, count))
+    return lambda: statistics.median(round_trips(exchange, count))
 
 
 def _p99(exchange: Exchange, count: int) -> Callable[[], float]:
-    return lambda: statistics.quantiles(_trips(exchange, count), n=100)[98]
+    return lambda: statistics.quantiles(round_trips(exchange, count), n=100)[98]
 
 
 @contextlib.contextmanager
@@ -127,7 +128,8 @@ def _echo() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _requester(path: str) -> Iterator[Exchange]:
+def requester(path: str) -> Iterator[Exchange]:
+    """Ask for `status` over ZeroMQ."""
     with zmq.Context() as context, context.socket(zmq.REQ) as requester:
         requester.setsockopt(zmq.LINGER, 0)
         requester.setsockopt(zmq.RCVTIMEO, 30_000)
@@ -141,10 +143,11 @@ def _requester(path: str) -> Iterator[Exchange]:
 
 
 @contextlib.contextmanager
-def _stream(path: str) -> Iterator[Exchange]:
+def stream(path: str) -> Iterator[Exchange]:
+    """Ask for `status` over the plain stream."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(30)
         connection.connect(path)
+        connection.settimeout(30)
         with connection.makefile("rb") as lines:
 
             def exchange() -> bytes:

@@ -1,10 +1,9 @@
 """Claim an instance's place: steal no live one, touch no foreign file, and remove a stale one.
 
-libzmq by itself unlinks whatever is at an ipc path and takes it, and creates sockets that anybody may connect to. So the order
-is: a private directory (ours, 0700) → flock on `lock` → what is left there is stale: remove our sockets, refuse anything else →
-bind our own sockets and listen, with mode 0600 → give access to the users and groups in the rules (`access`) → give libzmq the
-descriptor (ZMQ_USE_FD). The lock, not the presence of a file, decides whether the place is taken,
-or the record (`record`) if somebody has removed the lock.
+The order is: a private directory (ours, 0700) → flock on `lock` → what is left there is stale: remove our sockets, refuse
+anything else → bind our own sockets and listen, with mode 0600 → give access to the users and groups in the rules (`access`).
+The lock, not the presence of a file, decides whether the place is taken, or the record (`record`) if somebody has removed the
+lock.
 """
 
 import contextlib

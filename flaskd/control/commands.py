@@ -1,12 +1,16 @@
 """What each command does: call the instance from the control loop, without blocking the loop."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from typing import Any, Final, TypeVar
 
-from flaskd.control.describe import document
+import msgspec
+
+from flaskd.control.access.shares import Holder, Places, holder_of
+from flaskd.control.describe import encoded
 from flaskd.control.registry import Call, Handler, failure
 from flaskd.control.transports.subscription import Subscription
 from flaskd.operable import Operable, Workers
@@ -41,7 +45,9 @@ from flaskd_ctl.protocol import (
 
 T = TypeVar("T")
 
-MAX_SUBSCRIBERS: Final = 64
+STREAMS: Final = Places(total=64, share=16, kept=16)
+"""Event streams."""
+
 TURNS: Final = 8  # turns of the loop in which a subscriber's task sends one event
 
 
@@ -50,7 +56,8 @@ class Commands:
 
     def __init__(self, instance: Operable) -> None:
         self._instance = instance
-        self._subscribers: set[Subscription] = set()
+        self._descriptions: dict[Role, msgspec.Raw] = {}
+        self._subscribers: dict[Subscription, Holder] = {}
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -71,10 +78,12 @@ class Commands:
         """Describe the instance at a glance."""
         return self._instance.status()
 
-    def describe(self, call: Call[Any]) -> dict[str, Any]:
-        """Describe all commands."""
+    def describe(self, call: Call[Any]) -> msgspec.Raw:
+        """Describe all commands; the document is made once for each role."""
         role = call.registry.role_of(call.caller) or Role.VIEWER  # it has a role, or the call was refused
-        return document(list(COMMANDS.values()), version=__version__, role=role)
+        if role not in self._descriptions:
+            self._descriptions[role] = encoded(list(COMMANDS.values()), version=__version__, role=role)
+        return self._descriptions[role]
 
     async def drain(self, call: Call[Any]) -> StateResult:
         """Take the instance out of rotation."""
@@ -201,12 +210,17 @@ class Commands:
     async def events(self, call: Call[Any]) -> EventsResult:
         """Start a stream. The first event follows the reply: a new task starts when this one has sent it."""
         call.check_streams()
-        if len(self._subscribers) >= MAX_SUBSCRIBERS:
+        holder = holder_of(call.peer.caller, owner=call.registry.owner)
+        if self._streams_full(holder):
             await self._probe_subscribers()
-        if len(self._subscribers) >= MAX_SUBSCRIBERS:
-            raise errors.Failed(f"{MAX_SUBSCRIBERS} event streams are open already", hint="end one of them")
+        if self._streams_full(holder):
+            yours = list(self._subscribers.values()).count(holder)
+            raise errors.Failed(
+                f"{len(self._subscribers)} event streams are open already, {yours} of them yours",
+                hint="end one of them",
+            )
         subscription = Subscription(self._instance.bus)
-        self._subscribers.add(subscription)
+        self._subscribers[subscription] = holder
 
         async def send(event: Event) -> bool:
             call.registry.check(call.caller, call.command)  # a reload may have changed the rules
@@ -222,11 +236,14 @@ class Commands:
                 with suppress(ConnectionError):
                     await call.peer.send(failure(None, error))
             finally:
-                self._subscribers.discard(subscription)
+                self._subscribers.pop(subscription, None)
 
         call.peer.spawn(stream())
         status = self._instance.status()
         return EventsResult(state=status.state, since=status.since)
+
+    def _streams_full(self, newcomer: Holder) -> bool:
+        return STREAMS.asked_to_leave(Counter(self._subscribers.values()), newcomer) is not None
 
     async def _probe_subscribers(self) -> None:
         """Send each subscriber an empty `lost` event: only sending shows that a ZeroMQ peer has disconnected."""

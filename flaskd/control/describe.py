@@ -12,6 +12,11 @@ from flaskd_ctl.contract.commands import PROTOCOL_VERSION, Command, Role
 from flaskd_ctl.protocol import PARAMS, RESULTS, EventNote
 
 
+def encoded(commands: list[Command], *, version: str, role: Role) -> msgspec.Raw:
+    """Return the document, ready to be sent."""
+    return msgspec.Raw(msgspec.json.encode(document(commands, version=version, role=role)))
+
+
 def document(commands: list[Command], *, version: str, role: Role) -> dict[str, Any]:
     """Describe `commands` as served by flaskd `version` to a caller that has `role`."""
     names = [command.name for command in commands]

@@ -105,6 +105,11 @@ class Registry:
         self._audit = audit
         self._groups = Groups()
 
+    @property
+    def owner(self) -> int:
+        """The uid that is always admin."""
+        return self._rules.owner
+
     def set_rules(self, rules: policy.Rules) -> None:
         """Use other rules from the next call on, also on connections that are open."""
         self._rules = rules

@@ -1,7 +1,7 @@
 """The control server: all transports on one asyncio loop, the supervisor's or, for a `Server`, one on a thread of its own.
 
 It answers whenever its loop runs. Closing it loses no reply: requests under way finish and their replies are sent first. Slow
-peers can delay this by a second.
+peers can delay this by FLUSH_TIME.
 """
 
 import asyncio
@@ -17,8 +17,7 @@ from flaskd.control.access.policy import Rules
 from flaskd.control.claim import Claim
 from flaskd.control.commands import Commands
 from flaskd.control.registry import Registry
-from flaskd.control.transports.plain import FLUSH_TIME, PlainServer
-from flaskd.control.transports.router import Router
+from flaskd.control.transports.local import FLUSH_TIME, LocalServer
 from flaskd.control.upkeep import Upkeep
 from flaskd.operable import Operable
 
@@ -40,19 +39,18 @@ class ControlServer:
         self._tcp = tcp
         self._commands = Commands(instance)
         self._registry = Registry(rules, self._commands.handlers, instance.audit)
-        self._transports: list[PlainServer | Router | TcpServer] = []
+        self._transports: list[LocalServer | TcpServer] = []
         self._upkeep: Upkeep | None = None
 
     async def open(self) -> None:
         """Start to answer. Returns when all transports do; raises what prevents one."""
-        plain = await PlainServer.open(self._registry, self._claim.stream)
-        router = Router(self._registry, self._claim.zmq, self._claim.place.zmq)
-        self._transports += [plain, router]
+        local = LocalServer(self._registry, lines=self._claim.stream, zmtp=self._claim.zmq)
+        self._transports.append(local)
         tcp = None
         if self._tcp is not None:
             tcp = await self._tcp.open(self._registry)
             self._transports.append(tcp)
-        renew = functools.partial(self._renew, plain, router, tcp)
+        renew = functools.partial(self._renew, local, tcp)
         self._upkeep = Upkeep(self._claim.place.directory, self._missing, renew)
         self._upkeep.open()
 
@@ -81,16 +79,12 @@ class ControlServer:
     def _missing(self) -> list[str]:
         return [*self._claim.missing(), *(self._tcp.missing() if self._tcp else [])]
 
-    async def _renew(self, plain: PlainServer, router: Router, tcp: "TcpServer | None") -> None:
+    async def _renew(self, local: LocalServer, tcp: "TcpServer | None") -> None:
         """Create again what was removed from our place, and serve there. Raises FlaskdError."""
-        stream, zmq = self._claim.stream, self._claim.zmq
         try:
             self._claim.renew()
         finally:  # also if only some of it could be created
-            if self._claim.zmq is not zmq:
-                router.listen(self._claim.zmq, self._claim.place.zmq)
-            if self._claim.stream is not stream:
-                await plain.move(self._claim.stream)
+            local.listen(lines=self._claim.stream, zmtp=self._claim.zmq)
         if self._tcp is not None and tcp is not None:
             self._tcp.renew(tcp)
 

@@ -58,8 +58,17 @@ def code_of(error: errors.ControlError, *, method: str = "") -> Exit:
     return Exit.NOT_PERMITTED if method == "status" and code is Exit.FAILED else code
 
 
-def bug(error: Exception) -> errors.Failed:
-    """Make the error to report for a bug in flaskd_ctl."""
+NOT_UNDERSTOOD: Final = (TypeError, ValueError, LookupError, AttributeError, OverflowError, RecursionError)
+"""What handling a reply raises if a field has another type than the protocol says."""
+
+
+def unexpected(error: Exception) -> errors.ControlError:
+    """Make the error to report for an exception that nobody expected: a reply of the wrong shape, or a bug."""
+    if isinstance(error, NOT_UNDERSTOOD):
+        return errors.ParseError(
+            f"what answered is not a flaskd that I understand: {type(error).__name__}: {error}",
+            hint="check the --endpoint; if flaskd serves there, please report it, with the command",
+        )
     return errors.Failed(
         f"flaskd_ctl itself failed: {type(error).__name__}: {error}",
         hint="please report it, with the command",

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from flaskd_ctl.cli.exits import Exit, bug, code_of
+from flaskd_ctl.cli.exits import Exit, code_of, unexpected
 from flaskd_ctl.cli.screen import Screen, error_as_json
 from flaskd_ctl.errors import ControlError
 from flaskd_ctl.text.targets import TABLES
@@ -178,7 +178,8 @@ def fan_out(
         except ControlError as error:
             outcome.error, outcome.code = error, code_of(error, method=name)
         except Exception as error:  # noqa: BLE001 - the thread's outer edge: one target's bug is not the others'
-            outcome.error, outcome.code = bug(error), Exit.FAILED
+            outcome.error = unexpected(error)
+            outcome.code = code_of(outcome.error)
         ended.put(outcome)
 
     waiting = deque(zip(chosen, outcomes, strict=True))

@@ -14,7 +14,7 @@ import click
 
 from flaskd_ctl.cli.actions import COMPLETE_VAR, PROGRAM
 from flaskd_ctl.cli.commands import Table
-from flaskd_ctl.cli.exits import MEANINGS, Exit, bug
+from flaskd_ctl.cli.exits import MEANINGS, Exit, code_of, unexpected
 from flaskd_ctl.cli.options import shared_options
 from flaskd_ctl.cli.screen import Screen
 from flaskd_ctl.errors import ControlError
@@ -78,5 +78,6 @@ def _run(arguments: list[str]) -> int:
             error.show()
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the outer edge: a person gets a sentence, not a traceback
-        screen.error(bug(error))
-        return Exit.FAILED
+        failure = unexpected(error)
+        screen.error(failure)
+        return code_of(failure)

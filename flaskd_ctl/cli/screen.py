@@ -66,7 +66,8 @@ class Screen:
             _write(sys.stderr, f"{DIM}{text}{BRIGHT}\n" if _wants_colour(sys.stderr) else f"{text}\n")
         field = str(error.data.get("path") or "")
         sentence = f"{error} ({field})" if field and field not in str(error) else str(error)
-        hint = f". {error.hint[0].upper()}{printable(error.hint[1:])}." if error.hint else ""
+        hint = printable(error.hint)
+        hint = f". {hint[0].upper()}{hint[1:]}." if hint else ""
         _write(sys.stderr, f"flaskd_ctl: {printable(sentence)}{hint}\n")
 
     def remark(self, text: str) -> None:

@@ -35,6 +35,18 @@ def printable(value: Any) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def printable_within(value: Any) -> Any:
+    """Make every text in a result printable, so that a writer cannot forget one. Line ends stay: tracebacks have them."""
+    match value:
+        case str():
+            return "\n".join(map(printable, value.split("\n")))
+        case list():
+            return [printable_within(each) for each in value]
+        case dict():
+            return {printable(key): printable_within(each) for key, each in value.items()}
+    return value
+
+
 def paragraph(text: str, *, indent: str = "") -> str:
     """Escape and indent a text of several lines."""
     return "\n".join(f"{indent}{printable(line)}" for line in text.splitlines())

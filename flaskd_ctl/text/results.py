@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from flaskd_ctl.contract.times import clock, count, span
-from flaskd_ctl.text.layout import printable, state, table
+from flaskd_ctl.text.layout import printable, printable_within, state, table
 from flaskd_ctl.text.requests import request, requests_table
 
 
@@ -27,7 +27,7 @@ def as_text(method: str, result: dict[str, Any], *, colour: bool = False) -> str
         from flaskd_ctl.text.workers import WRITERS
 
         writer = WRITERS.get(method)
-    return writer(result, colour) if writer else as_json(result)
+    return writer(printable_within(result), colour) if writer else as_json(result)
 
 
 def actor(by: dict[str, Any] | None) -> str:
@@ -57,6 +57,7 @@ def listing(rows: list[dict[str, Any]], *, colour: bool = False) -> str:
 
 def event_line(event: dict[str, Any]) -> str:
     """Write one event in one line."""
+    event = printable_within(event)
     kind = event.get("event")
     at = clock(float(event.get("at", 0.0)))
     if kind == "state":

@@ -11,7 +11,11 @@ from typing import Any, Final
 from flaskd.audit.log import Audit, quiet
 from flaskd.control.access.policy import Rules
 from flaskd.control.registry import Call, Registry
-from flaskd.control.transports.plain import PlainPeer
+from flaskd.control.transports import zmtp
+from flaskd.control.transports.connection import LocalConnection
+from flaskd.control.transports.framing import Framing, LineFraming
+from flaskd.control.transports.turns import Turns
+from flaskd.control.transports.zmtp import ZmtpFraming
 from flaskd.probes import health
 from flaskd.probes.rotation import Rotation
 from flaskd.shutdown.lifecycle import State
@@ -19,6 +23,7 @@ from flaskd_ctl.contract.commands import COMMANDS
 from flaskd_ctl.contract.conversation import Conversation, Lines
 from flaskd_ctl.errors import BY_NAME, ControlError
 from flaskd_ctl.protocol import MAX_MESSAGE, Actor
+from tests.fuzz.material import GREETING, READY
 
 Check = Callable[[bytes], None]
 
@@ -37,6 +42,20 @@ class Asker:
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         work.close()
+
+
+class Door:
+    """Where a connection came in, that has room for all."""
+
+    def __init__(self) -> None:
+        self.registry = REGISTRY
+        self.turns = Turns()
+        self.buffer = memoryview(bytearray(65_536))
+
+    def turn_away(self, connection: LocalConnection) -> None:
+        pass
+
+    leave = turn_away
 
 
 class Wire(asyncio.Transport):
@@ -117,22 +136,48 @@ def _at_once(work: Coroutine[Any, Any, bytes | None]) -> bytes | None:
     raise AssertionError("no handler here has to wait")
 
 
-async def _stream(data: bytes) -> None:
+async def _stream(data: bytes, framing: Framing) -> bytes:
+    """Send it in two parts and then the end; return what is written, when there was time for each message."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        peer, wire = PlainPeer(REGISTRY, set()), Wire(ours)
+        door, wire = Door(), Wire(ours)
+        peer = LocalConnection(door, framing, ours, Asker.caller)
         peer.connection_made(wire)
-        peer.data_received(data[: len(data) // 2])
-        peer.data_received(data[len(data) // 2 :])
-        peer.eof_received()
-        for _ in range(4 + data.count(b"\n")):  # it takes a few lines at each turn of the loop
+        for part in (data[: len(data) // 2], data[len(data) // 2 :]):
+            for at in range(0, len(part), len(door.buffer)):
+                piece = part[at : at + len(door.buffer)]
+                peer.get_buffer(-1)[: len(piece)] = piece
+                peer.buffer_updated(len(piece))
+        if not wire.closing:
+            peer.eof_received()
+        while not (peer.idle or wire.closing):
             await asyncio.sleep(0)
-        assert not peer.tasks
-        replies = bytes(wire.written).splitlines()
-        for reply in replies:
-            check_reply(reply)
-        assert len(replies) <= 1 + data.count(b"\n")
+        assert wire.closing or not peer.tasks
         peer.connection_lost(None)
+        while peer.tasks:
+            await asyncio.sleep(0)
+        return bytes(wire.written)
+
+
+async def _lines(data: bytes) -> None:
+    replies = (await _stream(data, LineFraming())).splitlines()
+    for reply in replies:
+        check_reply(reply)
+    assert len(replies) <= 1 + data.count(b"\n")
+
+
+async def _zmtp(data: bytes) -> None:
+    """After a good handshake, or before one: what is written is whole frames, and each message is a reply."""
+    for start in (b"", GREETING + READY):
+        written = await _stream(start + data, ZmtpFraming())
+        assert written.startswith(zmtp.GREETING)
+        written = written[len(zmtp.GREETING) :]
+        while written:
+            flags, size = written[0], 9 if written[0] & zmtp.LONG else 2
+            end = size + int.from_bytes(written[1:size], "big")
+            body, written = written[size:end], written[end:]
+            if not flags & (zmtp.COMMAND | zmtp.MORE):
+                check_reply(body)
 
 
 def reply(data: bytes) -> None:
@@ -163,7 +208,8 @@ class Decoders:
         self._runner = asyncio.Runner()
         return {
             "request": request,
-            "line": lambda data: self._runner.run(_stream(data)),
+            "line": lambda data: self._runner.run(_lines(data)),
+            "zmtp": lambda data: self._runner.run(_zmtp(data)),
             "reply": reply,
             "probe": probe,
         }

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from flaskd_ctl.contract.commands import COMMANDS
 from flaskd_ctl.protocol import MAX_MESSAGE
 from tests import fuzz
-from tests.fuzz.material import PROBES, REPLIES, REQUESTS, mutated
+from tests.fuzz.material import FRAMES, PROBES, REPLIES, REQUESTS, mutated
 from tests.fuzz.targets import Check, Decoders
 
-SEEDS = {"request": REQUESTS, "line": REQUESTS, "reply": REPLIES, "probe": PROBES}
+SEEDS = {"request": REQUESTS, "line": REQUESTS, "reply": REPLIES, "probe": PROBES, "zmtp": FRAMES}
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,25 @@
 """Floods, and peers that take their time: those who mean well are answered meanwhile, and nothing is left when it is over."""
 
 import contextlib
+import os
 import socket
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
+import zmq
 
-from flaskd.control.transports.plain import MAX_PEERS
+from benchmarks import viewers
+from benchmarks.viewers import BATCH
+from flaskd.control.transports.local import MAX_COMING, MAX_TURNED_AWAY, PLACES
 from tests.fuzz.bystanders import Bystanders, descriptors, memory
-from tests.fuzz.conftest import GROWTH, Target
-from tests.fuzz.material import GREETING
+from tests.fuzz.conftest import APP, GROWTH, Target
+from tests.fuzz.material import GREETING, READY
 from tests.fuzz.talk import dealer, raw
+from tests.support.daemons import Daemon, StartDaemon
+from tests.support.needs import requires
 
 pytestmark = pytest.mark.live
 
@@ -31,9 +40,9 @@ def connections(stack: contextlib.ExitStack, path: str, count: int) -> list[sock
 def test_a_flood_of_connections_to_the_plain_stream(target: Target) -> None:
     """Of three times as many as there is room for, those that say nothing make room."""
     with contextlib.ExitStack() as held, Bystanders(target.daemon) as bystanders:
-        connections(held, target.daemon.place.sock, 3 * MAX_PEERS)
+        connections(held, target.daemon.place.sock, 3 * PLACES.total)
         bystanders.see(ANSWERS)
-        assert descriptors(target.daemon) < target.descriptors + MAX_PEERS + 40
+        assert descriptors(target.daemon) < target.descriptors + PLACES.total + 40
     target.check_unharmed()
 
 
@@ -76,11 +85,16 @@ def test_a_flood_of_messages_on_the_plain_stream(target: Target) -> None:
 
 
 def test_a_flood_of_messages_over_zeromq(target: Target) -> None:
-    """Replies that are not read are dropped when there are too many; here they would be 90 MB."""
+    """Here too: what the peer does not read, it has to keep itself. Otherwise the replies would be 90 MB."""
     asked = PING.replace(b"ping", b"x" * 20_000)
-    with Bystanders(target.daemon) as bystanders, dealer(target.daemon.place.zmq, RCVHWM=1, SNDHWM=1) as sock:
-        for _ in range(4_500):
-            sock.send(asked)
+    limits = {"RCVHWM": 1, "SNDHWM": 1, "SNDTIMEO": 2_000}
+    with Bystanders(target.daemon) as bystanders, dealer(target.daemon.place.zmq, **limits) as sock:
+        taken = 0
+        with contextlib.suppress(zmq.Again):
+            while taken < 4_500 * len(asked):
+                sock.send(asked)
+                taken += len(asked)
+        assert taken < MOST_UNREAD, "it reads on and on"
         bystanders.see(ANSWERS)
         assert memory(target.daemon) - target.memory < GROWTH
     target.check_unharmed()
@@ -113,7 +127,7 @@ def answered(sock: socket.socket) -> None:
 def test_lines_that_come_a_byte_at_a_time(target: Target) -> None:
     """Half of all the room that there is, held by peers who are always about to say something."""
     with contextlib.ExitStack() as held, Bystanders(target.daemon) as bystanders:
-        slow = connections(held, target.daemon.place.sock, MAX_PEERS // 2)
+        slow = connections(held, target.daemon.place.sock, PLACES.total // 2)
         trickle(slow, PING + b"\n", bystanders)
         for sock in slow:
             answered(sock)
@@ -137,3 +151,62 @@ def trickle(slow: Sequence[socket.socket], data: bytes, bystanders: Bystanders) 
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 sock.sendall(bytes([byte]))
         bystanders.see(1)
+
+
+@pytest.mark.parametrize("transport", ["sock", "zmq"])
+def test_peers_that_ask_and_never_read(target: Target, transport: str) -> None:
+    """Those that have to go are gone, although they have read nothing: neither descriptors nor memory stay behind."""
+    path = getattr(target.daemon.place, transport)
+    asked = BATCH[transport] if transport == "sock" else GREETING + READY + BATCH[transport]
+    with contextlib.ExitStack() as held, Bystanders(target.daemon) as bystanders:
+        for _ in range(2 * PLACES.total):
+            [sock] = connections(held, path, 1)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                sock.sendall(asked)
+        bystanders.see(ANSWERS)
+        assert descriptors(target.daemon) < target.descriptors + PLACES.total + 40
+    target.check_unharmed()
+
+
+VIEWER = 65_534
+MOST_BESIEGED = PLACES.share + MAX_TURNED_AWAY + MAX_COMING + 10
+"""Descriptors that one user takes, and a few for those who ask meanwhile."""
+
+
+@requires("root")
+def test_hostile_viewers_at_each_socket(start_daemon: StartDaemon, runtime_dir: str, tmp_path: Path) -> None:
+    """300 connections of another user to each: they have a share, the owner is answered, and SIGTERM ends the daemon."""
+    for directory in (os.path.dirname(runtime_dir), runtime_dir):
+        os.chmod(directory, 0o755)
+    (tmp_path / "shop.py").write_text(APP)
+    daemon = start_daemon("shop:app", "--engine", "werkzeug", "--viewers", f"user:{VIEWER}")
+    calm = descriptors(daemon)
+
+    with besieged(daemon), Bystanders(daemon) as bystanders:
+        for _ in range(5):
+            bystanders.see(2)
+            assert descriptors(daemon) < calm + MOST_BESIEGED
+    with besieged(daemon):
+        daemon.process.terminate()
+        assert daemon.wait() == 0
+    assert "Traceback" not in daemon.output()
+
+
+@contextlib.contextmanager
+def besieged(daemon: Daemon) -> Iterator[None]:
+    """Let hostile viewers come, and send them away at the end."""
+    with contextlib.ExitStack() as stack:
+        for kind in ("sock", "zmq"):
+            program = [
+                sys.executable,
+                viewers.__file__,
+                kind,
+                getattr(daemon.place, kind),
+                str(VIEWER),
+                "300",
+            ]
+            siege = stack.enter_context(subprocess.Popen(program, stdout=subprocess.PIPE))
+            stack.callback(siege.kill)
+            assert siege.stdout is not None
+            assert siege.stdout.readline()
+        yield

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import fuzz
-from tests.fuzz.material import PROBES, REPLIES, REQUESTS
+from tests.fuzz.material import FRAMES, PROBES, REPLIES, REQUESTS
 from tests.support.daemons import PATIENCE
 
 PROJECT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ def test_coverage_leads_to_no_broken_law(tmp_path: Path) -> None:
     """From the good messages on, so many runs, or what can be had in a minute; a broken law would end it."""
     corpus = tmp_path / "corpus"
     corpus.mkdir()
-    for which, seeds in enumerate((REQUESTS, REQUESTS, REPLIES, PROBES)):
+    for which, seeds in enumerate((REQUESTS, REQUESTS, REPLIES, PROBES, FRAMES)):
         for number, seed in enumerate(seeds):
             (corpus / f"{which}-{number}").write_bytes(bytes([which]) + seed)
     options = [f"-runs={fuzz.GUIDED}", "-max_total_time=60", "-max_len=600", "-seed=1"]
@@ -47,4 +47,6 @@ def test_coverage_leads_to_no_broken_law(tmp_path: Path) -> None:
     print(runs[0])
     covered = re.findall(r"cov: (\d+)", done.stderr)
     assert int(covered[-1]) > 100, "the decoders were not instrumented"
-    assert len(list(corpus.iterdir())) > len([*REQUESTS, *REQUESTS, *REPLIES, *PROBES]), "nothing was learnt"
+    assert len(list(corpus.iterdir())) > len([*REQUESTS, *REQUESTS, *REPLIES, *PROBES, *FRAMES]), (
+        "nothing was learnt"
+    )

@@ -51,6 +51,22 @@ def state_of(daemon: Daemon) -> str:
         return shop.status().state
 
 
+@pytest.mark.parametrize("over", ["unix", "ipc"])
+def test_a_viewer_through_the_door_is_still_a_viewer(start_daemon: StartDaemon, over: str) -> None:
+    """Whoever accepts the connection, it is the kernel's word about the peer that counts; the audit log has it too."""
+    daemon = start(start_daemon, "--viewers", VIEWERS, "--operators", OPERATORS)
+    assert VIEWER.asks(daemon, "status", over=over)["state"] == "running"
+    for command in ("drain", "shutdown", "kill"):
+        assert VIEWER.asks(daemon, command, over=over)["name"] == "not_permitted"
+    assert OPERATOR.asks(daemon, "drain", over=over)["state"] == "draining"
+    with client(daemon) as shop:
+        by = shop.status().requested_by
+        refused = [entry.by for entry in shop.history() if entry.outcome == "refused"]
+    assert by is not None
+    assert (by.uid, by.gid) == (54_322, OWN)
+    assert {(each.uid, each.gid) for each in refused} == {(54_321, OWN)}
+
+
 def test_no_http_request_is_a_command(start_daemon: StartDaemon) -> None:
     """Law 4: whatever the path and the method, it is the application's; and the control socket does not speak HTTP."""
     daemon = start(start_daemon)

@@ -1,9 +1,7 @@
 """Identify the peer of a connection: by the kernel, never by what it sends.
 
-On Linux, SO_PEERCRED returns the uid, gid and pid that the peer had when it connected (unix(7)). libzmq reads it for `ipc://`
-and appends it to the property "Peer-Address" of each message as `:uid:gid:pid` (src/stream_engine_base.cpp); a client can
-choose what comes before it, but not this part. macOS has LOCAL_PEERCRED, without the pid (sys/ucred.h). If the credentials
-cannot be read, the Actor has no uid, and the policy refuses it.
+On Linux, SO_PEERCRED returns the uid, gid and pid that the peer had when it connected (unix(7)). macOS has LOCAL_PEERCRED,
+without the pid (sys/ucred.h). If the credentials cannot be read, the Actor has no uid, and the policy refuses it.
 """
 
 import socket
@@ -45,14 +43,6 @@ def groups_of_socket(sock: socket.socket) -> frozenset[int] | None:
     except OSError:
         return None
     return frozenset(struct.unpack(f"{len(groups) // 4}I", groups))
-
-
-def of_address(peer_address: str) -> Actor:
-    """Return the sender of a ZeroMQ message, given its "Peer-Address"; without a uid if the address contains none."""
-    parts = peer_address.rsplit(":", 3)
-    if len(parts) == 4 and all(part.isascii() and part.isdigit() for part in parts[1:]):
-        return _actor(*map(int, parts[1:]))
-    return Actor(via="control")
 
 
 def _actor(uid: int, gid: int, pid: int) -> Actor:

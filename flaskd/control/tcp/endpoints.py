@@ -3,7 +3,7 @@
     TCP ── Gateway ── Unix socket, 0600, in the instance's directory ── libzmq (CURVE) ── Router
                                                                           └── ZapHandler ── the authorized keys
 
-It shares only the commands with the ROUTER of the local socket: neither identities nor queues.
+It shares only the commands with the local sockets.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from flaskd.control.registry import Registry
 from flaskd.control.tcp.authorized import AuthorizedKeys, ZapHandler, options
 from flaskd.control.tcp.gateway import BACKLOG, DESCRIPTORS, Gateway
 from flaskd.control.tcp.keygen import check_curve
-from flaskd.control.transports.router import Identification, Router
+from flaskd.control.transports.router import Router
 from flaskd.errors import BindError, ConfigError
 from flaskd.listening.addresses import bind
 from flaskd.listening.listeners import Listener
@@ -29,7 +29,7 @@ from flaskd.process.descriptors import duplicates, open_descriptors
 from flaskd_ctl.contract.endpoint import Place, check_path
 from flaskd_ctl.contract.keys import read_pair
 
-OTHERS: Final = 256
+OTHERS: Final = 384
 """Descriptors that the process needs besides the gateway's: local connections, workers, files."""
 
 
@@ -85,7 +85,7 @@ class TcpEndpoints:
             registry,
             self._copy_of_upstream(),
             path,
-            identification=Identification("User-Id", authorized.caller),
+            identify=authorized.caller,
             context=context,
             options=options(secret),
         )

@@ -6,8 +6,8 @@ which does the cryptography. docs/decisions/0070 lists the alternatives.
 
 A client is authenticated when it has proved that it has an authorized key. We see this by libzmq's READY, the only command
 that it sends to nobody else (ZeroMQ RFC 26: greeting, WELCOME, READY, in this order and of known length; names of commands are
-not encrypted). Other clients have HANDSHAKE_TIME. If there are too many, we drop the oldest one of the host that has the most,
-so that a flood from one host does not lock out another.
+not encrypted). Other clients have HANDSHAKE_TIME. If there are too many, we drop the oldest one of the host that has the most;
+of authenticated clients, that host's longest silent one. So a flood from one host does not lock out another.
 """
 
 import asyncio
@@ -18,17 +18,18 @@ import time
 from collections import Counter
 from typing import Final, cast
 
-from flaskd.control.transports.plain import FLUSH_TIME, TURNS
+from flaskd.control.transports.local import FLUSH_TIME, TURNS
 from flaskd.listening.listeners import Listener
 
 MAX_UNAUTHENTICATED: Final = 32
 MAX_AUTHENTICATED: Final = 64
-ACCEPTED_PER_TURN: Final = 32  # connections that asyncio accepts in one turn of the loop
+ACCEPTED_PER_TURN: Final = 8  # connections that asyncio accepts in one turn of the loop
 BACKLOG: Final = 256  # connections that wait for that in the kernel, where they take no descriptor
 DESCRIPTORS: Final = 3 * (MAX_UNAUTHENTICATED + MAX_AUTHENTICATED) + ACCEPTED_PER_TURN
 """Descriptors that the gateway may take: for each client a TCP socket and both ends of a Unix one."""
 
 HANDSHAKE_TIME: Final = 5.0  # seconds from the connection to the proof of a key
+UNREAD_TIME: Final = 60.0  # seconds in which a client may leave unread what is sent to it
 CLOSE_TIME: Final = 2.0  # seconds in which a client may read what libzmq sent last
 
 BEFORE_READY: Final = 64 + 170
@@ -88,10 +89,11 @@ class Gateway:
             max(others, key=lambda each: (of_host[each.host], -each.since)).abort()
 
     def make_room(self) -> None:
-        """Make room for one more authenticated client: drop the one that has been silent longest."""
+        """Make room for one more authenticated client: drop the longest silent one of the host that has the most."""
         known = [each for each in self._clients if each.authenticated]
         if len(known) >= MAX_AUTHENTICATED:
-            min(known, key=lambda each: each.last_heard).abort()
+            of_host = Counter(each.host for each in known)
+            max(known, key=lambda each: (of_host[each.host], -each.last_heard)).abort()
 
     def remove(self, client: "ClientConnection") -> None:
         """Forget a client that is gone."""
@@ -149,12 +151,17 @@ class ClientConnection(asyncio.Protocol):
             self._upstream.write(data)
 
     def pause_writing(self) -> None:
-        """Stop reading from libzmq: the client does not read."""
+        """Stop reading from libzmq: the client does not read. It may be slow for UNREAD_TIME."""
+        if self.authenticated:
+            self._timer.cancel()
+            self._timer = self._gateway.loop.call_later(UNREAD_TIME, self.abort)
         if self._upstream is not None:
             self._upstream.pause_reading()
 
     def resume_writing(self) -> None:
         """Read from libzmq again."""
+        if self.authenticated and self._upstream is not None:
+            self._timer.cancel()
         if self._upstream is not None:
             self._upstream.resume_reading()
 

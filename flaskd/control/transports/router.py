@@ -1,19 +1,18 @@
-"""The ZeroMQ transport: a ROUTER that serves both REQ and DEALER peers.
+"""The transport for other hosts: libzmq's ROUTER, which serves both REQ and DEALER peers.
 
 A REQ sends [identity, empty, message] and accepts exactly one reply. A DEALER sends [identity, message], with or without the
-empty frame, and accepts notifications too. libzmq owns the listening descriptor that we give it and closes it, but must not
-unlink the path, which is up to `claim`. docs/control-socket.md says what libzmq does not limit.
+empty frame, and accepts notifications too. libzmq owns the listening descriptor that we give it and closes it. It does
+not limit connections: the gateway in front of it does (`flaskd.control.tcp.gateway`).
 """
 
 import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import zmq
 
-from flaskd.control.access import peer
 from flaskd.control.registry import Registry, failure
 from flaskd_ctl import errors
 from flaskd_ctl.protocol import MAX_MESSAGE, Actor
@@ -28,18 +27,11 @@ NOW: Final = int(zmq.NOBLOCK)  # as numbers: an enum's `|` costs as much as read
 MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 
 
-class Identification(NamedTuple):
-    """How a peer is identified: `caller` makes an Actor of the `property` that libzmq attaches to each message.
+USER_ID: Final = "User-Id"
+"""The property of each message that contains the ZAP handler's answer: the key."""
 
-    `caller` raises NotPermitted for a peer that has lost its access.
-    """
-
-    property: str
-    caller: Callable[[str], Actor]
-
-
-KERNEL_CREDENTIALS: Final = Identification("Peer-Address", peer.of_address)
-"""For Unix sockets: the kernel reports who connected."""
+Identify = Callable[[str], Actor]
+"""Makes an Actor of a key. Raises NotPermitted for one that has lost its access."""
 
 
 class Router:
@@ -55,17 +47,17 @@ class Router:
         listening: socket.socket,
         path: str,
         *,
-        identification: Identification = KERNEL_CREDENTIALS,
-        context: "zmq.Context[zmq.Socket[bytes]] | None" = None,
-        options: Iterable[tuple[int, Any]] = (),
+        identify: Identify,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        options: Iterable[tuple[int, Any]],
     ) -> None:
         """Serve on a listening Unix socket, as `listen` does. `options` are further socket options."""
-        self.identification = identification
+        self.identify = identify
         self.serving = True
         self.tasks: set[asyncio.Task[None]] = set()
         self._registry = registry
         self._loop = asyncio.get_running_loop()
-        self._context = context or zmq.Context()
+        self._context = context
         self._socket = _router_socket(self._context, options)
         self.listen(listening, path)
         self._loop.add_reader(self._socket.FD, self._receive)
@@ -109,7 +101,7 @@ class Router:
             *envelope, message = self._socket.recv_multipart(NOW, copy=False)
         except zmq.Again:
             return
-        identity = _property(message, self.identification.property)
+        identity = _property(message, USER_ID)
         self._answer([frame.bytes for frame in envelope], identity, message.bytes)
         self._receive_soon()
 
@@ -166,7 +158,7 @@ class ZmqPeer:
     """The sender of one request. Raises NotPermitted if it has lost its access."""
 
     def __init__(self, router: Router, identity: str, envelope: list[bytes]) -> None:
-        self.caller = router.identification.caller(identity)
+        self.caller = router.identify(identity)
         self.groups: frozenset[int] | None = None  # libzmq does not keep them
         self._identity = identity
         self._envelope = envelope
@@ -179,7 +171,7 @@ class ZmqPeer:
     async def send(self, message: bytes) -> bool:
         """Send one message. A peer that has lost its access gets the error instead."""
         try:
-            self._router.identification.caller(self._identity)
+            self._router.identify(self._identity)
         except errors.NotPermitted as error:
             self._router.send([*self._envelope, failure(None, error)])
             raise ConnectionResetError(str(error)) from None

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flaskd import Server
-from flaskd.control.transports import plain
+from flaskd.control.access.shares import Places
+from flaskd.control.transports import connection, local
 from flaskd_ctl.contract.commands import COMMANDS
 from flaskd_ctl.protocol import MAX_MESSAGE
 from tests.flaskd.conftest import WAIT, App, Http, Wire
@@ -372,8 +373,8 @@ def test_a_message_of_the_full_length_is_answered(serve: Serve, connect: Connect
 def test_a_line_that_is_never_ended_is_given_up(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A half-open peer holds a connection for LINE_TIME at most."""
-    monkeypatch.setattr(plain, "LINE_TIME", 0.1)
+    """A half-open peer holds a connection for MESSAGE_TIME at most."""
+    monkeypatch.setattr(connection, "MESSAGE_TIME", 0.1)
     wire = connect(serve())
     wire.socket.sendall(b'{"jsonrpc"')
     assert wire.receive()["error"]["data"]["name"] == "timeout"
@@ -383,7 +384,7 @@ def test_a_flood_of_connections_does_not_keep_the_owner_out(
     app: App, serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond the bound the one that has been idle longest goes; HTTP and `status` go on."""
-    monkeypatch.setattr(plain, "MAX_PEERS", 20)
+    monkeypatch.setattr(local, "PLACES", Places(total=20, share=5, kept=5))
     server = serve()
     path = server.endpoints[1].removeprefix("unix://")
     with contextlib.ExitStack() as stack:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flaskd.control.access import peer, policy
+from flaskd.control.access import policy
 from flaskd.control.access.grants import rules_of
 from flaskd.control.access.policy import GROUP, KEY, USER, Caller, Grant, Rules
 from flaskd.errors import ConfigError
@@ -155,22 +155,3 @@ def test_what_is_no_entry_is_refused_with_what_is_one(entry: str) -> None:
 def test_an_environment_variable_holds_several() -> None:
     """With commas between them, as for bind."""
     assert check("viewers", "user:anna, group:ops", "FLASKD_VIEWERS") == ("user:anna", "group:ops")
-
-
-@pytest.mark.parametrize(
-    ("address", "uid"),
-    [
-        ("localhost:1000:100:7", 1000),
-        (":0:0:1:1000:100:7", 1000),  # what stands before is the peer's to choose, the end is the kernel's
-        ("localhost", None),
-        ("", None),
-        ("a:b:c:d", None),
-        (":-1:0:7", None),
-        (":4294967295:4294967295:0", None),
-        (":4294967294:100:7", 4294967294),
-        ("tcp://127.0.0.1:8000", None),
-    ],
-)
-def test_identity_is_read_from_the_end_of_the_peer_address(address: str, uid: int | None) -> None:
-    """What cannot be read is nobody."""
-    assert uid == peer.of_address(address).uid

@@ -26,7 +26,7 @@ from flaskd.control import claim, commands
 from flaskd.control.access.policy import Rules
 from flaskd.control.registry import Registry
 from flaskd.control.server import ControlServer
-from flaskd.control.transports.plain import PlainServer
+from flaskd.control.transports.local import LocalServer
 from flaskd.embedded import running
 from flaskd.errors import BindError, ClaimError, ConfigError, IllegalMove
 from flaskd.instance import Instance
@@ -154,7 +154,13 @@ def test_a_connection_that_comes_as_the_control_server_closes_does_not_leak(tmp_
     """asyncio had accepted it and not yet made it a connection; the warning about a leak would fail this test."""
 
     async def come_and_close(listening: socket.socket, peer: socket.socket) -> None:
-        server = await PlainServer.open(Registry(Rules(os.geteuid()), {}, Audit("")), listening)
+        registry = Registry(Rules(os.geteuid()), {}, Audit(""))
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(f"{listening.getsockname()}2")
+            server = LocalServer(registry, lines=listening, zmtp=other)
+            await see_it_close(server, listening, peer)
+
+    async def see_it_close(server: LocalServer, listening: socket.socket, peer: socket.socket) -> None:
         peer.connect(listening.getsockname())
         for _ in range(2):  # in the turn in which it is accepted
             await asyncio.sleep(0)
@@ -175,7 +181,7 @@ def test_zeromq_subscribers_that_left_keep_nobody_out(serve: Serve) -> None:
     """Nothing happens on an idle instance, so nothing was sent to them that would have told of their end."""
     server = serve()
     with zmq.Context() as context:
-        for _ in range(commands.MAX_SUBSCRIBERS + 3):
+        for _ in range(commands.STREAMS.total + 3):
             with context.socket(zmq.DEALER) as dealer:
                 dealer.linger = 0
                 dealer.connect(server.endpoints[0])

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
@@ -756,3 +757,40 @@ def test_the_page_on_clients_has_every_command_and_exit_code() -> None:
     plain = page.replace("`", "")
     for code, meaning in MEANINGS.items():
         assert f"| {code} | {meaning}" in plain
+
+
+HOSTILE: Final = "\x1b]0;owned\x07\r\x9b31m"
+"""Sets a terminal's title, overwrites a line, and colours the rest: where it is not escaped."""
+
+
+@pytest.mark.parametrize("json_", [(), ("--json",)])
+def test_an_error_from_outside_cannot_steer_the_terminal(
+    fake: Fake, ctl: Ctl, json_: tuple[str, ...]
+) -> None:
+    """The sentence, the hint from its first character on, the field and the traceback."""
+    fake.on(
+        "status",
+        lambda call: call.refuse("failed", HOSTILE, hint=HOSTILE, path=HOSTILE, traceback=HOSTILE),
+    )
+
+    code, out, err = ctl(*json_, "status")
+
+    assert (code, out) == (4, "")
+    assert "owned" in err
+    assert not set(err) & set(HOSTILE) - set("]0;owned31m")
+
+
+@pytest.mark.parametrize("method", ASKING)
+@pytest.mark.parametrize("wrong", [HOSTILE, {HOSTILE: HOSTILE}, [HOSTILE], 7, None], ids=type)
+def test_a_reply_of_the_wrong_shape_is_exit_4(fake: Fake, ctl: Ctl, method: str, wrong: object) -> None:
+    """Each field in turn: it is shown, or it is said that this is not understood; never a bug, never unescaped."""
+    odd: dict[str, Any] = {}
+    fake.on(method, lambda call: call.reply(odd))
+    for field in golden(method):
+        odd = golden(method) | {field: wrong}
+
+        code, out, err = ctl(method)
+
+        assert code in {0, 4}, (field, err)
+        assert not code or "not a flaskd that I understand" in err
+        assert not set(out + err) & set("\x1b\x07\r\x9b"), field
