@@ -143,7 +143,7 @@ def _status(result: dict[str, Any], colour: bool) -> str:
 
         rows.append(("workers", workers_text.summary(result)))
         each = workers_text.workers_table(workers, colour=colour, indent="    ")
-    return "\n".join(filter(None, (head, table(rows, indent="  "), each)))
+    return "\n".join(filter(None, (head, table([row for row in rows if row[1]], indent="  "), each)))
 
 
 def _status_extras(result: dict[str, Any]) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ class Expected:
     whole, None where it is kept, or said to be closed and closed, as the server likes. `saw` is asked of each call's record
     (app.py), `headers` and `body` of the first response. `lacks` is never on the wire. `logged`: the server's log says
     something. `interim`: 100 Continue has to come, or must not; None: it may. `complete` is false where no call may take the
-    request's body for complete.
+    request's body for complete. `may_break_off`: the response may end early, as long as that shows.
     """
 
     status: frozenset[int] = frozenset({200})
@@ -34,6 +34,7 @@ class Expected:
     logged: bool = False
     interim: bool | None = None
     complete: bool = True
+    may_break_off: bool = False
 
     def but(self, **changes: Any) -> "Expected":
         """Return the same with some of it changed."""
@@ -109,6 +110,8 @@ def _ending(case: Case, expected: Expected, seen: Seen, last: Response) -> list[
         broken = not last.whole and seen.ending is not Ending.OPEN
         return [] if broken else [f"the response looks whole, the connection {seen.ending.value}"]
     if not last.whole:
+        if expected.may_break_off and seen.ending is not Ending.OPEN:
+            return []
         return [f"the response is not complete, the connection {seen.ending.value}"]
     if expected.ending is Ending.CLOSED:
         return (

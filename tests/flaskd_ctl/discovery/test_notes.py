@@ -55,6 +55,16 @@ def test_a_stop_is_found(place: Place, below: str) -> None:
     assert told.value.data["last_stop"] == STOP
 
 
+def test_without_a_name_the_one_that_stopped_last_is_told(place: Place) -> None:
+    """Another may have begun later, and failed at once."""
+    write_note(place, stop=STOP | {"at": 3000.0})
+    other = Place(os.path.join(os.path.dirname(place.directory), "other"))
+    write_note(other, started=2000.0, stop=STOP | {"at": 2000.1, "clean": False})
+
+    with pytest.raises(NotRunning, match=r"\(shop last stopped"):
+        Instances().target()
+
+
 def test_a_note_of_one_that_lived_elsewhere_is_not_told(place: Place, tmp_path: Path) -> None:
     """Notes have names, and another directory may hold an instance of the same name."""
     write_note(Place(str(tmp_path / "shop")), stop=STOP)
