@@ -145,7 +145,7 @@ class Instances:
             )
         self._trust.check(self.directories)
         notes = self.notes()
-        names = [found.name for found in seen] or sorted(notes, key=lambda name: -_newest(notes[name]))
+        names = [found.name for found in seen] or sorted(notes, key=lambda name: _newest(notes[name]), reverse=True)
         stale = seen[0] if seen else None
         ending, data = self._last_stop(names[0], stale, naming=True) if names else ("", {})
         raise NotRunning(
@@ -224,7 +224,7 @@ def _is_closed(directory: str) -> bool:
     return not os.access(directory, os.X_OK)
 
 
-def _newest(note: Mapping[str, Any]) -> float:
-    """Return when an instance ended, or, where that is not known, began."""
+def _newest(note: Mapping[str, Any]) -> tuple[float, float]:
+    """Return when an instance ended, if that is known, and when it began."""
     stop = note["stop"]
-    return float((stop["at"] if isinstance(stop, dict) else None) or note["started"])
+    return ((stop["at"] if isinstance(stop, dict) else None) or note["started"], note["started"])
