@@ -145,7 +145,9 @@ class Instances:
             )
         self._trust.check(self.directories)
         notes = self.notes()
-        names = [found.name for found in seen] or sorted(notes, key=lambda name: _newest(notes[name]), reverse=True)
+        names = [found.name for found in seen] or sorted(
+            notes, key=lambda name: _newest(notes[name]), reverse=True
+        )
         stale = seen[0] if seen else None
         ending, data = self._last_stop(names[0], stale, naming=True) if names else ("", {})
         raise NotRunning(

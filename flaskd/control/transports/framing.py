@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Protocol
 from flaskd_ctl import errors
 from flaskd_ctl.protocol import MAX_MESSAGE
 
-BLANK: Final = b" \t\r\n"
+BLANK: Final = b" \t\r\n\x0b\x0c"  # as bytes.strip() has it
 
 
 class NotThisProtocol(Exception):

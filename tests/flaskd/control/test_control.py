@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import zmq
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flaskd import Server
@@ -484,6 +484,7 @@ def long_lived() -> Iterator[Server]:
         yield server
 
 
+@example(b"\x0b")
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.one_of(
