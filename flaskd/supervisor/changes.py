@@ -167,7 +167,7 @@ class Changes:
         wanted = to if to is not None else self._fleet.wanted + (by or 0)
         if not 1 <= wanted <= MOST_WORKERS:
             raise WrongState(
-                f"{wanted} workers cannot be (now: {self._fleet.wanted}): at least 1, at most {MOST_WORKERS}",
+                f"cannot run {wanted} workers (now: {self._fleet.wanted}): the number must be 1 to {MOST_WORKERS}",
                 hint="`flaskd_ctl shutdown` stops the instance",
             )
         change = Scale(self._fleet.wanted)

@@ -98,14 +98,14 @@ def test_each_role_may_what_it_includes_and_no_more(start_daemon: StartDaemon) -
     assert VIEWER.ctl("--name", "shop", "status").returncode == 0
     refused = VIEWER.ctl("--name", "shop", "shutdown")
     assert refused.returncode == 4
-    assert "shutdown needs operator, which group:54400, user:0 have" in refused.stderr
+    assert "shutdown needs operator (held by group:54400, user:0)" in refused.stderr
     assert state_of(daemon) == "running"
 
     assert OPERATOR.ctl("drain").returncode == 0  # the only instance that it can see
     assert state_of(daemon) == "draining"
     refused = OPERATOR.ctl("--name", "shop", "kill")
     assert refused.returncode == 4
-    assert "kill needs admin, which user:0 have" in refused.stderr
+    assert "kill needs admin (held by user:0)" in refused.stderr
 
     assert STRANGER.ctl("--name", "shop", "status").returncode == 4
     assert state_of(daemon) == "draining"

@@ -97,7 +97,7 @@ def refusal(caller: Caller, rules: Rules, *, command: str, needed: Role) -> str 
     if role is None:
         return f"{name_of(caller.actor)} has no role here; {command} needs {needed.value}"
     have = f"{name_of(caller.actor)} has the role {role.value} here"
-    return f"{have}; {command} needs {needed.value}, which {rules.holders_of(needed)} have"
+    return f"{have}; {command} needs {needed.value} (held by {rules.holders_of(needed)})"
 
 
 def name_of(actor: Actor) -> str:

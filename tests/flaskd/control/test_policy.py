@@ -97,7 +97,7 @@ def test_a_refusal_names_the_role_that_is_missing_and_who_has_it() -> None:
     rules = Rules(33, {Role.VIEWER: (Grant(USER, "eve", 1001),), Role.OPERATOR: (Grant(GROUP, "ops", 1002),)})
     refused = policy.refusal(someone(1001), rules, command="shutdown", needed=Role.OPERATOR)
     assert refused == (
-        "uid 1001 has the role viewer here; shutdown needs operator, which group:ops, user:33, root have"
+        "uid 1001 has the role viewer here; shutdown needs operator (held by group:ops, user:33, root)"
     )
 
 
