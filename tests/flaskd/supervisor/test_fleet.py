@@ -299,7 +299,7 @@ def test_an_impossible_number_of_workers_changes_nothing(
     """At least one, and no more than could ever be meant."""
     fleet = world.up(2)
 
-    with pytest.raises(WrongState, match="cannot run .* workers"):
+    with pytest.raises(WrongState, match=r"cannot run .* workers"):
         world.changes.order_scale(to=to, by=by_count)
 
     world.play(5)
