@@ -77,7 +77,7 @@ def fill() -> None:
     number = in_memory("-requests")
     with mmap.mmap(number, os.fstat(number).st_size) as memory:
         memory[:] = b"\1" * len(memory)
-    stacks = in_memory(" stacks")
+    stacks = in_memory("-stacks")
     os.ftruncate(stacks, 1 << 40)
     os.pwrite(stacks, b"\1" * (8 * MIB), 0)
 
