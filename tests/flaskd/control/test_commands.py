@@ -12,7 +12,9 @@ import msgspec
 import pytest
 
 from flaskd.audit.log import Audit, quiet
+from flaskd.control import commands
 from flaskd.control.access.policy import USER, Grant, Rules
+from flaskd.control.access.shares import Places
 from flaskd.control.commands import Commands
 from flaskd.control.registry import Registry
 from flaskd.events import Bus
@@ -317,6 +319,32 @@ def test_one_process_has_no_workers_and_says_what_to_do(method: str, params: dic
         assert error["message"].startswith("shop serves in one process, which ")
 
     on_stage(play, workers=False)
+
+
+def test_a_viewer_has_a_share_of_the_streams_and_the_owner_all_that_are_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many connections it opens; what it may not have keeps nobody else out."""
+    monkeypatch.setattr(commands, "STREAMS", Places(total=5, share=2, kept=2))
+    eve, bob = Actor(via="control", uid=54321), Actor(via="control", uid=54322)
+
+    async def play(stage: Stage) -> None:
+        viewers = tuple(Grant(USER, str(actor.uid), actor.uid or 0) for actor in (eve, bob))
+        stage.registry.set_rules(Rules(os.getuid(), {Role.VIEWER: viewers}))
+
+        async def opens(caller: Actor) -> bool:
+            stage.peer.caller = caller
+            return "result" in await stage.ask("events")
+
+        assert [await opens(eve) for _ in range(4)] == [True, True, False, False]
+        assert [await opens(bob) for _ in range(2)] == [True, False]
+        assert [await opens(ME) for _ in range(3)] == [True, True, False]
+        stage.tell(ELSEWHERE)
+        for work in stage.peer.works:
+            work.cancel()
+        await asyncio.gather(*stage.peer.works, return_exceptions=True)
+
+    on_stage(play)
 
 
 def test_a_stream_ends_with_its_callers_role() -> None:

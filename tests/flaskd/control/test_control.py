@@ -380,6 +380,34 @@ def test_a_line_that_is_never_ended_is_given_up(
     assert wire.receive()["error"]["data"]["name"] == "timeout"
 
 
+@pytest.mark.parametrize("reads_late", [True, False])
+def test_a_peer_that_reads_nothing_is_closed(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, *, reads_late: bool
+) -> None:
+    """It would hold its place and its replies for ever; one that reads at last keeps its connection."""
+    monkeypatch.setattr(connection, "UNREAD_TIME", WAIT if reads_late else 0.2)
+    server = serve()
+    wire = connect(server)
+    wire.socket.settimeout(0.1)
+    question = b'{"jsonrpc":"2.0","id":1,"method":"describe"}\n'
+
+    def ask_on() -> None:
+        while True:
+            wire.socket.sendall(question)
+
+    with contextlib.suppress(TimeoutError):  # what fits into the kernel: then the server reads no more
+        ask_on()
+    wire.socket.settimeout(WAIT)
+
+    if reads_late:
+        assert wire.receive()["result"]
+        assert wire.receive()["result"]
+    else:
+        with pytest.raises(ConnectionError):
+            ask_on()
+    assert "result" in connect(server).ask("ping")
+
+
 def test_a_flood_of_connections_does_not_keep_the_owner_out(
     app: App, serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
