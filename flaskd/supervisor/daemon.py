@@ -172,10 +172,10 @@ class Daemon(Operated):
         """Serve until stopped. Raises FlaskdError for a worker that cannot start."""
         if self._control is not None:
             await self._control.open()
-        gc.freeze()  # what is loaded stays: collecting the garbage of a flood must not walk through it, or
-        gc.set_threshold(
-            700, 10, 2
-        )  # find 60,000 objects at once: either takes 70 ms in which nobody is answered
+        # What is loaded stays: collecting the garbage of a flood must not walk through it, or find
+        # 60,000 objects at once. Either takes 70 ms in which nobody is answered.
+        gc.freeze()
+        gc.set_threshold(700, 10, 2)
         for probe in self.instance.probes.values():
             await probe.open(self._report.rotation)
         try:

@@ -27,9 +27,8 @@ MAX_TURNED_AWAY: Final = 32  # connections that are being told why
 MAX_COMING: Final = 16  # accepted at one socket and not yet connections, which could make room for others
 BACKLOG: Final = 1024  # connections that wait in the kernel, where they cost no descriptor
 ACCEPT_BUDGET: Final = 0.002  # CPU seconds of accepting in a turn of the loop, at each socket
-REPLACE_TIME: Final = (
-    0.1  # seconds after which a holder with its full share may replace a connection, or hear why not
-)
+# Seconds after which a holder with its full share may replace a connection, or hear why not.
+REPLACE_TIME: Final = 0.1
 FLUSH_TIME: Final = 0.4  # seconds for requests under way to finish, and for peers to read their last replies
 RETRY_TIME: Final = 0.5  # seconds until we accept again, after the system has had no descriptor for us
 READ_AT_ONCE: Final = 64 * 1024
