@@ -14,12 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from flaskd.audit import entry as audit_entry
-from flaskd.audit import journal
-from flaskd.audit import log as audit
+from flaskd.audit import entry as audit_entry, journal, log as audit
 from flaskd.audit.last_stop import LastStopNote, stop_reason
 from flaskd.audit.log import Audit
 from flaskd.control.access.policy import Grant, Rules

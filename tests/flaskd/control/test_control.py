@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 import zmq
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from flaskd import Server
 from flaskd.control.access.shares import Places

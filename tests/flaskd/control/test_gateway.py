@@ -1,8 +1,7 @@
 """What the gateway takes for a proof, and for one host."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flaskd.control.tcp.gateway import BEFORE_READY, find_ready, network_of
 

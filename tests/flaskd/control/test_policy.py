@@ -4,8 +4,7 @@ import os
 import pwd
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flaskd.control.access import policy
 from flaskd.control.access.grants import rules_of

@@ -2,8 +2,7 @@
 
 from collections import Counter
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flaskd.control.access.shares import Holder, Places, holder_of
 from flaskd_ctl.protocol import Actor

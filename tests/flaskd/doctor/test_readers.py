@@ -3,15 +3,19 @@
 import contextlib
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flaskd.doctor import documents, haproxy, kubernetes, nginx, stack, unit
 from flaskd.doctor.command_lines import find_command, run_options
 from flaskd.doctor.facts import NEVER, SPARE, Balancer, Pod, Task, Unit
-from flaskd.doctor.reading import DOCKER, SYSTEMD, Unreadable, duration
-from flaskd.doctor.reading import HAPROXY as HAPROXY_UNITS
-from flaskd.doctor.reading import NGINX as NGINX_UNITS
+from flaskd.doctor.reading import (
+    DOCKER,
+    HAPROXY as HAPROXY_UNITS,
+    NGINX as NGINX_UNITS,
+    SYSTEMD,
+    Unreadable,
+    duration,
+)
 from flaskd.errors import ConfigError, FlaskdError
 from flaskd.settings.sources import Found, resolve
 from tests.flaskd.doctor.conftest import Look

@@ -21,8 +21,7 @@ import trustme
 
 from flaskd import Server
 from flaskd.engines.choice import SUPPORTED
-from flaskd.engines.granian_engine import engine as granian_engine
-from flaskd.engines.granian_engine import native_threads, private
+from flaskd.engines.granian_engine import engine as granian_engine, native_threads, private
 from flaskd.engines.granian_engine.engine import GranianEngine
 from flaskd.engines.protocol import Options
 from flaskd.errors import ConfigError

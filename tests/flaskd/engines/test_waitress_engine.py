@@ -18,8 +18,7 @@ from flaskd import Server
 from flaskd.engines.waitress_engine import private
 from flaskd.engines.waitress_engine.request import IN_MEMORY
 from flaskd.errors import ConfigError
-from tests.flaskd.conftest import WAIT, App, begin_shutdown
-from tests.flaskd.conftest import Http as OneHttp
+from tests.flaskd.conftest import WAIT, App, Http as OneHttp, begin_shutdown
 
 Serve = Callable[..., Server]
 KEPT = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

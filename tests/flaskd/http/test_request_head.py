@@ -1,8 +1,7 @@
 """A request's head that comes in pieces: the same in any, and refused as soon as it is none."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flaskd.http.request_head import HeadReader
 from flaskd.http.syntax import Refused, parse_head

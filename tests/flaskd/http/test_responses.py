@@ -1,8 +1,7 @@
 """What applications give to start_response, checked; and how long clients may take."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flaskd.http.bodies import RATE, BrokenBody, MinRateTimeout, SlowBody
 from flaskd.http.responses import BadResponse, check_start

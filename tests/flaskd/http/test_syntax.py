@@ -4,8 +4,7 @@ import itertools
 import string
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flaskd.http.syntax import Chunks, Head, Refused, may_begin, parse_head
 

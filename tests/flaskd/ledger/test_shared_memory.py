@@ -19,8 +19,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from flaskd.ledger.row import KINDS, ROW_SIZE, Row, decode_field
 from flaskd.ledger.shared_memory import RequestTable

@@ -1,8 +1,7 @@
 """The lifecycle: exactly the table's moves are legal, in whatever order they are tried."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flaskd.errors import IllegalMove
 from flaskd.shutdown.lifecycle import TRANSITIONS, Event, Lifecycle, State

@@ -1,7 +1,6 @@
 """The steps of a stop: what is ordered when, by the hundred, with a clock moved by hand."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flaskd.shutdown.phases import (
     COUNTS_PER_WAIT,

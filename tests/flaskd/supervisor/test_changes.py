@@ -4,8 +4,7 @@ import contextlib
 from concurrent.futures import Future
 from typing import Any
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from flaskd.supervisor.plan import PAUSES
 from flaskd_ctl.errors import ControlError

@@ -7,8 +7,7 @@ import sys
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flaskd.errors import IllegalMove
 from flaskd.settings.schema import Settings

@@ -4,8 +4,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flaskd_ctl.contract.commands import COMMANDS
 from flaskd_ctl.contract.times import clock, span

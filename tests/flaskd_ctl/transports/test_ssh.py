@@ -11,8 +11,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flaskd_ctl import AsyncClient, Client
 from flaskd_ctl.contract.endpoint import Remote, parse_remote
