@@ -83,6 +83,15 @@ class Operable(Protocol):
         """End without waiting for any request."""
 
 
+def workers_of(instance: Operable, lacks: str) -> Workers:
+    """Return the workers. Raises WrongState if the instance is one process, which `lacks` them."""
+    workers = instance.fleet
+    if workers is None:
+        name = instance.status().name
+        raise WrongState(f"{name} serves in one process, which {lacks}", hint="run it with `flaskd run`")
+    return workers
+
+
 class Orders:
     """Orders from signals, from the application, and from the program around a `Server`.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from flaskd.control.access.policy import Rules
 from flaskd.control.claim import Claim
-from flaskd.control.commands import Commands
+from flaskd.control.handlers import Handlers
 from flaskd.control.registry import Registry
 from flaskd.control.transports.local import FLUSH_TIME, LocalServer
 from flaskd.control.upkeep import Upkeep
@@ -39,8 +39,9 @@ class ControlServer:
     ) -> None:
         self._claim = claim
         self._tcp = tcp
-        self._commands = Commands(instance)
-        self._registry = Registry(rules, self._commands.handlers, instance.audit)
+        handlers = Handlers(instance)
+        self._streams = handlers.streams
+        self._registry = Registry(rules, handlers.by_name, instance.audit)
         self._transports: list[LocalServer | TcpServer] = []
         self._upkeep: Upkeep | None = None
 
@@ -77,7 +78,7 @@ class ControlServer:
         for transport in self._transports:
             with log_failure("stop taking requests"):
                 await transport.stop_accepting()
-        self._commands.end_streams()
+        self._streams.end()
         if tasks := {task for transport in self._transports for task in transport.tasks}:
             await asyncio.wait(tasks, timeout=FLUSH_TIME)
         for transport in self._transports:

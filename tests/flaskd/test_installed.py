@@ -123,7 +123,7 @@ def test_a_worker_refuses_a_supervisor_of_another_version(tmp_path: Path, argume
     assert "restart the instance" in refused.hint
 
 
-@pytest.mark.parametrize("missing", ["flaskd/worker/main.py", "flaskd/ledger", "flaskd_ctl/protocol.py"])
+@pytest.mark.parametrize("missing", ["flaskd/worker/main.py", "flaskd/ledger", "flaskd_ctl/protocol"])
 def test_a_worker_without_all_its_modules_says_so(tmp_path: Path, missing: str) -> None:
     """The supervisor gets the sentence, and the log the traceback."""
     installation = Installation(tmp_path)

@@ -10,7 +10,7 @@ from flaskd_ctl.protocol import PARAMS, RESULTS
 
 def test_every_command_has_shapes() -> None:
     """And there is no shape without a command."""
-    assert list(COMMANDS) == list(PARAMS) == list(RESULTS)
+    assert COMMANDS.keys() == PARAMS.keys() == RESULTS.keys()
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda command: command.name)

@@ -12,10 +12,9 @@ import msgspec
 import pytest
 
 from flaskd.audit.log import Audit, quiet
-from flaskd.control import commands
 from flaskd.control.access.policy import USER, Grant, Rules
 from flaskd.control.access.shares import Places
-from flaskd.control.commands import Commands
+from flaskd.control.handlers import Handlers, streams
 from flaskd.control.registry import Registry
 from flaskd.events import Bus
 from flaskd_ctl import errors
@@ -142,7 +141,7 @@ class Stage:
     def __init__(self, *, workers: bool = True) -> None:
         self.fleet = ScriptedFleet()
         self.daemon = ScriptedDaemon(self.fleet if workers else None)
-        self.registry = Registry(Rules(owner=os.getuid()), Commands(self.daemon).handlers, self.daemon.audit)
+        self.registry = Registry(Rules(owner=os.getuid()), Handlers(self.daemon).by_name, self.daemon.audit)
         self.peer = ScriptedPeer()
 
     def tell(self, *events: Event) -> None:
@@ -325,7 +324,7 @@ def test_a_viewer_has_a_share_of_the_streams_and_the_owner_all_that_are_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However many connections it opens; what it may not have keeps nobody else out."""
-    monkeypatch.setattr(commands, "STREAMS", Places(total=5, share=2, kept=2))
+    monkeypatch.setattr(streams, "STREAMS", Places(total=5, share=2, kept=2))
     eve, bob = Actor(via="control", uid=54321), Actor(via="control", uid=54322)
 
     async def play(stage: Stage) -> None:

@@ -22,8 +22,9 @@ import zmq
 from flaskd import Server
 from flaskd.audit.log import Audit
 from flaskd.console.say import say
-from flaskd.control import claim, commands
+from flaskd.control import claim
 from flaskd.control.access.policy import Rules
+from flaskd.control.handlers import streams
 from flaskd.control.registry import Registry
 from flaskd.control.server import ControlServer
 from flaskd.control.transports.local import LocalServer
@@ -197,7 +198,7 @@ def test_zeromq_subscribers_that_left_keep_nobody_out(serve: Serve) -> None:
     """Nothing happens on an idle instance, so nothing was sent to them that would have told of their end."""
     server = serve()
     with zmq.Context() as context:
-        for _ in range(commands.STREAMS.total + 3):
+        for _ in range(streams.STREAMS.total + 3):
             with context.socket(zmq.DEALER) as dealer:
                 dealer.linger = 0
                 dealer.connect(server.endpoints[0])

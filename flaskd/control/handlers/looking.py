@@ -1,0 +1,72 @@
+"""Commands that show the instance."""
+
+from typing import Any
+
+import msgspec
+
+from flaskd.control.describe import encoded
+from flaskd.control.registry import Call
+from flaskd.operable import Operable, workers_of
+from flaskd.version import __version__
+from flaskd_ctl import errors
+from flaskd_ctl.contract.commands import COMMANDS, PROTOCOL_VERSION, Role
+from flaskd_ctl.protocol import (
+    HistoryParams,
+    HistoryResult,
+    IncidentsParams,
+    IncidentsResult,
+    PingResult,
+    RequestsResult,
+    StatusResult,
+    WorkersResult,
+)
+
+
+class Looking:
+    """Handles the commands that show an instance."""
+
+    def __init__(self, instance: Operable) -> None:
+        self._instance = instance
+        self._descriptions: dict[Role, msgspec.Raw] = {}
+
+    def ping(self, call: Call[Any]) -> PingResult:
+        """Return the instance's name, pid and state."""
+        status = self._instance.status()
+        return PingResult(name=status.name, pid=status.pid, state=status.state, protocol=PROTOCOL_VERSION)
+
+    def status(self, call: Call[Any]) -> StatusResult:
+        """Describe the instance at a glance."""
+        return self._instance.status()
+
+    def describe(self, call: Call[Any]) -> msgspec.Raw:
+        """Describe all commands; the document is made once for each role."""
+        role = call.registry.role_of(call.caller) or Role.VIEWER  # it has a role, or the call was refused
+        if role not in self._descriptions:
+            self._descriptions[role] = encoded(list(COMMANDS.values()), version=__version__, role=role)
+        return self._descriptions[role]
+
+    def workers(self, call: Call[Any]) -> WorkersResult:
+        """List the workers."""
+        return workers_of(self._instance, "has no workers").workers()
+
+    def requests(self, call: Call[Any]) -> RequestsResult:
+        """List the requests in flight."""
+        return self._instance.requests()
+
+    def incidents(self, call: Call[IncidentsParams]) -> IncidentsResult:
+        """List the failures of workers, or show one of them in full."""
+        return workers_of(self._instance, "keeps no incidents of workers").incidents(call.params.id)
+
+    def history(self, call: Call[HistoryParams]) -> HistoryResult:
+        """Return the newest entries of the audit log."""
+        audit = self._instance.audit
+        if not audit.path:
+            raise errors.WrongState(
+                "no audit log is kept", hint="set --audit-log PATH, or remove --audit-log off"
+            )
+        try:
+            return HistoryResult(entries=audit.newest(call.params.limit))
+        except OSError as error:
+            raise errors.Failed(
+                f"cannot read the audit log {audit.path}: {error.strerror}", hint="check its permissions"
+            ) from None

@@ -1,0 +1,23 @@
+"""The COMMANDS table: every command of the control plane, once.
+
+The client's command line, help and completion, the daemon's registry, `describe` and docs/protocol.md are derived from it. The
+types of parameters and results are in `protocol`, under the same names. This module imports next to nothing, so that
+`flaskd_ctl status` need not import msgspec (docs/decisions/0002).
+"""
+
+from typing import Final
+
+from flaskd_ctl.contract.commands import looking, operating
+from flaskd_ctl.contract.commands.command import (
+    PROGRESS as PROGRESS,
+    Command as Command,
+    Param as Param,
+    Role as Role,
+)
+
+PROTOCOL_VERSION: Final = "1.0"
+
+COMMANDS: Final[dict[str, Command]] = {
+    command.name: command for command in (*looking.COMMANDS, *operating.COMMANDS)
+}
+"""Every command by name, in the order of the help."""
