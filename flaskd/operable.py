@@ -16,6 +16,7 @@ import msgspec
 from flaskd.audit.entry import params_for_log
 from flaskd.audit.log import Audit
 from flaskd.events import Bus
+from flaskd.tasks import Ordered, Task
 from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import (
     Actor,
@@ -69,6 +70,12 @@ class Operable(Protocol):
 
     def requests(self) -> RequestsResult:
         """List the requests in flight, oldest first; raises WrongState where the ledger is off."""
+
+    def order_task(self, task: Task, worker: int | None) -> list[Ordered]:
+        """Carry out `task` in the process of `worker`, or in each that has loaded the application.
+
+        Raises NotFound or WrongState for a worker that is not there, or has not loaded, and WrongState if there is none.
+        """
 
     def order_drain(self, by: Actor) -> Future[StateResult]:
         """Go out of rotation."""

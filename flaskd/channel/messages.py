@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from flaskd.settings.schema import Settings
+from flaskd.tasks import Call as Call, Reply as Reply, TaskReplies, Tasks
 from flaskd_ctl.protocol import InFlight
 
 LONGEST_MESSAGE: Final = 4096
@@ -19,12 +20,6 @@ LONGEST_TRACE: Final = 65_536
 """Characters of an exception's message and of its traceback, which may quote anything."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
-
-
-class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="call"):
-    """From the supervisor; the channel sets `number`."""
-
-    number: int = 0
 
 
 class Start(Call, frozen=True, tag="start"):
@@ -82,13 +77,7 @@ class Ping(Call, frozen=True, tag="ping"):
     """Show that the worker's channel thread runs."""
 
 
-Calls = Start | Serve | StopGracefully | AnnounceClose | CloseIdle | TakeAccepted | AnswerLate | Ping
-
-
-class Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """The answer to the call of the same number."""
-
-    number: int = 0
+Calls = Start | Serve | StopGracefully | AnnounceClose | CloseIdle | TakeAccepted | AnswerLate | Ping | Tasks
 
 
 class Ready(Reply, frozen=True, tag="ready"):
@@ -105,7 +94,7 @@ class Stopped(Reply, frozen=True, tag="stopped"):
 
 
 class Done(Reply, frozen=True, tag="done"):
-    """Answers every other call."""
+    """Answers every other call but a task, which has a reply of its own."""
 
 
 class Refused(Reply, frozen=True, tag="refused"):
@@ -142,4 +131,4 @@ class Asked(msgspec.Struct, frozen=True, tag_field="type", tag="asked"):
 
 
 Event = Loaded | Progress | RequestBegan | QuotaReached | Asked
-FromWorker = Ready | Stopped | Done | Refused | Event
+FromWorker = Ready | Stopped | Done | Refused | TaskReplies | Event

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from flaskd.channel.messages import Calls, Event, FromWorker, Refused, Reply
+from flaskd.channel.messages import Call, Event, FromWorker, Refused, Reply
 from flaskd_ctl.contract.conversation import Lines
 from flaskd_ctl.errors import ControlError, Failed
 
@@ -43,7 +43,7 @@ class SupervisorChannel:
         self._unsent = bytearray()
         self._loop.add_reader(sock, self._read)
 
-    def call(self, call: Calls) -> "asyncio.Future[Reply]":
+    def call(self, call: Call) -> "asyncio.Future[Reply]":
         """Send a call; the future gets the reply or Failed, or is cancelled when the channel ends."""
         reply: asyncio.Future[Reply] = self._loop.create_future()
         if self._socket.fileno() < 0:

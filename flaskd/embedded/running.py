@@ -1,10 +1,13 @@
 """A `Server` from the moment it holds everything it needs."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+from flaskd import in_process
 from flaskd.control.server import control_thread
 from flaskd.engines.choice import choose
 from flaskd.engines.factory import make_engine
@@ -12,11 +15,13 @@ from flaskd.events import Bus
 from flaskd.instance import Instance, Operated, stop_times
 from flaskd.ledger.access_log import AccessLog
 from flaskd.listening import tls
+from flaskd.operable import workers_of
 from flaskd.process import signals
 from flaskd.serving import Core, engine_options
 from flaskd.shutdown.lifecycle import Event
 from flaskd.shutdown.mailbox import Mailbox
 from flaskd.shutdown.owner import Ask, Owner
+from flaskd.tasks import Ordered, Reply, Task
 from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import Actor, RequestsResult, ShutdownParams, ShutdownResult, StatusResult
 
@@ -114,6 +119,15 @@ class Running(Operated):
                 "the ledger of requests is off (--no-ledger)", hint="`flaskd_ctl status` counts them"
             )
         return RequestsResult(requests=self._core.requests())
+
+    def order_task(self, task: Task, worker: int | None) -> list[Ordered]:
+        """See `Operable.order_task`; from any thread."""
+        if worker is not None:
+            workers_of(self, "has no workers")
+        reply: Future[Reply] = Future()
+        reply.set_running_or_notify_cancel()
+        in_process.start(self._core, task, reply)
+        return [Ordered(0, os.getpid(), reply)]
 
     def counts_requests(self) -> bool:
         """See `Operated.counts_requests`."""

@@ -35,6 +35,7 @@ from flaskd.supervisor.member import Member
 from flaskd.supervisor.output import WorkerOutput
 from flaskd.supervisor.overdue import Overdue
 from flaskd.supervisor.process_stats import ProcessStats
+from flaskd.supervisor.tasks import TaskOrders
 from flaskd.supervisor.watching.checks import Checks
 from flaskd.supervisor.watching.report import Report
 from flaskd.supervisor.workers import Workers
@@ -156,6 +157,7 @@ class Daemon(Operated):
         self._report = Report(instance, self._fleet, owned, stats)
         self._service = ServiceStatus(manager, self._report, loop)
         self.fleet = Workers(self._fleet, self._changes, self._report, self._service)
+        self.order_task = TaskOrders(self._fleet).order
         self._control = instance.control(self)
         self._watchdog = Watchdog(manager, lambda: self._control is None or self._control.serving, loop)
         self._all_gone = asyncio.Event()

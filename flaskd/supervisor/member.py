@@ -17,7 +17,7 @@ import msgspec
 from flaskd.channel.messages import (
     LONGEST_MESSAGE,
     LONGEST_TRACE,
-    Calls,
+    Call,
     Event,
     Loaded,
     Progress,
@@ -141,7 +141,7 @@ class Member:
         assert self._resources is not None, "it was not launched"
         return self._resources
 
-    def call(self, call: Calls) -> "asyncio.Future[Reply]":
+    def call(self, call: Call) -> "asyncio.Future[Reply]":
         """Send a call to the worker (see `SupervisorChannel.call`)."""
         return self._held.channel.call(call)
 

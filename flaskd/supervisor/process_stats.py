@@ -13,8 +13,6 @@ from flaskd.listening.listeners import Listener
 MAX_AGE: Final = 0.5
 """Seconds for which stats are used again."""
 
-PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-
 
 class Stats(NamedTuple):
     """Bytes of memory (`pss` shares out what processes share, proc(5)) and open connections; None where not known."""
@@ -48,15 +46,6 @@ class ProcessStats:
     def _connections(self) -> set[int]:
         """Return the inodes of all accepted connections to the listeners."""
         return set().union(*(listener.accepted() for listener in self._listeners))
-
-
-def resident(pid: int) -> int | None:
-    """Return a process's resident memory in bytes (proc(5), statm): cheaper than its stats, the same number as their `rss`."""
-    try:
-        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * PAGE
-    except (OSError, IndexError, ValueError):
-        return None
 
 
 def is_stopped(pid: int) -> bool:

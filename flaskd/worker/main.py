@@ -20,6 +20,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from flaskd import in_process
 from flaskd.app import patches
 from flaskd.app.hooks import Hooks
 from flaskd.app.loader import applications_traceback, load
@@ -61,6 +62,7 @@ from flaskd.shutdown import owner
 from flaskd.shutdown.lifecycle import Event
 from flaskd.shutdown.mailbox import Mailbox
 from flaskd.shutdown.phases import Action, StopTimes
+from flaskd.tasks import Reply, Task
 from flaskd.worker.extension import Extension
 from flaskd.worker.orphan import OrphanAlarm
 from flaskd.worker.signals import take_signals, write_stacks_to
@@ -185,6 +187,8 @@ class Worker:
         while (call := self._channel.receive()) is not None:
             if isinstance(call, StopGracefully):
                 self._stop(call.grace, call.linger, call)
+            elif isinstance(call, Task):
+                self._start_task(call)
             elif self._do(call):
                 self._channel.reply(call, Done())
             else:
@@ -216,6 +220,20 @@ class Worker:
             case _:
                 return False
         return True
+
+    def _start_task(self, task: Task) -> None:
+        def replied(reply: "Future[Reply]") -> None:
+            if error := reply.exception():
+                self._channel.refuse(task, error)
+            else:
+                self._channel.reply(task, reply.result())
+
+        if self._core is None:
+            self._channel.refuse(task, "the worker has not loaded its application")
+            return
+        reply: Future[Reply] = Future()
+        reply.add_done_callback(replied)
+        in_process.start(self._core, task, reply)
 
     def _stop(self, grace: float, linger: float, call: StopGracefully | None = None) -> None:
         if self._owner is None:

@@ -153,6 +153,18 @@ def run_follow(run: Run, command: Command, *, no_wait: bool, **params: Any) -> E
     return Exit.DONE
 
 
+def run_in_workers(run: Run, command: Command, **params: Any) -> Exit:
+    """Have each worker do something, and show what each replied; one that did not reply is a failure."""
+    from flaskd_ctl.client.following import follow
+
+    target = run.target()
+    given = {key: value for key, value in params.items() if value is not None}
+    result = backend.run(follow(BLOCKING, target, command.name, given, whole=run.timeout)) or {}
+    run.show(command.name, result)
+    failed = [bool(each.get("error")) for each in result.get("workers") or []]
+    return Exit.DONE if not any(failed) else Exit.FAILED if all(failed) else Exit.SOME
+
+
 def run_stop(run: Run, command: Command, *, no_wait: bool, missing_ok: bool, **params: float | None) -> Exit:
     """Stop or kill the instance, show the progress, and report when the process has gone."""
     from flaskd_ctl.client.stopping import stop

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -57,6 +57,16 @@ class Count(_Params):
             what = "changes nothing" if signed else "workers serve nothing: the least is 1"
             self.fail(f"{text} {what}", param, ctx)
         return {"by" if signed else "to": int(text)}
+
+
+TYPES: Final[dict[str, click.ParamType[Any]]] = {
+    "path": UrlPath(),
+    "limit": Number("a number of entries", 1000),
+    "id": Number("an id", 999_999_999),
+    "text": click.STRING,
+    "flag": click.BOOL,
+}
+"""The type of each kind of parameter (`contract.commands.Param`)."""
 
 
 def count() -> click.Argument:

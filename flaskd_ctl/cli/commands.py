@@ -96,6 +96,7 @@ ACTIONS: Final[dict[str, Callable[..., Exit]]] = {
     "incidents": actions.run_incidents,
     "history": actions.run_history,
     "events": actions.run_events,
+    "gc": actions.run_in_workers,
     "shutdown": actions.run_stop,
     "kill": actions.run_stop,
     "reload": actions.run_follow,
@@ -123,7 +124,7 @@ def derive(command: Command) -> CliCommand:
     arguments = [
         f"{param.name.upper()}: {param.help}"
         for param in command.params
-        if param.kind in {"worker", "incident"}  # click's arguments have no help of their own
+        if param.argument  # click's arguments have no help of their own
     ]
     return CliCommand(
         word(command.name),
@@ -152,15 +153,14 @@ def _parameter(param: Param) -> click.Parameter | None:
         return None
     from flaskd_ctl.cli import arguments
 
-    match param.kind:
-        case "path":
-            return click.Option([flag], type=arguments.UrlPath(), help=param.help)
-        case "limit":
-            return click.Option([flag], type=arguments.Number("a number of entries", 1000), help=param.help)
-        case "count":
-            return arguments.count()
-    number = arguments.Number("an id", 999_999_999)
-    return click.Argument([param.name], type=number, required=param.kind == "worker")
+    if param.kind == "count":
+        return arguments.count()
+    kind = arguments.TYPES[param.kind]
+    if param.argument:
+        return click.Argument([param.name], type=kind, required=param.required)
+    if param.kind == "flag":
+        return click.Option([flag], is_flag=True, help=param.help)
+    return click.Option([flag], type=kind, required=param.required, help=param.help)
 
 
 def _own(

@@ -15,6 +15,7 @@ from flaskd_ctl.client.session import RESPONSE_TIMEOUT, KeptSession, Session
 from flaskd_ctl.client.shapes import (
     Goal,
     InstanceInfo,
+    given,
     instance_info,
     shutdown_params,
     typed,
@@ -30,6 +31,8 @@ from flaskd_ctl.protocol import (
     AuditEntry,
     Event,
     EventsResult,
+    Garbage,
+    GcResult,
     HistoryResult,
     Incident,
     IncidentsResult,
@@ -118,12 +121,15 @@ class BaseClient:
 
     async def incidents(self, id: int | None = None) -> list[Incident]:  # noqa: A002 - the parameter's name on the wire
         """Return the workers that crashed or hung, newest last; with `id`, one of them in full."""
-        params = {} if id is None else {"id": id}
-        return (await self._typed("incidents", IncidentsResult, params)).incidents
+        return (await self._typed("incidents", IncidentsResult, given(id=id))).incidents
 
     async def history(self, limit: int = 50) -> list[AuditEntry]:
         """Return who changed what and the outcome, newest last. Raises WrongState if no audit log is kept."""
         return (await self._typed("history", HistoryResult, {"limit": limit})).entries
+
+    async def gc(self, worker: int | None = None) -> list[Garbage]:
+        """Run the garbage collector in each worker, or in one; return what it did in each."""
+        return (await self._patient("gc", given(worker=worker), GcResult)).workers
 
     @overload
     async def reload(
@@ -154,8 +160,9 @@ class BaseClient:
         timeout: float | None = None,
     ) -> ReloadResult | None:
         """Replace all workers; return when no old one accepts connections (see `Client`)."""
-        params = {} if check is None else {"check": check}
-        result = await self._follow("reload", params, wait=wait, on_progress=on_progress, timeout=timeout)
+        result = await self._follow(
+            "reload", given(check=check), wait=wait, on_progress=on_progress, timeout=timeout
+        )
         return None if result is None else typed("reload", result, ReloadResult)
 
     async def scale(
@@ -167,8 +174,7 @@ class BaseClient:
         timeout: float | None = None,
     ) -> ScaleResult:
         """Set the number of workers (`to`) or change it (`by`); return when that many serve."""
-        params = {key: value for key, value in (("to", to), ("by", by)) if value is not None}
-        result = await self._follow("scale", params, on_progress=on_progress, timeout=timeout)
+        result = await self._follow("scale", given(to=to, by=by), on_progress=on_progress, timeout=timeout)
         return typed("scale", result, ScaleResult)
 
     async def restart_worker(
@@ -275,6 +281,13 @@ class BaseClient:
             wait=wait,
             on_progress=typed_progress(on_progress, WorkerEvent),
         )
+
+    async def _patient(
+        self, method: str, params: dict[str, Any], shape: type[T], timeout: float | None = None
+    ) -> T:
+        """Ask for what may take longer than `timeout` of the client; a daemon that falls silent is pinged."""
+        result = await self._follow(method, params, on_progress=None, timeout=timeout)
+        return typed(method, result, shape)
 
     async def _typed(self, method: str, shape: type[T], params: dict[str, Any] | None = None) -> T:
         return typed(method, await self._session.call(method, params), shape)

@@ -20,6 +20,7 @@ from flaskd_ctl.client.shapes import Goal, InstanceInfo
 from flaskd_ctl.protocol import (
     AuditEntry,
     Event,
+    Garbage,
     Incident,
     InFlight,
     KillResult,
@@ -112,6 +113,10 @@ class Client:
     def history(self, limit: int = 50) -> list[AuditEntry]:
         """Return who changed what and the outcome, newest last. Raises WrongState if no audit log is kept."""
         return run(self._client.history(limit))
+
+    def gc(self, worker: int | None = None) -> list[Garbage]:
+        """Run the garbage collector in each worker, or in one; return what it did in each."""
+        return run(self._client.gc(worker))
 
     @overload
     def reload(

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from flaskd_ctl.client.session import RESPONSE_TIMEOUT, OnProgress, Session
+from flaskd_ctl.contract.commands import COMMANDS, PROGRESS
 from flaskd_ctl.contract.conversation import Patience, Reply
 from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.contract.times import span
@@ -35,7 +36,8 @@ async def follow(
     """
     patience = Patience(time.monotonic(), first=first, whole=whole)
     with await Session.open(backend, target, deadline=patience.deadline) as session:
-        number = await session.begin(method, {**params, "progress": True}, patience=patience)
+        asked = params | ({"progress": True} if PROGRESS in COMMANDS[method].params else {})
+        number = await session.begin(method, asked, patience=patience)
         latest: dict[str, Any] = {}
         while True:
             try:

@@ -41,12 +41,16 @@ def instance_info(row: dict[str, Any]) -> InstanceInfo:
     return typed("list", row | {"last_stop": known(row["last_stop"], LastStop)}, InstanceInfo)
 
 
+def given(**params: Any) -> dict[str, Any]:
+    """Return the params that are not None: the daemon has a default for the others."""
+    return {name: value for name, value in params.items() if value is not None}
+
+
 def shutdown_params(
     grace: float | None, lame_duck: float | None, wait_unrouted: float | None
 ) -> dict[str, Any]:
     """Make the params of `shutdown`, with progress: the first notification shows that the stop has begun."""
-    given = {"grace": grace, "lame_duck": lame_duck, "wait_unrouted": wait_unrouted}
-    return {"progress": True} | {name: seconds for name, seconds in given.items() if seconds is not None}
+    return given(grace=grace, lame_duck=lame_duck, wait_unrouted=wait_unrouted, progress=True)
 
 
 def typed(method: str, result: Any, shape: type[T]) -> T:

@@ -14,6 +14,12 @@ from flaskd_ctl.protocol.audit import (
     HistoryResult as HistoryResult,
     LastStop as LastStop,
 )
+from flaskd_ctl.protocol.diagnosis import (
+    FromWorker as FromWorker,
+    Garbage as Garbage,
+    GcResult as GcResult,
+    WorkerParams as WorkerParams,
+)
 from flaskd_ctl.protocol.events import (
     CutEvent as CutEvent,
     Event as Event,
@@ -65,6 +71,7 @@ PARAMS: Final[dict[str, type[Params]]] = {
     "ping": Params,
     "status": Params,
     "describe": Params,
+    "gc": WorkerParams,
     "drain": Params,
     "resume": Params,
     "reload": ReloadParams,
@@ -83,6 +90,7 @@ RESULTS: Final[dict[str, Any]] = {
     "ping": PingResult,
     "status": StatusResult,
     "describe": dict[str, Any],
+    "gc": GcResult,
     "drain": StateResult,
     "resume": StateResult,
     "reload": ReloadResult,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+MIB: Final = 1024 * 1024
 PLAIN: Final = "0"
 COLOURS: Final = {
     "running": "32",
@@ -73,3 +74,8 @@ def state(word: str, *, colour: bool) -> str:
     """Write a state, in its colour."""
     code = COLOURS.get(word, PLAIN)
     return f"\x1b[{code}m{printable(word)}\x1b[0m" if colour and code != PLAIN else printable(word)
+
+
+def mebibytes(size: int | None) -> str:
+    """Write a number of bytes in MiB; "-" if it is unknown."""
+    return "-" if size is None else f"{size / MIB:.0f}"

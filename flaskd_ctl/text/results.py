@@ -1,10 +1,11 @@
 """Results as text for people; JSON is the result itself.
 
-Fields may be missing or new: the daemon may be of another version. `workers` has the text for workers.
+Fields may be missing or new: the daemon may be of another version.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
 from collections.abc import Callable
@@ -23,10 +24,9 @@ def as_json(result: Any) -> str:
 def as_text(method: str, result: dict[str, Any], *, colour: bool = False) -> str:
     """Write the result of `method` for people."""
     writer = _WRITERS.get(method)
-    if writer is None:
-        from flaskd_ctl.text.workers import WRITERS
-
-        writer = WRITERS.get(method)
+    if writer is None and method in _ELSEWHERE:
+        module = importlib.import_module(f"flaskd_ctl.text.{_ELSEWHERE[method]}")
+        writer = module.WRITERS[method]
     return writer(printable_within(result), colour) if writer else as_json(result)
 
 
@@ -259,3 +259,14 @@ _WRITERS: Final[dict[str, Callable[[dict[str, Any], bool], str]]] = {
     "requests": _requests,
     "history": _history,
 }
+
+_ELSEWHERE: Final = {
+    "workers": "workers",
+    "incidents": "workers",
+    "incident": "workers",
+    "reload": "workers",
+    "scale": "workers",
+    "restart_worker": "workers",
+    "gc": "diagnosis",
+}
+"""The module that writes the result of each further command: it is imported only for that."""

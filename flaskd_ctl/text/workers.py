@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from flaskd_ctl.contract.times import clock, count, span
-from flaskd_ctl.text.layout import paragraph, printable, table
+from flaskd_ctl.text.layout import mebibytes, paragraph, printable, table
 from flaskd_ctl.text.requests import requests_table
 
-MIB: Final = 1024 * 1024
 VERBS: Final = {"starting": "starts", "serving": "serves", "leaving": "leaves", "gone": "is gone"}
 HEAD: Final = (
     "ID",
@@ -37,7 +36,7 @@ def workers_table(workers: list[dict[str, Any]], *, colour: bool, indent: str = 
             _known(one.get("in_flight")),
             _known(one.get("connections")),
             sum((one.get("served") or {}).values()),
-            f"{_mebibytes(one.get('rss'))}/{_mebibytes(one.get('pss'))}",
+            f"{mebibytes(one.get('rss'))}/{mebibytes(one.get('pss'))}",
             one.get("why"),
         )
         for one in workers
@@ -140,10 +139,6 @@ def _named(result: dict[str, Any]) -> str:
 
 def _known(number: int | None) -> int | str:
     return "-" if number is None else number
-
-
-def _mebibytes(size: int | None) -> str:
-    return "-" if size is None else f"{size / MIB:.0f}"
 
 
 WRITERS: Final[dict[str, Callable[[dict[str, Any], bool], str]]] = {

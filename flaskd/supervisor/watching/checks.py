@@ -14,11 +14,11 @@ import msgspec
 
 from flaskd.channel.messages import AnswerLate, Ping
 from flaskd.events import Bus
+from flaskd.process.resident import resident
 from flaskd.settings.schema import Settings, size
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.member import Member
 from flaskd.supervisor.plan import WorkerState
-from flaskd.supervisor.process_stats import resident
 from flaskd.supervisor.watching.limits import (
     Action,
     Kill,

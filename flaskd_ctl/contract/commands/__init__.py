@@ -7,9 +7,10 @@ types of parameters and results are in `protocol`, under the same names. This mo
 
 from typing import Final
 
-from flaskd_ctl.contract.commands import looking, operating
+from flaskd_ctl.contract.commands import diagnosis, looking, operating
 from flaskd_ctl.contract.commands.command import (
     PROGRESS as PROGRESS,
+    WORKER as WORKER,
     Command as Command,
     Param as Param,
     Role as Role,
@@ -18,6 +19,6 @@ from flaskd_ctl.contract.commands.command import (
 PROTOCOL_VERSION: Final = "1.0"
 
 COMMANDS: Final[dict[str, Command]] = {
-    command.name: command for command in (*looking.COMMANDS, *operating.COMMANDS)
+    command.name: command for command in (*looking.COMMANDS, *diagnosis.COMMANDS, *operating.COMMANDS)
 }
 """Every command by name, in the order of the help."""

@@ -23,9 +23,11 @@ class Param(NamedTuple):
     """One parameter in help and docs; its type, bounds and default are in the struct in `protocol`."""
 
     name: str
-    kind: str  # "seconds", "flag", "path", "count", "change" (of a count), "limit", "worker" or "incident" (an id)
+    kind: str  # "seconds", "flag", "path", "count", "change" (of a count), "limit", "id" or "text"
     help: str
     secret: bool = False  # hidden in the audit log; the query of a "path" always is
+    argument: bool = False  # on the command line: an argument, not an option
+    required: bool = False
 
 
 class Command(NamedTuple):
@@ -45,3 +47,5 @@ class Command(NamedTuple):
 
 
 PROGRESS: Final = Param("progress", "flag", "Send `progress` notifications until the reply (not over REQ).")
+
+WORKER: Final = Param("worker", "id", "Only this worker, by its id. Default: all.")

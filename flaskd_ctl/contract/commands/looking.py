@@ -46,7 +46,7 @@ COMMANDS: Final = (
         "List the workers that crashed or hung; with an id, show one in full: stacks, traceback, requests.",
         "Waits for the response.",
         "flaskd_ctl incidents 2",
-        (Param("id", "incident", "Incident to show in full. Default: list all."),),
+        (Param("id", "id", "Incident to show in full. Default: list all.", argument=True),),
     ),
     Command(
         "history",

@@ -58,7 +58,10 @@ COMMANDS: Final = (
         "Waits until the new worker serves and the old one accepts no connections. The old one still "
         "finishes its requests.",
         "flaskd_ctl restart-worker 3",
-        (Param("worker", "worker", "Id of the worker, as `workers` shows it."), PROGRESS),
+        (
+            Param("worker", "id", "Id of the worker, as `workers` shows it.", argument=True, required=True),
+            PROGRESS,
+        ),
         changes=True,
     ),
     Command(

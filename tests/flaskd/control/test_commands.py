@@ -17,6 +17,7 @@ from flaskd.control.access.shares import Places
 from flaskd.control.handlers import Handlers, streams
 from flaskd.control.registry import Registry
 from flaskd.events import Bus
+from flaskd.tasks import Ordered, Task
 from flaskd_ctl import errors
 from flaskd_ctl.contract.commands import Role
 from flaskd_ctl.protocol import (
@@ -96,6 +97,9 @@ class ScriptedDaemon:
         return found
 
     def requests(self) -> RequestsResult:
+        raise NotImplementedError
+
+    def order_task(self, task: Task, worker: int | None) -> list[Ordered]:
         raise NotImplementedError
 
     def order_drain(self, by: Actor) -> Future[StateResult]:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from flaskd.channel.messages import Calls, Progress, Ready, Reply, Start, Stopped
+from flaskd.channel.messages import Call, Progress, Ready, Reply, Start, Stopped
 from flaskd.events import Bus
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.settings.schema import Settings
@@ -58,7 +58,7 @@ class ScriptedWorker(Member):
         self.world.workers[self.id] = self
         self.world.script(self)
 
-    def call(self, call: Calls) -> "asyncio.Future[Reply]":
+    def call(self, call: Call) -> "asyncio.Future[Reply]":
         """Keep the call, by the name of its type."""
         name = type(call).__name__
         self.calls[name] = self.world.loop.create_future()

@@ -11,8 +11,9 @@ import pytest
 
 from flaskd.listening import addresses
 from flaskd.listening.listeners import Listener
+from flaskd.process.resident import resident
 from flaskd.supervisor import process_stats
-from flaskd.supervisor.process_stats import MAX_AGE, ProcessStats, is_stopped, resident
+from flaskd.supervisor.process_stats import MAX_AGE, ProcessStats, is_stopped
 from tests.flaskd.supervisor.clocked import Clock
 
 WAIT = 10.0

@@ -1,0 +1,23 @@
+"""Tasks: what an operator asks of the processes that run the application, and what they reply.
+
+A command that needs the application's process is a task. A supervisor sends it to its workers over their channels, a `Server`
+carries it out in its own process; `flaskd.in_process` has the code that does it. A worker that hangs, or is stopped, does not
+reply: what must be known then is in shared memory, not in a task.
+
+To add one: a subclass of `Task` and one of `Reply` here, and a function in `flaskd.in_process`.
+"""
+
+from flaskd.tasks.base import (
+    Call as Call,
+    Ordered as Ordered,
+    Outcome as Outcome,
+    Reply as Reply,
+    Task as Task,
+)
+from flaskd.tasks.garbage import CollectGarbage as CollectGarbage, GarbageCollected as GarbageCollected
+
+Tasks = CollectGarbage
+"""Every task. A task is decoded by its tag."""
+
+TaskReplies = GarbageCollected
+"""Every reply to a task."""

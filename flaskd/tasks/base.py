@@ -1,0 +1,42 @@
+"""The bases of messages between a supervisor and a worker, and the outcome of a task."""
+
+from concurrent.futures import Future
+from typing import NamedTuple
+
+import msgspec
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="call"):
+    """From the supervisor; the channel sets `number`."""
+
+    number: int = 0
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """The answer to the call of the same number."""
+
+    number: int = 0
+
+
+class Task(Call, frozen=True):
+    """A call that is carried out on a thread of its own, so it may take its time."""
+
+
+class Ordered(NamedTuple):
+    """A task that one process was given. `worker` is the worker's id, 0 for a `Server`.
+
+    `reply` is cancelled if the process ends before it replies.
+    """
+
+    worker: int
+    pid: int
+    reply: "Future[Reply]"
+
+
+class Outcome(NamedTuple):
+    """What became of a task in one process. `reply` is None if it failed; `error` says why."""
+
+    worker: int
+    pid: int
+    reply: Reply | None
+    error: str = ""
