@@ -7,13 +7,9 @@ The memory is divided into blocks of 1 KiB:
     block 1, 2   the last error and the one before it: a new error is written over the older one, then made current
     block 3 …    rows, one for each request
 
-Requests take no lock: each row has its own counts, and readers add them up. The size is sealed (if the kernel can), so that
-reading never ends in SIGBUS.
+Requests take no lock: each row has its own counts, and readers add them up.
 """
 
-import fcntl
-import mmap
-import os
 import struct
 import threading
 import time
@@ -21,9 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Self
 
-from flaskd.guard import warn_once
 from flaskd.ledger.row import COUNTS, KINDS, LARGEST, NUMBER, ROW_SIZE, TEXT, TRIES, Row, decode_field
-from flaskd.process.memory import anonymous_file
+from flaskd.process.shared_memory import Format, SharedMemory
 from flaskd_ctl.protocol import InFlight, LastError
 
 if TYPE_CHECKING:
@@ -32,13 +27,10 @@ if TYPE_CHECKING:
 _HEADER: Final = 3  # blocks before the first row
 _WORDS: Final = ROW_SIZE // 8  # words in a block
 _ERRORS, _OVERFLOW = 0, 1  # words of block 0
-_MARK: Final = b"flaskd requests 3"
+_FORMAT: Final = Format("request table", b"flaskd requests 3", mark_at=TEXT, unit=ROW_SIZE)
 _NOTIFY: Final = TEXT + 32  # offset of the flag; 1: the next request calls `on_next_request`
 _ERROR: Final = struct.Struct("=d136s408s408s")  # at, request id, request, message
 assert TEXT + _ERROR.size == ROW_SIZE
-
-
-_Memory = mmap.mmap | bytearray
 
 
 class RequestTable:
@@ -49,13 +41,12 @@ class RequestTable:
     `notify_on_next_request`.
     """
 
-    def __init__(self, memory: _Memory, descriptor: int | None) -> None:
+    def __init__(self, memory: SharedMemory) -> None:
         self._memory = memory
-        self._descriptor = descriptor
-        self._bytes = memoryview(memory)
-        self._words = self._bytes.cast("Q")
+        self._bytes = memory.bytes
+        self._words = memory.words
         self._free: deque[Row] = deque()
-        starts = range(_HEADER * ROW_SIZE, len(memory), ROW_SIZE)
+        starts = range(_HEADER * ROW_SIZE, len(self._bytes), ROW_SIZE)
         self._rows = [Row(self._bytes[start : start + ROW_SIZE], self._free) for start in starts]
         self._free.extend(reversed(self._rows))  # taken from the end: the few in use stay in the cache
         self._overflow: set[Row] = set()
@@ -65,52 +56,28 @@ class RequestTable:
     @classmethod
     def create(cls, rows: int) -> Self:
         """Make memory for `rows` requests at a time, which another process can map."""
-        size = (_HEADER + rows) * ROW_SIZE
-        descriptor = anonymous_file("flaskd-requests")
-        try:
-            os.ftruncate(descriptor, size)
-            _seal(descriptor)
-            return cls(_marked(mmap.mmap(descriptor, size)), descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
+        return cls(SharedMemory.create(_FORMAT, (_HEADER + rows) * ROW_SIZE))
 
     @classmethod
     def attach(cls, descriptor: int) -> Self:
         """Map the table behind `descriptor`; raises ValueError for anything else, or another version's table."""
-        size = os.fstat(descriptor).st_size
-        if size > _HEADER * ROW_SIZE and not size % ROW_SIZE:
-            memory = mmap.mmap(descriptor, size)
-            if memory[TEXT : TEXT + len(_MARK)] == _MARK:
-                # It came through an exec; the application's children must not inherit it.
-                os.set_inheritable(descriptor, False)
-                return cls(memory, descriptor)
-            memory.close()
-        raise ValueError(f"descriptor {descriptor} is no request table of this version of flaskd")
+        return cls(SharedMemory.attach(_FORMAT, descriptor, least=(_HEADER + 1) * ROW_SIZE))
 
     @classmethod
     def private(cls, rows: int) -> Self:
         """Make a table that only this process can read; it needs no `close`."""
-        return cls(_marked(bytearray((_HEADER + rows) * ROW_SIZE)), None)
+        return cls(SharedMemory.private(_FORMAT, (_HEADER + rows) * ROW_SIZE))
 
     @property
     def descriptor(self) -> int:
         """The descriptor that another process attaches to; it is not inheritable. Raises ValueError for a private table."""
-        if self._descriptor is None:
-            raise ValueError("this request table has no descriptor")
-        return self._descriptor
+        return self._memory.descriptor
 
     def close(self) -> None:
         """Release the memory; this object cannot be used afterwards. Other processes keep theirs."""
         for row in self._rows:
             row.release()
-        self._words.release()
-        self._bytes.release()
-        if isinstance(self._memory, mmap.mmap):
-            self._memory.close()
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._memory.close()
 
     def begin(self, number: int, request_id: str, environ: "WSGIEnvironment") -> Row:
         """Record a request that enters the application now. `number` is above 0 and was never used in this table."""
@@ -199,23 +166,6 @@ class _OverflowRow(Row):
             table._words[COUNTS + kind] += 1
             table._words[_OVERFLOW] -= 1
             table._overflow.discard(self)
-
-
-def _seal(descriptor: int) -> None:
-    if not hasattr(fcntl, "F_ADD_SEALS"):
-        return
-    seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-    try:
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-    except OSError as error:
-        warn_once(
-            f"request tables cannot be sealed ({error.strerror}): a worker that shrinks its own ends the daemon"
-        )
-
-
-def _marked(memory: _Memory) -> _Memory:
-    memory[TEXT : TEXT + len(_MARK)] = _MARK
-    return memory
 
 
 def _error_at(number: int) -> int:
