@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from flaskd_ctl.cli.actions import Run
+from flaskd_ctl.contract.times import DAY
 
 if TYPE_CHECKING:
     _Float = click.ParamType[float]
@@ -14,18 +15,26 @@ else:
     _Float = click.ParamType  # generic since click 8.2 only
 
 
+UNITS: Final = {"s": 1, "m": 60, "h": 3600}
+"""Seconds of each unit that a duration may have; without one it is seconds."""
+
+
 class Seconds(_Float):
-    """A number of seconds from 0 to a day."""
+    """A duration from 0 to a day: `5`, `0.5s`, `10m`, `1h`; in seconds."""
 
     name = "seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read the number."""
+        """Read the number and its unit."""
+        text = str(value).strip()
+        unit = text[-1:] if text[-1:] in UNITS else ""
         try:
-            seconds = float(value)
+            seconds = float(text.removesuffix(unit)) * UNITS.get(unit, 1)
         except ValueError:
-            self.fail(f"{value!r} is not a number of seconds", param, ctx)
-        if not 0 <= seconds <= 86_400:
+            self.fail(
+                f"{value!r} is not a duration: give seconds, or a number with s, m or h (10m)", param, ctx
+            )
+        if not 0 <= seconds <= DAY:
             self.fail(f"{value} is not between 0 and 86400 seconds (a day)", param, ctx)
         return seconds
 
