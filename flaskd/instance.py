@@ -225,6 +225,11 @@ class Operated(abc.ABC):
     def counts_requests(self) -> bool:
         """Tell whether the ledger counts requests."""
 
+    def check_ledger(self, hint: str) -> None:
+        """Raise WrongState with `hint` if the ledger counts no requests."""
+        if not self.counts_requests():
+            raise WrongState("the ledger of requests is off (--no-ledger)", hint=hint)
+
     def order_drain(self, by: Actor) -> "Future[StateResult]":
         """See `Operable.order_drain`."""
         return self.owner.ask(Drain(by))

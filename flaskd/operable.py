@@ -28,6 +28,8 @@ from flaskd_ctl.protocol import (
     ShutdownParams,
     ShutdownResult,
     StateResult,
+    StatsParams,
+    StatsResult,
     StatusResult,
     WorkersResult,
 )
@@ -70,6 +72,9 @@ class Operable(Protocol):
 
     def requests(self) -> RequestsResult:
         """List the requests in flight, oldest first; raises WrongState where the ledger is off."""
+
+    def stats(self, asked: StatsParams) -> StatsResult:
+        """Return the numbers of finished requests; raises WrongState where the ledger is off, and NotFound."""
 
     def order_task(self, task: Task, worker: int | None) -> list[Ordered]:
         """Carry out `task` in the process of `worker`, or in each that has loaded the application.

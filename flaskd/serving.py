@@ -3,6 +3,7 @@
 It is what the owner stops (see `shutdown.stoppable`).
 """
 
+import contextlib
 import importlib.metadata
 import platform
 import time
@@ -23,6 +24,7 @@ from flaskd.ledger.access_log import Line
 from flaskd.ledger.middleware import Ledger
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening.listeners import Listener, block_all, close_all
+from flaskd.metrics.recorder import Recorder
 from flaskd.settings.schema import Settings, size, worker_count
 from flaskd.shutdown.phases import Action, Phase, Snapshot, Stop
 from flaskd.shutdown.stoppable import Losses
@@ -39,7 +41,12 @@ VERSIONS_OF: Final = ("flask", "werkzeug")
 
 
 def engine_options(
-    settings: Settings, *, tls: "Tls | None", late: "LateAnswers | None" = None, multiprocess: bool = False
+    settings: Settings,
+    *,
+    tls: "Tls | None",
+    recorder: Recorder,
+    late: "LateAnswers | None" = None,
+    multiprocess: bool = False,
 ) -> Options:
     """Return what `settings` mean for the engine of one process."""
     return Options(
@@ -54,6 +61,7 @@ def engine_options(
         tls=tls,
         late=late,
         multiprocess=multiprocess,
+        waiting=recorder.waiting,
     )
 
 
@@ -71,6 +79,7 @@ class Core:
         listeners: Sequence[Listener],
         extension: object,
         shutdown_hook: Callable[[], None],
+        recorder: Recorder,
         request_table: RequestTable | None = None,
         log: Callable[[Line], None] | None = None,
     ) -> None:
@@ -81,12 +90,20 @@ class Core:
         self._listeners = listeners
         self._extension = extension
         self._changed: Callable[[], None] = lambda: None
-        self._unwatch: Callable[[], None] = lambda: None
+        self._unwatch = contextlib.ExitStack()
         self._losses = Losses([], 0, 0)
         inner = with_shutdown_hook(app, shutdown_hook) if settings.werkzeug_shutdown_hook else app
         if settings.max_request_body_size:
             inner = BodyLimit(inner, settings.max_request_body_size)
-        self.ledger = Ledger(inner, lambda: self._changed(), table=request_table, log=log)
+        self._recorder = recorder
+        self.ledger = Ledger(
+            inner,
+            lambda: self._changed(),
+            table=request_table,
+            log=log,
+            count=recorder.record,
+            behind_proxies=bool(settings.trusted_proxies),
+        )
         self.outermost = self.ledger if settings.ledger else inner
         if settings.trusted_proxies:  # outermost, so that the ledger shows the real client
             self.outermost = behind_proxies(self.outermost, settings.trusted_proxies)
@@ -97,13 +114,15 @@ class Core:
         install_extension(self._app, self._extension)
         warn_of_websockets(self.engine.name)
         if self._settings.ledger:
-            self._unwatch = watch_flask(self.ledger)
+            self._unwatch.callback(watch_flask(self.ledger))
+            self._unwatch.callback(self._recorder.watch_garbage_collector())
+            self._recorder.watch_queues([each.waiting for each in self._listeners])
         sockets = [listener.socket for listener in self._listeners]
         self.engine.serve(self.outermost, sockets, on_change=on_change)
 
     def close(self) -> None:
         """Stop the engine, after the stop or in its place."""
-        for step in (self.engine.stop_accepting, self.engine.stop, self._unwatch):
+        for step in (self.engine.stop_accepting, self.engine.stop, self._unwatch.close):
             with log_failure("close the engine"):
                 step()
 

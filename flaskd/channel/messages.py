@@ -35,6 +35,7 @@ class Start(Call, frozen=True, tag="start"):
     generation: int
     listeners: list[int]
     request_table: int
+    metrics: int
     stacks: int
     log: int
     check: str = ""

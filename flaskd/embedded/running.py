@@ -3,6 +3,8 @@
 import contextlib
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
@@ -15,15 +17,28 @@ from flaskd.events import Bus
 from flaskd.instance import Instance, Operated, stop_times
 from flaskd.ledger.access_log import AccessLog
 from flaskd.listening import tls
+from flaskd.metrics.memory import MetricsMemory
+from flaskd.metrics.recorder import Recorder
+from flaskd.metrics.report import Process, Served, stats_result
+from flaskd.metrics.summary import Summary
+from flaskd.metrics.totals import Totals
 from flaskd.operable import workers_of
 from flaskd.process import signals
+from flaskd.process.resident import resident
 from flaskd.serving import Core, engine_options
 from flaskd.shutdown.lifecycle import Event
 from flaskd.shutdown.mailbox import Mailbox
 from flaskd.shutdown.owner import Ask, Owner
 from flaskd.tasks import Ordered, Reply, Task
-from flaskd_ctl.errors import WrongState
-from flaskd_ctl.protocol import Actor, RequestsResult, ShutdownParams, ShutdownResult, StatusResult
+from flaskd_ctl.protocol import (
+    Actor,
+    RequestsResult,
+    ShutdownParams,
+    ShutdownResult,
+    StatsParams,
+    StatsResult,
+    StatusResult,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -53,15 +68,20 @@ class Running(Operated):
         if settings.access_log != "off":
             log = stack.enter_context(AccessLog(settings.access_log, sys.stdout)).put
         choice = choose(settings.engine, embedded=True)
+        self._metrics = MetricsMemory.private()
+        self._totals = Totals()
+        self._summing = threading.Lock()  # protects _totals
+        recorder = Recorder(self._metrics)
         self._mailbox = mailbox
         self._engine = choice
         self._core = Core(
             app,
             settings,
-            engine=make_engine(choice.name, engine_options(settings, tls=secured)),
+            engine=make_engine(choice.name, engine_options(settings, tls=secured, recorder=recorder)),
             listeners=instance.listeners,
             extension=extension,
             shutdown_hook=shutdown_hook,
+            recorder=recorder,
             log=log,
         )
         self._versions = self._core.versions()
@@ -114,11 +134,34 @@ class Running(Operated):
 
     def requests(self) -> RequestsResult:
         """See `Operable.requests`; from any thread."""
-        if not self.counts_requests():
-            raise WrongState(
-                "the ledger of requests is off (--no-ledger)", hint="`flaskd_ctl status` counts them"
-            )
+        self.check_ledger("`flaskd_ctl status` counts them")
         return RequestsResult(requests=self._core.requests())
+
+    def stats(self, asked: StatsParams) -> StatsResult:
+        """See `Operable.stats`; from any thread."""
+        self.check_ledger("numbers are counted by it")
+        if asked.worker is not None:
+            workers_of(self, "has no workers")
+        process = Process(
+            worker=0,
+            pid=os.getpid(),
+            state=self.owner.lifecycle.state.value,
+            age=round(time.time() - self.instance.started, 3),
+            in_flight=self._core.ledger.table.in_flight,
+            cpu=round(time.process_time(), 3),
+            rss=resident(os.getpid()),
+            pss=None,
+        )
+        served = Served(
+            since=self.instance.started,
+            threads=self.instance.settings.threads,
+            listeners=self.instance.listeners,
+            processes={0: process},
+        )
+        memories = {0: self._metrics}
+        with self._summing:
+            summary = Summary.of(self._totals, memories)
+        return stats_result(summary, asked, served, memories)
 
     def order_task(self, task: Task, worker: int | None) -> list[Ordered]:
         """See `Operable.order_task`; from any thread."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from flaskd.engines.choice import MAX_HEAD
+from flaskd.http.queue_time import Waiting
 
 if TYPE_CHECKING:
     import socket
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
     from flaskd.http.late_answers import LateAnswers
     from flaskd.listening.tls import Tls
+
+
+def _ignore(change: int) -> None:
+    pass
 
 
 class Activity(NamedTuple):
@@ -66,7 +71,7 @@ class Options:
     `write_timeout`: for sending its body and for taking the response (see `MinRateTimeout`). `max_head`: a larger head is
     answered 431. `max_body`: a larger body is answered 413; 0: no limit. `spool`: bound for all stored bodies together. `late`:
     answers requests in the application's place, with granian and waitress. `multiprocess`: other processes may serve the
-    application at the same time.
+    application at the same time. `waiting` is told of requests that wait for a free thread.
     """
 
     threads: int
@@ -80,3 +85,4 @@ class Options:
     tls: "Tls | None" = None
     late: "LateAnswers | None" = None
     multiprocess: bool = False
+    waiting: Waiting = _ignore

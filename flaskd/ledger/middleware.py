@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flaskd.http.failures import status_of
 from flaskd.http.file_wrapper import Watched
+from flaskd.http.queue_time import queue_time, since_proxy
 from flaskd.http.request_id import VALID
 from flaskd.ledger.access_log import Line, line_of
 from flaskd.ledger.row import KINDS, Row
@@ -23,6 +24,9 @@ from flaskd.process import forks
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+Count = Callable[[str, str, int, float, int, float], None]
+"""See `metrics.recorder.Recorder.record`."""
 
 ROWS: Final = 64
 """Rows of a private request table; requests beyond that are recorded too, at a higher cost."""
@@ -35,8 +39,9 @@ _KEY: Final = "flaskd.request"
 class Ledger:
     """WSGI middleware that knows the requests in flight.
 
-    It calls `on_end` after each request, on the request's thread, and `log`, if given, with its line. `table` may be shared
-    with other processes; by default the ledger has its own.
+    It calls `on_end` after each request, on the request's thread; `log`, if given, with its line; `count`, if given, with its
+    numbers. `table` may be shared with other processes; by default the ledger has its own. `behind_proxies`: X-Request-Start,
+    which a client may send too, comes from a trusted proxy.
 
     Each request has an id: the `X-Request-ID` it came with, or one made here. The application finds it in the request's header,
     the client in the response's, an operator in `requests`, the last error and the access log.
@@ -49,10 +54,14 @@ class Ledger:
         *,
         table: RequestTable | None = None,
         log: Callable[[Line], None] | None = None,
+        count: Count | None = None,
+        behind_proxies: bool = False,
     ) -> None:
         self.table = table or RequestTable.private(ROWS)
         self.on_end = on_end
         self.log = log
+        self.count = count
+        self.behind_proxies = behind_proxies
         self._app = app
         self.depth = forks.depth
         self._begin = self.table.begin
@@ -110,12 +119,14 @@ class _Request(Watched):
     __slots__ = (
         "body",
         "complete",
+        "endpoint",
         "environ",
         "error",
         "ledger",
         "request_id",
         "respond",
         "row",
+        "rule",
         "size",
         "status",
         "written",
@@ -136,6 +147,7 @@ class _Request(Watched):
         self.request_id = request_id
         self.written: Callable[[bytes], object] | None = None
         self.body: Iterable[bytes] | None = None
+        self.endpoint = self.rule = ""
         self.status = ""
         self.error = ""
         self.size = 0
@@ -204,6 +216,7 @@ class _Request(Watched):
         if self.row is not None and self.environ is not None:
             rule = getattr(self.environ.get("werkzeug.request"), "url_rule", None)
             if rule is not None:
+                self.endpoint, self.rule = rule.endpoint, rule.rule
                 self.row.route(rule.endpoint, rule.rule)
 
     def end(self) -> None:
@@ -221,7 +234,14 @@ class _Request(Watched):
             ledger.log(
                 line_of(self.environ, status, size=self.size, seconds=row.age(), request_id=self.request_id)
             )
-        row.end(_KIND.get(self.status[:1], _ABORTED) if self.complete else _ABORTED)
+        kind = _KIND.get(self.status[:1], _ABORTED) if self.complete else _ABORTED
+        if ledger.count is not None:
+            seconds, waited = row.age(), queue_time.seconds
+            if ledger.behind_proxies and self.environ is not None:
+                # The proxy's time is earlier: it includes the time that the connection waited to be accepted.
+                waited = since_proxy(self.environ, time.time() - seconds) or waited
+            ledger.count(self.endpoint, self.rule, kind, seconds, self.size, waited)
+        row.end(kind)
         self.environ = self.respond = self.written = self.body = None
         ledger.on_end()
 

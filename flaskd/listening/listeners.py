@@ -78,7 +78,11 @@ class Listener:
             with log_failure("count the accept queue (TCP_INFO)"):
                 info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, QUEUE_OFFSET + 4)
                 return int(struct.unpack_from("=I", info, QUEUE_OFFSET)[0])
-        return int(self.queued())
+        return int(Listener.queued(self))
+
+    def waiting(self) -> int:
+        """Return the number of connections in the accept queue, whoever they are left to."""
+        return Listener.queue_length(self)
 
     def half_open(self) -> bool:
         """Return whether a TCP handshake with us is under way."""

@@ -38,7 +38,7 @@ class SharedMemory:
         descriptor = anonymous_file(f"flaskd-{form.name.replace(' ', '-')}s")
         try:
             os.ftruncate(descriptor, size)
-            _seal(descriptor, form.name)
+            seal(descriptor, form.name)
             return cls(_marked(mmap.mmap(descriptor, size), form), descriptor)
         except BaseException:
             os.close(descriptor)
@@ -85,7 +85,8 @@ def _marked(memory: mmap.mmap | bytearray, form: Format) -> mmap.mmap | bytearra
     return memory
 
 
-def _seal(descriptor: int, name: str) -> None:
+def seal(descriptor: int, name: str) -> None:
+    """Fix the size, if the kernel can, so that reading a mapping never ends in SIGBUS; `name` it for people."""
     if not hasattr(fcntl, "F_ADD_SEALS"):
         return
     seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL

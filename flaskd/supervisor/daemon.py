@@ -49,6 +49,8 @@ from flaskd_ctl.protocol import (
     RequestsResult,
     ShutdownParams,
     ShutdownResult,
+    StatsParams,
+    StatsResult,
     StatusResult,
 )
 
@@ -203,7 +205,13 @@ class Daemon(Operated):
 
     def requests(self) -> RequestsResult:
         """See `Operable.requests`."""
+        self.check_ledger("`flaskd_ctl status` shows the connections")
         return self._report.requests()
+
+    def stats(self, asked: StatsParams) -> StatsResult:
+        """See `Operable.stats`."""
+        self.check_ledger("numbers are counted by it")
+        return self._report.stats(asked)
 
     def counts_requests(self) -> bool:
         """See `Operated.counts_requests`."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -11,6 +12,7 @@ from flaskd.errors import ConfigError
 from flaskd.events import Bus
 from flaskd.guard import log_failure
 from flaskd.ledger.row import KINDS
+from flaskd.metrics.totals import Totals
 from flaskd.process.threads import explained
 from flaskd.settings.schema import Settings
 from flaskd.supervisor.incidents import Incidents, bare
@@ -51,7 +53,8 @@ class Observer(Protocol):
 class History:
     """What became of the workers that are gone.
 
-    `served` counts what they finished, by status class; `lost` are requests lost with workers that ended during a shutdown.
+    `served` counts what they finished, by status class; `totals` has all of their numbers; `starts` and `ends` count workers
+    by why they came and left; `lost` are requests lost with workers that ended during a shutdown.
     """
 
     failures: Failures = Failures()  # noqa: RUF009 - frozen
@@ -59,6 +62,9 @@ class History:
     restarts: int = 0
     last_failure: WorkerFailure | None = None
     served: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    totals: Totals = field(default_factory=Totals)
+    starts: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
     lost: list[InFlight] = field(default_factory=list)
     workers_lost: int = 0
 
@@ -234,6 +240,7 @@ class Fleet:
             self.look_soon()
             return
         self.members[member.id] = member
+        self.history.starts[why.partition(":")[0]] += 1
         self.overdue.limit_start(member, self.settings)
         self.member_changed(member)
 
@@ -248,13 +255,17 @@ class Fleet:
     def _gone(self, member: Member) -> None:
         """Count what it did, and see whether its end was wanted."""
         self.overdue.call_off(member)
+        reason = member.due or ("shutdown" if self.held else "scale")
         if member.reported.result is None and not member.dismissed:
-            self._ended_badly(member)
+            reason = self._ended_badly(member)
+        self.history.ends[reason] += 1
         for kind, count in member.request_table.served().items():
             self.history.served[kind] += count
+        self.history.totals.add_last(member.id, member.metrics)
         member.close()
 
-    def _ended_badly(self, member: Member) -> None:
+    def _ended_badly(self, member: Member) -> str:
+        """Note that a worker has failed, and return the kind of failure."""
         history, served = self.history, member.served
         incident = history.incidents.note(member, "crash" if served else "start failed")
         if self.held:
@@ -278,6 +289,7 @@ class Fleet:
             if member.generation == self.generation:
                 self._observer.changes_fail(failure, after_start=True)
         self._bus.publish(IncidentEvent(at=incident.at, incident=bare(incident)))
+        return incident.kind
 
     def _failed(self, error: Failed, member: Member, reason: str) -> None:
         """Note a failure: it puts the next start off."""

@@ -13,6 +13,7 @@ from flaskd.guard import log_failure
 from flaskd.installed import check_installed
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening.listeners import Listener
+from flaskd.metrics.memory import MetricsMemory
 from flaskd.process.directory import logical_directory
 from flaskd.process.ending import STDERR, STDOUT
 from flaskd.process.memory import anonymous_file
@@ -51,6 +52,8 @@ class Launcher:
         with contextlib.ExitStack() as undo:
             table = RequestTable.create(2 * settings.threads)
             undo.callback(table.close)
+            metrics = MetricsMemory.create()
+            undo.callback(metrics.close)
             stacks = anonymous_file(f"flaskd-stacks-{member.id}")
             undo.callback(os.close, stacks)
             ours, theirs = socketpair()
@@ -62,7 +65,14 @@ class Launcher:
                     given.callback(os.close, streams[-1])
                 started = process.start(
                     [sys.executable, "-P", "-m", "flaskd.worker", str(theirs.fileno()), __version__],
-                    descriptors=[theirs.fileno(), table.descriptor, stacks, *self._listeners, self._log],
+                    descriptors=[
+                        theirs.fileno(),
+                        table.descriptor,
+                        metrics.descriptor,
+                        stacks,
+                        *self._listeners,
+                        self._log,
+                    ],
                     stdout=streams[0],
                     stderr=streams[1],
                     directory=self._directory,
@@ -79,6 +89,7 @@ class Launcher:
             generation=member.generation,
             listeners=self._listeners,
             request_table=table.descriptor,
+            metrics=metrics.descriptor,
             stacks=stacks,
             log=self._log,
             check=check,
@@ -86,7 +97,7 @@ class Launcher:
             marked=priority.marking(),
         )
         channel = SupervisorChannel(ours, on_event=member.receive, on_end=member.channel_ended)
-        member.launched(Resources(started, channel, table, stacks), start)
+        member.launched(Resources(started, channel, table, metrics, stacks), start)
 
     def _ended(self, member: Member) -> None:
         with log_failure(f"end the processes that worker {member.id} has forked"):

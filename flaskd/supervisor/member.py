@@ -32,6 +32,7 @@ from flaskd.channel.supervisor_end import SupervisorChannel
 from flaskd.errors import IllegalMove
 from flaskd.ledger.row import printable
 from flaskd.ledger.shared_memory import RequestTable
+from flaskd.metrics.memory import MetricsMemory
 from flaskd.process.ending import STACKS_SIGNAL
 from flaskd.shutdown.phases import Phase
 from flaskd.supervisor.plan import MOVES, Move, WorkerState, WorkerView
@@ -58,6 +59,7 @@ class Resources(NamedTuple):
     process: Process
     channel: SupervisorChannel
     request_table: RequestTable
+    metrics: MetricsMemory
     stacks: int
 
 
@@ -132,6 +134,11 @@ class Member:
         return self._held.request_table
 
     @property
+    def metrics(self) -> MetricsMemory:
+        """What it has counted, also when it is hung, stopped or dead."""
+        return self._held.metrics
+
+    @property
     def reason(self) -> str:
         """How its process ended: "exit code 3", "killed by SIGKILL"."""
         return self._held.process.how_it_ended
@@ -176,6 +183,7 @@ class Member:
     def close(self) -> None:
         """Close what belonged to it; it is gone."""
         self.request_table.close()
+        self.metrics.close()
         os.close(self._held.stacks)
 
     def move(self, move: Move) -> None:

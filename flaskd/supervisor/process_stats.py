@@ -10,6 +10,9 @@ from typing import Final, NamedTuple
 
 from flaskd.listening.listeners import Listener
 
+TICKS: Final = os.sysconf("SC_CLK_TCK")
+"""Ticks in a second of CPU time."""
+
 MAX_AGE: Final = 0.5
 """Seconds for which stats are used again."""
 
@@ -20,6 +23,16 @@ class Stats(NamedTuple):
     rss: int | None
     pss: int | None
     connections: int | None
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """Return the CPU time of a process and of those of its children that it has waited for (proc(5), stat)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        return sum(map(int, fields[11:15])) / TICKS
+    except (OSError, ValueError):
+        return None
 
 
 class ProcessStats:

@@ -55,6 +55,8 @@ from flaskd.ledger.quota import set_quota
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening import tls
 from flaskd.listening.listeners import SharedListener
+from flaskd.metrics.memory import MetricsMemory
+from flaskd.metrics.recorder import Recorder
 from flaskd.process import ending
 from flaskd.process.threads import explained
 from flaskd.serving import Core, engine_options
@@ -162,6 +164,7 @@ class Worker:
             self._channel, name=start.name, worker=start.worker, generation=start.generation
         )
         table = RequestTable.attach(start.request_table)
+        recorder = Recorder(MetricsMemory.attach(start.metrics))
         table.on_next_request = lambda: self._channel.send(RequestBegan())
         log = None
         if settings.access_log != "off":
@@ -172,11 +175,13 @@ class Worker:
             app,
             settings,
             engine=make_engine(
-                start.engine, engine_options(settings, tls=secured, late=self._late, multiprocess=True)
+                start.engine,
+                engine_options(settings, tls=secured, recorder=recorder, late=self._late, multiprocess=True),
             ),
             listeners=[SharedListener(descriptor, scheme=scheme) for descriptor in start.listeners],
             extension=extension,
             shutdown_hook=extension.shutdown,
+            recorder=recorder,
             request_table=table,
             log=log,
         )

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 PROGRAM: Final = "flaskd_ctl"
 COMPLETE_VAR: Final = "_FLASKD_CTL_COMPLETE"
 
+WATCH_PAUSE: Final = 2.0
+"""Seconds between two pages of `stats --watch`."""
+
 NOT_SERVING: Final = {"starting", "stopped"}
 """States in which nothing is served; a stopping instance still answers the requests that reach it."""
 
@@ -151,6 +154,19 @@ def run_follow(run: Run, command: Command, *, no_wait: bool, **params: Any) -> E
     else:
         run.screen.result(result, results.as_text(command.name, result | {"name": target.name}))
     return Exit.DONE
+
+
+def run_stats(run: Run, command: Command, *, watch: bool, **params: Any) -> Exit:
+    """Show numbers, once or again and again."""
+    target = run.target()
+    given = {key: value for key, value in params.items() if value is not None}
+    if not watch:
+        return run.show(command.name, run.ask(target, command.name, given))
+    while True:
+        result = run.ask(target, command.name, given)
+        if not run.screen.page(result, results.as_text(command.name, result, colour=run.screen.colour)):
+            return Exit.DONE
+        time.sleep(WATCH_PAUSE)
 
 
 def run_in_workers(run: Run, command: Command, **params: Any) -> Exit:

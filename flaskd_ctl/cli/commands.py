@@ -10,7 +10,7 @@ import click
 from flaskd_ctl.cli import actions
 from flaskd_ctl.cli.actions import Run
 from flaskd_ctl.cli.exits import Exit, code_of
-from flaskd_ctl.cli.options import Seconds, shared_options
+from flaskd_ctl.cli.options import Seconds, endpoint_of_application, shared_options
 from flaskd_ctl.contract.commands import COMMANDS, PROGRESS, Command, Param
 from flaskd_ctl.errors import BadPlace, ControlError
 
@@ -48,7 +48,9 @@ class CliCommand(click.Command):
         no_targets: bool = False,
         **attrs: Any,
     ) -> None:
-        super().__init__(name, params=[*options, *shared_options()], **attrs)
+        own = {option.name for option in options}
+        shared = [option for option in shared_options() if option.name not in own]
+        super().__init__(name, params=[*options, *shared], **attrs)
         self.work = work
         self.changes = changes
         self.no_targets = no_targets
@@ -96,6 +98,7 @@ ACTIONS: Final[dict[str, Callable[..., Exit]]] = {
     "incidents": actions.run_incidents,
     "history": actions.run_history,
     "events": actions.run_events,
+    "stats": actions.run_stats,
     "gc": actions.run_in_workers,
     "shutdown": actions.run_stop,
     "kill": actions.run_stop,
@@ -119,6 +122,8 @@ def derive(command: Command) -> CliCommand:
         params.append(click.Option(["--no-wait"], is_flag=True, help="Return when it has begun."))
     if work is actions.run_stop:
         params.append(click.Option(["--missing-ok"], is_flag=True, help="Exit 0 if it is not running."))
+    elif work is actions.run_stats:
+        params.append(click.Option(["--watch"], is_flag=True, help="Show them every 2 s."))
     elif work is actions.run_status:
         params.append(click.Option(["--serving"], is_flag=True, help="Exit 1 until it serves requests."))
     arguments = [
@@ -149,6 +154,8 @@ def _parameter(param: Param) -> click.Parameter | None:
     flag = f"--{word(param.name)}"
     if param.kind == "seconds":
         return click.Option([flag], type=Seconds(), help=param.help)
+    if param.kind == "endpoint":
+        return endpoint_of_application(param.help)
     if param is PROGRESS or param.kind == "change":
         return None
     from flaskd_ctl.cli import arguments

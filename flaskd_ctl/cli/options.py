@@ -87,6 +87,22 @@ def shared_options() -> list[click.Option]:
     ]
 
 
+def endpoint_of_application(help_text: str) -> click.Option:
+    """Make `--endpoint NAME` of a command that takes an endpoint of the application; a URL is still the instance's."""
+
+    def tell_apart(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> str | None:
+        urls = [value for value in values if "://" in value]
+        if urls:
+            ctx.ensure_object(Run).endpoint = urls[-1]
+        names = [value for value in values if "://" not in value]
+        return names[-1] if names else None
+
+    help_text = f"{help_text} A URL is the instance's, as it is before the command."
+    return click.Option(
+        ["--endpoint"], help=help_text, metavar="ENDPOINT|URL", multiple=True, callback=tell_apart
+    )
+
+
 def complete_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Complete the names of instances."""
     return [name for name in _run_of(ctx).instances.names() if name.startswith(incomplete)]

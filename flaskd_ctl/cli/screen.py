@@ -16,6 +16,7 @@ from flaskd_ctl.text.results import as_json
 
 DIM: Final = "\x1b[2m"
 BRIGHT: Final = "\x1b[0m"
+HOME: Final = "\x1b[H\x1b[2J"
 
 
 class Screen:
@@ -54,6 +55,10 @@ class Screen:
                 hint="the command itself has succeeded; see `flaskd_ctl status`",
             ) from None
         return True
+
+    def page(self, result: Any, text: str) -> bool:
+        """Write a result in place of the last one, on a terminal; return False if nobody reads it any more."""
+        return self.result(result, f"{HOME}{text}" if self.colour else text)
 
     def error(self, error: ControlError) -> None:
         """Write an error and the next step; before it the application's traceback, if there is one."""

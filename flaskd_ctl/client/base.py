@@ -46,6 +46,7 @@ from flaskd_ctl.protocol import (
     ScaleResult,
     ShutdownResult,
     StateResult,
+    StatsResult,
     StatusResult,
     WorkerEvent,
     WorkerInfo,
@@ -126,6 +127,13 @@ class BaseClient:
     async def history(self, limit: int = 50) -> list[AuditEntry]:
         """Return who changed what and the outcome, newest last. Raises WrongState if no audit log is kept."""
         return (await self._typed("history", HistoryResult, {"limit": limit})).entries
+
+    async def stats(
+        self, endpoint: str | None = None, *, worker: int | None = None, limit: int | None = None
+    ) -> StatsResult:
+        """Return numbers of finished requests, of all endpoints and workers or of one; raises NotFound (see `Client`)."""
+        params = given(endpoint=endpoint, worker=worker, limit=limit)
+        return await self._typed("stats", StatsResult, params)
 
     async def gc(self, worker: int | None = None) -> list[Garbage]:
         """Run the garbage collector in each worker, or in one; return what it did in each."""

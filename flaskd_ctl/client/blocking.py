@@ -31,6 +31,7 @@ from flaskd_ctl.protocol import (
     ScaleResult,
     ShutdownResult,
     StateResult,
+    StatsResult,
     StatusResult,
     WorkerEvent,
     WorkerInfo,
@@ -113,6 +114,16 @@ class Client:
     def history(self, limit: int = 50) -> list[AuditEntry]:
         """Return who changed what and the outcome, newest last. Raises WrongState if no audit log is kept."""
         return run(self._client.history(limit))
+
+    def stats(
+        self, endpoint: str | None = None, *, worker: int | None = None, limit: int | None = None
+    ) -> StatsResult:
+        """Return numbers of finished requests, of all endpoints and workers or of one.
+
+        `limit` is the number of endpoints, those that took most time. Raises NotFound for an endpoint without a finished
+        request and for a worker that is not there, WrongState if the ledger of requests is off.
+        """
+        return run(self._client.stats(endpoint, worker=worker, limit=limit))
 
     def gc(self, worker: int | None = None) -> list[Garbage]:
         """Run the garbage collector in each worker, or in one; return what it did in each."""

@@ -32,6 +32,17 @@ from flaskd_ctl.protocol.events import (
     StateEvent as StateEvent,
     WorkerEvent as WorkerEvent,
 )
+from flaskd_ctl.protocol.metrics import (
+    Collections as Collections,
+    EndpointStats as EndpointStats,
+    Latency as Latency,
+    ListenerStats as ListenerStats,
+    Moment as Moment,
+    QueueStats as QueueStats,
+    StatsParams as StatsParams,
+    StatsResult as StatsResult,
+    WorkerStats as WorkerStats,
+)
 from flaskd_ctl.protocol.operating import (
     KillResult as KillResult,
     ReloadParams as ReloadParams,
@@ -71,6 +82,7 @@ PARAMS: Final[dict[str, type[Params]]] = {
     "ping": Params,
     "status": Params,
     "describe": Params,
+    "stats": StatsParams,
     "gc": WorkerParams,
     "drain": Params,
     "resume": Params,
@@ -90,6 +102,7 @@ RESULTS: Final[dict[str, Any]] = {
     "ping": PingResult,
     "status": StatusResult,
     "describe": dict[str, Any],
+    "stats": StatsResult,
     "gc": GcResult,
     "drain": StateResult,
     "resume": StateResult,

@@ -268,5 +268,6 @@ _ELSEWHERE: Final = {
     "scale": "workers",
     "restart_worker": "workers",
     "gc": "diagnosis",
+    "stats": "metrics",
 }
 """The module that writes the result of each further command: it is imported only for that."""

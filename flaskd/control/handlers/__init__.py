@@ -5,6 +5,7 @@ Each module has the handlers of one subject. Those that can answer at once are p
 
 from flaskd.control.handlers.diagnosis import Diagnosis
 from flaskd.control.handlers.looking import Looking
+from flaskd.control.handlers.metrics import Metrics
 from flaskd.control.handlers.operating import Operating
 from flaskd.control.handlers.streams import Streams
 from flaskd.control.registry import Handler
@@ -17,7 +18,7 @@ class Handlers:
 
     def __init__(self, instance: Operable) -> None:
         self.streams = Streams(instance)
-        groups = Looking(instance), Diagnosis(instance), Operating(instance), self.streams
+        groups = Looking(instance), Metrics(instance), Diagnosis(instance), Operating(instance), self.streams
         self.by_name: dict[str, Handler] = {
             name: next(getattr(group, name) for group in groups if hasattr(group, name)) for name in COMMANDS
         }

@@ -34,4 +34,4 @@ class Server:
         self.caller_ids = CallerIds(self.threads)
         self.threads.clear()  # this thread is none of granian's
         self.discarder = Discarder(options.threads // 2)
-        self.queue = RunQueue(options.threads)
+        self.queue = RunQueue(options.threads, options.waiting)

@@ -8,8 +8,10 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from time import monotonic
 from typing import Final, Generic, TypeVar
 
+from flaskd.http.queue_time import Waiting, queue_time
 from flaskd.process import forks
 
 Item = TypeVar("Item")
@@ -18,26 +20,36 @@ log: Final = logging.getLogger("flaskd.http")
 
 
 class Pool(Generic[Item]):
-    """At most `max_threads` threads that call `work` with each item that is `put`; `work` must not raise."""
+    """At most `max_threads` threads that call `work` with each item that is `put`; `work` must not raise.
 
-    def __init__(self, max_threads: int, work: Callable[[Item], None], *, name: str) -> None:
+    `waiting` is told of each item for which no thread is free.
+    """
+
+    def __init__(
+        self, max_threads: int, work: Callable[[Item], None], *, name: str, waiting: Waiting
+    ) -> None:
         self._max_threads = max_threads
         self._work = work
         self._name = name
-        self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        self._waiting = waiting
+        self._queue: queue.SimpleQueue[tuple[Item, float] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # protects _started and _idle
         self._started = 0
         self._idle = 0  # threads without work; below 0, work without a thread
 
     def put(self, item: Item) -> None:
         """Give the item to the next free thread."""
+        since = 0.0
         with self._lock:
             self._idle -= 1
             needed = self._idle < 0 and self._started < self._max_threads
             if needed:
                 self._started += 1
                 self._idle += 1
-        self._queue.put(item)
+            elif self._idle < 0:
+                since = monotonic()
+                self._waiting(1)
+        self._queue.put((item, since))
         if needed:
             try:
                 threading.Thread(target=self._run, name=f"{self._name}-{self._started}", daemon=True).start()
@@ -60,9 +72,15 @@ class Pool(Generic[Item]):
 
     def _run(self) -> None:
         depth = forks.depth
-        while (item := self._queue.get()) is not None:
+        while (taken := self._queue.get()) is not None:
+            item, since = taken
+            if since:
+                self._waiting(-1)
+                queue_time.seconds = monotonic() - since
             self._work(item)
             if forks.depth != depth:
                 return
+            if since:
+                queue_time.seconds = 0.0
             with self._lock:
                 self._idle += 1

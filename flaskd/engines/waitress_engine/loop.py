@@ -50,7 +50,9 @@ class EventLoop:
         self._waker = Waker()
         self.acceptor = Acceptor(self._selector, self._waker)
         self._max = max_connections(options.threads)
-        self._pool: Pool[Channel] = Pool(options.threads, respond, name="flaskd-http")
+        self._pool: Pool[Channel] = Pool(
+            options.threads, respond, name="flaskd-http", waiting=options.waiting
+        )
         self._calls: deque[Callable[[], object]] = deque()
         times = (options.head_timeout, options.body_timeout, options.write_timeout)
         self._pause = min(MAX_PAUSE, *(each / 8 for each in times))

@@ -48,7 +48,7 @@ class WerkzeugEngine:
     def __init__(self, options: Options) -> None:
         self.version = importlib.metadata.version("werkzeug")
         self._options = options
-        self._pool = Pool(options.threads, self._handle, name="flaskd-http")
+        self._pool = Pool(options.threads, self._handle, name="flaskd-http", waiting=options.waiting)
         self._lock = threading.Lock()  # protects _open, _full and each connection's socket
         self._open: set[Connection] = set()
         self._full = False

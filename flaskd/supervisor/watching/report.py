@@ -10,9 +10,9 @@ from flaskd.shutdown.owner import Owner
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.member import Member, requests_of
 from flaskd.supervisor.process_stats import ProcessStats
+from flaskd.supervisor.watching.numbers import Numbers
 from flaskd.version import __version__
-from flaskd_ctl.errors import WrongState
-from flaskd_ctl.protocol import RequestsResult, StatusResult, WorkerInfo
+from flaskd_ctl.protocol import RequestsResult, StatsParams, StatsResult, StatusResult, WorkerInfo
 
 
 class Report:
@@ -23,6 +23,7 @@ class Report:
         self._fleet = fleet
         self._owner = owner
         self._stats = stats
+        self._numbers = Numbers(instance, fleet, stats)
 
     def rotation(self) -> Rotation:
         """Return what load balancers are told; it reads no process's stats, so it may be asked often."""
@@ -54,12 +55,7 @@ class Report:
             member.request_table.notify_on_next_request()
 
     def requests(self) -> RequestsResult:
-        """List the requests in flight in all workers, oldest first; raises WrongState where the ledger is off."""
-        if not self.counts_requests():
-            raise WrongState(
-                "the ledger of requests is off (--no-ledger)",
-                hint="`flaskd_ctl status` shows the connections",
-            )
+        """List the requests in flight in all workers, oldest first."""
         return RequestsResult(requests=requests_of(self._members))
 
     def status(self, engine: Choice) -> StatusResult:
@@ -91,6 +87,10 @@ class Report:
             restarts=history.restarts,
             last_failure=history.last_failure,
         )
+
+    def stats(self, asked: StatsParams) -> StatsResult:
+        """Return the numbers of all workers, or of one; raises NotFound."""
+        return self._numbers.stats(asked)
 
     def workers(self) -> list[WorkerInfo]:
         """Describe each worker, oldest first."""

@@ -81,6 +81,7 @@ LONG = Start(
     generation=1,
     listeners=[],
     request_table=0,
+    metrics=0,
     stacks=0,
     log=0,
 )

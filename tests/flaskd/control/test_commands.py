@@ -33,6 +33,8 @@ from flaskd_ctl.protocol import (
     ShutdownResult,
     StateEvent,
     StateResult,
+    StatsParams,
+    StatsResult,
     StatusResult,
     WorkerEvent,
     WorkersResult,
@@ -97,6 +99,9 @@ class ScriptedDaemon:
         return found
 
     def requests(self) -> RequestsResult:
+        raise NotImplementedError
+
+    def stats(self, asked: StatsParams) -> StatsResult:
         raise NotImplementedError
 
     def order_task(self, task: Task, worker: int | None) -> list[Ordered]:

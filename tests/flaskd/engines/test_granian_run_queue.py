@@ -17,7 +17,7 @@ def holding(entered: threading.Semaphore, release: threading.Event) -> Callable[
 
 def test_no_more_than_there_are_places_and_the_rest_in_order() -> None:
     """Who finds no place returns at once; a thread that is at work does its job when it is done."""
-    queue, entered, release = RunQueue(2), threading.Semaphore(0), threading.Event()
+    queue, entered, release = RunQueue(2, lambda change: None), threading.Semaphore(0), threading.Event()
     threads = [threading.Thread(target=queue.run, args=(holding(entered, release), None)) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -35,7 +35,7 @@ def test_no_more_than_there_are_places_and_the_rest_in_order() -> None:
 
 def test_a_place_is_free_again_when_a_job_is_done() -> None:
     """One after the other, on the caller's thread, in order."""
-    queue = RunQueue(1)
+    queue = RunQueue(1, lambda change: None)
     done: list[int] = []
     for number in range(3):
         queue.run(done.append, number)

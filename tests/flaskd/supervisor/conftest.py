@@ -13,6 +13,7 @@ import pytest
 from flaskd.channel.messages import Call, Progress, Ready, Reply, Start, Stopped
 from flaskd.events import Bus
 from flaskd.ledger.shared_memory import RequestTable
+from flaskd.metrics.memory import MetricsMemory
 from flaskd.settings.schema import Settings
 from flaskd.supervisor import changes, fleet, member
 from flaskd.supervisor.changes import Change, Changes, Reload
@@ -54,7 +55,10 @@ class ScriptedWorker(Member):
         self.scripted = ScriptedProcess(self)
         self.calls: dict[str, asyncio.Future[Reply]] = {}
         table, stacks = RequestTable.private(4), os.open(os.devnull, os.O_RDONLY)
-        self.launched(Resources(cast(Process, self.scripted), cast(Any, None), table, stacks), start)
+        self.launched(
+            Resources(cast(Process, self.scripted), cast(Any, None), table, MetricsMemory.private(), stacks),
+            start,
+        )
         self.world.workers[self.id] = self
         self.world.script(self)
 
@@ -148,7 +152,7 @@ class World:
         if self.cannot_start:
             raise self.error or OSError(self.cannot_start)
         assert isinstance(member, ScriptedWorker)
-        numbers = {"listeners": [], "request_table": 0, "stacks": 0, "log": 0}
+        numbers = {"listeners": [], "request_table": 0, "metrics": 0, "stacks": 0, "log": 0}
         member.launch(
             Start(
                 settings=settings,

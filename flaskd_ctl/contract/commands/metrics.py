@@ -1,0 +1,20 @@
+"""Commands that show numbers."""
+
+from typing import Final
+
+from flaskd_ctl.contract.commands.command import WORKER, Command, Param, Role
+
+COMMANDS: Final = (
+    Command(
+        "stats",
+        Role.VIEWER,
+        "Show numbers of finished requests by endpoint: counts, percentiles of the latency, queue, workers.",
+        "Waits for the response. With --watch, shows them again and again until you interrupt it.",
+        "flaskd_ctl stats --endpoint shop.cart",
+        (
+            Param("endpoint", "endpoint", "Only this endpoint of the application, with its history of the last hour."),
+            WORKER,
+            Param("limit", "limit", "Number of endpoints to show, those that took most time. Default: 20."),
+        ),
+    ),
+)

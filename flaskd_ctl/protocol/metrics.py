@@ -1,0 +1,129 @@
+"""Numbers of finished requests, of the queue and of workers."""
+
+from typing import Annotated
+
+import msgspec
+
+from flaskd_ctl.protocol.wire import Params, Positive
+
+
+class StatsParams(Params, frozen=True, forbid_unknown_fields=True):
+    """`endpoint` and `worker` limit what is counted; `limit` is the number of endpoints to show, the busiest ones."""
+
+    endpoint: str | None = None
+    worker: Positive | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """Finished requests and how long they took in the application, in seconds, at most 5 % off.
+
+    `errors` are answers of 500 or above, and requests that the application did not complete. The percentiles are null if
+    there was no request.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+class EndpointStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The finished requests of one endpoint.
+
+    `endpoint` is "" for requests without a route, null for all endpoints together or all that are not counted by name (more
+    than 512). `served` counts them by status class since the start, as in `status`. `seconds` is the time that they spent in
+    the application, `bytes` the size of the response bodies, both in all. The percentiles are those since the start, of the
+    last minute, five minutes and hour.
+    """
+
+    endpoint: str | None
+    rule: str = ""
+    served: dict[str, int]
+    seconds: float
+    bytes: int
+    start: Latency
+    minute: Latency
+    five_minutes: Latency
+    hour: Latency
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """What finished in the five minutes from `at` on."""
+
+    at: float
+    latency: Latency
+
+
+class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The time before the application.
+
+    `waiting` requests wait for a free thread now. `waited` requests have waited since the start, `seconds` in all. The
+    percentiles are those of all requests, also of those that did not wait.
+    """
+
+    waiting: int
+    waited: int
+    seconds: float
+    start: Latency
+    minute: Latency
+    five_minutes: Latency
+    hour: Latency
+
+
+class ListenerStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Connections that wait in a listener's accept queue: now, and at most since the last `stats`; null if unknown."""
+
+    listener: str
+    queue: int | None
+    most: int | None
+
+
+class Collections(msgspec.Struct, frozen=True, kw_only=True):
+    """Garbage collections of one generation: how many, and the seconds that they took in all."""
+
+    generation: int
+    count: int
+    seconds: float
+
+
+class WorkerStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker; `worker` is 0 if the instance is one process. `cpu`: seconds of CPU time; `rss`, `pss`: bytes."""
+
+    worker: int
+    pid: int
+    state: str
+    age: float
+    in_flight: int | None
+    waiting: int
+    served: dict[str, int]
+    minute: Latency
+    cpu: float | None
+    rss: int | None
+    pss: int | None
+    collections: list[Collections]
+
+
+class StatsResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The numbers of an instance since `since`, also of the workers that are gone.
+
+    `threads` is how many requests all workers together can have in the application, `in_flight` how many they have. `cpu` is
+    the CPU time of all workers, in seconds. `endpoints` has the ones that took most time; `not_shown` counts the others.
+    `history` has the last hour in steps of five minutes, oldest first, and ends with the step under way. `starts` and `ends`
+    count workers by the reason why they were started or ended.
+    """
+
+    since: float
+    threads: int
+    in_flight: int | None
+    total: EndpointStats
+    endpoints: list[EndpointStats]
+    not_shown: int
+    history: list[Moment]
+    queue: QueueStats
+    listeners: list[ListenerStats]
+    workers: list[WorkerStats]
+    cpu: float | None
+    starts: dict[str, int] = {}
+    ends: dict[str, int] = {}

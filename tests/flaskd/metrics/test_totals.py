@@ -1,0 +1,152 @@
+"""The numbers of an instance: nothing is lost when a worker goes, and the last hour is known at any time."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from flaskd.ledger.row import KINDS
+from flaskd.metrics import recorder as recorder_module
+from flaskd.metrics.memory import NAMED, OTHER, PERIOD, MetricsMemory
+from flaskd.metrics.recorder import Recorder
+from flaskd.metrics.summary import Summary
+from flaskd.metrics.totals import HOUR, LATE, Periods, Totals
+from flaskd_ctl.errors import NotFound
+
+OK = KINDS.index("2xx")
+ERROR = KINDS.index("5xx")
+
+
+class Hour:
+    """Two workers, an instance that adds them up, and a clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 5000 * PERIOD
+        self.totals = Totals()
+        self.totals.periods = Periods(self.totals.names, lambda: self.now)
+        self.memories = {number: MetricsMemory.create() for number in (1, 2)}
+        self.recorders = {number: Recorder(memory) for number, memory in self.memories.items()}
+
+    def request(self, worker: int, endpoint: str = "cart", seconds: float = 0.01, kind: int = OK) -> None:
+        self.recorders[worker].record(endpoint, f"/{endpoint}", kind, seconds, 10, 0.0)
+
+    def leave(self, worker: int) -> None:
+        memory = self.memories.pop(worker)
+        self.totals.add_last(worker, memory)
+        memory.close()
+
+    def summary(self) -> Summary:
+        return Summary.of(self.totals, self.memories)
+
+
+@pytest.fixture
+def hour(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hour]:
+    hour = Hour()
+    monkeypatch.setattr(recorder_module, "monotonic", lambda: hour.now)
+    yield hour
+    for memory in hour.memories.values():
+        memory.close()
+
+
+def test_workers_are_added_up_by_the_name_of_the_endpoint(hour: Hour) -> None:
+    """An endpoint has another number in each worker."""
+    for endpoint in ("cart", "buy"):
+        hour.request(1, endpoint)
+    for endpoint in ("buy", "cart", "cart"):
+        hour.request(2, endpoint)
+
+    summary = hour.summary()
+
+    assert summary.total().served["2xx"] == 5
+    assert summary.endpoint("cart").served["2xx"] == 3
+    assert summary.endpoint("cart").minute.requests == 3
+    assert summary.endpoint("cart").bytes == 30
+
+
+def test_what_a_worker_counted_is_there_after_its_end(hour: Hour) -> None:
+    """Since the start, and in each window; no request counts twice or not at all, whenever one asks."""
+    for period in range(40):
+        hour.request(1)
+        hour.request(2, kind=ERROR)
+        if period == 20:
+            hour.leave(1)
+            hour.memories[1] = MetricsMemory.create()
+            hour.recorders[1] = Recorder(hour.memories[1])
+        total = hour.summary().total()
+        assert total.start.requests == total.hour.requests == 2 * (period + 1)
+        assert total.start.errors == period + 1
+        hour.now += PERIOD
+
+    hour.leave(1)
+    hour.leave(2)
+    total = hour.summary().total()
+    assert (total.start.requests, total.hour.requests) == (80, 80)
+    assert total.five_minutes.requests == 2 * 30
+    assert total.minute.requests == 2 * 6
+
+
+def test_an_hour_later_the_windows_are_empty(hour: Hour) -> None:
+    """And nothing is kept of it but the sums."""
+    hour.request(1)
+    assert hour.summary().total().hour.requests == 1
+    hour.now += (HOUR + LATE) * PERIOD
+
+    total = hour.summary().total()
+
+    assert (total.start.requests, total.hour.requests, total.hour.p95) == (1, 0, None)
+
+
+def test_the_history_says_since_when_an_endpoint_is_slow(hour: Hour) -> None:
+    """In steps of five minutes, of one endpoint."""
+    for period in range(90):
+        hour.request(1, "cart", seconds=2.0 if period >= 60 else 0.01)
+        hour.request(2, "buy", seconds=5.0)
+        hour.now += PERIOD
+    hour.now -= PERIOD
+
+    history = hour.summary().history("cart")
+
+    p95 = [moment.latency.p95 for moment in history]
+    assert [moment.latency.requests for moment in history] == [30, 30, 30]
+    assert p95[:2] == [pytest.approx(0.01, rel=0.0501)] * 2
+    assert p95[2] == pytest.approx(2.0, rel=0.0501)
+    assert [round(later.at - before.at) for before, later in itertools.pairwise(history)] == [
+        300,
+        300,
+    ]
+
+
+def test_percentiles_of_the_queue_are_those_of_all_requests(hour: Hour) -> None:
+    """Those that found a free thread waited for no time."""
+    for _ in range(98):
+        hour.request(1)
+    for _ in range(2):
+        hour.recorders[1].record("cart", "/cart", OK, 0.01, 1, 4.0)
+
+    queue = hour.summary().queue()
+
+    assert (queue.waited, queue.seconds) == (2, 8.0)
+    assert (queue.minute.requests, queue.minute.p50, queue.minute.p95) == (100, 0.0, 0.0)
+    assert queue.minute.p99 == pytest.approx(4.0, rel=0.0501)
+
+
+def test_all_workers_together_name_no_more_endpoints_than_one(hour: Hour) -> None:
+    """Names that come and go with releases do not grow the supervisor."""
+    for number in range(NAMED):
+        hour.request(1, f"old-{number}")
+        hour.request(2, f"new-{number}")
+
+    summary = hour.summary()
+
+    assert summary.count() == NAMED + 1
+    assert summary.total().start.requests == 2 * NAMED
+    others = [each for each in summary.endpoints(OTHER + 1) if each.endpoint is None]
+    assert [each.start.requests for each in others] == [NAMED]
+
+
+def test_an_endpoint_without_requests_is_not_found(hour: Hour) -> None:
+    """Rather than shown with zeros: it may be misspelt."""
+    with pytest.raises(NotFound, match="no request of the endpoint 'crat' has finished yet"):
+        hour.summary().endpoint("crat")
+    with pytest.raises(NotFound):
+        hour.summary().history("crat")
