@@ -7,7 +7,7 @@ What cannot be done is a ControlError, raised or set on the future: WrongState, 
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -75,6 +75,13 @@ class Operable(Protocol):
 
     def stats(self, asked: StatsParams) -> StatsResult:
         """Return the numbers of finished requests; raises WrongState where the ledger is off, and NotFound."""
+
+    def metrics(self, accept: str) -> Callable[[], tuple[str, bytes]]:
+        """Take the numbers now; the result writes them in a format that the reader accepts (an Accept header), for any thread.
+
+        The result returns the media type and the page. Raises WrongState where the ledger is off; the result raises it where
+        what writes the page is not installed.
+        """
 
     def order_task(self, task: Task, worker: int | None) -> list[Ordered]:
         """Carry out `task` in the process of `worker`, or in each that has loaded the application.

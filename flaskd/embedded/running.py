@@ -1,6 +1,7 @@
 """A `Server` from the moment it holds everything it needs."""
 
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -17,7 +18,9 @@ from flaskd.events import Bus
 from flaskd.instance import Instance, Operated, stop_times
 from flaskd.ledger.access_log import AccessLog
 from flaskd.listening import tls
+from flaskd.metrics import openmetrics
 from flaskd.metrics.memory import MetricsMemory
+from flaskd.metrics.openmetrics import Exposed, State
 from flaskd.metrics.recorder import Recorder
 from flaskd.metrics.report import Process, Served, stats_result
 from flaskd.metrics.summary import Summary
@@ -26,7 +29,7 @@ from flaskd.operable import workers_of
 from flaskd.process import signals
 from flaskd.process.resident import resident
 from flaskd.serving import Core, engine_options
-from flaskd.shutdown.lifecycle import Event
+from flaskd.shutdown.lifecycle import Event, State as States
 from flaskd.shutdown.mailbox import Mailbox
 from flaskd.shutdown.owner import Ask, Owner
 from flaskd.tasks import Ordered, Reply, Task
@@ -142,6 +145,34 @@ class Running(Operated):
         self.check_ledger("numbers are counted by it")
         if asked.worker is not None:
             workers_of(self, "has no workers")
+        served, memories = self._served(), {0: self._metrics}
+        with self._summing:
+            summary = Summary.of(self._totals, memories)
+        return stats_result(summary, asked, served, memories)
+
+    def metrics(self, accept: str) -> "Callable[[], tuple[str, bytes]]":
+        """See `Operable.metrics`; from any thread."""
+        self.check_ledger("numbers are counted by it")
+        lifecycle = self.owner.lifecycle
+        state = State(
+            name=self.instance.name,
+            state=lifecycle.state.value,
+            states=[each.value for each in States],
+            ready=lifecycle.ready,
+            wanted=0,
+            workers={},
+            versions={
+                "version": self._versions["flaskd"],
+                "python": self._versions["python"],
+                "app": self.instance.app,
+            },
+        )
+        with self._summing:
+            sums = self._totals.sums({0: self._metrics})
+        queues = [(each.url, each.waiting()) for each in self.instance.listeners]
+        return functools.partial(openmetrics.write, Exposed(sums, self._served(), state, queues), accept)
+
+    def _served(self) -> Served:
         process = Process(
             worker=0,
             pid=os.getpid(),
@@ -152,16 +183,12 @@ class Running(Operated):
             rss=resident(os.getpid()),
             pss=None,
         )
-        served = Served(
+        return Served(
             since=self.instance.started,
             threads=self.instance.settings.threads,
             listeners=self.instance.listeners,
             processes={0: process},
         )
-        memories = {0: self._metrics}
-        with self._summing:
-            summary = Summary.of(self._totals, memories)
-        return stats_result(summary, asked, served, memories)
 
     def order_task(self, task: Task, worker: int | None) -> list[Ordered]:
         """See `Operable.order_task`; from any thread."""

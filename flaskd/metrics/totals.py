@@ -170,6 +170,7 @@ class Totals:
     def add_last(self, worker: int, memory: MetricsMemory) -> None:
         """Add all that a worker has counted: it is gone, and its memory goes next."""
         self._gone.add(memory)
+        self._gone.header["waiting"] = 0  # which nobody does any more
         self.periods.read_rest(worker, memory)
 
     def sums(self, memories: Mapping[int, MetricsMemory]) -> Sums:

@@ -16,7 +16,7 @@ from flaskd.probes.rotation import Rotation
 from flaskd.shutdown.lifecycle import State
 
 
-def answer(asked: bytes, rotation: Callable[[], Rotation]) -> bytes | None:
+def answer(asked: bytes, rotation: Callable[[], Rotation], metrics: object = None) -> bytes | None:
     """Return the line for an agent-check at once, whatever was `asked` (agent-send)."""
     now = rotation()
     if now.state is State.DRAINING:

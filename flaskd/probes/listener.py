@@ -8,13 +8,14 @@ attacker who holds all of them locks out no probe), TIMEOUT and LONGEST for each
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Final
 
 from flaskd.errors import BindError
 from flaskd.listening.addresses import bind
 from flaskd.listening.listeners import Listener
 from flaskd.probes import agent, health
+from flaskd.probes.metrics import MetricsPage
 from flaskd.probes.rotation import Rotation
 from flaskd.settings.schema import Settings
 
@@ -41,14 +42,18 @@ def listen(settings: Settings, stack: contextlib.ExitStack) -> "dict[str, ProbeL
     return found
 
 
+Answer = bytes | Coroutine[None, None, bytes] | None
+"""A whole answer, now or later; None: not yet."""
+
+
 class ProbeListener:
     """Answers probes at `address`. The port is bound at once; probes are answered from `open` to `close`.
 
-    `answer` gets what a peer has sent so far (first nothing) and `rotation`; it returns the whole answer, or None for "not
-    yet". Raises BindError, which names `option`.
+    `answer` gets what a peer has sent so far (first nothing), `rotation` and `metrics`; it returns the whole answer, a
+    coroutine that does, or None for "not yet". Raises BindError, which names `option`.
     """
 
-    def __init__(self, address: str, option: str, answer: Callable[..., bytes | None]) -> None:
+    def __init__(self, address: str, option: str, answer: Callable[..., Answer]) -> None:
         try:
             self.listener: Final[Listener] = bind(address, backlog=MAX_CONNECTIONS)
         except BindError as error:
@@ -62,10 +67,10 @@ class ProbeListener:
         """HOST:PORT with the real port."""
         return self.listener.url.removeprefix("http://")
 
-    async def open(self, rotation: Callable[[], Rotation]) -> None:
-        """Start to answer; `rotation` is called for each answer."""
+    async def open(self, rotation: Callable[[], Rotation], metrics: MetricsPage) -> None:
+        """Start to answer; `rotation` is called for each answer, or `metrics` is asked."""
         loop = asyncio.get_running_loop()
-        answer = functools.partial(self._answer, rotation=rotation)
+        answer = functools.partial(self._answer, rotation=rotation, metrics=metrics)
         self._server = await loop.create_server(
             lambda: _Connection(self.connections, answer), sock=self.listener.socket, backlog=MAX_CONNECTIONS
         )
@@ -84,14 +89,13 @@ class _Connection(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
-    def __init__(
-        self, connections: "dict[_Connection, None]", answer: Callable[[bytes], bytes | None]
-    ) -> None:
+    def __init__(self, connections: "dict[_Connection, None]", answer: Callable[[bytes], Answer]) -> None:
         self._connections = connections
         self._find_answer = answer
         self._end: asyncio.TimerHandle | None = None
         self._asked = b""
         self._answered = False
+        self._later: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Make room for the connection, and start its timer."""
@@ -119,6 +123,8 @@ class _Connection(asyncio.Protocol):
         """Forget the connection."""
         if self._end is not None:
             self._end.cancel()
+        if self._later is not None:
+            self._later.cancel()
         self._connections.pop(self, None)
 
     def abort(self) -> None:
@@ -127,9 +133,18 @@ class _Connection(asyncio.Protocol):
 
     def _answer(self) -> None:
         answer = self._find_answer(self._asked)
-        if answer is not None:
+        if isinstance(answer, bytes):
+            self._write(answer)
+        elif answer is not None:
             self._answered = True
-            self._transport.write(answer)
-            self._transport.write_eof()  # the peer closes first, so that the answer is not lost
+            self._later = asyncio.get_running_loop().create_task(self._write_later(answer))
         elif len(self._asked) > LONGEST:
             self.abort()
+
+    def _write(self, answer: bytes) -> None:
+        self._answered = True
+        self._transport.write(answer)
+        self._transport.write_eof()  # the peer closes first, so that the answer is not lost
+
+    async def _write_later(self, answer: Coroutine[None, None, bytes]) -> None:
+        self._write(await answer)

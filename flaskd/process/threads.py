@@ -1,10 +1,14 @@
 """Threads and processes that the kernel does not let us start (EAGAIN, pthread_create(3) and fork(2))."""
 
+import asyncio
 import errno
 import threading
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from flaskd.errors import ConfigError
+
+T = TypeVar("T")
 
 NEEDED: Final = 8
 """Threads of a supervisor, libzmq's included. libzmq aborts the process where it cannot start one."""
@@ -38,3 +42,15 @@ def explained(error: BaseException) -> ConfigError | None:
     if isinstance(error, OSError) and error.errno == errno.EAGAIN:
         return ConfigError("no further process can be started", hint=HINT)
     return None
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Call `function` on another thread, or on this one if no further thread can be started."""
+    loop = asyncio.get_running_loop()
+    try:
+        called = loop.run_in_executor(None, function)
+    except RuntimeError as error:
+        if explained(error) is None:
+            raise
+        return function()
+    return await called

@@ -277,7 +277,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     health: Annotated[
         HostPort,
         Setting(
-            "Answer health probes (/livez and /readyz) at this address, in the supervisor.",
+            "Answer health probes (/livez, /readyz) and /metrics at this address, in the supervisor.",
             metavar="HOST:PORT",
             default_means="off",
             restart="to change",

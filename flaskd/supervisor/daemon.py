@@ -8,7 +8,7 @@ import contextlib
 import functools
 import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from flaskd.audit import journal
@@ -19,7 +19,9 @@ from flaskd.errors import FlaskdError
 from flaskd.events import Bus
 from flaskd.guard import log_failure
 from flaskd.instance import Instance, Operated, stop_times
+from flaskd.metrics import openmetrics
 from flaskd.operable import Orders
+from flaskd.probes.metrics import MetricsPage
 from flaskd.process import reaper, signals
 from flaskd.process.ending import STDOUT
 from flaskd.settings.schema import Settings, worker_count
@@ -181,7 +183,7 @@ class Daemon(Operated):
         gc.freeze()
         gc.set_threshold(700, 10, 2)
         for probe in self.instance.probes.values():
-            await probe.open(self._report.rotation)
+            await probe.open(self._report.rotation, MetricsPage(self.metrics))
         try:
             result = await self._serve()
         finally:
@@ -212,6 +214,11 @@ class Daemon(Operated):
         """See `Operable.stats`."""
         self.check_ledger("numbers are counted by it")
         return self._report.stats(asked)
+
+    def metrics(self, accept: str) -> Callable[[], tuple[str, bytes]]:
+        """See `Operable.metrics`."""
+        self.check_ledger("numbers are counted by it")
+        return functools.partial(openmetrics.write, self._report.exposed(), accept)
 
     def counts_requests(self) -> bool:
         """See `Operated.counts_requests`."""

@@ -38,6 +38,7 @@ from flaskd_ctl.protocol import (
     IncidentsResult,
     InFlight,
     KillResult,
+    MetricsResult,
     PingResult,
     ProgressEvent,
     ReloadResult,
@@ -134,6 +135,10 @@ class BaseClient:
         """Return numbers of finished requests, of all endpoints and workers or of one; raises NotFound (see `Client`)."""
         params = given(endpoint=endpoint, worker=worker, limit=limit)
         return await self._typed("stats", StatsResult, params)
+
+    async def metrics(self) -> str:
+        """Return the numbers in the OpenMetrics format; raises WrongState without the extra `metrics` on the other side."""
+        return (await self._typed("metrics", MetricsResult)).text
 
     async def gc(self, worker: int | None = None) -> list[Garbage]:
         """Run the garbage collector in each worker, or in one; return what it did in each."""

@@ -125,6 +125,10 @@ class Client:
         """
         return run(self._client.stats(endpoint, worker=worker, limit=limit))
 
+    def metrics(self) -> str:
+        """Return the numbers in the OpenMetrics format; raises WrongState without the extra `metrics` on the other side."""
+        return run(self._client.metrics())
+
     def gc(self, worker: int | None = None) -> list[Garbage]:
         """Run the garbage collector in each worker, or in one; return what it did in each."""
         return run(self._client.gc(worker))

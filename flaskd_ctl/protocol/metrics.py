@@ -105,6 +105,13 @@ class WorkerStats(msgspec.Struct, frozen=True, kw_only=True):
     collections: list[Collections]
 
 
+class MetricsResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The numbers as text in the OpenMetrics format, and its media type."""
+
+    media_type: str
+    text: str
+
+
 class StatsResult(msgspec.Struct, frozen=True, kw_only=True):
     """The numbers of an instance since `since`, also of the workers that are gone.
 

@@ -54,6 +54,10 @@ def _stats(result: dict[str, Any], _colour: bool) -> str:
     return "\n".join(part for part in parts if part) if only or total else "no numbers"
 
 
+def _metrics(result: dict[str, Any], _colour: bool) -> str:
+    return str(result.get("text") or "no metrics").rstrip("\n")
+
+
 def _served(one: dict[str, Any]) -> str:
     served = one.get("served") or {}
     kinds = ", ".join(f"{number} {kind}" for kind, number in served.items() if number)
@@ -154,5 +158,5 @@ def _known(number: int | None) -> int | str:
     return "-" if number is None else number
 
 
-WRITERS: Final[dict[str, Callable[[dict[str, Any], bool], str]]] = {"stats": _stats}
+WRITERS: Final[dict[str, Callable[[dict[str, Any], bool], str]]] = {"stats": _stats, "metrics": _metrics}
 """What writes the result of each command."""

@@ -269,5 +269,6 @@ _ELSEWHERE: Final = {
     "restart_worker": "workers",
     "gc": "diagnosis",
     "stats": "metrics",
+    "metrics": "metrics",
 }
 """The module that writes the result of each further command: it is imported only for that."""

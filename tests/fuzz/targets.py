@@ -195,7 +195,7 @@ def probe(data: bytes) -> None:
     """What the health listener is asked: a whole HTTP response, or nothing before the head is whole."""
     answer = health.answer(data, lambda: HEALTHY)
     assert (answer is None) == (b"\r\n\r\n" not in data)
-    if answer is not None:
+    if isinstance(answer, bytes):
         head, blank, _ = answer.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 ")
         assert blank

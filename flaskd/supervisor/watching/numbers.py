@@ -4,6 +4,7 @@ import resource
 import time
 
 from flaskd.instance import Instance
+from flaskd.metrics.openmetrics import Exposed, State
 from flaskd.metrics.report import Process, Served, stats_result
 from flaskd.metrics.summary import Summary
 from flaskd.supervisor.fleet import Fleet
@@ -31,6 +32,13 @@ class Numbers:
         else:
             summary = Summary.of_worker(memories[asked.worker])
         return stats_result(summary, asked, self._served(members, whole=asked.worker is None), memories)
+
+    def exposed(self, state: State) -> Exposed:
+        """Return what is exposed as metrics, with `state`."""
+        members = self._chosen(None)
+        sums = self._fleet.history.totals.sums({member.id: member.metrics for member in members})
+        queues = [(each.url, each.waiting()) for each in self._instance.listeners]
+        return Exposed(sums, self._served(members, whole=True), state, queues)
 
     def _chosen(self, worker: int | None) -> list[Member]:
         members = self._fleet.members

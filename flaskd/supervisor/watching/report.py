@@ -1,11 +1,15 @@
 """How an instance with workers stands: from shared memory and from the kernel, without asking any worker."""
 
+import platform
 import time
+from collections import Counter
 from collections.abc import Iterable
 
 from flaskd.engines.choice import Choice
 from flaskd.instance import Instance
+from flaskd.metrics.openmetrics import Exposed, State
 from flaskd.probes.rotation import Rotation
+from flaskd.shutdown import lifecycle
 from flaskd.shutdown.owner import Owner
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.member import Member, requests_of
@@ -91,6 +95,25 @@ class Report:
     def stats(self, asked: StatsParams) -> StatsResult:
         """Return the numbers of all workers, or of one; raises NotFound."""
         return self._numbers.stats(asked)
+
+    def exposed(self) -> Exposed:
+        """Return what is exposed as metrics."""
+        rotation = self.rotation()
+        versions = {
+            "version": __version__,
+            "python": platform.python_version(),
+            "app": self._fleet.settings.app,
+        }
+        state = State(
+            name=self._instance.name,
+            state=rotation.state.value,
+            states=[each.value for each in lifecycle.State],
+            ready=rotation.ready,
+            wanted=rotation.wanted,
+            workers=Counter(member.state.value for member in self._members),
+            versions=versions,
+        )
+        return self._numbers.exposed(state)
 
     def workers(self) -> list[WorkerInfo]:
         """Describe each worker, oldest first."""

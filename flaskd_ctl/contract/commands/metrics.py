@@ -12,9 +12,20 @@ COMMANDS: Final = (
         "Waits for the response. With --watch, shows them again and again until you interrupt it.",
         "flaskd_ctl stats --endpoint shop.cart",
         (
-            Param("endpoint", "endpoint", "Only this endpoint of the application, with its history of the last hour."),
+            Param(
+                "endpoint",
+                "endpoint",
+                "Only this endpoint of the application, with its history of the last hour.",
+            ),
             WORKER,
             Param("limit", "limit", "Number of endpoints to show, those that took most time. Default: 20."),
         ),
+    ),
+    Command(
+        "metrics",
+        Role.VIEWER,
+        "Print the numbers in the OpenMetrics format, as `/metrics` of the health port has them.",
+        "Waits for the response. Needs flaskd's extra `metrics` where the instance runs.",
+        "flaskd_ctl metrics",
     ),
 )

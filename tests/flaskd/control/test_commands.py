@@ -104,6 +104,9 @@ class ScriptedDaemon:
     def stats(self, asked: StatsParams) -> StatsResult:
         raise NotImplementedError
 
+    def metrics(self, accept: str) -> Callable[[], tuple[str, bytes]]:
+        raise NotImplementedError
+
     def order_task(self, task: Task, worker: int | None) -> list[Ordered]:
         raise NotImplementedError
 

@@ -13,6 +13,7 @@ from flaskd.errors import BindError, ConfigError
 from flaskd.probes import listener
 from flaskd.probes.health import answer
 from flaskd.probes.listener import LONGEST, MAX_CONNECTIONS, ProbeListener
+from flaskd.probes.metrics import MetricsPage
 from flaskd.probes.rotation import Rotation
 from flaskd.shutdown.lifecycle import State
 from flaskd_ctl import Client
@@ -27,7 +28,7 @@ SERVING = Rotation(State.RUNNING, serving=2, wanted=2, threads=4, in_flight=1)
 def told(request: str, rotation: Rotation = SERVING) -> tuple[int, str]:
     """Return status and body of the answer to a request line."""
     response = answer(f"{request}\r\nHost: x\r\n\r\n".encode(), lambda: rotation)
-    assert response is not None
+    assert isinstance(response, bytes)
     head, _, body = response.decode().partition("\r\n\r\n")
     return int(head.split()[1]), body
 
@@ -61,7 +62,7 @@ def test_head_is_the_same_without_a_body() -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "get"])
-@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
 def test_only_reading_is_served(method: str, path: str) -> None:
     """Nothing can be changed over HTTP, and whoever tries is told so."""
     assert told(f"{method} {path} HTTP/1.1")[0] == 405
@@ -69,7 +70,7 @@ def test_only_reading_is_served(method: str, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/shutdown", "/readyz/", "//livez", "*", "http://x/livez"])
 def test_nothing_else_is_served(path: str) -> None:
-    """There are two paths."""
+    """There are three paths."""
     assert told(f"GET {path} HTTP/1.1")[0] == 404
 
 
@@ -78,7 +79,7 @@ def test_whatever_is_sent_gets_one_well_formed_answer(sent: bytes) -> None:
     """Rubbish is answered 400, or waited for; it never raises."""
     response = answer(sent + b"\r\n\r\n", lambda: SERVING)
 
-    assert response is not None
+    assert isinstance(response, bytes)
     assert response.startswith(b"HTTP/1.1 ")
     assert b"\r\nConnection: close\r\n" in response
 
@@ -106,7 +107,7 @@ def with_probes(use: Callable[[ProbeListener, Connect], Awaitable[None]]) -> Non
             opened.append(writer)
             return reader, writer
 
-        await there.open(lambda: SERVING)
+        await there.open(lambda: SERVING, MetricsPage(lambda accept: lambda: (accept, b"numbers")))
         try:
             await asyncio.wait_for(use(there, connect), WAIT)
         finally:
@@ -275,3 +276,36 @@ def test_while_the_application_loads_the_daemon_lives_and_is_not_ready(
 
     assert call(daemon.url, "/") == "200 starting\n503 starting\n"
     assert get(health, "/readyz") == (200, "running\n")
+
+
+def test_metrics_are_written_once_for_all_who_ask_at_a_time() -> None:
+    """In each format: anybody may ask, and it takes milliseconds."""
+    taken: list[str] = []
+
+    def take(accept: str) -> Callable[[], tuple[str, bytes]]:
+        taken.append(accept)
+        return lambda: (accept, b"numbers")
+
+    async def main() -> list[tuple[int, str, bytes]]:
+        page = MetricsPage(take)
+        accepted = ["*/*", "text/html", "application/openmetrics-text; version=1.0.0", "*/*"] * 5
+        return await asyncio.gather(*map(page.get, accepted))
+
+    answers = asyncio.run(main())
+
+    assert len(taken) == 2
+    assert set(answers) == {(200, each, b"numbers") for each in taken}
+
+
+def test_the_metrics_have_a_path_of_the_health_port() -> None:
+    """GET has the page, HEAD its head."""
+
+    async def use(there: ProbeListener, connect: Connect) -> None:
+        for method, body in ((b"GET", b"numbers"), (b"HEAD", b"")):
+            reader, writer = await connect()
+            writer.write(method + b" /metrics HTTP/1.1\r\nAccept: text/plain\r\n\r\n")
+            head, _, content = (await reader.read()).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 7")
+            assert content == body
+
+    with_probes(use)
