@@ -15,7 +15,7 @@ from tests.support.daemons import PATIENCE, Daemon, StartDaemon
 from tests.support.exchange import Plan
 from tests.support.load import Load
 from tests.support.needs import requires
-from tests.support.operating import Watch, client, ctl
+from tests.support.operating import Watch, client, ctl, settled
 from tests.support.prometheus import DEPLOY, Prometheus
 
 pytestmark = pytest.mark.live
@@ -62,7 +62,7 @@ def test_counters_never_go_back_whatever_becomes_of_the_workers(
             load.end(tail=0.3)
             with pytest.raises(urllib.error.HTTPError):
                 urllib.request.urlopen(f"{daemon.url}/status/500", timeout=PATIENCE)
-            finished = running.stats().total.start.requests
+            finished = settled(running).total.start.requests
         prometheus.wait("sum(flaskd_requests_total)", lambda values: values == [finished])
         prometheus.wait("sum(flaskd_request_duration_seconds_count)", lambda values: values == [finished])
 
@@ -102,6 +102,8 @@ def test_the_page_and_the_command_have_the_same_numbers(start_daemon: StartDaemo
     daemon = start_daemon("tests.support.shop:app", "--health", "127.0.0.1:0")
     for _ in range(3):
         urllib.request.urlopen(daemon.url, timeout=PATIENCE).close()
+    with client(daemon) as running:
+        settled(running)
     media_type, content = page(daemon, accept="application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
     shown = ctl(daemon.name, "metrics")
 

@@ -18,7 +18,7 @@ from tests.support import shop
 from tests.support.daemons import PATIENCE, StartDaemon
 from tests.support.exchange import Plan
 from tests.support.load import Load
-from tests.support.operating import Watch, client, ctl
+from tests.support.operating import Watch, client, ctl, settled
 
 pytestmark = pytest.mark.live
 
@@ -73,7 +73,7 @@ def test_sums_are_the_clients_own_over_reload_scaling_and_recycling(
         watch.until_worker("gone")
         running.reload()
         report = load.end(tail=0.3)
-        stats, status = running.stats(), running.status()
+        stats, status = settled(running), running.status()
 
     assert (report.lost, report.refused) == ([], 0)
     assert sum(stats.total.served.values()) == report.ok
@@ -93,6 +93,7 @@ def test_a_killed_worker_takes_no_number_with_it(start_daemon: StartDaemon, app:
     assert get(f"{daemon.url}/broken") == 500
     with Watch(daemon) as watch, client(daemon) as running:
         (worker,) = running.workers()
+        settled(running)
         os.kill(worker.pid, signal.SIGSTOP)
         stopped = running.stats()
         os.kill(worker.pid, signal.SIGKILL)
@@ -135,7 +136,8 @@ def test_a_request_without_a_free_thread_waits_and_is_counted(
             with contextlib.suppress(OSError):  # nobody has opened the other end yet
                 os.close(os.open(gate, os.O_WRONLY | os.O_NONBLOCK))
             asked[-1].join(0.01)
-        queue, (worker,) = running.stats().queue, running.stats().workers
+        stats = settled(running)
+        queue, (worker,) = stats.queue, stats.workers
 
     assert (worker.in_flight, worker.waiting, worker.served["2xx"]) == (0, 0, 4)
     if engine != "werkzeug":
@@ -149,10 +151,10 @@ def test_a_proxys_word_counts_only_if_it_is_trusted(start_daemon: StartDaemon, a
         daemon = start_daemon("numbered:app", "--trusted-proxies", trusted, name=f"behind-{trusted}", cwd=app)
         assert get(daemon.url, X_Request_Start="t=1767225600.25") == 200  # too long ago to be true
         with client(daemon) as running:
-            assert running.stats().queue.waited == 0
+            assert settled(running).queue.waited == 0
         assert get(daemon.url, X_Request_Start=f"t={time.time() - 5}") == 200
         with client(daemon) as running:
-            queue = running.stats().queue
+            queue = settled(running).queue
         assert queue.waited == waits
         assert (queue.seconds > 4.9) is bool(waits)
 
@@ -163,7 +165,8 @@ def test_one_worker_or_endpoint_can_be_looked_at(start_daemon: StartDaemon, app:
     for path in ("/", "/", "/broken", "/nowhere"):
         get(f"{daemon.url}{path}")
     with client(daemon) as running:
-        front, workers = running.stats("front"), running.stats().workers
+        workers = settled(running).workers
+        front = running.stats("front")
         each = [running.stats(worker=worker.worker) for worker in workers]
         with pytest.raises(NotFound, match="there is no worker 9"):
             running.stats(worker=9)
@@ -192,7 +195,7 @@ def test_a_server_in_a_program_has_numbers(runtime_dir: str) -> None:
     with Server(shop.app, bind="127.0.0.1:0", name="inside") as server, Client("inside") as inside:
         for _ in range(3):
             assert get(server.status().listeners[0]) == 200
-        stats = inside.stats()
+        stats = settled(inside)
         with pytest.raises(WrongState, match="which has no workers"):
             inside.stats(worker=1)
 

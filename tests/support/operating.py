@@ -6,11 +6,13 @@ import select
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
 from flaskd_ctl import Client
+from flaskd_ctl.protocol import StatsResult
 from tests.support.daemons import PATIENCE, Daemon
 
 Told = dict[str, Any]
@@ -31,6 +33,14 @@ def ctl(name: str, *args: str) -> subprocess.CompletedProcess[str]:
 def client(daemon: Daemon, *, url: str = "") -> Client:
     """Make a client of this daemon, on its plain stream or at `url`."""
     return Client(endpoint=url or f"unix://{daemon.place.sock}", timeout=PATIENCE)
+
+
+def settled(running: Client) -> StatsResult:
+    """Return the numbers once no request is in flight: a client has a response a moment before its request has ended."""
+    until = time.monotonic() + PATIENCE
+    while (stats := running.stats()).in_flight:
+        assert time.monotonic() < until, "requests do not end"
+    return stats
 
 
 class Watch:
