@@ -243,7 +243,8 @@ class Stop:
 
     def _flushing(self, seen: Snapshot) -> Step:
         end = self.deadline + self._report_time
-        if seen.flushed:
+        # A response may have been sent while the application still closes its body, and the request is not yet counted.
+        if seen.flushed and not seen.in_flight:
             self.phase = Phase.DONE
             return Step()
         if seen.now >= end:

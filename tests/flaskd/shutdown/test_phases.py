@@ -227,6 +227,17 @@ def test_an_engine_that_tells_nothing_lingers_a_moment_at_least() -> None:
     assert advance(idle, Snapshot(now=0, flushed=True))[0][-1] is Action.FLUSH
 
 
+def test_a_request_whose_response_was_sent_may_still_end() -> None:
+    """Its connection has gone already; it closes its body, and is counted, before the process ends."""
+    stopping = stop(now=0, lame_duck=0, grace=30, linger=5)
+    advance(stopping, Snapshot(now=0))
+
+    advance(stopping, Snapshot(now=1, in_flight=1, flushed=True))
+    assert stopping.phase is Phase.FLUSHING
+    advance(stopping, Snapshot(now=2, flushed=True))
+    assert stopping.phase is Phase.DONE
+
+
 @given(st.lists(st.tuples(seconds, seconds, seconds)), seconds, seconds)
 def test_a_second_shutdown_never_gives_more_time(
     later: list[tuple[float, float, float]], lame_duck: float, grace: float
