@@ -19,13 +19,15 @@ from benchmarks.side_by_side import interleave, main
 from flaskd.app.extension import watch_flask
 from flaskd.ledger.middleware import Ledger
 from flaskd.ledger.shared_memory import RequestTable
+from flaskd.metrics.memory import MetricsMemory
+from flaskd.metrics.recorder import Recorder
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 GOAL: Final = 4.0
 """Microseconds of CPU."""
-BARE, KEPT, WATCHED = "bare", "with the ledger", "with routes, too"
+BARE, KEPT, COUNTED, WATCHED = "bare", "with the ledger", "with numbers, too", "with routes, too"
 
 
 def nothing(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -35,7 +37,7 @@ def nothing(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iter
 
 
 def measure(quick: bool) -> Findings:
-    """Call each application by turns: bare, with the ledger, and with Flask's signals going to the ledger, too."""
+    """Call each application by turns: bare, with the ledger, with numbers, and with Flask's signals going to the ledger."""
     calls, rounds = (2_000, 3) if quick else (20_000, 25)
     with contextlib.closing(RequestTable.create(64)) as table:
         alone = _sides(nothing, table, calls, rounds)
@@ -43,8 +45,9 @@ def measure(quick: bool) -> Findings:
     what, does_nothing = "CPU that the ledger adds to a request, µs", "an application that does nothing"
     figures = [
         _added(what, does_nothing, alone[KEPT], alone[BARE], goal=GOAL),
+        _added(f"{what}, with numbers", does_nothing, alone[COUNTED], alone[BARE]),
         _added(what, "a Flask hello, no HTTP", flask[KEPT], flask[BARE]),
-        _added(f"{what}, with the routes", "a Flask hello, no HTTP", flask[WATCHED], flask[BARE]),
+        _added(f"{what}, with numbers and routes", "a Flask hello, no HTTP", flask[WATCHED], flask[BARE]),
     ]
     return Findings(figures)
 
@@ -59,14 +62,17 @@ def _added(
 
 def _sides(app: "WSGIApplication", table: RequestTable, calls: int, rounds: int) -> dict[str, list[float]]:
     ledger = Ledger(app, lambda: None, table=table)
-    kept = _work(ledger, calls)
+    memory = MetricsMemory.private()
+    counting = Ledger(app, lambda: None, table=table, count=Recorder(memory).record)
+    counted = _work(counting, calls)
 
     def watched() -> float:
         with contextlib.ExitStack() as stack:
-            stack.callback(watch_flask(ledger))
-            return kept()
+            stack.callback(watch_flask(counting))
+            return counted()
 
-    return interleave({BARE: _work(app, calls), KEPT: kept, WATCHED: watched}, rounds)
+    sides = {BARE: _work(app, calls), KEPT: _work(ledger, calls), COUNTED: counted, WATCHED: watched}
+    return interleave(sides, rounds)
 
 
 def _work(app: "WSGIApplication", calls: int) -> Callable[[], float]:

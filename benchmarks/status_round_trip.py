@@ -1,4 +1,4 @@
-"""`status` on an open connection: one request, one reply, again and again.
+"""`status` and `stats` on an open connection: one request, one reply, again and again.
 
 Idle, against a bare pyzmq REQ/ROUTER echo (and a bare echo on a Unix stream); and while wrk saturates the application, against
 itself when idle. It is the supervisor that answers, for a worker in another process; on few CPUs it has to share them with the
@@ -24,6 +24,7 @@ from benchmarks.timing import WRK
 
 APP = "benchmarks.hello:app"
 STATUS = b'{"jsonrpc":"2.0","id":1,"method":"status"}'
+STATS = b'{"jsonrpc":"2.0","id":1,"method":"stats"}'
 Exchange = Callable[[], bytes]
 
 
@@ -31,7 +32,9 @@ def measure(quick: bool) -> Findings:
     """Compare medians idle, then the slowest hundredth under load with that when idle."""
     trips, rounds = (100, 3) if quick else (500, 15)
     figures = _idle(FLASKD, trips=trips, rounds=rounds)
-    figures += [_under_load(each, trips=2 * trips, rounds=max(2, rounds // 2)) for each in OURS]
+    loaded = {"trips": 2 * trips, "rounds": max(2, rounds // 2)}
+    figures += [_under_load(each, "status", STATUS, **loaded) for each in OURS]
+    figures += [_under_load(each, "stats", STATS, **loaded) for each in OURS]
     return Findings(figures)
 
 
@@ -66,18 +69,18 @@ def _idle(contender: Contender, *, trips: int, rounds: int) -> list[Figure]:
     ]
 
 
-def _under_load(contender: Contender, *, trips: int, rounds: int) -> Figure:
+def _under_load(contender: Contender, command: str, message: bytes, *, trips: int, rounds: int) -> Figure:
     what, against = (
-        f"`status` round trip while wrk saturates the app, p99, {contender.name}",
+        f"`{command}` round trip while wrk saturates the app, p99, {contender.name}",
         "its own idle p99",
     )
     if WRK is None or not contender.installed:
         return missing(what, against, "not installed" if WRK else "wrk is not installed", goal=3)
-    with serving(contender, APP) as server, _status(server) as exchange:
-        command = [WRK, "-t1", "-c8", "-d60s", f"{server.url}/"]
+    with serving(contender, APP) as server, _status(server, message) as exchange:
+        wrk = [WRK, "-t1", "-c8", "-d60s", f"{server.url}/"]
 
         def loaded() -> float:
-            with subprocess.Popen(command, stdout=subprocess.DEVNULL) as load:
+            with subprocess.Popen(wrk, stdout=subprocess.DEVNULL) as load:
                 try:
                     time.sleep(0.2)  # until the load has built up; it lasts for the whole of what follows
                     return _p99(exchange, trips)()
@@ -89,10 +92,10 @@ def _under_load(contender: Contender, *, trips: int, rounds: int) -> Figure:
 
 
 @contextlib.contextmanager
-def _status(server: Running) -> Iterator[Exchange]:
-    with requester(os.path.join(os.path.dirname(server.control_socket), "zmq")) as exchange:
+def _status(server: Running, message: bytes = STATUS) -> Iterator[Exchange]:
+    with requester(os.path.join(os.path.dirname(server.control_socket), "zmq"), message) as exchange:
         if b'"result"' not in exchange():
-            raise RuntimeError("no status")
+            raise RuntimeError("no result")
         yield exchange
 
 
@@ -128,15 +131,15 @@ def _echo() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def requester(path: str) -> Iterator[Exchange]:
-    """Ask for `status` over ZeroMQ."""
+def requester(path: str, message: bytes = STATUS) -> Iterator[Exchange]:
+    """Send `message` over ZeroMQ, again and again."""
     with zmq.Context() as context, context.socket(zmq.REQ) as requester:
         requester.setsockopt(zmq.LINGER, 0)
         requester.setsockopt(zmq.RCVTIMEO, 30_000)
         requester.connect(f"ipc://{path}")
 
         def exchange() -> bytes:
-            requester.send(STATUS)
+            requester.send(message)
             return requester.recv()
 
         yield exchange
