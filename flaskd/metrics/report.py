@@ -1,10 +1,12 @@
 """Makes the result of `stats`."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from flaskd.metrics.memory import MetricsMemory
-from flaskd.metrics.summary import Summary
+from flaskd.metrics.summary import Summary, collections, last_minute, served as served_by_class
+from flaskd.metrics.totals import Names, Sums
 from flaskd_ctl.protocol import ListenerStats, StatsParams, StatsResult, WorkerStats
 
 
@@ -74,12 +76,15 @@ def _listener(listener: Queue, number: int, queues: Sequence[Sequence[int]]) -> 
 
 
 def _worker(process: Process, memory: MetricsMemory) -> WorkerStats:
-    summary = Summary.of_worker(memory)
-    total = summary.total()
+    sums = Sums(Names())
+    sums.add(memory)
+    finished: Counter[int] = Counter()
+    for series in sums.series.values():
+        finished.update(series.counts)
     return WorkerStats(
         **process._asdict(),
-        waiting=summary.queue().waiting,
-        served=total.served,
-        minute=total.minute,
-        collections=summary.collections(),
+        waiting=sums.header["waiting"],
+        served=served_by_class(finished),
+        minute=last_minute(memory),
+        collections=collections(sums),
     )

@@ -109,18 +109,6 @@ class Summary:
             **latencies,
         )
 
-    def collections(self) -> list[Collections]:
-        """Summarize the garbage collections."""
-        header = self._sums.header
-        return [
-            Collections(
-                generation=each,
-                count=header[f"gc_{each}"],
-                seconds=round(header[f"gc_ns_{each}"] / 1e9, 6),
-            )
-            for each in range(3)
-        ]
-
     def _number(self, name: str) -> int:
         number = self._sums.names.known(name)
         if number is None or number not in self._sums.series:
@@ -138,6 +126,29 @@ class Summary:
             bytes=series.bytes,
             **{name: latency(window.endpoints.get(number, {})) for name, window in self._windows.items()},
         )
+
+
+def collections(sums: Sums) -> list[Collections]:
+    """Summarize garbage collections."""
+    return [
+        Collections(
+            generation=each,
+            count=sums.header[f"gc_{each}"],
+            seconds=round(sums.header[f"gc_ns_{each}"] / 1e9, 6),
+        )
+        for each in range(3)
+    ]
+
+
+def last_minute(memory: MetricsMemory) -> Latency:
+    """Summarize what one worker has finished in the last minute."""
+    now = int(time.monotonic() / PERIOD)
+    counts: Counter[int] = Counter()
+    for _, counted in memory.periods(now - WINDOWS["minute"], now):
+        for cell, count in counted.items():
+            if cell < WAITS:
+                counts[cell % CELLS] += count
+    return latency(counts)
 
 
 def served(counts: Counts) -> dict[str, int]:
