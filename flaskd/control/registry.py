@@ -70,6 +70,14 @@ class Call(Generic[P]):
             self.record.follow(future)
         return future
 
+    def traceback(self, text: str) -> str:
+        """Return the application's traceback, or, for a caller that may not see it, which role may."""
+        needed = self.registry.role_for_tracebacks
+        role = self.registry.role_of(self.caller)
+        if not text or (role is not None and role.includes(needed)):
+            return text
+        return f"(hidden: tracebacks need the role {needed.value})"
+
     def check_streams(self) -> None:
         """Raise InvalidParams if the peer cannot receive notifications."""
         if not self.peer.takes_notifications():
@@ -109,6 +117,11 @@ class Registry:
     def owner(self) -> int:
         """The uid that is always admin."""
         return self._rules.owner
+
+    @property
+    def role_for_tracebacks(self) -> Role:
+        """The role that sees the application's tracebacks."""
+        return self._rules.tracebacks
 
     def set_rules(self, rules: policy.Rules) -> None:
         """Use other rules from the next call on, also on connections that are open."""

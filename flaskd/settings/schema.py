@@ -344,6 +344,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             metavar="GRANTEE",
         ),
     ] = ()
+    tracebacks: Annotated[
+        str,
+        _one_of("viewer", "operator", "admin"),
+        Setting(
+            "Show the application's tracebacks to callers with this role or a higher one.",
+            metavar="[viewer|operator|admin]",
+        ),
+    ] = "operator"
     ledger: Annotated[bool, Setting("Keep track of the requests in flight.")] = True
     access_log: Annotated[
         str,

@@ -19,6 +19,7 @@ def rules_of(settings: Settings, *, owner: int) -> Rules:
     return Rules(
         owner,
         {role: tuple(_grant(entry, role) for entry in entries) for role, entries in given.items() if entries},
+        Role(settings.tracebacks),
     )
 
 

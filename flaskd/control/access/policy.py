@@ -48,10 +48,14 @@ class Grant(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The access rules. `owner` is the uid that the daemon runs as; a caller without a grant has no role."""
+    """The access rules. `owner` is the uid that the daemon runs as; a caller without a grant has no role.
+
+    `tracebacks` is the role that sees the application's tracebacks: they quote its code and its values.
+    """
 
     owner: int
     grants: Mapping[Role, tuple[Grant, ...]] = field(default_factory=dict)
+    tracebacks: Role = Role.OPERATOR
 
     def granted(self, kind: str) -> Iterator[Grant]:
         """Yield the grants of one kind, of all roles."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from flaskd.control.describe import encoded
 from flaskd.control.registry import Call
@@ -36,7 +37,12 @@ class Looking:
 
     def status(self, call: Call[Any]) -> StatusResult:
         """Describe the instance at a glance."""
-        return self._instance.status()
+        status = self._instance.status()
+        last = status.last_failure
+        if last is None or not last.traceback:
+            return status
+        shown = replace(last, traceback=call.traceback(last.traceback))
+        return replace(status, last_failure=shown)
 
     def describe(self, call: Call[Any]) -> msgspec.Raw:
         """Describe all commands; the document is made once for each role."""
@@ -55,7 +61,10 @@ class Looking:
 
     def incidents(self, call: Call[IncidentsParams]) -> IncidentsResult:
         """List the failures of workers, or show one of them in full."""
-        return workers_of(self._instance, "keeps no incidents of workers").incidents(call.params.id)
+        found = workers_of(self._instance, "keeps no incidents of workers").incidents(call.params.id)
+        return IncidentsResult(
+            incidents=[replace(each, traceback=call.traceback(each.traceback)) for each in found.incidents]
+        )
 
     def history(self, call: Call[HistoryParams]) -> HistoryResult:
         """Return the newest entries of the audit log."""

@@ -176,6 +176,35 @@ def on_stage(play: Callable[[Stage], Coroutine[Any, Any, None]], *, workers: boo
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("needed", list(Role))
+@pytest.mark.parametrize("role", list(Role))
+def test_tracebacks_are_shown_to_the_role_that_the_rules_say(
+    monkeypatch: pytest.MonkeyPatch, role: Role, needed: Role
+) -> None:
+    """They quote the application's code and values; who may not see them learns which role may."""
+
+    async def play(stage: Stage) -> None:
+        grants = {role: (Grant(USER, "somebody", 54321),)}
+        stage.registry.set_rules(Rules(os.getuid(), grants, needed))
+        stage.peer.caller = Actor(via="control", uid=54321)
+        hidden = f"(hidden: tracebacks need the role {needed.value})"
+        status, incidents = result("status"), result("incidents")
+        failure = msgspec.structs.replace(status.last_failure, traceback="the application's")
+        incident = msgspec.structs.replace(incidents.incidents[0], traceback="the application's")
+        monkeypatch.setattr(
+            stage.daemon, "status", lambda: msgspec.structs.replace(status, last_failure=failure)
+        )
+        monkeypatch.setattr(stage.fleet, "incidents", lambda ident: IncidentsResult([incident]))
+
+        shown = (await stage.ask("status"))["result"]["last_failure"]["traceback"]
+        told = (await stage.ask("incidents", id=1))["result"]["incidents"][0]["traceback"]
+
+        may = role.includes(needed)
+        assert shown == told == ("the application's" if may else hidden)
+
+    on_stage(play)
+
+
 ORDERS: list[tuple[str, dict[str, Any], tuple[object, ...]]] = [
     ("reload", {}, ("reload", None)),
     ("reload", {"check": "/health"}, ("reload", "/health")),
