@@ -122,7 +122,8 @@ def spell(schema: Schema) -> str:
         case "object" if "additionalProperties" in schema:
             return f"object of {spell(schema['additionalProperties'])}"
         case "number" if "maximum" in schema:
-            return f"number ({schema['minimum']:g} to {schema['maximum']:g})"
+            least = schema.get("minimum", schema.get("exclusiveMinimum", 0))
+            return f"number ({least:g} to {schema['maximum']:g})"
         case kind:
             return str(kind or "anything")
 

@@ -1,14 +1,16 @@
-"""Run a Flask application as a daemon that can be operated: `Server`, and `run`, a drop-in for `app.run()`."""
+"""Run a Flask application as a daemon that can be operated: `Server`, `run` (a drop-in for `app.run()`), and `command`."""
 
 from typing import TYPE_CHECKING, Any
 
 from flaskd.version import __version__
 
 if TYPE_CHECKING:
+    from flaskd.app.extension import Extension, worker_stopping
+    from flaskd.app_commands.registry import command
     from flaskd.embedded.drop_in import run
     from flaskd.embedded.server import Server
 
-__all__ = ["Server", "__version__", "run"]
+__all__ = ["Extension", "Server", "__version__", "command", "run", "worker_stopping"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +23,12 @@ def __getattr__(name: str) -> Any:
         from flaskd.embedded.drop_in import run
 
         return run
+    if name == "command":
+        from flaskd.app_commands.registry import command
+
+        return command
+    if name in {"Extension", "worker_stopping"}:
+        from flaskd.app import extension
+
+        return getattr(extension, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

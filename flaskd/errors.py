@@ -37,6 +37,10 @@ class ConfigError(FlaskdError):
     """A setting has a value it cannot have; the sentence names the setting and where the value came from."""
 
 
+class CommandError(FlaskdError):
+    """A function cannot be a command of the application (`@flaskd.command`); the sentence names the command."""
+
+
 class IllegalMove(FlaskdError):
     """The lifecycle has no such move; nothing was changed."""
 

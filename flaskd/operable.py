@@ -16,7 +16,7 @@ import msgspec
 from flaskd.audit.entry import params_for_log
 from flaskd.audit.log import Audit
 from flaskd.events import Bus
-from flaskd.tasks import Ordered, Task
+from flaskd.tasks import Choice, Note, Ordered, Task
 from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import (
     Actor,
@@ -83,9 +83,15 @@ class Operable(Protocol):
         what writes the page is not installed.
         """
 
-    def order_task(self, task: Task, worker: int | None) -> list[Ordered]:
-        """Carry out `task` in the process of `worker`, or in each that has loaded the application.
+    def order_task(
+        self,
+        task: Task,
+        worker: int | Choice | None,
+        on_note: Callable[[int, Note], None] | None = None,
+    ) -> list[Ordered]:
+        """Carry out `task` in the process of `worker`, in those of a `Choice`, or in each that has loaded the application.
 
+        `on_note` gets the worker's id and what the task reports before its reply; it is called from any thread.
         Raises NotFound or WrongState for a worker that is not there, or has not loaded, and WrongState if there is none.
         """
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from flaskd.app.body_limit import BodyLimit
 from flaskd.app.extension import (
+    Extension,
+    announce_stopping,
     behind_proxies,
     install_extension,
     warn_of_websockets,
@@ -77,7 +79,7 @@ class Core:
         *,
         engine: Engine,
         listeners: Sequence[Listener],
-        extension: object,
+        extension: Extension,
         shutdown_hook: Callable[[], None],
         recorder: Recorder,
         request_table: RequestTable | None = None,
@@ -85,7 +87,7 @@ class Core:
     ) -> None:
         self.engine = engine
         self.notifies = engine.reports_changes
-        self._app = app
+        self.app = app
         self._settings = settings
         self._listeners = listeners
         self._extension = extension
@@ -111,7 +113,7 @@ class Core:
     def serve(self, on_change: Callable[[], None]) -> None:
         """Begin to accept; returns when requests are answered. `on_change` is called from any thread."""
         self._changed = on_change
-        install_extension(self._app, self._extension)
+        install_extension(self.app, self._extension)
         warn_of_websockets(self.engine.name)
         if self._settings.ledger:
             self._unwatch.callback(watch_flask(self.ledger))
@@ -153,6 +155,7 @@ class Core:
         """See `Stoppable.carry_out`."""
         match action:
             case Action.TURN_AWAY:
+                self.announce_stopping()
                 block_all(self._listeners)
             case Action.CLOSE_IDLE:
                 self.engine.close_idle(self._settings.linger)
@@ -165,6 +168,10 @@ class Core:
             case Action.CUT:
                 cut = self.ledger.table.requests()
                 self._losses = self._losses._replace(cut=cut, connections_cut=self.engine.abort())
+
+    def announce_stopping(self) -> None:
+        """Tell the application that this process begins to stop; from any thread, harmless twice."""
+        announce_stopping(self.app, self._extension)
 
     def announce_close(self, *, closing: bool) -> None:
         """See `Stoppable.announce_close`."""

@@ -2,12 +2,16 @@
 
 import logging
 import sys
+import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import blinker
 import flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from flaskd.app.wrapped import find_flask
+from flaskd.guard import log_failure
 from flaskd.ledger.middleware import Ledger
 
 if TYPE_CHECKING:
@@ -16,10 +20,58 @@ if TYPE_CHECKING:
 log = logging.getLogger("flaskd")
 
 
-def install_extension(app: Any, server: object) -> None:
-    """Make the server available to a Flask application: `app.extensions["flaskd"].shutdown()`."""
-    if isinstance(app, flask.Flask):
-        app.extensions["flaskd"] = server
+worker_stopping: Final = blinker.signal("flaskd-worker-stopping")
+"""Sent once, when the process that serves an application begins to stop, with the application as sender.
+
+Receivers run on a thread of their own; the stop does not wait for them.
+"""
+
+
+class Extension(Protocol):
+    """What `app.extensions["flaskd"]` is: the instance that serves the application. It is missing if flaskd does not.
+
+    `stopping` is set when this process begins to stop, because the instance stops or reloads, has fewer workers, or replaces
+    this one. `drain` does not set it. Its `wait(seconds)` returns True as soon as it is set.
+    """
+
+    name: str
+    stopping: threading.Event
+
+    def shutdown(
+        self,
+        *,
+        grace: float | None = None,
+        lame_duck: float | None = None,
+        wait_unrouted: float | None = None,
+    ) -> object:
+        """Stop the whole instance without losing a request. Seconds; None is the setting."""
+
+    def drain(self) -> object:
+        """Take the whole instance out of rotation."""
+
+    def resume(self) -> object:
+        """Put it back into rotation."""
+
+
+def install_extension(app: object, server: Extension) -> None:
+    """Make the server available to a Flask application, also behind middleware: `app.extensions["flaskd"].shutdown()`."""
+    if (found := find_flask(app)) is not None:
+        found.extensions["flaskd"] = server
+
+
+def announce_stopping(app: object, server: Extension) -> None:
+    """Set `stopping` and send `worker_stopping`, once. Returns at once: a receiver may take its time, or fail."""
+    if server.stopping.is_set():
+        return
+    server.stopping.set()
+
+    def send() -> None:
+        with log_failure("tell the application that this worker is stopping"):
+            worker_stopping.send(find_flask(app) or app)
+
+    if worker_stopping.receivers:
+        with log_failure("start a thread that tells the application that this worker is stopping"):
+            threading.Thread(target=send, name="flaskd-stopping", daemon=True).start()
 
 
 def watch_flask(ledger: Ledger) -> Callable[[], None]:

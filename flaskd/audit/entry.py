@@ -1,5 +1,6 @@
 """Make an audit entry: who asked (from the kernel) and for what, without secrets and with long texts truncated."""
 
+import json
 import shlex
 import time
 import uuid
@@ -9,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from flaskd.console.say import escaped
+from flaskd.http.secrets import looks_secret, mask_url
 from flaskd_ctl.contract import audit_log
 from flaskd_ctl.contract.commands import COMMANDS
 from flaskd_ctl.contract.times import span
@@ -18,6 +20,9 @@ LONGEST: Final = 512
 """Characters kept of a text from outside."""
 
 LONGEST_ERROR: Final = 1024
+
+MOST_VALUES: Final = 32
+"""Parameters kept of an application's command."""
 
 
 def entry_of(command: str, params: Mapping[str, Any], by: Actor, *, role: str, outcome: str) -> AuditEntry:
@@ -38,14 +43,39 @@ def entry_of(command: str, params: Mapping[str, Any], by: Actor, *, role: str, o
 def params_for_log(command: str, params: msgspec.Struct) -> dict[str, Any]:
     """Return the parameters of `command` that differ from their defaults, without `progress`; secrets are hidden."""
     kinds = {param.name: param for param in COMMANDS[command].params}
-    found = {}
+    found: dict[str, Any] = {}
     for field in msgspec.structs.fields(params):
         value = getattr(params, field.name)
-        if field.name != "progress" and value != field.default:
+        if isinstance(value, dict):
+            if value:
+                found[field.name] = masked(value)
+        elif field.name != "progress" and value != field.default:
             text = truncated(audit_log.without_query(value)) if isinstance(value, str) else value
             param = kinds.get(field.name)
             found[field.name] = audit_log.HIDDEN if param is not None and param.secret else text
     return found
+
+
+def masked(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of an application's command for the log: without what looks secret, at any depth, and truncated."""
+    shown: dict[str, Any] = {}
+    for name, value in values.items():
+        if len(shown) >= MOST_VALUES:
+            shown["…"] = f"{len(values) - MOST_VALUES} more"
+            break
+        text = json.dumps(_masked(name, value))
+        shown[truncated(name)] = json.loads(text) if len(text) <= LONGEST else truncated(text)
+    return shown
+
+
+def _masked(name: str, value: Any) -> Any:
+    if looks_secret(name):
+        return audit_log.HIDDEN
+    if isinstance(value, dict):
+        return {key: _masked(key, each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_masked("", each) for each in value]
+    return audit_log.without_query(mask_url(value)) if isinstance(value, str) else value
 
 
 def error_text(error: str) -> str:
@@ -71,11 +101,14 @@ def command_line_of(by: Actor) -> str:
             words = file.read(8 * LONGEST).rstrip(b"\0").split(b"\0")
     except OSError:
         return ""
-    return truncated(
-        audit_log.without_query(
-            shlex.join(word.decode("utf-8", "backslashreplace") for word in words if word)
-        )
-    )
+    texts = (word.decode("utf-8", "backslashreplace") for word in words if word)
+    return truncated(audit_log.without_query(shlex.join(map(_without_secret, texts))))
+
+
+def _without_secret(word: str) -> str:
+    """Hide the value in NAME=VALUE if the name looks secret: `flaskd_ctl call` takes parameters like that."""
+    name, sign, value = word.partition("=")
+    return f"{name}={audit_log.HIDDEN}" if sign and value and looks_secret(name) else word
 
 
 def summary(entry: AuditEntry) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from flaskd.settings.schema import Settings
-from flaskd.tasks import Call as Call, Reply as Reply, TaskReplies, Tasks
+from flaskd.tasks import Call as Call, Note as Note, Reply as Reply, TaskReplies, Tasks
 from flaskd_ctl.protocol import InFlight
 
 LONGEST_MESSAGE: Final = 4096
@@ -60,6 +60,10 @@ class AnnounceClose(Call, frozen=True, tag="announce_close"):
     closing: bool
 
 
+class AnnounceStopping(Call, frozen=True, tag="announce_stopping"):
+    """Tell the application that this worker begins to stop; it still accepts connections."""
+
+
 class CloseIdle(Call, frozen=True, tag="close_idle"):
     """Close connections that have waited longer than `linger` for a complete request head."""
 
@@ -78,7 +82,18 @@ class Ping(Call, frozen=True, tag="ping"):
     """Show that the worker's channel thread runs."""
 
 
-Calls = Start | Serve | StopGracefully | AnnounceClose | CloseIdle | TakeAccepted | AnswerLate | Ping | Tasks
+Calls = (
+    Start
+    | Serve
+    | StopGracefully
+    | AnnounceClose
+    | AnnounceStopping
+    | CloseIdle
+    | TakeAccepted
+    | AnswerLate
+    | Ping
+    | Tasks
+)
 
 
 class Ready(Reply, frozen=True, tag="ready"):

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from flaskd.channel.messages import Call, Event, FromWorker, Refused, Reply
+from flaskd.channel.messages import Call, Event, FromWorker, Note, Refused, Reply
 from flaskd_ctl.contract.conversation import Lines
 from flaskd_ctl.errors import ControlError, Failed
 
@@ -40,17 +40,28 @@ class SupervisorChannel:
         self._lines = Lines()
         self._last = 0
         self._calls: dict[int, asyncio.Future[Reply]] = {}
+        self._on_note: dict[int, Callable[[Note], None]] = {}
         self._unsent = bytearray()
         self._loop.add_reader(sock, self._read)
 
-    def call(self, call: Call) -> "asyncio.Future[Reply]":
-        """Send a call; the future gets the reply or Failed, or is cancelled when the channel ends."""
+    @property
+    def unanswered(self) -> int:
+        """Calls that have no reply yet, also those that nobody waits for any more."""
+        return len(self._calls)
+
+    def call(self, call: Call, *, on_note: Callable[[Note], None] | None = None) -> "asyncio.Future[Reply]":
+        """Send a call; the future gets the reply or Failed, or is cancelled when the channel ends.
+
+        `on_note` gets what a task reports before its reply.
+        """
         reply: asyncio.Future[Reply] = self._loop.create_future()
         if self._socket.fileno() < 0:
             reply.cancel()
             return reply
         self._last += 1
         self._calls[self._last] = reply
+        if on_note is not None:
+            self._on_note[self._last] = on_note
         self._unsent += msgspec.json.encode(msgspec.structs.replace(call, number=self._last)) + b"\n"
         self._write()
         return reply
@@ -71,6 +82,7 @@ class SupervisorChannel:
         for reply in self._calls.values():
             reply.cancel()
         self._calls.clear()
+        self._on_note.clear()
 
     def _read(self) -> bool:
         try:
@@ -93,6 +105,12 @@ class SupervisorChannel:
         if not isinstance(message, Reply):
             self._on_event(message)
             return
+        if isinstance(message, Note):
+            on_note, waited = self._on_note.get(message.number), self._calls.get(message.number)
+            if on_note is not None and waited is not None and not waited.done():
+                on_note(message)
+            return
+        self._on_note.pop(message.number, None)
         call = self._calls.pop(message.number, None)
         if call is None or call.done():
             return

@@ -1,20 +1,18 @@
 """The `describe` document: OpenRPC 1.3, made from the COMMANDS table and the structs that decode the wire.
 
 See https://spec.open-rpc.org. `x-role` is the role that a command needs, `x-example` a command line. `x-caller` contains the
-caller's role and the commands that it may run; each method has `x-permitted`.
+caller's role and the commands that it may run; each method has `x-permitted`. `x-application-commands` are the commands of the
+application's own.
 """
 
 from typing import Any
 
 import msgspec
 
+from flaskd.ledger.row import printable
+from flaskd.tasks import Listed
 from flaskd_ctl.contract.commands import PROTOCOL_VERSION, Command, Role
 from flaskd_ctl.protocol import PARAMS, RESULTS, EventNote
-
-
-def encoded(commands: list[Command], *, version: str, role: Role) -> msgspec.Raw:
-    """Return the document, ready to be sent."""
-    return msgspec.Raw(msgspec.json.encode(document(commands, version=version, role=role)))
 
 
 def document(commands: list[Command], *, version: str, role: Role) -> dict[str, Any]:
@@ -38,6 +36,30 @@ def document(commands: list[Command], *, version: str, role: Role) -> dict[str, 
         ],
         "components": {"schemas": components},
     }
+
+
+def own_commands(listed: list[Listed], *, role: Role) -> list[dict[str, Any]]:
+    """Describe the application's own commands, which `call` runs, to a caller that has `role`. `params` is a JSON Schema."""
+    return [
+        {
+            "name": each.name,
+            "summary": printable(each.summary),
+            "params": read_json(each.schema, {}),
+            "x-role": each.role,
+            "x-on": each.on,
+            "x-timeout": each.timeout,
+            "x-permitted": role.includes(Role(each.role)),
+        }
+        for each in listed
+    ]
+
+
+def read_json(text: str, otherwise: Any) -> Any:
+    """Read JSON that a worker wrote; `otherwise` if it is none."""
+    try:
+        return msgspec.json.decode(text)
+    except (ValueError, RecursionError):
+        return otherwise
 
 
 def _method(command: Command, components: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from flaskd import in_process
+from flaskd.app.extension import Extension
 from flaskd.control.server import control_thread
 from flaskd.engines.choice import choose
 from flaskd.engines.factory import make_engine
@@ -32,7 +33,7 @@ from flaskd.serving import Core, engine_options
 from flaskd.shutdown.lifecycle import Event, State as States
 from flaskd.shutdown.mailbox import Mailbox
 from flaskd.shutdown.owner import Ask, Owner
-from flaskd.tasks import Ordered, Reply, Task
+from flaskd.tasks import Choice, Note, Ordered, Reply, Task
 from flaskd_ctl.protocol import (
     Actor,
     RequestsResult,
@@ -59,7 +60,7 @@ class Running(Operated):
         stack: contextlib.ExitStack,
         *,
         bus: Bus,
-        extension: object,
+        extension: Extension,
         shutdown_hook: Callable[[], None],
     ) -> None:
         """Acquire what `instance` holds and what serves `app`, until `stack` is closed; `serve` begins to serve."""
@@ -190,13 +191,18 @@ class Running(Operated):
             processes={0: process},
         )
 
-    def order_task(self, task: Task, worker: int | None) -> list[Ordered]:
+    def order_task(
+        self,
+        task: Task,
+        worker: int | Choice | None,
+        on_note: Callable[[int, Note], None] | None = None,
+    ) -> list[Ordered]:
         """See `Operable.order_task`; from any thread."""
-        if worker is not None:
+        if isinstance(worker, int):
             workers_of(self, "has no workers")
         reply: Future[Reply] = Future()
         reply.set_running_or_notify_cancel()
-        in_process.start(self._core, task, reply)
+        in_process.start(self._core, task, reply, None if on_note is None else functools.partial(on_note, 0))
         return [Ordered(0, os.getpid(), reply)]
 
     def counts_requests(self) -> bool:

@@ -47,7 +47,8 @@ class Server:
             print(server.listeners)
 
     `serve()` blocks and takes SIGTERM and SIGINT as a graceful shutdown; `start()` returns when it serves. A server serves
-    once. Keyword arguments are the settings of `flaskd.settings.schema.Settings`; a bad one raises ConfigError.
+    once. `stopping` is set when its stop begins (`flaskd.Extension`). Keyword arguments are the settings of
+    `flaskd.settings.schema.Settings`; a bad one raises ConfigError.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Server:
         self.app = app
         self.name = self.settings.name or name_of(app)
         self.bus = Bus()
+        self.stopping = threading.Event()
         self.version = __version__
         self._process_exits = process_exits
         self._running: Running | None = None

@@ -8,13 +8,34 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final
 
+from flaskd.in_process.app_config import show_config
+from flaskd.in_process.commands import call_command, list_commands
 from flaskd.in_process.garbage import collect_garbage
+from flaskd.in_process.routes import list_routes
 from flaskd.serving import Core
-from flaskd.tasks import CollectGarbage, Reply, Task
+from flaskd.tasks import (
+    CallCommand,
+    CollectGarbage,
+    ListCommands,
+    ListRoutes,
+    Note,
+    Reply,
+    ReportingTask,
+    ShowConfig,
+    Task,
+)
 
 FUNCTIONS: Final[dict[type[Task], Callable[[Core, Any], Reply]]] = {
     CollectGarbage: collect_garbage,
+    ListCommands: list_commands,
+    ListRoutes: list_routes,
+    ShowConfig: show_config,
 }
+
+REPORTING: Final[dict[type[ReportingTask], Callable[[Core, Any, Callable[[Note], None]], Reply]]] = {
+    CallCommand: call_command,
+}
+"""Functions that also take what sends their notes."""
 
 MOST_AT_A_TIME: Final = 8
 """Tasks of one process at a time: each has a thread, and one that never ends keeps it."""
@@ -22,12 +43,17 @@ MOST_AT_A_TIME: Final = 8
 _slots: Final = threading.BoundedSemaphore(MOST_AT_A_TIME)
 
 
-def start(core: Core, task: Task, reply: "Future[Reply]") -> None:
-    """Carry out `task` on a thread of its own, which completes `reply`."""
+def start(
+    core: Core, task: Task, reply: "Future[Reply]", on_note: Callable[[Note], None] | None = None
+) -> None:
+    """Carry out `task` on a thread of its own, which completes `reply`; `on_note` gets what it reports before."""
 
     def run() -> None:
         try:
-            result = FUNCTIONS[type(task)](core, task)
+            if isinstance(task, ReportingTask):
+                result = REPORTING[type(task)](core, task, on_note or _drop)
+            else:
+                result = FUNCTIONS[type(task)](core, task)
         except Exception as error:  # noqa: BLE001 - a thread's outer edge: who asked is told
             _end(reply.set_exception, error)
         else:
@@ -40,6 +66,10 @@ def start(core: Core, task: Task, reply: "Future[Reply]") -> None:
         threading.Thread(target=run, name="flaskd-task", daemon=True).start()
     except RuntimeError as error:  # no further thread can be started
         _end(reply.set_exception, error)
+
+
+def _drop(note: Note) -> None:
+    """Nobody wants it."""
 
 
 def _end(complete: Callable[[Any], None], outcome: object) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from flaskd.channel.messages import AnnounceClose, CloseIdle, Reply, TakeAccepted
+from flaskd.channel.messages import AnnounceClose, AnnounceStopping, CloseIdle, Reply, TakeAccepted
 from flaskd.guard import log_failure
 from flaskd.listening.listeners import Listener, block_all, close_all
 from flaskd.shutdown.phases import Action, Phase, Snapshot, Stop
@@ -71,6 +71,9 @@ class FleetShutdown:
         match action:
             case Action.TURN_AWAY:
                 self._fleet.hold()
+                # Streams end now: the accept queue may wait for their threads.
+                for member in self._fleet.serving:
+                    member.call(AnnounceStopping())
                 block_all(self._listeners)
             case Action.CLOSE_IDLE:
                 for member in self._fleet.serving:

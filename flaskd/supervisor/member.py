@@ -7,7 +7,7 @@ itself, and kept only up to a limit.
 import asyncio
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
@@ -20,6 +20,7 @@ from flaskd.channel.messages import (
     Call,
     Event,
     Loaded,
+    Note,
     Progress,
     Ready,
     Reply,
@@ -37,6 +38,7 @@ from flaskd.process.ending import STACKS_SIGNAL
 from flaskd.shutdown.phases import Phase
 from flaskd.supervisor.plan import MOVES, Move, WorkerState, WorkerView
 from flaskd.supervisor.process import Process
+from flaskd.tasks import Task
 from flaskd_ctl.errors import ControlError, Failed
 from flaskd_ctl.protocol import InFlight
 
@@ -151,6 +153,17 @@ class Member:
     def call(self, call: Call) -> "asyncio.Future[Reply]":
         """Send a call to the worker (see `SupervisorChannel.call`)."""
         return self._held.channel.call(call)
+
+    @property
+    def unanswered(self) -> int:
+        """Calls that it has not answered yet."""
+        return self._held.channel.unanswered
+
+    def order(self, task: Task, on_note: Callable[[Note], None] | None = None) -> "asyncio.Future[Reply]":
+        """Have it carry out a task; `on_note` gets what the task reports before its reply."""
+        if on_note is None:
+            return self.call(task)
+        return self._held.channel.call(task, on_note=on_note)
 
     def stop_gracefully(self, *, grace: float, linger: float) -> None:
         """Let it answer what it has, within `grace` seconds, and exit. A second call can only bring its deadline nearer."""

@@ -1,17 +1,23 @@
 """Tasks for workers, sent over their channels."""
 
 import asyncio
+import functools
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
 
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.member import Member
 from flaskd.supervisor.plan import WorkerState
-from flaskd.tasks import Ordered, Reply, Task
-from flaskd_ctl.errors import NotFound, WrongState
+from flaskd.tasks import Choice, Note, Ordered, Reply, Task
+from flaskd_ctl.errors import Failed, NotFound, WrongState
 
 ABLE: Final = {WorkerState.SERVING, WorkerState.LEAVING}
 """States of a worker that has loaded its application."""
+
+
+MOST_UNANSWERED: Final = 64
+"""Calls that wait for a worker's reply: the supervisor keeps what a worker that hangs does not read."""
 
 
 class TaskOrders:
@@ -20,13 +26,25 @@ class TaskOrders:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
 
-    def order(self, task: Task, worker: int | None) -> list[Ordered]:
+    def order(
+        self,
+        task: Task,
+        worker: int | Choice | None,
+        on_note: Callable[[int, Note], None] | None = None,
+    ) -> list[Ordered]:
         """See `Operable.order_task`."""
         return [
-            Ordered(member.id, member.pid, _following(member.call(task))) for member in self._chosen(worker)
+            Ordered(member.id, member.pid, _ordered(member, task, on_note)) for member in self._chosen(worker)
         ]
 
-    def _chosen(self, worker: int | None) -> list[Member]:
+    def _chosen(self, worker: int | Choice | None) -> list[Member]:
+        if isinstance(worker, Choice):
+            serving = list(self._fleet.serving)
+            if not serving:
+                raise WrongState("no worker serves now", hint="see `flaskd_ctl workers`")
+            if worker is Choice.LEAST_BUSY:
+                return [min(serving, key=lambda member: (member.unanswered, member.request_table.in_flight))]
+            return serving
         able = [member for member in self._fleet.members.values() if member.state in ABLE]
         if worker is None:
             if not able:
@@ -38,6 +56,15 @@ class TaskOrders:
         if member not in able:
             raise WrongState(f"worker {worker} is {member.state.value}", hint="see `flaskd_ctl workers`")
         return [member]
+
+
+def _ordered(member: Member, task: Task, on_note: Callable[[int, Note], None] | None) -> "Future[Reply]":
+    if member.unanswered >= MOST_UNANSWERED:
+        refused: Future[Reply] = Future()
+        refused.set_exception(Failed(f"it has not answered {member.unanswered} calls"))
+        return refused
+    note = None if on_note is None else functools.partial(on_note, member.id)
+    return _following(member.order(task, note))
 
 
 def _following(reply: "asyncio.Future[Reply]") -> "Future[Reply]":

@@ -7,17 +7,32 @@ reply: what must be known then is in shared memory, not in a task.
 To add one: a subclass of `Task` and one of `Reply` here, and a function in `flaskd.in_process`.
 """
 
+from flaskd.tasks.application import (
+    CallCommand as CallCommand,
+    CommandCalled as CommandCalled,
+    CommandProgress as CommandProgress,
+    CommandsListed as CommandsListed,
+    ConfigShown as ConfigShown,
+    ListCommands as ListCommands,
+    Listed as Listed,
+    ListRoutes as ListRoutes,
+    RoutesListed as RoutesListed,
+    ShowConfig as ShowConfig,
+)
 from flaskd.tasks.base import (
     Call as Call,
+    Choice as Choice,
+    Note as Note,
     Ordered as Ordered,
     Outcome as Outcome,
     Reply as Reply,
+    ReportingTask as ReportingTask,
     Task as Task,
 )
 from flaskd.tasks.garbage import CollectGarbage as CollectGarbage, GarbageCollected as GarbageCollected
 
-Tasks = CollectGarbage
+Tasks = CollectGarbage | CallCommand | ListCommands | ListRoutes | ShowConfig
 """Every task. A task is decoded by its tag."""
 
-TaskReplies = GarbageCollected
-"""Every reply to a task."""
+TaskReplies = GarbageCollected | CommandCalled | CommandProgress | CommandsListed | ConfigShown | RoutesListed
+"""Every reply to a task, and every note."""

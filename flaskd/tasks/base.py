@@ -1,5 +1,6 @@
 """The bases of messages between a supervisor and a worker, and the outcome of a task."""
 
+import enum
 from concurrent.futures import Future
 from typing import NamedTuple
 
@@ -22,6 +23,21 @@ class Task(Call, frozen=True):
     """A call that is carried out on a thread of its own, so it may take its time."""
 
 
+class Note(Reply, frozen=True):
+    """What a task reports while it runs; the reply to the call of the same number follows."""
+
+
+class ReportingTask(Task, frozen=True):
+    """A task that sends notes before its reply."""
+
+
+class Choice(enum.Enum):
+    """Which workers carry out a task, other than all that can, or one by its id."""
+
+    SERVING = "each that serves"
+    LEAST_BUSY = "the one that serves and has the fewest requests in flight"
+
+
 class Ordered(NamedTuple):
     """A task that one process was given. `worker` is the worker's id, 0 for a `Server`.
 
@@ -34,9 +50,10 @@ class Ordered(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a task in one process. `reply` is None if it failed; `error` says why."""
+    """What became of a task in one process. `reply` is None if it failed; `error` says why, `late` that it had no more time."""
 
     worker: int
     pid: int
     reply: Reply | None
     error: str = ""
+    late: bool = False

@@ -1,16 +1,22 @@
 """What a Flask application in a worker finds as `app.extensions["flaskd"]`."""
 
+import threading
+
 from flaskd.channel.messages import Asked
 from flaskd.channel.worker_end import WorkerChannel
 
 
 class Extension:
-    """The instance, of which this process is one worker. Each order goes to the supervisor; the methods return at once."""
+    """The instance, of which this process is one worker. Each order goes to the supervisor; the methods return at once.
+
+    See `flaskd.Extension`.
+    """
 
     def __init__(self, channel: WorkerChannel, *, name: str, worker: int, generation: int) -> None:
         self.name = name
         self.worker = worker
         self.generation = generation
+        self.stopping = threading.Event()
         self._channel = channel
 
     def shutdown(

@@ -26,6 +26,7 @@ from flaskd.app.hooks import Hooks
 from flaskd.app.loader import applications_traceback, load
 from flaskd.channel.messages import (
     AnnounceClose,
+    AnnounceStopping,
     AnswerLate,
     Calls,
     CloseIdle,
@@ -216,6 +217,8 @@ class Worker:
                 self._closing = closing
                 if core is not None:
                     core.announce_close(closing=closing)
+            case AnnounceStopping() if core is not None:
+                core.announce_stopping()
             case CloseIdle() if core is not None:
                 core.carry_out(Action.CLOSE_IDLE)
             case TakeAccepted() if core is not None:
@@ -238,7 +241,7 @@ class Worker:
             return
         reply: Future[Reply] = Future()
         reply.add_done_callback(replied)
-        in_process.start(self._core, task, reply)
+        in_process.start(self._core, task, reply, lambda note: self._channel.reply(task, note))
 
     def _stop(self, grace: float, linger: float, call: StopGracefully | None = None) -> None:
         if self._owner is None:

@@ -79,6 +79,12 @@ def run_ask(run: Run, command: Command) -> Exit:
     return run.show(command.name, run.ask(run.target(), command.name))
 
 
+def run_ask_worker(run: Run, command: Command, *, worker: int | None) -> Exit:
+    """Ask one worker, or whichever replies first, and show the answer."""
+    params = {} if worker is None else {"worker": worker}
+    return run.show(command.name, run.ask(run.target(), command.name, params))
+
+
 def run_status(run: Run, command: Command, *, serving: bool) -> Exit:
     """Show the status, or how an instance has stopped, which is a failure.
 
@@ -144,7 +150,7 @@ def run_follow(run: Run, command: Command, *, no_wait: bool, **params: Any) -> E
         run.screen.progress(f"{target.name}: {'; '.join([*steps.values()][-2:])}")
 
     given = {key: value for key, value in params.items() if value is not None}
-    with _remark_on_interrupt(run, target.name, command.name):
+    with remark_on_interrupt(run, target.name, command.name):
         following = follow(
             BLOCKING, target, command.name, given, whole=run.timeout, wait=not no_wait, on_progress=show
         )
@@ -177,6 +183,11 @@ def run_in_workers(run: Run, command: Command, **params: Any) -> Exit:
     given = {key: value for key, value in params.items() if value is not None}
     result = backend.run(follow(BLOCKING, target, command.name, given, whole=run.timeout)) or {}
     run.show(command.name, result)
+    return code_of_workers(result)
+
+
+def code_of_workers(result: dict[str, Any]) -> Exit:
+    """Return the exit code for what workers replied: done, failed in all, or failed in some."""
     failed = [bool(each.get("error")) for each in result.get("workers") or []]
     return Exit.DONE if not any(failed) else Exit.FAILED if all(failed) else Exit.SOME
 
@@ -193,7 +204,7 @@ def run_stop(run: Run, command: Command, *, no_wait: bool, missing_ok: bool, **p
         def show(event: dict[str, Any]) -> None:
             run.screen.progress(f"{target.name}: {results.progress_line(event)}")
 
-        with _remark_on_interrupt(run, target.name, command.name):
+        with remark_on_interrupt(run, target.name, command.name):
             stopping = stop(
                 BLOCKING, target, command.name, given, whole=run.timeout, wait=not no_wait, on_progress=show
             )
@@ -211,7 +222,7 @@ def run_stop(run: Run, command: Command, *, no_wait: bool, missing_ok: bool, **p
 
 
 @contextlib.contextmanager
-def _remark_on_interrupt(run: Run, name: str, method: str) -> Iterator[None]:
+def remark_on_interrupt(run: Run, name: str, method: str) -> Iterator[None]:
     """Say on Ctrl-C that the instance continues."""
     try:
         yield

@@ -93,6 +93,12 @@ class CliCommand(click.Command):
         )
 
 
+def _call(run: Run, command: Command, **given: Any) -> Exit:
+    from flaskd_ctl.cli.calling import run_call
+
+    return run_call(run, command, **given)
+
+
 ACTIONS: Final[dict[str, Callable[..., Exit]]] = {
     "status": actions.run_status,
     "incidents": actions.run_incidents,
@@ -100,6 +106,9 @@ ACTIONS: Final[dict[str, Callable[..., Exit]]] = {
     "events": actions.run_events,
     "stats": actions.run_stats,
     "gc": actions.run_in_workers,
+    "call": _call,
+    "routes": actions.run_ask_worker,
+    "app_config": actions.run_ask_worker,
     "shutdown": actions.run_stop,
     "kill": actions.run_stop,
     "reload": actions.run_follow,
@@ -116,8 +125,13 @@ def word(method: str) -> str:
 
 def derive(command: Command) -> CliCommand:
     """Make the click command of a command in the table."""
-    params = [made for param in command.params if (made := _parameter(param))]
     work = ACTIONS.get(command.name, actions.run_ask)
+    if work is _call:
+        from flaskd_ctl.cli import calling
+
+        params = calling.parameters(command)
+    else:
+        params = [made for param in command.params if (made := _parameter(param))]
     if work in {actions.run_follow, actions.run_stop}:
         params.append(click.Option(["--no-wait"], is_flag=True, help="Return when it has begun."))
     if work is actions.run_stop:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 
+from flaskd_ctl.client.application import ApplicationMethods
 from flaskd_ctl.client.following import follow
 from flaskd_ctl.client.listing import LIST_PATIENCE, list_instances
 from flaskd_ctl.client.session import RESPONSE_TIMEOUT, KeptSession, Session
@@ -58,7 +59,7 @@ from flaskd_ctl.transports.backend import BLOCKING, Backend
 T = TypeVar("T")
 
 
-class BaseClient:
+class BaseClient(ApplicationMethods):
     """A client of one instance; `Client` explains the parameters."""
 
     _backend: ClassVar[Backend] = BLOCKING

@@ -9,7 +9,7 @@ The plain stream is the default; `endpoint="ipc:///…/zmq"` uses ZeroMQ, `"ssh:
 (docs/other-hosts.md). Every failure is a `ControlError`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
@@ -18,7 +18,10 @@ from flaskd_ctl.client.listing import LIST_PATIENCE
 from flaskd_ctl.client.session import RESPONSE_TIMEOUT
 from flaskd_ctl.client.shapes import Goal, InstanceInfo
 from flaskd_ctl.protocol import (
+    AppConfigResult,
     AuditEntry,
+    CallProgressEvent,
+    CallResult,
     Event,
     Garbage,
     Incident,
@@ -28,6 +31,7 @@ from flaskd_ctl.protocol import (
     ProgressEvent,
     ReloadResult,
     RestartResult,
+    RoutesResult,
     ScaleResult,
     ShutdownResult,
     StateResult,
@@ -132,6 +136,32 @@ class Client:
     def gc(self, worker: int | None = None) -> list[Garbage]:
         """Run the garbage collector in each worker, or in one; return what it did in each."""
         return run(self._client.gc(worker))
+
+    def call(
+        self,
+        name: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        worker: int | None = None,
+        timeout: float | None = None,
+        on_progress: Callable[[CallProgressEvent], None] | None = None,
+    ) -> CallResult:
+        """Run a command of the application (`@flaskd.command`); return what it did in each worker that ran it.
+
+        `worker` runs it in that one. `timeout` is what the command may take, in seconds; None is what it declares itself.
+        `on_progress` is called for what it yields. Raises NotFound for an unknown command or worker, InvalidParams,
+        NotPermitted, TimedOut (the command continues), and Failed (`data["traceback"]`: the application's). If it ran in
+        several workers and failed in some, or in each in its own way, the results have the `error`.
+        """
+        return run(self._client.call(name, params, worker=worker, timeout=timeout, on_progress=on_progress))
+
+    def routes(self, worker: int | None = None) -> RoutesResult:
+        """Return the routes of the Flask application, as one worker has them."""
+        return run(self._client.routes(worker))
+
+    def app_config(self, worker: int | None = None) -> AppConfigResult:
+        """Return the configuration of the Flask application without secrets, as one worker has it."""
+        return run(self._client.app_config(worker))
 
     @overload
     def reload(

@@ -43,10 +43,12 @@ async def follow(
             try:
                 heard = await session.listen(patience)
             except TimedOut:
+                if not session.waits_for(number):
+                    raise  # the daemon's own reply: what it was asked for took too long
                 if patience.extend_for_ping(time.monotonic()):
                     await session.ping(patience)
                     continue
-                if latest and whole is not None:
+                if latest.get("state") and whole is not None:
                     raise unfinished(target, method, latest, whole) from None
                 raise
             patience.heard(time.monotonic())

@@ -57,6 +57,10 @@ class Session:
         """Whether a call has no reply yet."""
         return bool(self._conversation.open)
 
+    def waits_for(self, number: int) -> bool:
+        """Tell whether this call has no reply yet."""
+        return number in self._conversation.open
+
     async def begin(self, method: str, params: dict[str, Any] | None = None, *, patience: Patience) -> int:
         """Send a call and return its id."""
         self._method = method

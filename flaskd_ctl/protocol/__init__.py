@@ -7,6 +7,17 @@ Params refuse unknown fields. Results may gain fields in a later minor version; 
 
 from typing import Any, Final
 
+from flaskd_ctl.protocol.application import (
+    AppConfigParams as AppConfigParams,
+    AppConfigResult as AppConfigResult,
+    Called as Called,
+    CallParams as CallParams,
+    CallProgressEvent as CallProgressEvent,
+    CallResult as CallResult,
+    Route as Route,
+    RoutesParams as RoutesParams,
+    RoutesResult as RoutesResult,
+)
 from flaskd_ctl.protocol.audit import (
     Actor as Actor,
     AuditEntry as AuditEntry,
@@ -86,6 +97,9 @@ PARAMS: Final[dict[str, type[Params]]] = {
     "stats": StatsParams,
     "metrics": Params,
     "gc": WorkerParams,
+    "call": CallParams,
+    "routes": RoutesParams,
+    "app_config": AppConfigParams,
     "drain": Params,
     "resume": Params,
     "reload": ReloadParams,
@@ -107,6 +121,9 @@ RESULTS: Final[dict[str, Any]] = {
     "stats": StatsResult,
     "metrics": MetricsResult,
     "gc": GcResult,
+    "call": CallResult,
+    "routes": RoutesResult,
+    "app_config": AppConfigResult,
     "drain": StateResult,
     "resume": StateResult,
     "reload": ReloadResult,

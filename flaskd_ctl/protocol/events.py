@@ -2,6 +2,7 @@
 
 import msgspec
 
+from flaskd_ctl.protocol.application import CallProgressEvent
 from flaskd_ctl.protocol.audit import Actor
 from flaskd_ctl.protocol.status import Incident, InFlight
 
@@ -73,7 +74,16 @@ class LostEvent(msgspec.Struct, frozen=True, tag_field="event", tag="lost"):
     count: int
 
 
-Event = StateEvent | ProgressEvent | CutEvent | WorkerEvent | IncidentEvent | SlowEvent | LostEvent
+Event = (
+    StateEvent
+    | ProgressEvent
+    | CutEvent
+    | WorkerEvent
+    | IncidentEvent
+    | SlowEvent
+    | CallProgressEvent
+    | LostEvent
+)
 
 
 class EventNote(msgspec.Struct, frozen=True):

@@ -270,5 +270,9 @@ _ELSEWHERE: Final = {
     "gc": "diagnosis",
     "stats": "metrics",
     "metrics": "metrics",
+    "call": "application",
+    "commands": "application",
+    "routes": "application",
+    "app_config": "application",
 }
 """The module that writes the result of each further command: it is imported only for that."""

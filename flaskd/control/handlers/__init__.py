@@ -3,6 +3,7 @@
 Each module has the handlers of one subject. Those that can answer at once are plain functions.
 """
 
+from flaskd.control.handlers.application import Application
 from flaskd.control.handlers.diagnosis import Diagnosis
 from flaskd.control.handlers.looking import Looking
 from flaskd.control.handlers.metrics import Metrics
@@ -18,7 +19,15 @@ class Handlers:
 
     def __init__(self, instance: Operable) -> None:
         self.streams = Streams(instance)
-        groups = Looking(instance), Metrics(instance), Diagnosis(instance), Operating(instance), self.streams
+        application = Application(instance)
+        groups = (
+            Looking(instance, application.commands),
+            Metrics(instance),
+            Diagnosis(instance),
+            application,
+            Operating(instance),
+            self.streams,
+        )
         self.by_name: dict[str, Handler] = {
             name: next(getattr(group, name) for group in groups if hasattr(group, name)) for name in COMMANDS
         }

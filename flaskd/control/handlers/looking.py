@@ -1,13 +1,14 @@
 """Commands that show the instance."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
-from flaskd.control.describe import encoded
+from flaskd.control.describe import document, own_commands
 from flaskd.control.registry import Call
 from flaskd.operable import Operable, workers_of
+from flaskd.tasks import Listed
 from flaskd.version import __version__
 from flaskd_ctl import errors
 from flaskd_ctl.contract.commands import COMMANDS, PROTOCOL_VERSION, Role
@@ -26,9 +27,10 @@ from flaskd_ctl.protocol import (
 class Looking:
     """Handles the commands that show an instance."""
 
-    def __init__(self, instance: Operable) -> None:
+    def __init__(self, instance: Operable, own_commands: Callable[[], Awaitable[list[Listed]]]) -> None:
         self._instance = instance
-        self._descriptions: dict[Role, msgspec.Raw] = {}
+        self._own_commands = own_commands
+        self._descriptions: dict[Role, dict[str, Any]] = {}
 
     def ping(self, call: Call[Any]) -> PingResult:
         """Return the instance's name, pid and state."""
@@ -44,12 +46,13 @@ class Looking:
         shown = replace(last, traceback=call.traceback(last.traceback))
         return replace(status, last_failure=shown)
 
-    def describe(self, call: Call[Any]) -> msgspec.Raw:
-        """Describe all commands; the document is made once for each role."""
+    async def describe(self, call: Call[Any]) -> dict[str, Any]:
+        """Describe all commands. What flaskd itself has is described once for each role; the application is asked each time."""
         role = call.registry.role_of(call.caller) or Role.VIEWER  # it has a role, or the call was refused
         if role not in self._descriptions:
-            self._descriptions[role] = encoded(list(COMMANDS.values()), version=__version__, role=role)
-        return self._descriptions[role]
+            self._descriptions[role] = document(list(COMMANDS.values()), version=__version__, role=role)
+        own = own_commands(await self._own_commands(), role=role)
+        return {**self._descriptions[role], "x-application-commands": own}
 
     def workers(self, call: Call[Any]) -> WorkersResult:
         """List the workers."""

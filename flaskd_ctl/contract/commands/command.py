@@ -23,9 +23,8 @@ class Param(NamedTuple):
     """One parameter in help and docs; its type, bounds and default are in the struct in `protocol`."""
 
     name: str
-    kind: (
-        str  # "seconds", "flag", "path", "count", "change" (of a count), "limit", "id", "endpoint" or "text"
-    )
+    # "seconds", "flag", "path", "count", "change" (of a count), "limit", "id", "endpoint", "text" or "values"
+    kind: str
     help: str
     secret: bool = False  # hidden in the audit log; the query of a "path" always is
     argument: bool = False  # on the command line: an argument, not an option

@@ -30,6 +30,7 @@ ASKING = ["ping", "status", "describe", "drain", "resume", "workers", "requests"
 WORDS = {method: (method.replace("_", "-"),) for method in COMMANDS} | {
     "scale": ("scale", "2"),
     "restart_worker": ("restart-worker", "3"),
+    "call": ("call", "cache.clear"),
 }
 """What is typed for each command."""
 

@@ -1,0 +1,247 @@
+"""Commands of the application's own, and those that show the application."""
+
+import asyncio
+import time
+from concurrent.futures import Future
+from contextlib import closing
+from typing import Final
+
+import msgspec
+
+from flaskd.control.describe import read_json
+from flaskd.control.handlers.tasks import first_reply, outcomes
+from flaskd.control.registry import Call
+from flaskd.control.transports.subscription import Subscription
+from flaskd.events import Bus
+from flaskd.ledger.row import printable
+from flaskd.operable import Operable
+from flaskd.tasks import (
+    CallCommand,
+    Choice,
+    CommandCalled,
+    CommandProgress,
+    CommandsListed,
+    ConfigShown,
+    ListCommands,
+    Listed,
+    ListRoutes,
+    Note,
+    Outcome,
+    RoutesListed,
+    ShowConfig,
+)
+from flaskd_ctl import errors
+from flaskd_ctl.contract.commands import Role
+from flaskd_ctl.protocol import (
+    AppConfigParams,
+    AppConfigResult,
+    Called,
+    CallParams,
+    CallProgressEvent,
+    CallResult,
+    Event,
+    Route,
+    RoutesParams,
+    RoutesResult,
+)
+
+LIST_TIME: Final = 2.0
+"""Seconds in which a worker has to list the application's commands; after that, what was listed last counts."""
+
+SHOW_TIME: Final = 5.0
+"""Seconds in which a worker has to list its routes, or show its configuration."""
+
+LONGEST_RESULTS: Final = 900_000
+"""Bytes of all workers' results together: a reply has at most 1 MiB."""
+
+KINDS: Final[dict[str, type[errors.ControlError]]] = {
+    "unknown": errors.NotFound,
+    "role": errors.NotPermitted,
+    "params": errors.InvalidParams,
+}
+"""What a failure of a call is; all others are Failed."""
+
+
+class Application:
+    """Handles the commands of the application's own, and those that show it."""
+
+    def __init__(self, instance: Operable) -> None:
+        self._instance = instance
+        self._listed: list[Listed] = []
+
+    async def commands(self) -> list[Listed]:
+        """List the application's commands: those that a worker lists now, else those that were listed last."""
+        try:
+            reply = await first_reply(
+                self._instance, ListCommands(), worker=None, shape=CommandsListed, timeout=LIST_TIME
+            )
+        except errors.ControlError:  # no worker serves, or all of them hang
+            return self._listed
+        self._listed = reply.commands
+        return self._listed
+
+    async def call(self, call: Call[CallParams]) -> CallResult:
+        """Run a command in one process, or in each; send what it yields if asked to.
+
+        It goes on if the caller disconnects: the audit log still gets its outcome.
+        """
+        if call.params.progress:
+            call.check_streams()
+        outcome: Future[None] = Future()
+        call.follow(outcome)
+        bus = Bus()
+        doing = asyncio.ensure_future(self._call(call, bus))
+        doing.add_done_callback(lambda done: _conclude(done, outcome))
+        waited = asyncio.shield(doing)
+        waited.add_done_callback(lambda done: done.cancelled() or done.exception())  # else asyncio logs it
+        if not call.params.progress:
+            return await waited
+
+        async def send(event: Event) -> bool:
+            return await call.notify("progress", event)
+
+        with closing(Subscription(bus, CallProgressEvent)) as subscription:
+            sending = asyncio.create_task(subscription.pump(send))
+            try:
+                await asyncio.wait([waited])  # what it yielded before a failure is sent before it
+                subscription.end()
+                await sending
+                return waited.result()
+            finally:
+                sending.cancel()
+
+    async def routes(self, call: Call[RoutesParams]) -> RoutesResult:
+        """List the application's routes."""
+        reply = await first_reply(
+            self._instance, ListRoutes(), worker=call.params.worker, shape=RoutesListed, timeout=SHOW_TIME
+        )
+        return RoutesResult([_cleaned(route) for route in reply.routes], reply.missing)
+
+    async def app_config(self, call: Call[AppConfigParams]) -> AppConfigResult:
+        """Show the application's configuration."""
+        reply = await first_reply(
+            self._instance, ShowConfig(), worker=call.params.worker, shape=ConfigShown, timeout=SHOW_TIME
+        )
+        config = {printable(key): printable(value) for key, value in reply.config.items()}
+        return AppConfigResult(config, reply.missing)
+
+    async def _call(self, call: Call[CallParams], bus: Bus) -> CallResult:
+        asked = call.params
+        command = await self._find(asked.name)
+        needed = call.command._replace(name=f"call {command.name}", role=Role(command.role))
+        call.registry.check(call.caller, needed)
+        role = call.registry.role_of(call.caller)
+        task = CallCommand(
+            name=command.name,
+            params=msgspec.json.encode(asked.params).decode(),
+            role="admin" if role is Role.ADMIN else "operator",
+        )
+        timeout = asked.timeout or command.timeout
+
+        def report(worker: int, note: Note) -> None:
+            if isinstance(note, CommandProgress):
+                value = read_json(note.value, printable(note.value))
+                bus.publish(
+                    CallProgressEvent(at=time.time(), worker=worker, value=value, skipped=note.skipped)
+                )
+
+        chosen = Choice.SERVING if command.on == "each" else Choice.LEAST_BUSY
+        ordered = self._instance.order_task(task, asked.worker or chosen, report)
+        return _result(command.name, await outcomes(ordered, timeout), timeout)
+
+    async def _find(self, name: str) -> Listed:
+        """Return the command; raises NotFound."""
+        listed = await self.commands()
+        found = next((each for each in listed if each.name == name), None)
+        if found is None:
+            names = ", ".join(each.name for each in listed)
+            raise errors.NotFound(
+                f"the application has no command {printable(name)}",
+                hint=f"its commands are {names}" if names else "it has none, or no worker replied",
+            )
+        return found
+
+
+def _result(command: str, found: list[Outcome], timeout: float) -> CallResult:
+    """Return what each process replied.
+
+    Raises the error instead if there was only one process, or if all failed in one way that is not the application's.
+    """
+    failures = [failure for each in found if (failure := _failure(command, each, timeout)) is not None]
+    same = {type(failure) for failure in failures}
+    if len(failures) == len(found) and (len(found) == 1 or (len(same) == 1 and same != {errors.Failed})):
+        raise failures[0]
+    rows, room = [], LONGEST_RESULTS
+    for each in found:
+        row = _row(command, each, timeout)
+        room -= len(each.reply.result) if isinstance(each.reply, CommandCalled) else 0
+        room -= len(row.error) + len(row.traceback)
+        if room < 0:
+            row = Called(
+                worker=each.worker,
+                pid=each.pid,
+                error=f"it has replied, but all results are more than {LONGEST_RESULTS} bytes: ask it with --worker",
+            )
+        rows.append(row)
+    return CallResult(command, rows)
+
+
+def _row(command: str, outcome: Outcome, timeout: float) -> Called:
+    failure = _failure(command, outcome, timeout)
+    reply = outcome.reply if isinstance(outcome.reply, CommandCalled) else CommandCalled()
+    return Called(
+        worker=outcome.worker,
+        pid=outcome.pid,
+        error=str(failure or ""),
+        result=None if failure is not None else read_json(reply.result, None),
+        took=reply.took,
+        traceback=str(failure.data.get("traceback", "")) if failure is not None else "",
+    )
+
+
+def _failure(command: str, outcome: Outcome, timeout: float) -> errors.ControlError | None:
+    """Return the error of one process; None if it has a result."""
+    who = f"worker {outcome.worker}" if outcome.worker else "the process"
+    reply = outcome.reply
+    if outcome.late:
+        return errors.TimedOut(
+            f"{command}: {who} did not reply within {timeout:g} s: it continues",
+            hint="give it more time with --timeout, or see where it is with `flaskd_ctl requests` and `workers`",
+        )
+    if not isinstance(reply, CommandCalled):
+        return errors.Failed(f"{command}: {who} {outcome.error}", hint="see `flaskd_ctl workers`")
+    if not reply.failed:
+        return None
+    data = {"path": printable(reply.path)} if reply.path else {}
+    if reply.traceback:
+        data["traceback"] = printable(reply.traceback, keep="\n\t")
+    kind = KINDS.get(reply.failed, errors.Failed)
+    return kind(printable(reply.message), hint=printable(reply.hint), data=data)
+
+
+def _conclude(done: "asyncio.Future[CallResult]", outcome: "Future[None]") -> None:
+    """Tell the audit log how a call ended; a worker that failed is a failure, although the caller gets the others' results."""
+    if done.cancelled():
+        outcome.set_exception(errors.Failed("it was given up"))
+    elif error := done.exception():
+        outcome.set_exception(error)
+    elif failed := [each for each in done.result().workers if each.error]:
+        all_of_them = len(done.result().workers)
+        outcome.set_exception(
+            errors.Failed(
+                f"{len(failed)} of {all_of_them} workers failed; worker {failed[0].worker}: {failed[0].error}"
+            )
+        )
+    else:
+        outcome.set_result(None)
+
+
+def _cleaned(route: Route) -> Route:
+    """Return the route as it can be shown on a terminal."""
+    return msgspec.structs.replace(
+        route,
+        rule=printable(route.rule),
+        methods=[printable(method) for method in route.methods],
+        endpoint=printable(route.endpoint),
+        host=printable(route.host),
+    )

@@ -1,0 +1,201 @@
+"""The handlers of the application's commands: who may call, what a worker's list is worth, what many replies become."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from flaskd.audit.log import Audit, quiet
+from flaskd.control.access.policy import Caller
+from flaskd.control.handlers.application import LONGEST_RESULTS, Application
+from flaskd.control.registry import Call
+from flaskd.tasks import (
+    CallCommand,
+    Choice,
+    CommandCalled,
+    CommandsListed,
+    ListCommands,
+    Listed,
+    Note,
+    Ordered,
+    Reply,
+    Task,
+)
+from flaskd_ctl import errors
+from flaskd_ctl.contract.commands import COMMANDS, Role
+from flaskd_ctl.protocol import Actor, CallParams, CallResult
+
+EACH = Listed("clear", "operator", "each", 5, "Clear.", "{}")
+ONE = Listed("once", "operator", "one", 5, "Once.", "{}")
+WIPE = Listed("wipe", "admin", "one", 5, "Wipe.", "{}")
+
+
+class Processes:
+    """Workers that reply as they are told, and list these commands."""
+
+    def __init__(self, *replies: Reply | Exception | None, listed: list[Listed] | None = None) -> None:
+        self.replies = replies
+        self.listed: list[Listed] | None = [EACH, ONE, WIPE] if listed is None else listed
+        self.asked: list[tuple[CallCommand, int | Choice | None]] = []
+
+    def order_task(
+        self, task: Task, worker: int | Choice | None, on_note: Callable[[int, Note], None] | None = None
+    ) -> list[Ordered]:
+        if isinstance(task, ListCommands):
+            if self.listed is None:
+                raise errors.WrongState("no worker serves now")
+            return [Ordered(1, 101, completed(CommandsListed(commands=self.listed)))]
+        assert isinstance(task, CallCommand)
+        self.asked.append((task, worker))
+        return [
+            Ordered(number, 100 + number, completed(reply)) for number, reply in enumerate(self.replies, 1)
+        ]
+
+
+def completed(reply: Reply | Exception | None) -> "Future[Reply]":
+    future: Future[Reply] = Future()
+    if isinstance(reply, Exception):
+        future.set_exception(reply)
+    elif reply is not None:
+        future.set_result(reply)
+    return future
+
+
+class Registry:
+    """Knows the caller's role."""
+
+    def __init__(self, role: Role) -> None:
+        self._role = role
+
+    def role_of(self, caller: Caller) -> Role:
+        return self._role
+
+    def check(self, caller: Caller, command: Any) -> None:
+        if not self._role.includes(command.role):
+            raise errors.NotPermitted(f"{command.name} needs {command.role.value}")
+
+
+def ask(processes: Any, *, role: Role = Role.OPERATOR, **params: Any) -> CallResult:
+    audit = Audit("", report=quiet)
+    by = Actor(via="control", uid=1)
+    call: Any = Call(
+        registry=Registry(role),  # type: ignore[arg-type]
+        command=COMMANDS["call"],
+        request_id=1,
+        params=CallParams(**params),
+        peer=None,  # type: ignore[arg-type]
+        caller=Caller(by),
+        record=audit.begin("call", {}, by),
+    )
+    return asyncio.run(Application(processes).call(call))
+
+
+def test_a_command_runs_where_it_declares() -> None:
+    """Unless the caller names a worker."""
+    processes = Processes(CommandCalled(result="1"))
+
+    for name, worker in (("clear", None), ("once", None), ("once", 7)):
+        ask(processes, name=name, worker=worker, params={"a": [1]})
+
+    assert [chosen for _, chosen in processes.asked] == [Choice.SERVING, Choice.LEAST_BUSY, 7]
+    assert json.loads(processes.asked[0][0].params) == {"a": [1]}
+
+
+def test_a_command_that_needs_admin_is_not_even_sent_for_an_operator() -> None:
+    """The worker checks the caller's role again, and is told no more than it has."""
+    processes = Processes(CommandCalled(result="1"))
+
+    with pytest.raises(errors.NotPermitted, match="call wipe needs admin"):
+        ask(processes, name="wipe")
+    assert processes.asked == []
+    ask(processes, name="wipe", role=Role.ADMIN)
+    ask(processes, name="once")
+    assert [task.role for task, _ in processes.asked] == ["admin", "operator"]
+
+
+def test_a_list_that_nobody_gives_has_no_command() -> None:
+    """No worker serves, and none has before."""
+    processes = Processes()
+    processes.listed = None
+
+    with pytest.raises(errors.NotFound, match="no command clear"):
+        ask(processes, name="clear")
+
+
+def test_the_last_list_counts_while_no_worker_replies() -> None:
+    """What a command needs does not change by that."""
+    processes: Any = Processes()
+    application = Application(processes)
+
+    known = asyncio.run(application.commands())
+    processes.listed = None
+
+    assert asyncio.run(application.commands()) == known == [EACH, ONE, WIPE]
+
+
+@pytest.mark.parametrize(
+    ("failed", "kind"),
+    [
+        ("unknown", errors.NotFound),
+        ("role", errors.NotPermitted),
+        ("params", errors.InvalidParams),
+        ("raised", errors.Failed),
+        ("not_json", errors.Failed),
+    ],
+)
+def test_the_failure_of_one_process_is_the_error_of_the_call(failed: Any, kind: type[Exception]) -> None:
+    """With what belongs to it, without control characters."""
+    reply = CommandCalled(
+        failed=failed, message="bad \x1b[2J", hint="h\x07", path="params.a", traceback="a\n\x1b"
+    )
+
+    with pytest.raises(kind) as error:
+        ask(Processes(reply), name="once")
+
+    control: Any = error.value
+    assert (str(control), control.hint) == ("bad %1B[2J", "h%07")
+    assert control.data == {"path": "params.a", "traceback": "a\n%1B"}
+
+
+def test_a_process_that_takes_too_long_is_a_timeout() -> None:
+    """Also if all of several do."""
+    for replies in ([None], [None, None]):
+        with pytest.raises(
+            errors.TimedOut, match=r"clear: worker 1 did not reply within 0\.01 s: it continues"
+        ):
+            ask(Processes(*replies), name="clear", timeout=0.01)
+
+
+def test_several_processes_have_an_outcome_each() -> None:
+    """Whether some failed, or each in its own way."""
+    raised = CommandCalled(failed="raised", message="no", traceback="t")
+
+    some = ask(Processes(raised, None, CommandCalled(result='{"a":1}')), name="clear", timeout=0.01).workers
+    every = ask(Processes(raised, raised), name="clear").workers
+
+    assert [(each.worker, each.error, each.traceback, each.result) for each in some] == [
+        (1, "no", "t", None),
+        (2, "clear: worker 2 did not reply within 0.01 s: it continues", "", None),
+        (3, "", "", {"a": 1}),
+    ]
+    assert [each.error for each in every] == ["no", "no"]
+
+
+def test_what_a_hostile_worker_writes_is_no_json_and_harms_nobody() -> None:
+    """Its result is nothing."""
+    results = [CommandCalled(result="[" * 100_000), CommandCalled(result="no"), CommandCalled(result="1")]
+
+    assert [each.result for each in ask(Processes(*results), name="clear").workers] == [None, None, 1]
+
+
+def test_results_that_do_not_fit_into_one_reply_are_left_out_with_a_sentence() -> None:
+    """The first ones are there."""
+    large = CommandCalled(result=json.dumps("x" * 250_000))
+
+    workers = ask(Processes(*[large] * 5), name="clear").workers
+
+    assert [len(each.result or "") for each in workers] == [250_000] * 3 + [0, 0]
+    assert f"more than {LONGEST_RESULTS} bytes: ask it with --worker" in workers[4].error
