@@ -140,6 +140,12 @@ def complete_values(ctx: click.Context, param: click.Parameter, incomplete: str)
     properties = schema.get("properties") if isinstance(schema, dict) else None
     if not isinstance(properties, dict):
         return []
+    before = list(ctx.params.get("values") or ())
+    if not incomplete and before[-1:] != ["="] and set(before[-1:]) & set(properties):
+        before.append("=")  # bash takes = for a word of its own, and click drops it if it is the last
+    if before[-1:] == ["="]:
+        values = _values(properties.get(before[-2]) if before[1:] else None, schema)
+        return [value for value in values if value.startswith(incomplete)]
     words: list[str] = []
     for key, part in properties.items():
         values = _values(part, schema) if incomplete.startswith(f"{key}=") else [""]

@@ -1,14 +1,16 @@
 """Commands of the application's own, and those that show the application."""
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from contextlib import closing
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from flaskd.control.describe import read_json
+from flaskd.control.handlers.shared import Shared
 from flaskd.control.handlers.tasks import first_reply, outcomes
 from flaskd.control.registry import Call
 from flaskd.control.transports.subscription import Subscription
@@ -27,8 +29,10 @@ from flaskd.tasks import (
     ListRoutes,
     Note,
     Outcome,
+    Reply,
     RoutesListed,
     ShowConfig,
+    Task,
 )
 from flaskd_ctl import errors
 from flaskd_ctl.contract.commands import Role
@@ -44,6 +48,8 @@ from flaskd_ctl.protocol import (
     RoutesParams,
     RoutesResult,
 )
+
+R = TypeVar("R", bound=Reply)
 
 LIST_TIME: Final = 2.0
 """Seconds in which a worker has to list the application's commands; after that, what was listed last counts."""
@@ -67,17 +73,15 @@ class Application:
 
     def __init__(self, instance: Operable) -> None:
         self._instance = instance
+        self._lists = Shared(self._ask(ListCommands(), CommandsListed, LIST_TIME))
+        self._routes = Shared(self._ask(ListRoutes(), RoutesListed, SHOW_TIME))
+        self._configs = Shared(self._ask(ShowConfig(), ConfigShown, SHOW_TIME))
         self._listed: list[Listed] = []
 
-    async def commands(self) -> list[Listed]:
+    async def commands(self, *, newer_than: float = 0.0) -> list[Listed]:
         """List the application's commands: those that a worker lists now, else those that were listed last."""
-        try:
-            reply = await first_reply(
-                self._instance, ListCommands(), worker=None, shape=CommandsListed, timeout=LIST_TIME
-            )
-        except errors.ControlError:  # no worker serves, or all of them hang
-            return self._listed
-        self._listed = reply.commands
+        with contextlib.suppress(errors.ControlError):  # no worker serves, or all of them hang
+            self._listed = (await self._lists.get(newer_than=newer_than)).commands
         return self._listed
 
     async def call(self, call: Call[CallParams]) -> CallResult:
@@ -100,7 +104,7 @@ class Application:
         async def send(event: Event) -> bool:
             return await call.notify("progress", event)
 
-        with closing(Subscription(bus, CallProgressEvent)) as subscription:
+        with contextlib.closing(Subscription(bus, CallProgressEvent)) as subscription:
             sending = asyncio.create_task(subscription.pump(send))
             try:
                 await asyncio.wait([waited])  # what it yielded before a failure is sent before it
@@ -112,16 +116,12 @@ class Application:
 
     async def routes(self, call: Call[RoutesParams]) -> RoutesResult:
         """List the application's routes."""
-        reply = await first_reply(
-            self._instance, ListRoutes(), worker=call.params.worker, shape=RoutesListed, timeout=SHOW_TIME
-        )
+        reply = await self._routes.get(call.params.worker)
         return RoutesResult([_cleaned(route) for route in reply.routes], reply.missing)
 
     async def app_config(self, call: Call[AppConfigParams]) -> AppConfigResult:
         """Show the application's configuration."""
-        reply = await first_reply(
-            self._instance, ShowConfig(), worker=call.params.worker, shape=ConfigShown, timeout=SHOW_TIME
-        )
+        reply = await self._configs.get(call.params.worker)
         config = {printable(key): printable(value) for key, value in reply.config.items()}
         return AppConfigResult(config, reply.missing)
 
@@ -149,17 +149,29 @@ class Application:
         ordered = self._instance.order_task(task, asked.worker or chosen, report)
         return _result(command.name, await outcomes(ordered, timeout), timeout)
 
+    def _ask(
+        self, task: Task, shape: type[R], timeout: float
+    ) -> Callable[[int | None], Coroutine[Any, Any, R]]:
+        return lambda worker: first_reply(self._instance, task, worker=worker, shape=shape, timeout=timeout)
+
     async def _find(self, name: str) -> Listed:
         """Return the command; raises NotFound."""
-        listed = await self.commands()
-        found = next((each for each in listed if each.name == name), None)
+        asked = time.monotonic()
+        found = _named(name, await self.commands())
+        if found is None:  # a reload may just have brought it
+            found = _named(name, await self.commands(newer_than=asked))
         if found is None:
+            listed = self._listed
             names = ", ".join(each.name for each in listed)
             raise errors.NotFound(
                 f"the application has no command {printable(name)}",
                 hint=f"its commands are {names}" if names else "it has none, or no worker replied",
             )
         return found
+
+
+def _named(name: str, listed: list[Listed]) -> Listed | None:
+    return next((each for each in listed if each.name == name), None)
 
 
 def _result(command: str, found: list[Outcome], timeout: float) -> CallResult:

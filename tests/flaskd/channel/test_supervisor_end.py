@@ -13,6 +13,7 @@ import pytest
 from flaskd.channel.messages import Done, Loaded, Ping, Ready, Start, StopGracefully
 from flaskd.channel.supervisor_end import SupervisorChannel
 from flaskd.settings.schema import Settings
+from flaskd.tasks import CallCommand, CommandCalled, CommandProgress, Note
 from flaskd_ctl.contract.conversation import MAX_MESSAGE
 from flaskd_ctl.errors import Failed
 
@@ -73,6 +74,7 @@ def on_a_loop(scenario: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[],
 
 
 PING = Ping()
+CALL = CallCommand(name="x", params="{}", role="operator")
 LONG = Start(
     settings=Settings(app="x" * 50_000),
     engine="",
@@ -286,3 +288,50 @@ async def test_the_rest_of_a_line_has_an_end() -> None:
         line.channel.read_rest()
 
         assert 1 < len(line.events) < 1000
+
+
+@on_a_loop
+async def test_what_a_task_reports_comes_before_its_reply() -> None:
+    """Only while somebody waits for that reply; a note that belongs to nothing is no harm."""
+    notes: list[Note] = []
+    async with open_line() as line:
+        reply = line.channel.call(CALL, on_note=notes.append)
+        number = (await line.hears())["number"]
+
+        await line.says(b'{"type":"command_progress","number":99,"value":"0"}\n')
+        await line.says(b'{"type":"command_progress","number":%d,"value":"1"}\n' % number)
+        await line.says(b'{"type":"command_called","number":%d,"result":"2"}\n' % number)
+        await line.says(b'{"type":"command_progress","number":%d,"value":"3"}\n' % number)
+        await line.says(b'{"type":"loaded"}\n')
+        await asyncio.wait_for(line.heard.wait(), WAIT)
+
+        assert notes == [CommandProgress(number=number, value="1")]
+        assert reply.result() == CommandCalled(number=number, result="2")
+        assert line.channel.unanswered == 0
+
+
+@on_a_loop
+async def test_a_call_that_nobody_waits_for_counts_until_it_is_answered() -> None:
+    """The supervisor keeps what a worker that hangs does not read."""
+    notes: list[Note] = []
+    async with open_line() as line:
+        line.channel.call(CALL, on_note=notes.append).cancel()
+        number = (await line.hears())["number"]
+        assert line.channel.unanswered == 1
+
+        await line.says(b'{"type":"command_progress","number":%d,"value":"1"}\n' % number)
+        await line.says(b'{"type":"command_called","number":%d}\n{"type":"loaded"}\n' % number)
+        await asyncio.wait_for(line.heard.wait(), WAIT)
+
+        assert (notes, line.channel.unanswered) == ([], 0)
+
+
+@on_a_loop
+async def test_a_progress_message_that_is_too_long_is_no_message() -> None:
+    """Its sender is no worker any more."""
+    async with open_line() as line:
+        reply = line.channel.call(CALL, on_note=print)
+        await line.says(b'{"type":"command_progress","number":1,"value":"%s"}\n' % (b"x" * 5000))
+        await line.end()
+
+        assert reply.cancelled()

@@ -130,10 +130,25 @@ def test_the_last_list_counts_while_no_worker_replies() -> None:
     processes: Any = Processes()
     application = Application(processes)
 
-    known = asyncio.run(application.commands())
-    processes.listed = None
+    async def ask() -> list[list[Listed]]:
+        known = await application.commands()
+        processes.listed = None
+        return [known, await application.commands(newer_than=float("inf"))]
 
-    assert asyncio.run(application.commands()) == known == [EACH, ONE, WIPE]
+    assert asyncio.run(ask()) == [[EACH, ONE, WIPE]] * 2
+
+
+def test_a_command_that_a_reload_has_just_brought_is_found() -> None:
+    """Although an older list still counts."""
+    processes: Any = Processes(CommandCalled(result="1"), listed=[EACH])
+    application = Application(processes)
+
+    async def ask() -> None:
+        await application.commands()
+        processes.listed = [EACH, ONE]
+        assert (await application._find("once")).name == "once"
+
+    asyncio.run(ask())
 
 
 @pytest.mark.parametrize(

@@ -399,3 +399,18 @@ def test_a_worker_that_dies_in_the_stop_keeps_it_from_being_called_clean(
 
     assert stop.stop.phase is Phase.DONE
     assert stop.fleet_shutdown.losses() == ([], 0, 0, 1)
+
+
+def test_streams_are_told_before_the_queue_is_empty(world: World, listener: ScriptedListener) -> None:
+    """They may hold the threads that what is in the queue waits for; a lame duck still serves them."""
+    world.up(2)
+    listener.queue = 3
+    driven = Driven(world, listener, lame_duck=5)
+
+    driven.play(4)
+    assert all("AnnounceStopping" not in worker.calls for worker in world.workers.values())
+    driven.play(3)
+
+    assert driven.stop.phase is Phase.EMPTYING
+    assert all("AnnounceStopping" in worker.calls for worker in world.workers.values())
+    assert all("StopGracefully" not in worker.calls for worker in world.workers.values())

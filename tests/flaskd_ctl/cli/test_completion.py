@@ -39,6 +39,51 @@ def test_a_real_bash_completes(start_fake: StartFake) -> None:
     assert (ran.stdout, ran.stderr) == ("shop\n", "")
 
 
+COMMANDS = [
+    {
+        "name": "cache.clear",
+        "summary": "Forget \x1b[2J it.",
+        "params": {
+            "properties": {"region": {"$ref": "#/$defs/Region"}, "dry_run": {"type": "boolean"}},
+            "$defs": {"Region": {"enum": ["eu", "us"]}},
+        },
+    },
+    {"name": "cache.warm", "params": {"properties": {}}},
+]
+
+
+@requires("bash")
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("call ca", "cache.clear cache.warm"),
+        ("call nope", ""),
+        ("call cache.clear r", "region="),
+        ("call cache.clear region =", "eu us"),
+        ("call cache.clear region = u", "us"),
+        ("call cache.clear dry_run = t", "true"),
+        ("call cache.warm r", ""),
+        ("call unknown r", ""),
+    ],
+)
+def test_commands_of_the_application_are_completed(start_fake: StartFake, words: str, expected: str) -> None:
+    """From what the instance declares; bash takes = for the end of a word."""
+    start_fake("shop").on("describe", lambda call: call.reply({"x-application-commands": COMMANDS}))
+    script = f"""
+        eval "$(flaskd_ctl completion bash)"
+        COMP_WORDS=(flaskd_ctl {words}) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+        _flaskd_ctl_completion flaskd_ctl
+        echo "${{COMPREPLY[@]}}"
+    """
+    environ = {**os.environ, "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])}
+
+    ran = subprocess.run(
+        ["bash", "-ec", script], env=environ, capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert (ran.stdout.strip(), ran.stderr) == (expected, "")
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(
     ("words", "expected"),
