@@ -110,16 +110,18 @@ def test_a_command_that_hangs_is_given_up_and_continues(daemon: Daemon, tmp_path
 
 
 def test_a_stopped_worker_is_told_and_the_others_reply(daemon: Daemon) -> None:
-    """Nor does it keep anybody from the list."""
+    """Nor does it keep anybody from the list, or is it chosen for what one of them does."""
     first, _ = pids(daemon)
     os.kill(first, signal.SIGSTOP)
     try:
         done = ctl(daemon.name, "call", "whoami", "--timeout", "1")
+        once = ctl(daemon.name, "call", "count", "to=1", "--timeout", "5")
         listed = ctl(daemon.name, "call")
         routes = ctl(daemon.name, "routes")
     finally:
         os.kill(first, signal.SIGCONT)
 
+    assert once.returncode == 0
     assert done.returncode == 7
     assert f"worker 1 (pid {first}): whoami: worker 1 did not reply within 1 s: it continues" in done.stdout
     assert (listed.returncode, routes.returncode) == (0, 0)

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+import simple_websocket
 
 from flaskd import Server
 from flaskd_ctl import Client
@@ -157,3 +158,23 @@ def test_streams_of_a_server_end_too(runtime_dir: str) -> None:
     assert result.took < 2
     assert commanded.app.extensions["flaskd"] is server
     assert os.getpid() == result.pid
+
+
+def test_web_sockets_end_too(start_daemon: StartDaemon) -> None:
+    """Each is closed as the protocol says, and nothing is cut."""
+    daemon = start_daemon("tests.support.commanded:app", "--engine", "werkzeug")
+    url = f"{daemon.url.replace('http', 'ws')}/chat"
+    opened = [simple_websocket.Client(url) for _ in range(5)]
+    for ws in opened:
+        ws.send("hello")
+        assert ws.receive(timeout=PATIENCE) == "hello"
+
+    with client(daemon) as running:
+        result = running.shutdown()
+
+    assert result.clean
+    assert result.took < 2
+    for ws in opened:
+        with pytest.raises(simple_websocket.ConnectionClosed) as closed:
+            ws.receive(timeout=PATIENCE)
+        assert closed.value.reason == simple_websocket.ConnectionClosed(1000).reason

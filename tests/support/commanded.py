@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import flask
+import flask_sock
 
 import flaskd
 
@@ -105,3 +106,15 @@ def leaving() -> str:
 def item(item: int) -> str:
     """Show an item."""
     return str(item)
+
+
+sock = flask_sock.Sock(app)
+
+
+@sock.route("/chat")  # type: ignore[untyped-decorator]  # flask-sock has no types
+def chat(ws: Any) -> None:
+    """Echo messages until this worker is to leave."""
+    stopping = flask.current_app.extensions["flaskd"].stopping
+    while not stopping.is_set():
+        if (message := ws.receive(timeout=0.2)) is not None:
+            ws.send(message)

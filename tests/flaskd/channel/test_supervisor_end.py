@@ -13,7 +13,7 @@ import pytest
 from flaskd.channel.messages import Done, Loaded, Ping, Ready, Start, StopGracefully
 from flaskd.channel.supervisor_end import SupervisorChannel
 from flaskd.settings.schema import Settings
-from flaskd.tasks import CallCommand, CommandCalled, CommandProgress, Note
+from flaskd.tasks import CallCommand, CommandCalled, CommandProgress, CommandsListed, ListCommands, Note
 from flaskd_ctl.contract.conversation import MAX_MESSAGE
 from flaskd_ctl.errors import Failed
 
@@ -335,3 +335,20 @@ async def test_a_progress_message_that_is_too_long_is_no_message() -> None:
         await line.end()
 
         assert reply.cancelled()
+
+
+@on_a_loop
+async def test_no_worker_offers_a_command_to_viewers() -> None:
+    """A list that says so is no message: calling needs operator, whatever a worker says."""
+    command = '{"name":"x","role":"%s","on":"one","timeout":1,"summary":"","schema":"{}"}'
+    listed = '{"type":"commands_listed","number":%d,"commands":[%s]}\n'
+    async with open_line() as line:
+        honest = line.channel.call(ListCommands())
+        await line.says((listed % (1, command % "operator")).encode())
+        assert isinstance(await asyncio.wait_for(honest, WAIT), CommandsListed)
+
+        hostile = line.channel.call(ListCommands())
+        await line.says((listed % (2, command % "viewer")).encode())
+        await line.end()
+
+        assert hostile.cancelled()
