@@ -4,11 +4,12 @@ import asyncio
 import json
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from flaskd.audit.log import Audit, quiet
+from flaskd.audit.log import Audit, Reporter, quiet
 from flaskd.control.access.policy import Caller
 from flaskd.control.handlers.application import LONGEST_RESULTS, Application
 from flaskd.control.registry import Call
@@ -27,6 +28,7 @@ from flaskd.tasks import (
 from flaskd_ctl import errors
 from flaskd_ctl.contract.commands import COMMANDS, Role
 from flaskd_ctl.protocol import Actor, CallParams, CallResult
+from tests.support.daemons import PATIENCE
 
 EACH = Listed("clear", "operator", "each", 5, "Clear.", "{}")
 ONE = Listed("once", "operator", "one", 5, "Once.", "{}")
@@ -79,9 +81,13 @@ class Registry:
 
 
 def ask(processes: Any, *, role: Role = Role.OPERATOR, **params: Any) -> CallResult:
-    audit = Audit("", report=quiet)
+    return asyncio.run(Application(processes).call(call_of(role, **params)))
+
+
+def call_of(role: Role, report: Reporter = quiet, **params: Any) -> Any:
+    audit = Audit("", report=report)
     by = Actor(via="control", uid=1)
-    call: Any = Call(
+    return Call(
         registry=Registry(role),  # type: ignore[arg-type]
         command=COMMANDS["call"],
         request_id=1,
@@ -90,7 +96,6 @@ def ask(processes: Any, *, role: Role = Role.OPERATOR, **params: Any) -> CallRes
         caller=Caller(by),
         record=audit.begin("call", {}, by),
     )
-    return asyncio.run(Application(processes).call(call))
 
 
 def test_a_command_runs_where_it_declares() -> None:
@@ -214,3 +219,51 @@ def test_results_that_do_not_fit_into_one_reply_are_left_out_with_a_sentence() -
 
     assert [len(each.result or "") for each in workers] == [250_000] * 3 + [0, 0]
     assert f"more than {LONGEST_RESULTS} bytes: ask it with --worker" in workers[4].error
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_a_command_goes_on_when_its_caller_leaves(progress: bool) -> None:
+    """The audit log has its outcome."""
+    outcomes: list[tuple[str, str]] = []
+    running: Future[Reply] = Future()
+    running.set_running_or_notify_cancel()
+
+    class Slow(Processes):
+        def order_task(
+            self,
+            task: Task,
+            worker: int | Choice | None,
+            on_note: Callable[[int, Note], None] | None = None,
+        ) -> list[Ordered]:
+            if isinstance(task, CallCommand):
+                begun.set()
+                return [Ordered(1, 101, running)]
+            return super().order_task(task, worker, on_note)
+
+    class Peer:
+        def takes_notifications(self) -> bool:
+            return True
+
+    async def leave() -> None:
+        call = call_of(
+            Role.OPERATOR,
+            lambda entry, said: outcomes.append((entry.outcome, entry.error)),
+            name="once",
+            progress=progress,
+        )
+        processes: Any = Slow()
+        asking = asyncio.create_task(Application(processes).call(replace(call, peer=Peer())))
+        await asyncio.wait_for(begun.wait(), PATIENCE)
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert asking.cancelled()
+        assert outcomes == []
+        running.set_result(CommandCalled(result="1"))
+        async with asyncio.timeout(PATIENCE):
+            while not outcomes:
+                await asyncio.sleep(0)
+
+    begun = asyncio.Event()
+    asyncio.run(leave())
+
+    assert outcomes == [("done", "")]
