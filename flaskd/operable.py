@@ -20,6 +20,7 @@ from flaskd.tasks import Choice, Note, Ordered, Task
 from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import (
     Actor,
+    EndpointStats,
     IncidentsResult,
     ReloadResult,
     RequestsResult,
@@ -75,6 +76,9 @@ class Operable(Protocol):
 
     def stats(self, asked: StatsParams) -> StatsResult:
         """Return the numbers of finished requests; raises WrongState where the ledger is off, and NotFound."""
+
+    def endpoint_stats(self) -> list[EndpointStats]:
+        """Return the numbers of each endpoint that has had a request; raises WrongState where the ledger is off."""
 
     def metrics(self, accept: str) -> Callable[[], tuple[str, bytes]]:
         """Take the numbers now; the result writes them in a format that the reader accepts (an Accept header), for any thread.

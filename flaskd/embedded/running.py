@@ -36,6 +36,7 @@ from flaskd.shutdown.owner import Ask, Owner
 from flaskd.tasks import Choice, Note, Ordered, Reply, Task
 from flaskd_ctl.protocol import (
     Actor,
+    EndpointStats,
     RequestsResult,
     ShutdownParams,
     ShutdownResult,
@@ -150,6 +151,13 @@ class Running(Operated):
         with self._summing:
             summary = Summary.of(self._totals, memories)
         return stats_result(summary, asked, served, memories)
+
+    def endpoint_stats(self) -> list[EndpointStats]:
+        """See `Operable.endpoint_stats`; from any thread."""
+        self.check_ledger("numbers are counted by it")
+        with self._summing:
+            summary = Summary.of(self._totals, {0: self._metrics})
+        return summary.endpoints(summary.count())
 
     def metrics(self, accept: str) -> "Callable[[], tuple[str, bytes]]":
         """See `Operable.metrics`; from any thread."""

@@ -34,26 +34,18 @@ def list_routes(core: Core, task: ListRoutes) -> RoutesListed:
     rows: list[Route] = []
     size = 0
     for rule in rules:
-        calls, p95 = numbers_of(str(rule.endpoint))
         row = Route(
             rule=_text(rule.rule),
             methods=[_text(method) for method in sorted(rule.methods or ())],
             endpoint=_text(rule.endpoint),
             host=_text(rule.host or rule.subdomain or ""),
             websocket=rule.websocket,
-            calls=calls,
-            p95=p95,
         )
         size += len(msgspec.json.encode(row))
         if size > LONGEST_LIST:
             break
         rows.append(row)
     return RoutesListed(routes=rows, missing=len(rules) - len(rows))
-
-
-def numbers_of(endpoint: str) -> tuple[int | None, float | None]:
-    """Return how often an endpoint was called, and the 95th percentile of its latency in seconds; None if not known."""
-    return None, None
 
 
 def _text(value: object) -> str:

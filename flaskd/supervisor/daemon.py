@@ -48,6 +48,7 @@ from flaskd.systemd.watchdog import Watchdog
 from flaskd_ctl.errors import ControlError
 from flaskd_ctl.protocol import (
     Actor,
+    EndpointStats,
     RequestsResult,
     ShutdownParams,
     ShutdownResult,
@@ -214,6 +215,11 @@ class Daemon(Operated):
         """See `Operable.stats`."""
         self.check_ledger("numbers are counted by it")
         return self._report.stats(asked)
+
+    def endpoint_stats(self) -> list[EndpointStats]:
+        """See `Operable.endpoint_stats`."""
+        self.check_ledger("numbers are counted by it")
+        return self._report.endpoint_stats()
 
     def metrics(self, accept: str) -> Callable[[], tuple[str, bytes]]:
         """See `Operable.metrics`."""

@@ -46,7 +46,11 @@ class CallProgressEvent(msgspec.Struct, frozen=True, tag_field="event", tag="cal
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule of the application's URL map. `calls` and `p95` (seconds) are null if they are not known."""
+    """A rule of the application's URL map.
+
+    `calls` and `p95` (seconds) are those of its endpoint since the start. They are null if they are not known: the ledger is
+    off, or there are more endpoints than are counted by name.
+    """
 
     rule: str
     methods: list[str]

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -209,10 +210,17 @@ def test_a_caller_that_leaves_does_not_end_the_command(daemon: Daemon, tmp_path:
 def test_routes_and_configuration_are_those_of_the_application(daemon: Daemon) -> None:
     """Without its secrets."""
     with client(daemon) as running:
+        before = {route.endpoint: route for route in running.routes().routes}
+        for _ in range(3):
+            urllib.request.urlopen(f"{daemon.url}/items/7", timeout=PATIENCE).close()
+        running.wait("idle", PATIENCE)
         routes = {route.endpoint: route for route in running.routes().routes}
         config = running.app_config(worker=2).config
 
     assert (routes["item"].rule, "GET" in routes["item"].methods) == ("/items/<int:item>", True)
+    assert (before["item"].calls, before["item"].p95) == (0, None)
+    assert routes["item"].calls == 3
+    assert 0 < (routes["item"].p95 or 0) < PATIENCE
     assert config["SECRET_KEY"] == "***"
     assert config["DATABASE_URL"] == "'postgresql://shop:***@db/shop'"
     assert "hunter2" not in ctl(daemon.name, "app-config").stdout

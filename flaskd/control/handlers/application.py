@@ -43,7 +43,9 @@ from flaskd_ctl.protocol import (
     CallParams,
     CallProgressEvent,
     CallResult,
+    EndpointStats,
     Event,
+    Latency,
     Route,
     RoutesParams,
     RoutesResult,
@@ -59,6 +61,18 @@ SHOW_TIME: Final = 5.0
 
 LONGEST_RESULTS: Final = 900_000
 """Bytes of all workers' results together: a reply has at most 1 MiB."""
+
+NO_CALL: Final = EndpointStats(
+    endpoint="",
+    served={},
+    seconds=0,
+    bytes=0,
+    start=Latency(),
+    minute=Latency(),
+    five_minutes=Latency(),
+    hour=Latency(),
+)
+"""The numbers of an endpoint that has had no request."""
 
 KINDS: Final[dict[str, type[errors.ControlError]]] = {
     "unknown": errors.NotFound,
@@ -115,9 +129,10 @@ class Application:
                 sending.cancel()
 
     async def routes(self, call: Call[RoutesParams]) -> RoutesResult:
-        """List the application's routes."""
+        """List the application's routes, with the numbers of their endpoints."""
         reply = await self._routes.get(call.params.worker)
-        return RoutesResult([_cleaned(route) for route in reply.routes], reply.missing)
+        numbers = self._numbers()
+        return RoutesResult([_cleaned(route, numbers) for route in reply.routes], reply.missing)
 
     async def app_config(self, call: Call[AppConfigParams]) -> AppConfigResult:
         """Show the application's configuration."""
@@ -148,6 +163,15 @@ class Application:
         chosen = Choice.SERVING if command.on == "each" else Choice.LEAST_BUSY
         ordered = self._instance.order_task(task, asked.worker or chosen, report)
         return _result(command.name, await outcomes(ordered, timeout), timeout)
+
+    def _numbers(self) -> Callable[[str], EndpointStats | None]:
+        """Return what finds the numbers of an endpoint; None for one that is not counted by name, or if nothing is counted."""
+        try:
+            counted = {each.endpoint: each for each in self._instance.endpoint_stats()}
+        except errors.WrongState:
+            return lambda endpoint: None
+        others = None if None in counted else NO_CALL  # more endpoints than have room: it may be one of them
+        return lambda endpoint: counted.get(endpoint, others)
 
     def _ask(
         self, task: Task, shape: type[R], timeout: float
@@ -248,12 +272,15 @@ def _conclude(done: "asyncio.Future[CallResult]", outcome: "Future[None]") -> No
         outcome.set_result(None)
 
 
-def _cleaned(route: Route) -> Route:
-    """Return the route as it can be shown on a terminal."""
+def _cleaned(route: Route, numbers: Callable[[str], EndpointStats | None]) -> Route:
+    """Return the route as it can be shown on a terminal, with the numbers of its endpoint."""
+    found = numbers(route.endpoint)
     return msgspec.structs.replace(
         route,
         rule=printable(route.rule),
         methods=[printable(method) for method in route.methods],
         endpoint=printable(route.endpoint),
         host=printable(route.host),
+        calls=None if found is None else found.start.requests,
+        p95=None if found is None else found.start.p95,
     )

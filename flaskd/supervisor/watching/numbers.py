@@ -11,7 +11,7 @@ from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.member import Member
 from flaskd.supervisor.process_stats import ProcessStats, cpu_seconds
 from flaskd_ctl.errors import NotFound
-from flaskd_ctl.protocol import StatsParams, StatsResult
+from flaskd_ctl.protocol import EndpointStats, StatsParams, StatsResult
 
 
 class Numbers:
@@ -32,6 +32,12 @@ class Numbers:
         else:
             summary = Summary.of_worker(memories[asked.worker])
         return stats_result(summary, asked, self._served(members, whole=asked.worker is None), memories)
+
+    def endpoint_stats(self) -> list[EndpointStats]:
+        """Return the numbers of each endpoint, of all workers."""
+        memories = {member.id: member.metrics for member in self._chosen(None)}
+        summary = Summary.of(self._fleet.history.totals, memories)
+        return summary.endpoints(summary.count())
 
     def exposed(self, state: State) -> Exposed:
         """Return what is exposed as metrics, with `state`."""

@@ -16,7 +16,14 @@ from flaskd.supervisor.member import Member, requests_of
 from flaskd.supervisor.process_stats import ProcessStats
 from flaskd.supervisor.watching.numbers import Numbers
 from flaskd.version import __version__
-from flaskd_ctl.protocol import RequestsResult, StatsParams, StatsResult, StatusResult, WorkerInfo
+from flaskd_ctl.protocol import (
+    EndpointStats,
+    RequestsResult,
+    StatsParams,
+    StatsResult,
+    StatusResult,
+    WorkerInfo,
+)
 
 
 class Report:
@@ -95,6 +102,10 @@ class Report:
     def stats(self, asked: StatsParams) -> StatsResult:
         """Return the numbers of all workers, or of one; raises NotFound."""
         return self._numbers.stats(asked)
+
+    def endpoint_stats(self) -> list[EndpointStats]:
+        """Return the numbers of each endpoint."""
+        return self._numbers.endpoint_stats()
 
     def exposed(self) -> Exposed:
         """Return what is exposed as metrics."""

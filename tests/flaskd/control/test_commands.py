@@ -23,6 +23,7 @@ from flaskd_ctl.contract.commands import Role
 from flaskd_ctl.protocol import (
     RESULTS,
     Actor,
+    EndpointStats,
     Event,
     IncidentsResult,
     ReloadResult,
@@ -102,6 +103,9 @@ class ScriptedDaemon:
         raise NotImplementedError
 
     def stats(self, asked: StatsParams) -> StatsResult:
+        raise NotImplementedError
+
+    def endpoint_stats(self) -> list[EndpointStats]:
         raise NotImplementedError
 
     def metrics(self, accept: str) -> Callable[[], tuple[str, bytes]]:
