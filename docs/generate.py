@@ -42,7 +42,8 @@ PROTOCOL: Final = f"""{NOTICE}
 Version {PROTOCOL_VERSION}. JSON-RPC 2.0, one object per message, UTF-8, at most {MAX_MESSAGE:,} bytes in each
 direction. Times are Unix time in seconds; durations are seconds. `flaskd_ctl describe --json` prints this page in
 machine-readable form: an OpenRPC document with a JSON Schema for everything below. Its `x-caller` and each method's
-`x-permitted` say [what you may do](access.md).
+`x-permitted` say [what you may do](access.md); `x-application-commands` are [the application's
+own](application-commands.md), which `call` runs.
 
 | transport | endpoint | a message is |
 |---|---|---|

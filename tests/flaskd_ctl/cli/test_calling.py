@@ -108,6 +108,8 @@ def test_a_timeout_that_no_command_may_have_is_refused(fake: Fake, ctl: Ctl) -> 
 
 def test_an_older_daemon_has_no_commands(fake: Fake, ctl: Ctl) -> None:
     """It says nothing of them."""
+    fake.on("describe", lambda call: call.reply({"methods": []}))
+
     code, out, _ = ctl("call")
 
     assert (code, out) == (0, "the application has no commands (or no worker serves)\n")
