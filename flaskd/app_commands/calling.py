@@ -53,6 +53,7 @@ class Progress:
         self._room = float(BURST)
         self._at = time.monotonic()
         self._skipped = 0
+        self._latest = ""
 
     def send(self, value: object) -> None:
         """Send a value. Raises CallError if JSON cannot have it."""
@@ -62,10 +63,16 @@ class Progress:
         text = as_json(value, "yielded", most=LONGEST_PROGRESS)
         if self._room < 1:
             self._skipped += 1
+            self._latest = text
             return
         self._room -= 1
         skipped, self._skipped = self._skipped, 0
         self._report(text, skipped)
+
+    def finish(self) -> None:
+        """Send the last value, if it was left out: it says how far the command came."""
+        if self._skipped:
+            self._report(self._latest, self._skipped - 1)
 
 
 def call(
@@ -105,6 +112,7 @@ def _exhausted(generator: Generator[Any, Any, Any], progress: Progress) -> Any:
         try:
             value = next(generator)
         except StopIteration as end:
+            progress.finish()
             return end.value
         progress.send(value)
 

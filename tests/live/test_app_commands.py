@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import time
 import urllib.request
 from pathlib import Path
@@ -40,6 +41,18 @@ def test_a_command_runs_in_each_worker_in_the_application_context(daemon: Daemon
     assert [each.result["pid"] for each in every.workers] == pids(daemon)
     assert {(each.result["app"], each.result["greeting"]) for each in every.workers} == {("commanded", "hi")}
     assert [(each.worker, each.result["greeting"]) for each in one.workers] == [(2, "hello")]
+
+
+@pytest.mark.parametrize("engine", ["granian", "waitress", "werkzeug"])
+def test_every_engine_leaves_room_for_commands(start_daemon: StartDaemon, engine: str) -> None:
+    """They have threads of their own: all of the engine's may be busy."""
+    daemon = start_daemon("tests.support.commanded:app", "--engine", engine, "--threads", "1")
+
+    with socket.create_connection(daemon.address, PATIENCE) as stream, client(daemon) as running:
+        stream.sendall(b"GET /stream HTTP/1.1\r\nHost: shop\r\n\r\n")
+        assert stream.recv(4096)
+
+        assert running.call("whoami").workers[0].result["app"] == "commanded"
 
 
 def test_what_it_yields_is_progress(daemon: Daemon) -> None:

@@ -85,22 +85,22 @@ def test_yields_are_progress_and_the_return_is_the_result() -> None:
 
 
 def test_progress_beyond_the_limit_is_left_out_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that says too much keeps the supervisor from nothing; time makes room again."""
+    """A command that says too much keeps the supervisor from nothing; time makes room again, and the last value is sent."""
     now = 100.0
     monkeypatch.setattr("flaskd.app_commands.calling.time.monotonic", lambda: now)
 
     def steps() -> Iterator[int]:
         nonlocal now
         yield from range(BURST + 7)
-        now += 1
-        yield -1
+        now += 0.03
+        yield from (-1, -2, -3)
 
     said: Said = []
 
     run(steps, said=said)
 
-    assert len(said) == BURST + 1
-    assert said[-1] == ("-1", 7)
+    assert [number for number, _ in said[:BURST]] == [str(number) for number in range(BURST)]
+    assert said[BURST:] == [("-1", 7), ("-3", 1)]
 
 
 @pytest.mark.parametrize("error", [ValueError("no luck"), SystemExit(3), KeyboardInterrupt()])
