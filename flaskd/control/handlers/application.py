@@ -162,7 +162,8 @@ class Application:
 
         chosen = Choice.SERVING if command.on == "each" else Choice.LEAST_BUSY
         ordered = self._instance.order_task(task, asked.worker or chosen, report)
-        return _result(command.name, await outcomes(ordered, timeout), timeout)
+        found = [_shown(each, call.traceback) for each in await outcomes(ordered, timeout)]
+        return _result(command.name, found, timeout)
 
     def _numbers(self) -> Callable[[str], EndpointStats | None]:
         """Return what finds the numbers of an endpoint; None for one that is not counted by name, or if nothing is counted."""
@@ -196,6 +197,14 @@ class Application:
 
 def _named(name: str, listed: list[Listed]) -> Listed | None:
     return next((each for each in listed if each.name == name), None)
+
+
+def _shown(outcome: Outcome, shown: Callable[[str], str]) -> Outcome:
+    """Return the outcome with as much of the traceback as the caller may see."""
+    reply = outcome.reply
+    if not isinstance(reply, CommandCalled):
+        return outcome
+    return outcome._replace(reply=msgspec.structs.replace(reply, traceback=shown(reply.traceback)))
 
 
 def _result(command: str, found: list[Outcome], timeout: float) -> CallResult:

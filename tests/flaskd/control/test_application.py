@@ -69,8 +69,9 @@ def completed(reply: Reply | Exception | None) -> "Future[Reply]":
 class Registry:
     """Knows the caller's role."""
 
-    def __init__(self, role: Role) -> None:
+    def __init__(self, role: Role, tracebacks: Role = Role.OPERATOR) -> None:
         self._role = role
+        self.role_for_tracebacks = tracebacks
 
     def role_of(self, caller: Caller) -> Role:
         return self._role
@@ -178,6 +179,17 @@ def test_the_failure_of_one_process_is_the_error_of_the_call(failed: Any, kind: 
     control: Any = error.value
     assert (str(control), control.hint) == ("bad %1B[2J", "h%07")
     assert control.data == {"path": "params.a", "traceback": "a\n%1B"}
+
+
+def test_tracebacks_are_for_the_role_that_the_settings_name() -> None:
+    """An operator may call, and yet not see what the application's code looks like."""
+    processes: Any = Processes(CommandCalled(failed="raised", message="no", traceback="secret.py"))
+    call = replace(call_of(Role.OPERATOR, name="once"), registry=Registry(Role.OPERATOR, Role.ADMIN))
+
+    with pytest.raises(errors.Failed) as error:
+        asyncio.run(Application(processes).call(call))
+
+    assert error.value.data == {"traceback": "(hidden: tracebacks need the role admin)"}
 
 
 def test_a_process_that_takes_too_long_is_a_timeout() -> None:
