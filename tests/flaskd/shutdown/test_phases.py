@@ -232,10 +232,12 @@ def test_a_request_whose_response_was_sent_may_still_end() -> None:
     stopping = stop(now=0, lame_duck=0, grace=30, linger=5)
     advance(stopping, Snapshot(now=0))
 
-    advance(stopping, Snapshot(now=1, in_flight=1, flushed=True))
-    assert stopping.phase is Phase.FLUSHING
-    advance(stopping, Snapshot(now=2, flushed=True))
-    assert stopping.phase is Phase.DONE
+    phases = []
+    for sight in (Snapshot(now=1, in_flight=1, flushed=True), Snapshot(now=2, flushed=True)):
+        advance(stopping, sight)
+        phases.append(stopping.phase)
+
+    assert phases == [Phase.FLUSHING, Phase.DONE]
 
 
 @given(st.lists(st.tuples(seconds, seconds, seconds)), seconds, seconds)
