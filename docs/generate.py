@@ -170,7 +170,7 @@ def command_section(command: Command, params: Schema) -> list[str]:
 
 def errors_section() -> list[str]:
     """List every error that a daemon sends: those with a message in tests/golden."""
-    examples = json.loads((GOLDEN / "errors.json").read_text())
+    examples = json.loads((GOLDEN / "wire_errors.json").read_text())
     rows = (
         (f"`{name}`", str(kind.code), (kind.__doc__ or "").splitlines()[0])
         for name, kind in BY_NAME.items()

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from flaskd.app_commands.registry import command
     from flaskd.embedded.drop_in import run
     from flaskd.embedded.server import Server
+    from flaskd.http.cancelling import RequestCancelled
 
-__all__ = ["Extension", "Server", "__version__", "command", "run", "worker_stopping"]
+__all__ = ["Extension", "RequestCancelled", "Server", "__version__", "command", "run", "worker_stopping"]
 
 
 def __getattr__(name: str) -> Any:
@@ -31,4 +32,8 @@ def __getattr__(name: str) -> Any:
         from flaskd.app import extension
 
         return getattr(extension, name)
+    if name == "RequestCancelled":
+        from flaskd.http.cancelling import RequestCancelled
+
+        return RequestCancelled
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,6 +21,7 @@ from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import (
     Actor,
     EndpointStats,
+    ErrorsResult,
     IncidentsResult,
     ReloadResult,
     RequestsResult,
@@ -28,6 +29,7 @@ from flaskd_ctl.protocol import (
     ScaleResult,
     ShutdownParams,
     ShutdownResult,
+    SlowResult,
     StateResult,
     StatsParams,
     StatsResult,
@@ -86,6 +88,12 @@ class Operable(Protocol):
         The result returns the media type and the page. Raises WrongState where the ledger is off; the result raises it where
         what writes the page is not installed.
         """
+
+    def errors(self, ident: str | None) -> ErrorsResult:
+        """List the errors, or show one in full; raises WrongState where the ledger is off, and NotFound."""
+
+    def slow(self, limit: int) -> SlowResult:
+        """List the slowest requests of the last hour; raises WrongState where the ledger is off."""
 
     def order_task(
         self,

@@ -23,8 +23,10 @@ from flaskd.app.extension import (
 from flaskd.engines.protocol import Engine, Options
 from flaskd.guard import log_failure
 from flaskd.ledger.access_log import Line
+from flaskd.ledger.errors import ErrorTable
 from flaskd.ledger.middleware import Ledger
 from flaskd.ledger.shared_memory import RequestTable
+from flaskd.ledger.slowest import SlowTable
 from flaskd.listening.listeners import Listener, block_all, close_all
 from flaskd.metrics.recorder import Recorder
 from flaskd.settings.schema import Settings, size, worker_count
@@ -83,6 +85,8 @@ class Core:
         shutdown_hook: Callable[[], None],
         recorder: Recorder,
         request_table: RequestTable | None = None,
+        errors: ErrorTable | None = None,
+        slow: SlowTable | None = None,
         log: Callable[[Line], None] | None = None,
     ) -> None:
         self.engine = engine
@@ -102,6 +106,8 @@ class Core:
             inner,
             lambda: self._changed(),
             table=request_table,
+            errors=errors,
+            slow=slow,
             log=log,
             count=recorder.record,
             behind_proxies=bool(settings.trusted_proxies),

@@ -36,6 +36,8 @@ class Start(Call, frozen=True, tag="start"):
     listeners: list[int]
     request_table: int
     metrics: int
+    errors: int
+    slow: int
     stacks: int
     log: int
     check: str = ""

@@ -18,6 +18,7 @@ from flaskd.engines.factory import make_engine
 from flaskd.events import Bus
 from flaskd.instance import Instance, Operated, stop_times
 from flaskd.ledger.access_log import AccessLog
+from flaskd.ledger.records import Records
 from flaskd.listening import tls
 from flaskd.metrics import openmetrics
 from flaskd.metrics.memory import MetricsMemory
@@ -37,9 +38,11 @@ from flaskd.tasks import Choice, Note, Ordered, Reply, Task
 from flaskd_ctl.protocol import (
     Actor,
     EndpointStats,
+    ErrorsResult,
     RequestsResult,
     ShutdownParams,
     ShutdownResult,
+    SlowResult,
     StatsParams,
     StatsResult,
     StatusResult,
@@ -141,6 +144,16 @@ class Running(Operated):
         """See `Operable.requests`; from any thread."""
         self.check_ledger("`flaskd_ctl status` counts them")
         return RequestsResult(requests=self._core.requests())
+
+    def errors(self, ident: str | None) -> ErrorsResult:
+        """See `Operable.errors`; from any thread."""
+        self.check_ledger("see the application's log")
+        return Records().errors({0: self._core.ledger.errors}, ident)
+
+    def slow(self, limit: int) -> SlowResult:
+        """See `Operable.slow`; from any thread."""
+        self.check_ledger("see the access log")
+        return Records().slow({0: self._core.ledger.slow}, limit)
 
     def stats(self, asked: StatsParams) -> StatsResult:
         """See `Operable.stats`; from any thread."""

@@ -1,7 +1,7 @@
 """Turns an exception of the application's into a status, a text for the client, and a line in the log.
 
-Werkzeug's exceptions have a status of their own, and so do `BrokenBody` and `SlowBody`; everything else is 500. Errors that the
-client has caused are logged for debugging only.
+Werkzeug's exceptions have a status of their own, and so do `BrokenBody`, `SlowBody` and `RequestCancelled`; everything else is
+500. Errors that the client has caused are logged for debugging only.
 """
 
 import http.client
@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from flaskd.http import request_id
 from flaskd.http.bodies import BrokenBody, SlowBody
+from flaskd.http.cancelling import RequestCancelled
 from flaskd.http.responses import BadResponse
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class ClientLeft(OSError):
 
 def status_of(error: BaseException) -> int:
     """Return the status that answers `error` if nothing was sent yet."""
-    code = error.code if isinstance(error, HTTPException) else None
+    code = error.code if isinstance(error, HTTPException | RequestCancelled) else None
     return code if code is not None and 400 <= code <= 599 else 500
 
 
@@ -40,11 +41,15 @@ def explain(error: BaseException, environ: "WSGIEnvironment", *, begun: bool) ->
     status = status_of(error)
     if isinstance(error, BadResponse):
         log.error("cannot answer %s: %s", named(environ), error)
+    elif isinstance(error, RequestCancelled):
+        log.warning("cancelled %s", named(environ))
     elif status >= 500 or (begun and not isinstance(error, BrokenBody | SlowBody | RequestEntityTooLarge)):
         log.error("the application failed at %s", named(environ), exc_info=error)
     else:
         log.debug("answered %d to %s: %s", status, named(environ), error)
-    text = error.description if isinstance(error, HTTPException) and error.code == status else UNEXPLAINED
+    text: str | None = UNEXPLAINED
+    if isinstance(error, HTTPException | RequestCancelled) and error.code == status:
+        text = error.description
     return status, text or http.client.responses.get(status, UNEXPLAINED)
 
 

@@ -9,12 +9,14 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 from flaskd.in_process.app_config import show_config
+from flaskd.in_process.cancelling import cancel_request
 from flaskd.in_process.commands import call_command, list_commands
 from flaskd.in_process.garbage import collect_garbage
 from flaskd.in_process.routes import list_routes
 from flaskd.serving import Core
 from flaskd.tasks import (
     CallCommand,
+    CancelRequest,
     CollectGarbage,
     ListCommands,
     ListRoutes,
@@ -27,6 +29,7 @@ from flaskd.tasks import (
 
 FUNCTIONS: Final[dict[type[Task], Callable[[Core, Any], Reply]]] = {
     CollectGarbage: collect_garbage,
+    CancelRequest: cancel_request,
     ListCommands: list_commands,
     ListRoutes: list_routes,
     ShowConfig: show_config,

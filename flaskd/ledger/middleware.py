@@ -8,18 +8,22 @@ Every request passes through here, so little is done for each, and what only som
 
 import itertools
 import secrets
-import threading
-import time
+from _thread import get_ident
 from collections.abc import Callable, Iterable, Iterator
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final
 
+from flaskd.http.cancelling import Cancellable, Cancellation, current, shielded
 from flaskd.http.failures import status_of
 from flaskd.http.file_wrapper import Watched
 from flaskd.http.queue_time import queue_time, since_proxy
 from flaskd.http.request_id import VALID
 from flaskd.ledger.access_log import Line, line_of
+from flaskd.ledger.error_report import ErrorReport, report_of
+from flaskd.ledger.errors import ErrorTable
 from flaskd.ledger.row import KINDS, Row
 from flaskd.ledger.shared_memory import RequestTable
+from flaskd.ledger.slowest import SlowTable
 from flaskd.process import forks
 
 if TYPE_CHECKING:
@@ -34,14 +38,15 @@ ROWS: Final = 64
 _KIND: Final = {kind[0]: index for index, kind in enumerate(KINDS)}
 _ABORTED: Final = KINDS.index("aborted")
 _KEY: Final = "flaskd.request"
+_END: Final = object()
 
 
 class Ledger:
     """WSGI middleware that knows the requests in flight.
 
     It calls `on_end` after each request, on the request's thread; `log`, if given, with its line; `count`, if given, with its
-    numbers. `table` may be shared with other processes; by default the ledger has its own. `behind_proxies`: X-Request-Start,
-    which a client may send too, comes from a trusted proxy.
+    numbers. `table`, `errors` and `slow` may be shared with other processes; by default the ledger has its own.
+    `behind_proxies`: X-Request-Start, which a client may send too, comes from a trusted proxy.
 
     Each request has an id: the `X-Request-ID` it came with, or one made here. The application finds it in the request's header,
     the client in the response's, an operator in `requests`, the last error and the access log.
@@ -53,11 +58,15 @@ class Ledger:
         on_end: Callable[[], None],
         *,
         table: RequestTable | None = None,
+        errors: ErrorTable | None = None,
+        slow: SlowTable | None = None,
         log: Callable[[Line], None] | None = None,
         count: Count | None = None,
         behind_proxies: bool = False,
     ) -> None:
         self.table = table or RequestTable.private(ROWS)
+        self.errors = errors or ErrorTable.private()
+        self.slow = slow or SlowTable.private()
         self.on_end = on_end
         self.log = log
         self.count = count
@@ -75,12 +84,23 @@ class Ledger:
         if request_id is None or not VALID.fullmatch(request_id):
             request_id = environ["HTTP_X_REQUEST_ID"] = f"{self._id_prefix}-{number}"
         row = self._begin(number, request_id, environ)
-        request = environ[_KEY] = _current.request = _Request(self, row, environ, start_response, request_id)
+        request = environ[_KEY] = current.request = row.owner = _Request(
+            self, row, environ, start_response, request_id
+        )
         try:
-            request.body = self._app(environ, request.started)
+            try:
+                request.inside = get_ident()
+                request.body = self._app(environ, request.started)
+                request.inside = 0
+                if request.cancellation is not None:
+                    request.leave()
+            except BaseException:
+                request.leave()
+                raise
         except BaseException as error:
+            request.leave()  # again, for the case that the cancellation has arrived in the one before
             request.failed(error)
-            request.end()
+            request.close()  # it may have a body already
             raise
         return request
 
@@ -95,9 +115,15 @@ class Ledger:
 
         It is called for every request, so it does not use `flask.request`, which takes longer than all of the rest.
         """
-        request = _current.request
+        request: _Request | None = current.request
         if request is not None and request.ledger is self:
             request.routed()
+
+
+def find(ledger: Ledger, number: int) -> Cancellable | None:
+    """Return the request of this number; None if it has ended, or was never in this ledger. From any thread."""
+    request: _Request | None = ledger.table.owner_of(number)
+    return request
 
 
 def number_of(environ: "WSGIEnvironment") -> int:
@@ -110,7 +136,7 @@ def number_of(environ: "WSGIEnvironment") -> int:
     return number if request.row is row else 0  # else the row may be another's by now
 
 
-class _Request(Watched):
+class _Request(Watched, Cancellable):
     """One request: its `start_response`, its body, and what is recorded of it.
 
     It and the environ refer to each other; `end` removes these references, so that no request is left to the garbage collector.
@@ -149,9 +175,16 @@ class _Request(Watched):
         self.body: Iterable[bytes] | None = None
         self.endpoint = self.rule = ""
         self.status = ""
-        self.error = ""
+        self.error: ErrorReport | None = None
         self.size = 0
         self.complete = False
+        self.inside = 0
+        self.cancellation: Cancellation | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self.row is None
 
     def started(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
         """Pass the response's head on, with the request's id."""
@@ -168,16 +201,41 @@ class _Request(Watched):
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            # `yield from` would close the body when reading ends early, and `close` then again.
-            for data in self.body or ():
-                self.size += len(data)
-                yield data
-        except GeneratorExit:  # it is not read to its end
-            raise
+            body = iter(self.body or ())
         except BaseException as error:
             self.failed(error)
             raise
+        while True:
+            try:
+                try:
+                    data = self._next(body)
+                except BaseException:
+                    self.leave()
+                    raise
+            except BaseException as error:
+                self.leave()  # again, as in `Ledger.__call__`
+                self.failed(error)
+                raise
+            if data is _END:
+                break
+            self.size += len(data)
+            yield data
         self.complete = True
+
+    def _next(self, body: Iterator[bytes]) -> Any:
+        """Return the next part of the body, or _END.
+
+        It has no loop, nor does anything else of ours while a cancellation can arrive: the jump to a loop's beginning is where
+        one arrives, and the compiler leaves some of these jumps out of the `try` that they are in (Python 3.11 to 3.13).
+        """
+        self.inside = get_ident()
+        if self.cancellation is not None:
+            self.entered_cancelled()
+        data = next(body, _END)
+        self.inside = 0
+        if self.cancellation is not None:
+            self.leave()
+        return data
 
     def close(self) -> None:
         """Close the body, which ends the request."""
@@ -198,15 +256,18 @@ class _Request(Watched):
         if self.written is None:
             raise AssertionError("write was called after the end of the request")
         self.size += len(data)
-        self.written(data)
+        with shielded():
+            self.written(data)
 
     def record_error(self, error: BaseException) -> None:
-        """Keep the error for the end of the request."""
-        self.error = f"{type(error).__name__}: {error}"
+        """Keep what is to be told of the error, for the end of the request; nothing refers to the error itself."""
+        self.error = report_of(error)
 
     def failed(self, error: BaseException) -> None:
         """Record an exception that goes to the engine; if nothing was sent, it decides the response."""
         self.record_error(error)
+        if self.cancellation is not None and isinstance(error, self.cancellation.kind):
+            self.cancellation.left = True
         if not self.size:
             self.status = str(status_of(error))
             self.complete = True
@@ -225,31 +286,41 @@ class _Request(Watched):
         self.ledger = self.row = None  # no call in between, so no other thread either
         if ledger is None or row is None or ledger.depth != forks.depth:
             return  # ended before, or in a child that the application forked: the request is its parent's
-        if self.error or self.status >= "500":
-            request = row.snapshot(time.monotonic())
-            if request is not None:
-                ledger.table.record_error(self.error or self.status, request)
+        now = monotonic()
+        seconds = row.age(now)
+        slow = ledger.slow
+        bad = self.error is not None or self.status >= "500"
+        if bad or seconds > slow.least or now >= slow.until:
+            self._record(ledger, row, bad=bad, seconds=seconds, now=now)
         if self.environ is not None and ledger.log is not None:
             status = int(self.status[:3]) if self.status[:3].isdigit() else 500
             ledger.log(
-                line_of(self.environ, status, size=self.size, seconds=row.age(), request_id=self.request_id)
+                line_of(self.environ, status, size=self.size, seconds=seconds, request_id=self.request_id)
             )
         kind = _KIND.get(self.status[:1], _ABORTED) if self.complete else _ABORTED
         if ledger.count is not None:
-            seconds, waited = row.age(), queue_time.seconds
+            waited = queue_time.seconds
             if ledger.behind_proxies and self.environ is not None:
                 # The proxy's time is earlier: it includes the time that the connection waited to be accepted.
-                waited = since_proxy(self.environ, time.time() - seconds) or waited
+                waited = since_proxy(self.environ, time() - seconds) or waited
             ledger.count(self.endpoint, self.rule, kind, seconds, self.size, waited)
+        row.owner = None
         row.end(kind)
+        if self.cancellation is not None:
+            self.cancellation.over.set()
         self.environ = self.respond = self.written = self.body = None
         ledger.on_end()
 
-
-class _Current(threading.local):
-    """The request that each thread began last."""
-
-    request: _Request | None = None
-
-
-_current: Final = _Current()
+    def _record(self, ledger: Ledger, row: Row, *, bad: bool, seconds: float, now: float) -> None:
+        """Record an error, or a request that took long."""
+        request = row.snapshot(now)
+        if request is None:
+            return
+        status = int(self.status[:3]) if self.status[:3].isdigit() else 500
+        if bad:
+            error = self.error
+            kind = error.exception.rpartition(".")[2] if error is not None else ""
+            ledger.table.record_error(f"{kind}: {error.message}" if error else self.status, request)
+            ledger.errors.record(error, request, status)
+        if seconds > ledger.slow.least or now >= ledger.slow.until:
+            ledger.slow.record(request, status, seconds=seconds, now=now)

@@ -15,7 +15,7 @@ import struct
 import threading
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flaskd_ctl.protocol import InFlight
 
@@ -36,7 +36,6 @@ TRIES: Final = 3
 LARGEST: Final = 2**53 - 1
 """The largest number that is reported: every JSON reader represents it exactly (RFC 8259, section 6)."""
 
-_SINCE: Final = struct.Struct("=d")
 _REQUEST: Final = struct.Struct("=d16s48s32s136s512s")  # since, method, client, thread, request id, path
 _ROUTE: Final = struct.Struct("=80s128s")  # endpoint, rule
 _ROUTE_AT: Final = TEXT + _REQUEST.size
@@ -59,24 +58,30 @@ _thread: Final = _ThreadName()
 
 
 class Row:
-    """A row of the request table. It holds one request at a time; the thread that took it writes to it, until `end`."""
+    """A row of the request table. It holds one request at a time; the thread that took it writes to it, until `end`.
 
-    __slots__ = ("_endpoint", "_free", "_memory", "_rule", "_words")
+    `owner` is the request that holds it, in the process that serves it.
+    """
+
+    __slots__ = ("_endpoint", "_free", "_memory", "_rule", "_since", "_words", "owner")
 
     def __init__(self, memory: memoryview, free: "deque[Row]") -> None:
         self._memory = memory
         self._words = memory.cast("Q")
         self._free = free
         self._endpoint = self._rule = ""
+        self._since = 0.0
+        self.owner: Any = None
 
     def begin(self, number: int, request_id: str, environ: "WSGIEnvironment") -> None:
         """Record a request that enters the application now. `number` is above 0 and was never used in this table."""
         get = environ.get
         path = get("SCRIPT_NAME", "") + get("PATH_INFO", "")
+        self._since = since = monotonic()
         _REQUEST.pack_into(
             self._memory,
             TEXT,
-            monotonic(),
+            since,
             get("REQUEST_METHOD", "").encode(),
             # WSGI's strings are bytes decoded as latin-1 (PEP 3333).
             get("REMOTE_ADDR", "").encode("latin-1", "replace"),
@@ -89,9 +94,11 @@ class Row:
     def route(self, endpoint: str, rule: str) -> None:
         """Record the request's route; it is often the same as for the row's last request."""
         if rule != self._rule or endpoint != self._endpoint:
-            self._rule, self._endpoint = rule, endpoint
             texts = endpoint.encode("utf-8", "replace"), rule.encode("utf-8", "replace")
+            self._rule = ""  # until it is written: a cancellation may arrive at each line
             _ROUTE.pack_into(self._memory, _ROUTE_AT, *texts)
+            self._endpoint = endpoint
+            self._rule = rule
         self._words[ROUTED] = self._words[NUMBER]
 
     @property
@@ -99,10 +106,9 @@ class Row:
         """The request's number; 0 if the row is free."""
         return self._words[NUMBER]
 
-    def age(self) -> float:
-        """Return how many seconds ago the request began."""
-        since: float = _SINCE.unpack_from(self._memory, TEXT)[0]
-        return monotonic() - since
+    def age(self, now: float) -> float:
+        """Return how many seconds before `now` (monotonic) the request began; in the process that serves it."""
+        return now - self._since
 
     def end(self, kind: int) -> None:
         """Count the request as `KINDS[kind]` and free the row. Counting comes first, so that no reader misses the request."""

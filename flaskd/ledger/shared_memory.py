@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from flaskd.ledger.row import COUNTS, KINDS, LARGEST, NUMBER, ROW_SIZE, TEXT, TRIES, Row, decode_field
 from flaskd.process.shared_memory import Format, SharedMemory
@@ -103,6 +103,15 @@ class RequestTable:
             number = self._words[_ERRORS] + 1
             _ERROR.pack_into(self._bytes, _error_at(number), time.time(), *encoded)
             self._words[_ERRORS] = number
+
+    def owner_of(self, number: int) -> Any:
+        """Return the `owner` of the row with this request; None if it has ended. In the process that serves it."""
+        for row in (*self._rows, *self._overflow.copy()):
+            if row.number == number:
+                owner = row.owner
+                if row.number == number:  # else the owner may be another request's
+                    return owner
+        return None
 
     @property
     def in_flight(self) -> int:

@@ -49,9 +49,11 @@ from flaskd_ctl.errors import ControlError
 from flaskd_ctl.protocol import (
     Actor,
     EndpointStats,
+    ErrorsResult,
     RequestsResult,
     ShutdownParams,
     ShutdownResult,
+    SlowResult,
     StatsParams,
     StatsResult,
     StatusResult,
@@ -225,6 +227,16 @@ class Daemon(Operated):
         """See `Operable.metrics`."""
         self.check_ledger("numbers are counted by it")
         return functools.partial(openmetrics.write, self._report.exposed(), accept)
+
+    def errors(self, ident: str | None) -> ErrorsResult:
+        """See `Operable.errors`."""
+        self.check_ledger("see the application's log")
+        return self._report.errors(ident)
+
+    def slow(self, limit: int) -> SlowResult:
+        """See `Operable.slow`."""
+        self.check_ledger("see the access log")
+        return self._report.slow(limit)
 
     def counts_requests(self) -> bool:
         """See `Operated.counts_requests`."""

@@ -11,6 +11,7 @@ from flaskd.channel.messages import Event
 from flaskd.errors import ConfigError
 from flaskd.events import Bus
 from flaskd.guard import log_failure
+from flaskd.ledger.records import Records
 from flaskd.ledger.row import KINDS
 from flaskd.metrics.totals import Totals
 from flaskd.process.threads import explained
@@ -53,8 +54,9 @@ class Observer(Protocol):
 class History:
     """What became of the workers that are gone.
 
-    `served` counts what they finished, by status class; `totals` has all of their numbers; `starts` and `ends` count workers
-    by why they came and left; `lost` are requests lost with workers that ended during a shutdown.
+    `served` counts what they finished, by status class; `totals` has all of their numbers; `records` their errors and slowest
+    requests; `starts` and `ends` count workers by why they came and left; `lost` are requests lost with workers that ended
+    during a shutdown.
     """
 
     failures: Failures = Failures()  # noqa: RUF009 - frozen
@@ -65,6 +67,7 @@ class History:
     totals: Totals = field(default_factory=Totals)
     starts: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
+    records: Records = field(default_factory=Records)
     lost: list[InFlight] = field(default_factory=list)
     workers_lost: int = 0
 
@@ -262,6 +265,8 @@ class Fleet:
         for kind, count in member.request_table.served().items():
             self.history.served[kind] += count
         self.history.totals.add_last(member.id, member.metrics)
+        with log_failure(f"keep the errors of worker {member.id}"):
+            self.history.records.add(member.errors, member.slow, member.id)
         member.close()
 
     def _ended_badly(self, member: Member) -> str:

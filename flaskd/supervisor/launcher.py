@@ -11,7 +11,9 @@ from flaskd.channel.supervisor_end import SupervisorChannel
 from flaskd.console import priority
 from flaskd.guard import log_failure
 from flaskd.installed import check_installed
+from flaskd.ledger.errors import ErrorTable
 from flaskd.ledger.shared_memory import RequestTable
+from flaskd.ledger.slowest import SlowTable
 from flaskd.listening.listeners import Listener
 from flaskd.metrics.memory import MetricsMemory
 from flaskd.process.directory import logical_directory
@@ -54,6 +56,9 @@ class Launcher:
             undo.callback(table.close)
             metrics = MetricsMemory.create()
             undo.callback(metrics.close)
+            errors, slow = ErrorTable.create(), SlowTable.create()
+            undo.callback(errors.close)
+            undo.callback(slow.close)
             stacks = anonymous_file(f"flaskd-stacks-{member.id}")
             undo.callback(os.close, stacks)
             ours, theirs = socketpair()
@@ -67,8 +72,7 @@ class Launcher:
                     [sys.executable, "-P", "-m", "flaskd.worker", str(theirs.fileno()), __version__],
                     descriptors=[
                         theirs.fileno(),
-                        table.descriptor,
-                        metrics.descriptor,
+                        *(each.descriptor for each in (table, metrics, errors, slow)),
                         stacks,
                         *self._listeners,
                         self._log,
@@ -90,6 +94,8 @@ class Launcher:
             listeners=self._listeners,
             request_table=table.descriptor,
             metrics=metrics.descriptor,
+            errors=errors.descriptor,
+            slow=slow.descriptor,
             stacks=stacks,
             log=self._log,
             check=check,
@@ -97,7 +103,7 @@ class Launcher:
             marked=priority.marking(),
         )
         channel = SupervisorChannel(ours, on_event=member.receive, on_end=member.channel_ended)
-        member.launched(Resources(started, channel, table, metrics, stacks), start)
+        member.launched(Resources(started, channel, table, metrics, errors, slow, stacks), start)
 
     def _ended(self, member: Member) -> None:
         with log_failure(f"end the processes that worker {member.id} has forked"):

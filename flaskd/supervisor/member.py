@@ -31,8 +31,10 @@ from flaskd.channel.messages import (
 )
 from flaskd.channel.supervisor_end import SupervisorChannel
 from flaskd.errors import IllegalMove
+from flaskd.ledger.errors import ErrorTable
 from flaskd.ledger.row import printable
 from flaskd.ledger.shared_memory import RequestTable
+from flaskd.ledger.slowest import SlowTable
 from flaskd.metrics.memory import MetricsMemory
 from flaskd.process.ending import STACKS_SIGNAL
 from flaskd.shutdown.phases import Phase
@@ -62,6 +64,8 @@ class Resources(NamedTuple):
     channel: SupervisorChannel
     request_table: RequestTable
     metrics: MetricsMemory
+    errors: ErrorTable
+    slow: SlowTable
     stacks: int
 
 
@@ -141,6 +145,16 @@ class Member:
         return self._held.metrics
 
     @property
+    def errors(self) -> ErrorTable:
+        """Its errors, also when it is hung, stopped or dead."""
+        return self._held.errors
+
+    @property
+    def slow(self) -> SlowTable:
+        """Its slowest requests, also when it is hung, stopped or dead."""
+        return self._held.slow
+
+    @property
     def reason(self) -> str:
         """How its process ended: "exit code 3", "killed by SIGKILL"."""
         return self._held.process.how_it_ended
@@ -195,8 +209,8 @@ class Member:
 
     def close(self) -> None:
         """Close what belonged to it; it is gone."""
-        self.request_table.close()
-        self.metrics.close()
+        for memory in (self.request_table, self.metrics, self.errors, self.slow):
+            memory.close()
         os.close(self._held.stacks)
 
     def move(self, move: Move) -> None:

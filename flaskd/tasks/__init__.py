@@ -29,10 +29,19 @@ from flaskd.tasks.base import (
     ReportingTask as ReportingTask,
     Task as Task,
 )
+from flaskd.tasks.cancelling import CancelOutcome as CancelOutcome, CancelRequest as CancelRequest
 from flaskd.tasks.garbage import CollectGarbage as CollectGarbage, GarbageCollected as GarbageCollected
 
-Tasks = CollectGarbage | CallCommand | ListCommands | ListRoutes | ShowConfig
+Tasks = CollectGarbage | CancelRequest | CallCommand | ListCommands | ListRoutes | ShowConfig
 """Every task. A task is decoded by its tag."""
 
-TaskReplies = GarbageCollected | CommandCalled | CommandProgress | CommandsListed | ConfigShown | RoutesListed
+TaskReplies = (
+    GarbageCollected
+    | CancelOutcome
+    | CommandCalled
+    | CommandProgress
+    | CommandsListed
+    | ConfigShown
+    | RoutesListed
+)
 """Every reply to a task, and every note."""

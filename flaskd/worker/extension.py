@@ -4,6 +4,7 @@ import threading
 
 from flaskd.channel.messages import Asked
 from flaskd.channel.worker_end import WorkerChannel
+from flaskd.http.cancelling import shielded
 
 
 class Extension:
@@ -28,12 +29,16 @@ class Extension:
     ) -> None:
         """Stop the whole instance without losing a request, this one's included. Seconds; None is the setting."""
         asked = {"grace": grace, "lame_duck": lame_duck, "wait_unrouted": wait_unrouted}
-        self._channel.send(Asked("shutdown", asked))
+        self._send(Asked("shutdown", asked))
 
     def drain(self) -> None:
         """Take the whole instance out of rotation."""
-        self._channel.send(Asked("drain"))
+        self._send(Asked("drain"))
 
     def resume(self) -> None:
         """Put it back into rotation."""
-        self._channel.send(Asked("resume"))
+        self._send(Asked("resume"))
+
+    def _send(self, asked: Asked) -> None:
+        with shielded():  # the channel's lock must be released, whatever happens to this request
+            self._channel.send(asked)

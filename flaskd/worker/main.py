@@ -51,9 +51,11 @@ from flaskd.events import Bus
 from flaskd.http.late_answers import LateAnswers
 from flaskd.installed import check_installed
 from flaskd.ledger.access_log import AccessLog
+from flaskd.ledger.errors import ErrorTable
 from flaskd.ledger.middleware import number_of
 from flaskd.ledger.quota import set_quota
 from flaskd.ledger.shared_memory import RequestTable
+from flaskd.ledger.slowest import SlowTable
 from flaskd.listening import tls
 from flaskd.listening.listeners import SharedListener
 from flaskd.metrics.memory import MetricsMemory
@@ -184,6 +186,8 @@ class Worker:
             shutdown_hook=extension.shutdown,
             recorder=recorder,
             request_table=table,
+            errors=ErrorTable.attach(start.errors),
+            slow=SlowTable.attach(start.slow),
             log=log,
         )
 

@@ -120,6 +120,19 @@ def run_incidents(run: Run, command: Command, *, id: int | None) -> Exit:  # noq
     return run.show("incident", run.ask(run.target(), command.name, {"id": id}))
 
 
+def run_errors(run: Run, command: Command, *, id: str | None) -> Exit:  # noqa: A002 - the parameter's name
+    """Show all errors in short, or one in full."""
+    if id is None:
+        return run_ask(run, command)
+    return run.show("error", run.ask(run.target(), command.name, {"id": id}))
+
+
+def run_with(run: Run, command: Command, **params: Any) -> Exit:
+    """Ask with the parameters that were given, and show the answer."""
+    given = {key: value for key, value in params.items() if value is not None}
+    return run.show(command.name, run.ask(run.target(), command.name, given))
+
+
 def run_history(run: Run, command: Command, *, limit: int | None) -> Exit:
     """Show who changed what; of an instance that has stopped, from its audit log."""
     params = {} if limit is None else {"limit": limit}

@@ -30,6 +30,9 @@ from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.discovery.instances import Instances
 from flaskd_ctl.protocol import (
     AuditEntry,
+    CancelResult,
+    ErrorGroup,
+    ErrorsResult,
     Event,
     EventsResult,
     Garbage,
@@ -47,6 +50,8 @@ from flaskd_ctl.protocol import (
     RestartResult,
     ScaleResult,
     ShutdownResult,
+    SlowRequest,
+    SlowResult,
     StateResult,
     StatsResult,
     StatusResult,
@@ -140,6 +145,18 @@ class BaseClient(ApplicationMethods):
     async def metrics(self) -> str:
         """Return the numbers in the OpenMetrics format; raises WrongState without the extra `metrics` on the other side."""
         return (await self._typed("metrics", MetricsResult)).text
+
+    async def errors(self, id: str | None = None) -> list[ErrorGroup]:  # noqa: A002 - the parameter's name on the wire
+        """Return the newest errors of the application, newest last; with `id`, one of them in full. Raises NotFound."""
+        return (await self._typed("errors", ErrorsResult, given(id=id))).errors
+
+    async def slow(self, limit: int = 20) -> list[SlowRequest]:
+        """Return the slowest requests that ended within the last hour, slowest first."""
+        return (await self._typed("slow", SlowResult, {"limit": limit})).requests
+
+    async def cancel(self, id: int | str, worker: int | None = None) -> CancelResult:  # noqa: A002 - as above
+        """End one request; return when it has ended (see `Client`)."""
+        return await self._typed("cancel", CancelResult, given(id=str(id), worker=worker))
 
     async def gc(self, worker: int | None = None) -> list[Garbage]:
         """Run the garbage collector in each worker, or in one; return what it did in each."""

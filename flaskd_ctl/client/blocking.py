@@ -22,6 +22,8 @@ from flaskd_ctl.protocol import (
     AuditEntry,
     CallProgressEvent,
     CallResult,
+    CancelResult,
+    ErrorGroup,
     Event,
     Garbage,
     Incident,
@@ -34,6 +36,7 @@ from flaskd_ctl.protocol import (
     RoutesResult,
     ScaleResult,
     ShutdownResult,
+    SlowRequest,
     StateResult,
     StatsResult,
     StatusResult,
@@ -132,6 +135,23 @@ class Client:
     def metrics(self) -> str:
         """Return the numbers in the OpenMetrics format; raises WrongState without the extra `metrics` on the other side."""
         return run(self._client.metrics())
+
+    def errors(self, id: str | None = None) -> list[ErrorGroup]:  # noqa: A002 - the parameter's name on the wire
+        """Return the newest errors of the application, newest last; with `id`, one of them in full. Raises NotFound."""
+        return run(self._client.errors(id))
+
+    def slow(self, limit: int = 20) -> list[SlowRequest]:
+        """Return the slowest requests that ended within the last hour, slowest first."""
+        return run(self._client.slow(limit))
+
+    def cancel(self, id: int | str, worker: int | None = None) -> CancelResult:  # noqa: A002 - as above
+        """End one request with an exception in the application; return when it has ended.
+
+        `id` is its number in `requests`, or its X-Request-ID; `worker` is needed if several workers have one of that number.
+        Raises NotFound if it is not in flight, InvalidParams if several are meant, WrongState if it ended by itself, and
+        TimedOut if it has not ended after a second: then the exception may still come.
+        """
+        return run(self._client.cancel(id, worker))
 
     def gc(self, worker: int | None = None) -> list[Garbage]:
         """Run the garbage collector in each worker, or in one; return what it did in each."""

@@ -67,6 +67,17 @@ from flaskd_ctl.protocol.operating import (
     ShutdownResult as ShutdownResult,
     StateResult as StateResult,
 )
+from flaskd_ctl.protocol.problems import (
+    MOST_SLOW as MOST_SLOW,
+    CancelParams as CancelParams,
+    CancelResult as CancelResult,
+    ErrorGroup as ErrorGroup,
+    ErrorsParams as ErrorsParams,
+    ErrorsResult as ErrorsResult,
+    SlowParams as SlowParams,
+    SlowRequest as SlowRequest,
+    SlowResult as SlowResult,
+)
 from flaskd_ctl.protocol.status import (
     Incident as Incident,
     IncidentsParams as IncidentsParams,
@@ -110,6 +121,9 @@ PARAMS: Final[dict[str, type[Params]]] = {
     "workers": Params,
     "requests": Params,
     "incidents": IncidentsParams,
+    "errors": ErrorsParams,
+    "slow": SlowParams,
+    "cancel": CancelParams,
     "history": HistoryParams,
     "events": Params,
 }
@@ -134,6 +148,9 @@ RESULTS: Final[dict[str, Any]] = {
     "workers": WorkersResult,
     "requests": RequestsResult,
     "incidents": IncidentsResult,
+    "errors": ErrorsResult,
+    "slow": SlowResult,
+    "cancel": CancelResult,
     "history": HistoryResult,
     "events": EventsResult,
 }

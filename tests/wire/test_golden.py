@@ -28,7 +28,7 @@ def golden(name: str) -> dict[str, Any]:
 
 def test_each_command_has_its_messages_written_down() -> None:
     """A command without a golden file is one whose shape nobody watches."""
-    assert {path.stem for path in GOLDEN.iterdir()} == {*COMMANDS, "errors"}
+    assert {path.stem for path in GOLDEN.iterdir()} == {*COMMANDS, "wire_errors"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -85,7 +85,7 @@ def test_notifications_are_read_and_written_unchanged(command: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(BY_NAME) - CLIENT_SIDE))
 def test_error_keeps_its_code_and_name(name: str) -> None:
     """An error is told by its code or its name; both are stable, its sentence is not."""
-    error = golden("errors")[name]["error"]
+    error = golden("wire_errors")[name]["error"]
 
     read = error_from_wire(error)
 

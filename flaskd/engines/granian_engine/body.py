@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 from flaskd.engines.shared import closing
 from flaskd.http.bodies import BrokenBody, MinRateTimeout, SlowBody
+from flaskd.http.cancelling import shielded
 
 PIECE: Final = 65_536
 
@@ -51,6 +52,10 @@ class Body(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        with shielded():
+            return self._readinto(buffer)
+
+    def _readinto(self, buffer: Any) -> int:
         while not self._piece and (self.unread or self._broken is not None):
             self._receive(self._timeout.remaining)
         count = min(len(buffer), len(self._piece))

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from flaskd.engines.werkzeug_engine.timed_socket import TimedSocket
 from flaskd.http.bodies import BrokenBody, MinRateTimeout, SlowBody
+from flaskd.http.cancelling import shielded
 from flaskd.http.syntax import Chunks, Head, Refused
 
 PIECE: Final = 65_536
@@ -54,17 +55,19 @@ class Body(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read some bytes; 0 at the end of the body, and only there."""
+        with shielded():
+            data = self._read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _read(self, wanted: int) -> bytes | memoryview:
         if self._failure is not None:
             raise self._failure
         try:
-            data = (
-                self._some(len(buffer)) if self._chunks is None else self._decode(self._chunks, len(buffer))
-            )
+            return self._some(wanted) if self._chunks is None else self._decode(self._chunks, wanted)
         except (BrokenBody, SlowBody) as error:
             self._failure = error
             raise
-        buffer[: len(data)] = data
-        return len(data)
 
     def _some(self, wanted: int) -> bytes:
         wanted = min(wanted, self._left)

@@ -18,7 +18,9 @@ from flaskd.supervisor.watching.numbers import Numbers
 from flaskd.version import __version__
 from flaskd_ctl.protocol import (
     EndpointStats,
+    ErrorsResult,
     RequestsResult,
+    SlowResult,
     StatsParams,
     StatsResult,
     StatusResult,
@@ -68,6 +70,16 @@ class Report:
     def requests(self) -> RequestsResult:
         """List the requests in flight in all workers, oldest first."""
         return RequestsResult(requests=requests_of(self._members))
+
+    def errors(self, ident: str | None) -> ErrorsResult:
+        """List the errors of all workers, or show one in full; raises NotFound."""
+        tables = {member.id: member.errors for member in self._members}
+        return self._fleet.history.records.errors(tables, ident)
+
+    def slow(self, limit: int) -> SlowResult:
+        """List the slowest requests of all workers."""
+        tables = {member.id: member.slow for member in self._members}
+        return self._fleet.history.records.slow(tables, limit)
 
     def status(self, engine: Choice) -> StatusResult:
         """Describe the instance at a glance; `engine` is the one that new workers get."""

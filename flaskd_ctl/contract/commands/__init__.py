@@ -7,7 +7,7 @@ types of parameters and results are in `protocol`, under the same names. This mo
 
 from typing import Final
 
-from flaskd_ctl.contract.commands import application, diagnosis, looking, metrics, operating
+from flaskd_ctl.contract.commands import application, diagnosis, looking, metrics, operating, problems
 from flaskd_ctl.contract.commands.command import (
     PROGRESS as PROGRESS,
     WORKER as WORKER,
@@ -20,12 +20,7 @@ PROTOCOL_VERSION: Final = "1.0"
 
 COMMANDS: Final[dict[str, Command]] = {
     command.name: command
-    for command in (
-        *looking.COMMANDS,
-        *metrics.COMMANDS,
-        *diagnosis.COMMANDS,
-        *application.COMMANDS,
-        *operating.COMMANDS,
-    )
+    for module in (looking, metrics, problems, diagnosis, application, operating)
+    for command in module.COMMANDS
 }
 """Every command by name, in the order of the help."""

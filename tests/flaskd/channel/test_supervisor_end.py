@@ -84,6 +84,8 @@ LONG = Start(
     listeners=[],
     request_table=0,
     metrics=0,
+    errors=0,
+    slow=0,
     stacks=0,
     log=0,
 )

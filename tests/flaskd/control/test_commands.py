@@ -24,6 +24,7 @@ from flaskd_ctl.protocol import (
     RESULTS,
     Actor,
     EndpointStats,
+    ErrorsResult,
     Event,
     IncidentsResult,
     ReloadResult,
@@ -32,6 +33,7 @@ from flaskd_ctl.protocol import (
     ScaleResult,
     ShutdownParams,
     ShutdownResult,
+    SlowResult,
     StateEvent,
     StateResult,
     StatsParams,
@@ -109,6 +111,12 @@ class ScriptedDaemon:
         raise NotImplementedError
 
     def metrics(self, accept: str) -> Callable[[], tuple[str, bytes]]:
+        raise NotImplementedError
+
+    def errors(self, ident: str | None) -> ErrorsResult:
+        raise NotImplementedError
+
+    def slow(self, limit: int) -> SlowResult:
         raise NotImplementedError
 
     def order_task(

@@ -12,7 +12,9 @@ import pytest
 
 from flaskd.channel.messages import Call, Progress, Ready, Reply, Start, Stopped
 from flaskd.events import Bus
+from flaskd.ledger.errors import ErrorTable
 from flaskd.ledger.shared_memory import RequestTable
+from flaskd.ledger.slowest import SlowTable
 from flaskd.metrics.memory import MetricsMemory
 from flaskd.settings.schema import Settings
 from flaskd.supervisor import changes, fleet, member
@@ -55,10 +57,9 @@ class ScriptedWorker(Member):
         self.scripted = ScriptedProcess(self)
         self.calls: dict[str, asyncio.Future[Reply]] = {}
         table, stacks = RequestTable.private(4), os.open(os.devnull, os.O_RDONLY)
-        self.launched(
-            Resources(cast(Process, self.scripted), cast(Any, None), table, MetricsMemory.private(), stacks),
-            start,
-        )
+        metrics, errors, slow = MetricsMemory.private(), ErrorTable.private(), SlowTable.private()
+        process, channel = cast(Process, self.scripted), cast(Any, None)
+        self.launched(Resources(process, channel, table, metrics, errors, slow, stacks), start)
         self.world.workers[self.id] = self
         self.world.script(self)
 
@@ -152,7 +153,7 @@ class World:
         if self.cannot_start:
             raise self.error or OSError(self.cannot_start)
         assert isinstance(member, ScriptedWorker)
-        numbers = {"listeners": [], "request_table": 0, "metrics": 0, "stacks": 0, "log": 0}
+        shared = dict.fromkeys(("request_table", "metrics", "errors", "slow", "stacks", "log"), 0)
         member.launch(
             Start(
                 settings=settings,
@@ -161,7 +162,8 @@ class World:
                 worker=member.id,
                 generation=member.generation,
                 check=check,
-                **numbers,  # type: ignore[arg-type]
+                listeners=[],
+                **shared,  # type: ignore[arg-type]
             )
         )
 

@@ -31,6 +31,7 @@ WORDS = {method: (method.replace("_", "-"),) for method in COMMANDS} | {
     "scale": ("scale", "2"),
     "restart_worker": ("restart-worker", "3"),
     "call": ("call", "cache.clear"),
+    "cancel": ("cancel", "1742"),
 }
 """What is typed for each command."""
 

@@ -1,0 +1,241 @@
+"""The errors of one process, grouped, in memory that other processes can read, whatever happens to the writer.
+
+The memory begins with a header: how many slots are in use, how many groups gave way to newer ones, and a mark for the format.
+Each slot has one group: errors of one exception type from one place, or responses of one endpoint with one status of 500 or
+above. It costs nothing where no error happens: nobody writes, and unused slots take no memory.
+
+A slot begins with a sequence number, odd while the slot changes, and a count, which is 0 while the slot changes hands. A reader
+copies again what changes while it reads, and takes what it has got if the writer has stopped halfway: a group is then described
+by parts of two of its errors. It trusts nothing: texts are bounded and escaped, numbers limited to a range.
+"""
+
+import hashlib
+import struct
+import threading
+import time
+from typing import Final, NamedTuple, Self
+
+import msgspec
+
+from flaskd.ledger.error_report import LONGEST_TRACE, ErrorReport
+from flaskd.ledger.row import LARGEST, TEXT, TRIES, decode_field, printable
+from flaskd.process.shared_memory import Format, SharedMemory
+from flaskd_ctl.protocol import ErrorGroup, InFlight
+
+GROUPS: Final = 100
+"""Groups that are kept: of each process, and of an instance."""
+
+SLOT_SIZE: Final = 10_752
+_HEADER: Final = 512
+_FORMAT: Final = Format("error table", b"flaskd errors 1", mark_at=TEXT, unit=512)
+_USED, _DROPPED = 0, 1  # words of the header
+_SEQUENCE, _COUNT = 0, 1  # words of a slot
+_KEY: Final = struct.Struct("=dII128s256s128s")  # first; line, status; exception, file, function
+_LAST: Final = struct.Struct(
+    "=dQI16s512s80s136s1024s"
+)  # last, request, status; method, path, endpoint, request id, message
+_COUNTED: Final = struct.Struct("=Q")
+_KEY_AT: Final = 16
+_LAST_AT: Final = _KEY_AT + _KEY.size
+_TRACE_AT: Final = _LAST_AT + _LAST.size
+assert _TRACE_AT + LONGEST_TRACE <= SLOT_SIZE
+_LONGEST_FILE: Final = 240
+
+Key = tuple[str, str, str, int, int]
+"""Exception type, file, function (or endpoint), line, status."""
+
+
+class Recorded(NamedTuple):
+    """A group as it was read, and its traceback as it lies in memory: to decode each would take long."""
+
+    key: Key
+    group: ErrorGroup
+    trace: bytes
+
+    def whole(self) -> ErrorGroup:
+        """Return the group with its traceback."""
+        text = self.trace.rstrip(b"\0").decode("utf-8", "replace")
+        return msgspec.structs.replace(self.group, traceback=printable(text, keep="\n\t"))
+
+
+class ErrorTable:
+    """The groups of errors of one process, which alone records them."""
+
+    def __init__(self, memory: SharedMemory) -> None:
+        self._memory = memory
+        count = (len(memory.bytes) - _HEADER) // SLOT_SIZE
+        starts = [_HEADER + slot * SLOT_SIZE for slot in range(count)]
+        self._slots = [memory.bytes[start : start + SLOT_SIZE] for start in starts]
+        self._words = [slot[:16].cast("Q") for slot in self._slots]
+        self._lock = threading.Lock()  # protects what the writer changes: the memory, and what follows
+        self._places: dict[Key, int] = {}
+        self._newest: dict[int, float] = {}  # when each slot was written to
+
+    @classmethod
+    def create(cls, groups: int = GROUPS) -> Self:
+        """Make memory for so many groups, which another process can map."""
+        return cls(SharedMemory.create(_FORMAT, _HEADER + groups * SLOT_SIZE))
+
+    @classmethod
+    def attach(cls, descriptor: int) -> Self:
+        """Map the table behind `descriptor`; raises ValueError for anything else, or another version's table."""
+        return cls(SharedMemory.attach(_FORMAT, descriptor, least=_HEADER + SLOT_SIZE))
+
+    @classmethod
+    def private(cls, groups: int = GROUPS) -> Self:
+        """Make a table that only this process can read; it needs no `close`."""
+        return cls(SharedMemory.private(_FORMAT, _HEADER + groups * SLOT_SIZE))
+
+    @property
+    def descriptor(self) -> int:
+        """The descriptor that another process attaches to. Raises ValueError for a private table."""
+        return self._memory.descriptor
+
+    def close(self) -> None:
+        """Release the memory; this object cannot be used afterwards. Other processes keep theirs."""
+        for view in (*self._words, *self._slots):
+            view.release()
+        self._memory.close()
+
+    def record(self, report: ErrorReport | None, request: InFlight, status: int) -> None:
+        """Count an error of `request`; without a `report` it is a response of that status."""
+        key = _key_of(report, request, status)
+        with self._lock:
+            slot = self._places.get(key)
+            new = slot is None
+            if slot is None:
+                slot = self._places[key] = self._room()
+            memory, words, now = self._slots[slot], self._words[slot], time.time()
+            words[_SEQUENCE] |= 1
+            if new:
+                words[_COUNT] = 0
+                _KEY.pack_into(memory, _KEY_AT, now, key[3], key[4], *_encoded(*key[:3]))
+            texts = _encoded(
+                request.method,
+                request.path,
+                request.endpoint or "",
+                request.request_id,
+                report.message if report else "",
+            )
+            _LAST.pack_into(memory, _LAST_AT, now, request.id, status, *texts)
+            trace = report.trace.encode("utf-8", "replace")[:LONGEST_TRACE] if report else b""
+            memory[_TRACE_AT : _TRACE_AT + LONGEST_TRACE] = trace.ljust(LONGEST_TRACE, b"\0")
+            words[_COUNT] += 1
+            words[_SEQUENCE] += 1
+            self._newest[slot] = now
+
+    def recorded(self) -> list[Recorded]:
+        """Return the groups, without their tracebacks."""
+        used = min(self._memory.words[_USED], len(self._slots))
+        return [found for slot in range(used) if (found := self._read(slot)) is not None]
+
+    @property
+    def dropped(self) -> int:
+        """How many groups gave way to newer ones."""
+        return min(self._memory.words[_DROPPED], LARGEST)
+
+    def _room(self) -> int:
+        """Return a slot for a new group: an unused one, or that of the group which had no error for the longest time."""
+        words = self._memory.words
+        used = words[_USED]
+        if used < len(self._slots):
+            words[_USED] = used + 1
+            return int(used)
+        oldest = min(self._newest, key=self._newest.__getitem__)
+        for key in [key for key, slot in self._places.items() if slot == oldest]:
+            del self._places[key]
+        words[_DROPPED] += 1
+        return oldest
+
+    def _read(self, slot: int) -> Recorded | None:
+        words, copy = self._words[slot], b""
+        for _ in range(TRIES):
+            sequence = words[_SEQUENCE]
+            copy = bytes(self._slots[slot])
+            if words[_SEQUENCE] == sequence and not sequence & 1:
+                break
+        (count,) = _COUNTED.unpack_from(copy, 8 * _COUNT)
+        return _decode(copy, min(count, LARGEST)) if count else None
+
+
+class Errors:
+    """The groups of an instance's processes, of those that are gone, too. The newest GROUPS of them are kept."""
+
+    def __init__(self) -> None:
+        self._gone: dict[Key, Recorded] = {}
+        self._dropped = 0
+
+    def add(self, table: ErrorTable, worker: int) -> None:
+        """Keep what a process that is gone has recorded."""
+        self._dropped += table.dropped
+        _merge(self._gone, table, worker)
+        for key in sorted(self._gone, key=lambda key: self._gone[key].group.last)[:-GROUPS]:
+            del self._gone[key]
+            self._dropped += 1
+
+    def listed(self, tables: dict[int, ErrorTable]) -> tuple[list[Recorded], int]:
+        """Return the newest groups, newest last, with those in `tables` (by worker), and how many there were before."""
+        found = dict(self._gone)
+        dropped = self._dropped + sum(table.dropped for table in tables.values())
+        for worker, table in tables.items():
+            _merge(found, table, worker)
+        newest = sorted(found.values(), key=lambda each: each.group.last)
+        return newest[-GROUPS:], min(dropped + max(0, len(newest) - GROUPS), LARGEST)
+
+
+def _merge(found: dict[Key, Recorded], table: ErrorTable, worker: int) -> None:
+    for each in table.recorded():
+        new = each._replace(group=msgspec.structs.replace(each.group, worker=worker))
+        if (old := found.get(each.key)) is not None:
+            latest = new if new.group.last >= old.group.last else old
+            both = msgspec.structs.replace(
+                latest.group,
+                count=min(old.group.count + new.group.count, LARGEST),
+                first=min(old.group.first, new.group.first),
+            )
+            new = latest._replace(group=both)
+        found[each.key] = new
+
+
+def _key_of(report: ErrorReport | None, request: InFlight, status: int) -> Key:
+    if report is None:
+        return "", "", request.endpoint or "", 0, status
+    file = report.file if len(report.file) <= _LONGEST_FILE else f"…{report.file[-_LONGEST_FILE:]}"
+    return report.exception, file, report.function, report.line, 0
+
+
+def _encoded(*texts: str) -> list[bytes]:
+    return [text.encode("utf-8", "replace") for text in texts]
+
+
+def _decode(slot: bytes, count: int) -> Recorded:
+    first, line, grouped, exception, file, function = _KEY.unpack_from(slot, _KEY_AT)
+    last, number, status, method, path, endpoint, request_id, message = _LAST.unpack_from(slot, _LAST_AT)
+    key: Key = (decode_field(exception), decode_field(file), decode_field(function), line, grouped)
+    group = ErrorGroup(
+        id=_digest(key),
+        exception=key[0],
+        message=decode_field(message),
+        file=key[1],
+        line=line,
+        function=key[2] if key[0] else "",
+        status=status,
+        count=count,
+        first=_moment(first),
+        last=_moment(last),
+        method=decode_field(method),
+        path=decode_field(path),
+        endpoint=decode_field(endpoint),
+        request_id=decode_field(request_id),
+        request=min(number, LARGEST),
+    )
+    return Recorded(key, group, slot[_TRACE_AT : _TRACE_AT + LONGEST_TRACE])
+
+
+def _digest(key: Key) -> str:
+    """Return a group's id: the same in each process, after each restart."""
+    return hashlib.blake2s(repr(key).encode(), digest_size=4).hexdigest()
+
+
+def _moment(at: float) -> float:
+    return at if 0 <= at <= LARGEST else 0.0
