@@ -31,7 +31,7 @@ SPAN: Final = 3600.0
 SLICES: Final = int(SPAN // SLICE) + 1
 
 _ENTRY_SIZE: Final = 784
-_FORMAT: Final = Format("table of slow requests", b"flaskd slow 1", mark_at=TEXT, unit=_ENTRY_SIZE)
+_FORMAT: Final = Format("slow table", b"flaskd slow 1", mark_at=TEXT, unit=_ENTRY_SIZE)
 _TIMES: Final = struct.Struct("=Qdd")  # sequence; when it ended, monotonic; seconds
 _ENTRY: Final = struct.Struct(
     "=dQI16s512s80s132s"

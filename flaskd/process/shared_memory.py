@@ -15,7 +15,10 @@ from flaskd.process.memory import anonymous_file
 
 
 class Format(NamedTuple):
-    """What a memory holds: `name` it for people, `mark` is written at the offset `mark_at`, its size a multiple of `unit`."""
+    """What a memory holds: `name` it for people, `mark` is written at the offset `mark_at`, its size a multiple of `unit`.
+
+    A mark is "flaskd", one word, and the version of the format.
+    """
 
     name: str
     mark: bytes
@@ -35,7 +38,7 @@ class SharedMemory:
     @classmethod
     def create(cls, form: Format, size: int) -> Self:
         """Make `size` bytes that another process can map; they are zero but for the mark."""
-        descriptor = anonymous_file(f"flaskd-{form.name.replace(' ', '-')}s")
+        descriptor = anonymous_file("-".join(form.mark.decode().split()[:2]))
         try:
             os.ftruncate(descriptor, size)
             seal(descriptor, form.name)

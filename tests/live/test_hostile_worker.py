@@ -83,6 +83,8 @@ def test_whatever_a_worker_does_its_supervisor_answers_and_stops_it(
             shop.requests()
             shop.workers()
             shop.incidents()
+            shop.errors()
+            shop.slow(100)
     assert most_memory(daemon.pid) < before + MOST_GROWTH
     assert descriptors_of(daemon.pid) < descriptors + MOST_DESCRIPTORS
     assert status.pid == daemon.pid
@@ -142,13 +144,13 @@ def test_a_worker_of_another_user_has_no_power_over_its_supervisor(start_daemon:
 
 
 def test_a_worker_is_given_nothing_of_the_control_socket(start_daemon: StartDaemon) -> None:
-    """Nor of other workers': it has its line, table and stacks, the listener, standard streams and what its engine opened."""
+    """Nor of other workers': it has its line, tables and stacks, the listener, standard streams and what its engine opened."""
     daemon = start(start_daemon, "--workers", "2")
     with client(daemon) as shop:
         workers = [held_by(worker.pid) for worker in shop.status().workers]
     supervisor = held_by(daemon.pid)
     for held in workers:
-        assert len([target for target, _ in held if "memfd:flaskd" in target]) == 2, held
+        assert len([target for target, _ in held if "memfd:flaskd" in target]) == 4, held
         assert len([target for target, _ in held & supervisor if target.startswith("socket:")]) == 1  # HTTP
         assert not any(target.startswith(os.path.dirname(daemon.place.directory)) for target, _ in held)
     one, other = workers

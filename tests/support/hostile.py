@@ -16,6 +16,9 @@ from flask import Flask, Response, request
 LINE: Final = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else -1
 """The descriptor of the private line to the supervisor, as its command line tells."""
 
+TABLES: Final = ("-requests", "-errors", "-slow")
+"""What it shares with the supervisor, by the end of its name."""
+
 MIB: Final = 1 << 20
 
 app = Flask(__name__)
@@ -61,34 +64,37 @@ def on_and_on(attack: Callable[[], object]) -> None:
 
 
 def scribble() -> None:
-    """Write random bytes over the request table, again and again."""
-    number = in_memory("-requests")
-    memory = mmap.mmap(number, os.fstat(number).st_size)
+    """Write random bytes over its tables, again and again."""
+    numbers = [in_memory(name) for name in TABLES]
+    memories = [mmap.mmap(number, os.fstat(number).st_size) for number in numbers]
 
     def write() -> None:
-        memory[:] = os.urandom(len(memory))
+        for memory in memories:
+            memory[:] = os.urandom(len(memory))
 
     write()
     on_and_on(write)
 
 
 def fill() -> None:
-    """Let each byte of the request table be one that takes the most room in an answer, and the memory for stacks be large."""
-    number = in_memory("-requests")
-    with mmap.mmap(number, os.fstat(number).st_size) as memory:
-        memory[:] = b"\1" * len(memory)
+    """Let each byte of its tables be one that takes the most room in an answer, and the memory for stacks be large."""
+    for name in TABLES:
+        number = in_memory(name)
+        with mmap.mmap(number, os.fstat(number).st_size) as memory:
+            memory[:] = b"\1" * len(memory)
     stacks = in_memory("-stacks")
     os.ftruncate(stacks, 1 << 40)
     os.pwrite(stacks, b"\1" * (8 * MIB), 0)
 
 
 def shrink() -> None:
-    """Cut the request table short, so that who reads it gets SIGBUS; its seals must not let us."""
-    try:
-        os.ftruncate(in_memory("-requests"), 0)
-    except PermissionError:
-        return
-    raise AssertionError("the request table can be cut short")
+    """Cut its tables short, so that who reads one gets SIGBUS; their seals must not let us."""
+    for name in TABLES:
+        try:
+            os.ftruncate(in_memory(name), 0)
+        except PermissionError:
+            continue
+        raise AssertionError(f"the table {name} can be cut short")
 
 
 def order() -> None:
