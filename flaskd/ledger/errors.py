@@ -15,8 +15,6 @@ import threading
 import time
 from typing import Final, NamedTuple, Self
 
-import msgspec
-
 from flaskd.ledger.error_report import LONGEST_TRACE, ErrorReport
 from flaskd.ledger.row import LARGEST, TEXT, TRIES, decode_field, printable
 from flaskd.process.shared_memory import Format, SharedMemory
@@ -35,6 +33,7 @@ _LAST: Final = struct.Struct(
     "=dQI16s512s80s136s1024s"
 )  # last, request, status; method, path, endpoint, request id, message
 _COUNTED: Final = struct.Struct("=Q")
+_TIME: Final = struct.Struct("=d")
 _KEY_AT: Final = 16
 _LAST_AT: Final = _KEY_AT + _KEY.size
 _TRACE_AT: Final = _LAST_AT + _LAST.size
@@ -46,16 +45,28 @@ Key = tuple[str, str, str, int, int]
 
 
 class Recorded(NamedTuple):
-    """A group as it was read, and its traceback as it lies in memory: to decode each would take long."""
+    """A group as it lies in memory, with its numbers: only what is shown is decoded, which takes longer than all the rest."""
 
-    key: Key
-    group: ErrorGroup
-    trace: bytes
+    times: int
+    first: float
+    last: float
+    worker: int
+    slot: bytes
 
-    def whole(self) -> ErrorGroup:
-        """Return the group with its traceback."""
-        text = self.trace.rstrip(b"\0").decode("utf-8", "replace")
-        return msgspec.structs.replace(self.group, traceback=printable(text, keep="\n\t"))
+    @property
+    def key(self) -> bytes:
+        """What makes it a group."""
+        return self.slot[_KEY_AT + _TIME.size : _LAST_AT]
+
+    def group(self, *, whole: bool = False) -> ErrorGroup:
+        """Describe the group, if `whole` with its traceback."""
+        return _decode(self, self.slot[_TRACE_AT : _TRACE_AT + LONGEST_TRACE] if whole else b"")
+
+    def plus(self, other: "Recorded") -> "Recorded":
+        """Return both as one group, described as the one with the newest error."""
+        newest = self if self.last > other.last else other
+        times = min(self.times + other.times, LARGEST)
+        return newest._replace(times=times, first=min(self.first, other.first))
 
 
 class ErrorTable:
@@ -124,10 +135,10 @@ class ErrorTable:
             words[_SEQUENCE] += 1
             self._newest[slot] = now
 
-    def recorded(self) -> list[Recorded]:
-        """Return the groups, without their tracebacks."""
+    def recorded(self, worker: int = 0) -> list[Recorded]:
+        """Return the groups, as those of `worker`."""
         used = min(self._memory.words[_USED], len(self._slots))
-        return [found for slot in range(used) if (found := self._read(slot)) is not None]
+        return [found for slot in range(used) if (found := self._read(slot, worker)) is not None]
 
     @property
     def dropped(self) -> int:
@@ -147,7 +158,7 @@ class ErrorTable:
         words[_DROPPED] += 1
         return oldest
 
-    def _read(self, slot: int) -> Recorded | None:
+    def _read(self, slot: int, worker: int) -> Recorded | None:
         words, copy = self._words[slot], b""
         for _ in range(TRIES):
             sequence = words[_SEQUENCE]
@@ -155,21 +166,22 @@ class ErrorTable:
             if words[_SEQUENCE] == sequence and not sequence & 1:
                 break
         (count,) = _COUNTED.unpack_from(copy, 8 * _COUNT)
-        return _decode(copy, min(count, LARGEST)) if count else None
+        (first,), (last,) = _TIME.unpack_from(copy, _KEY_AT), _TIME.unpack_from(copy, _LAST_AT)
+        return Recorded(min(count, LARGEST), _moment(first), _moment(last), worker, copy) if count else None
 
 
 class Errors:
     """The groups of an instance's processes, of those that are gone, too. The newest GROUPS of them are kept."""
 
     def __init__(self) -> None:
-        self._gone: dict[Key, Recorded] = {}
+        self._gone: dict[bytes, Recorded] = {}
         self._dropped = 0
 
     def add(self, table: ErrorTable, worker: int) -> None:
         """Keep what a process that is gone has recorded."""
         self._dropped += table.dropped
         _merge(self._gone, table, worker)
-        for key in sorted(self._gone, key=lambda key: self._gone[key].group.last)[:-GROUPS]:
+        for key in sorted(self._gone, key=lambda key: self._gone[key].last)[:-GROUPS]:
             del self._gone[key]
             self._dropped += 1
 
@@ -179,22 +191,14 @@ class Errors:
         dropped = self._dropped + sum(table.dropped for table in tables.values())
         for worker, table in tables.items():
             _merge(found, table, worker)
-        newest = sorted(found.values(), key=lambda each: each.group.last)
+        newest = sorted(found.values(), key=lambda each: each.last)
         return newest[-GROUPS:], min(dropped + max(0, len(newest) - GROUPS), LARGEST)
 
 
-def _merge(found: dict[Key, Recorded], table: ErrorTable, worker: int) -> None:
-    for each in table.recorded():
-        new = each._replace(group=msgspec.structs.replace(each.group, worker=worker))
-        if (old := found.get(each.key)) is not None:
-            latest = new if new.group.last >= old.group.last else old
-            both = msgspec.structs.replace(
-                latest.group,
-                count=min(old.group.count + new.group.count, LARGEST),
-                first=min(old.group.first, new.group.first),
-            )
-            new = latest._replace(group=both)
-        found[each.key] = new
+def _merge(found: dict[bytes, Recorded], table: ErrorTable, worker: int) -> None:
+    for each in table.recorded(worker):
+        key = each.key
+        found[key] = found[key].plus(each) if key in found else each
 
 
 def _key_of(report: ErrorReport | None, request: InFlight, status: int) -> Key:
@@ -208,11 +212,13 @@ def _encoded(*texts: str) -> list[bytes]:
     return [text.encode("utf-8", "replace") for text in texts]
 
 
-def _decode(slot: bytes, count: int) -> Recorded:
-    first, line, grouped, exception, file, function = _KEY.unpack_from(slot, _KEY_AT)
-    last, number, status, method, path, endpoint, request_id, message = _LAST.unpack_from(slot, _LAST_AT)
+def _decode(recorded: Recorded, trace: bytes) -> ErrorGroup:
+    _, line, grouped, exception, file, function = _KEY.unpack_from(recorded.slot, _KEY_AT)
+    _, number, status, method, path, endpoint, request_id, message = _LAST.unpack_from(
+        recorded.slot, _LAST_AT
+    )
     key: Key = (decode_field(exception), decode_field(file), decode_field(function), line, grouped)
-    group = ErrorGroup(
+    return ErrorGroup(
         id=_digest(key),
         exception=key[0],
         message=decode_field(message),
@@ -220,16 +226,17 @@ def _decode(slot: bytes, count: int) -> Recorded:
         line=line,
         function=key[2] if key[0] else "",
         status=status,
-        count=count,
-        first=_moment(first),
-        last=_moment(last),
+        count=recorded.times,
+        first=recorded.first,
+        last=recorded.last,
         method=decode_field(method),
         path=decode_field(path),
         endpoint=decode_field(endpoint),
         request_id=decode_field(request_id),
         request=min(number, LARGEST),
+        worker=recorded.worker,
+        traceback=printable(trace.rstrip(b"\0").decode("utf-8", "replace"), keep="\n\t"),
     )
-    return Recorded(key, group, slot[_TRACE_AT : _TRACE_AT + LONGEST_TRACE])
 
 
 def _digest(key: Key) -> str:

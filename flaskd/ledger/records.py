@@ -24,8 +24,8 @@ class Records:
         """List all groups of errors, or show one in full; raises NotFound. `tables` are those of living processes."""
         found, dropped = self._errors.listed(tables)
         if ident is None:
-            return ErrorsResult(errors=[each.group for each in found], dropped=dropped)
-        whole = [each.whole() for each in found if each.group.id == ident]
+            return ErrorsResult(errors=[each.group() for each in found], dropped=dropped)
+        whole = [each.group(whole=True) for each in found if each.group().id == ident]
         if not whole:
             raise NotFound(f"there is no error {ident!a}", hint="see `flaskd_ctl errors`")
         return ErrorsResult(errors=whole)

@@ -301,7 +301,7 @@ def test_a_request_that_spins_is_cancelled() -> None:
         assert served.result(WAIT) == "cancelled"
         assert find(engine.ledger, 1) is None
     (error,) = engine.ledger.errors.recorded()
-    assert (error.group.exception, error.group.status) == ("flaskd.RequestCancelled", 503)
+    assert (error.group().exception, error.group().status) == ("flaskd.RequestCancelled", 503)
 
 
 def test_an_application_that_catches_exceptions_does_not_swallow_it() -> None:

@@ -183,7 +183,7 @@ def test_nothing_is_kept_of_an_exception() -> None:
     finally:
         gc.enable()
     (error,) = ledger.errors.recorded()
-    assert error.group.exception == "ValueError"
+    assert error.group().exception == "ValueError"
 
 
 @given(
