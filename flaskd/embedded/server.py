@@ -21,6 +21,7 @@ from flaskd.embedded.running import Running
 from flaskd.errors import ConfigError, IllegalMove
 from flaskd.events import Bus
 from flaskd.guard import log_failure
+from flaskd.http.cancelling import shielded
 from flaskd.instance import Instance
 from flaskd.operable import Orders
 from flaskd.process import signals
@@ -145,11 +146,13 @@ class Server:
 
     def drain(self) -> "Future[StateResult]":
         """Take this instance out of rotation; it serves on. `resume` undoes it."""
-        return Orders(self._checked()).drain(_program())
+        with shielded():
+            return Orders(self._checked()).drain(_program())
 
     def resume(self) -> "Future[StateResult]":
         """Put a draining instance back into rotation."""
-        return Orders(self._checked()).resume(_program())
+        with shielded():
+            return Orders(self._checked()).resume(_program())
 
     def status(self) -> StatusResult:
         """Describe the instance at a glance; from any thread."""
@@ -167,8 +170,9 @@ class Server:
         return self._running
 
     def _shutdown(self, by: Actor, asked: ShutdownParams = ShutdownParams()) -> "Future[ShutdownResult]":  # noqa: B008 - frozen
-        if not self._stopped.done():
-            Orders(self._checked()).shutdown(by, asked)
+        with shielded():  # a request may order it, and be cancelled
+            if not self._stopped.done():
+                Orders(self._checked()).shutdown(by, asked)
         return self._stopped
 
     def _signalled(self, name: str, again: bool) -> None:

@@ -150,7 +150,7 @@ def test_a_worker_is_given_nothing_of_the_control_socket(start_daemon: StartDaem
         workers = [held_by(worker.pid) for worker in shop.status().workers]
     supervisor = held_by(daemon.pid)
     for held in workers:
-        assert len([target for target, _ in held if "memfd:flaskd" in target]) == 4, held
+        assert len([target for target, _ in held if "memfd:flaskd" in target]) == 5, held
         assert len([target for target, _ in held & supervisor if target.startswith("socket:")]) == 1  # HTTP
         assert not any(target.startswith(os.path.dirname(daemon.place.directory)) for target, _ in held)
     one, other = workers
