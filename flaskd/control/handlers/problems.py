@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from flaskd.control.handlers.tasks import carry_out
 from flaskd.control.registry import Call
 from flaskd.operable import Operable
@@ -36,7 +38,11 @@ class Problems:
 
     def errors(self, call: Call[ErrorsParams]) -> ErrorsResult:
         """List the groups of errors, or show one of them in full."""
-        return self._instance.errors(call.params.id)
+        found = self._instance.errors(call.params.id)
+        return ErrorsResult(
+            errors=[replace(each, traceback=call.traceback(each.traceback)) for each in found.errors],
+            dropped=found.dropped,
+        )
 
     def slow(self, call: Call[SlowParams]) -> SlowResult:
         """List the slowest requests of the last hour."""

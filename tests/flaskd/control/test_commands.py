@@ -114,7 +114,8 @@ class ScriptedDaemon:
         raise NotImplementedError
 
     def errors(self, ident: str | None) -> ErrorsResult:
-        raise NotImplementedError
+        found: ErrorsResult = result("errors")
+        return found
 
     def slow(self, limit: int) -> SlowResult:
         raise NotImplementedError
@@ -215,6 +216,9 @@ def test_tracebacks_are_shown_to_the_role_that_the_rules_say(
 
         shown = (await stage.ask("status"))["result"]["last_failure"]["traceback"]
         told = (await stage.ask("incidents", id=1))["result"]["incidents"][0]["traceback"]
+        if role.includes(Role.OPERATOR):
+            error = (await stage.ask("errors", id="3f9a1c07"))["result"]["errors"][0]["traceback"]
+            assert error == (result("errors").errors[0].traceback if role.includes(needed) else hidden)
 
         may = role.includes(needed)
         assert shown == told == ("the application's" if may else hidden)
