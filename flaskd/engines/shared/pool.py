@@ -33,7 +33,7 @@ class Pool(Generic[Item]):
         self._name = name
         self._waiting = waiting
         self._queue: queue.SimpleQueue[tuple[Item, float] | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()  # protects _started and _idle
+        self._lock = threading.Lock()  # protects what follows, and _max_threads
         self._started = 0
         self._idle = 0  # threads without work; below 0, work without a thread
 
@@ -51,13 +51,22 @@ class Pool(Generic[Item]):
                 self._waiting(1)
         self._queue.put((item, since))
         if needed:
-            try:
-                threading.Thread(target=self._run, name=f"{self._name}-{self._started}", daemon=True).start()
-            except RuntimeError as error:  # no thread left in the system: the next free one does it
-                log.error("cannot start a thread: %s", error)  # noqa: TRY400 - expected under a limit, no traceback
-                with self._lock:
-                    self._started -= 1
-                    self._idle -= 1
+            self._start()
+
+    def resize(self, max_threads: int) -> None:
+        """Have at most so many threads. Surplus ones end after their work, before any of it that is `put` later begins."""
+        with self._lock:
+            self._max_threads = max_threads
+            surplus = max(0, self._started - max_threads)
+            self._started -= surplus
+            self._idle -= surplus
+            for _ in range(surplus):
+                self._queue.put(None)
+            needed = max(0, min(max_threads - self._started, -self._idle))
+            self._started += needed
+            self._idle += needed
+        for _ in range(needed):
+            self._start()
 
     @property
     def waiting(self) -> int:
@@ -69,6 +78,16 @@ class Pool(Generic[Item]):
         with self._lock:
             for _ in range(self._started):
                 self._queue.put(None)
+
+    def _start(self) -> None:
+        """Start a thread that is counted already."""
+        try:
+            threading.Thread(target=self._run, name=f"{self._name}-{self._started}", daemon=True).start()
+        except RuntimeError as error:  # no thread left in the system: the next free one does it
+            log.error("cannot start a thread: %s", error)  # noqa: TRY400 - expected under a limit, no traceback
+            with self._lock:
+                self._started -= 1
+                self._idle -= 1
 
     def _run(self) -> None:
         depth = forks.depth
