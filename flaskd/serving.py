@@ -20,7 +20,7 @@ from flaskd.app.extension import (
     watch_flask,
     with_shutdown_hook,
 )
-from flaskd.engines.protocol import Engine, Options
+from flaskd.engines.protocol import Engine, LiveOptions, Options
 from flaskd.guard import log_failure
 from flaskd.ledger.access_log import Line
 from flaskd.ledger.middleware import Ledger
@@ -67,8 +67,23 @@ def engine_options(
     )
 
 
+def live_options(settings: Settings) -> LiveOptions:
+    """Return those of `engine_options` that may change while the engine serves."""
+    return LiveOptions(
+        threads=settings.threads,
+        head_timeout=settings.head_timeout,
+        body_timeout=settings.body_timeout,
+        write_timeout=settings.write_timeout,
+        max_head=settings.max_request_header_size,
+    )
+
+
 class Core:
-    """Serves `app` with `engine` on `listeners`, from `serve` to `close`. `extension` becomes `app.extensions["flaskd"]`."""
+    """Serves `app` with `engine` on `listeners`, from `serve` to `close`. `extension` becomes `app.extensions["flaskd"]`.
+
+    `worker` is the worker's id, 0 in a `Server`. `on_settings` is called with settings that `use_settings` brings. `base` are
+    the settings without what an operator has set, `tuned` is the serial number of that (see `tasks.Tune`).
+    """
 
     report_time = 0.0
 
@@ -84,11 +99,18 @@ class Core:
         recorder: Recorder,
         request_table: RequestTable | None = None,
         log: Callable[[Line], None] | None = None,
+        worker: int = 0,
+        base: Settings | None = None,
+        tuned: int = 0,
     ) -> None:
         self.engine = engine
+        self.settings = settings
+        self.base = base or settings
+        self.tuned = tuned
+        self.worker = worker
+        self.on_settings: Callable[[Settings], None] = lambda settings: None
         self.notifies = engine.reports_changes
         self.app = app
-        self._settings = settings
         self._listeners = listeners
         self._extension = extension
         self._changed: Callable[[], None] = lambda: None
@@ -115,12 +137,18 @@ class Core:
         self._changed = on_change
         install_extension(self.app, self._extension)
         warn_of_websockets(self.engine.name)
-        if self._settings.ledger:
+        if self.settings.ledger:
             self._unwatch.callback(watch_flask(self.ledger))
             self._unwatch.callback(self._recorder.watch_garbage_collector())
             self._recorder.watch_queues([each.waiting for each in self._listeners])
         sockets = [listener.socket for listener in self._listeners]
         self.engine.serve(self.outermost, sockets, on_change=on_change)
+
+    def use_settings(self, settings: Settings) -> None:
+        """Use other values of the settings that can change while it serves; from any thread, one at a time."""
+        self.settings = settings
+        self.engine.change_options(live_options(settings))
+        self.on_settings(settings)
 
     def close(self) -> None:
         """Stop the engine, after the stop or in its place."""
@@ -158,7 +186,7 @@ class Core:
                 self.announce_stopping()
                 block_all(self._listeners)
             case Action.CLOSE_IDLE:
-                self.engine.close_idle(self._settings.linger)
+                self.engine.close_idle(self.settings.linger)
             case Action.STOP_ACCEPTING:
                 self.engine.stop_accepting()
             case Action.CLOSE_LISTENERS:

@@ -12,17 +12,21 @@ from flaskd.in_process.app_config import show_config
 from flaskd.in_process.commands import call_command, list_commands
 from flaskd.in_process.garbage import collect_garbage
 from flaskd.in_process.routes import list_routes
+from flaskd.in_process.tuning import find_logger, list_levels, tune
 from flaskd.serving import Core
 from flaskd.tasks import (
     CallCommand,
     CollectGarbage,
+    FindLogger,
     ListCommands,
+    ListLevels,
     ListRoutes,
     Note,
     Reply,
     ReportingTask,
     ShowConfig,
     Task,
+    Tune,
 )
 
 FUNCTIONS: Final[dict[type[Task], Callable[[Core, Any], Reply]]] = {
@@ -30,6 +34,9 @@ FUNCTIONS: Final[dict[type[Task], Callable[[Core, Any], Reply]]] = {
     ListCommands: list_commands,
     ListRoutes: list_routes,
     ShowConfig: show_config,
+    Tune: tune,
+    FindLogger: find_logger,
+    ListLevels: list_levels,
 }
 
 REPORTING: Final[dict[type[ReportingTask], Callable[[Core, Any, Callable[[Note], None]], Reply]]] = {

@@ -24,6 +24,7 @@ from flaskd.supervisor.forked import kill_forked
 from flaskd.supervisor.member import Member, Resources
 from flaskd.supervisor.oom import OomKills
 from flaskd.supervisor.output import WorkerOutput
+from flaskd.tasks import Tune
 from flaskd.version import __version__
 
 
@@ -31,6 +32,7 @@ class Launcher:
     """Starts workers of the instance `name` with the engine called `engine`.
 
     `log` is the descriptor for access logs. `closing` says whether new workers send `Connection: close` with each response.
+    `base` are the settings as they were read, `tune` is what an operator has set in their place.
     """
 
     def __init__(
@@ -38,6 +40,8 @@ class Launcher:
     ) -> None:
         self.engine = engine
         self.closing = False
+        self.base: Settings | None = None
+        self.tune: Tune | None = None
         self._name = name
         self._listeners = [listener.socket.fileno() for listener in listeners]
         self._log = log
@@ -82,7 +86,7 @@ class Launcher:
                 )
             undo.pop_all()
         start = Start(
-            settings=settings,
+            settings=self.base or settings,
             engine=self.engine,
             name=self._name,
             worker=member.id,
@@ -95,6 +99,7 @@ class Launcher:
             check=check,
             closing=self.closing,
             marked=priority.marking(),
+            tune=self.tune,
         )
         channel = SupervisorChannel(ours, on_event=member.receive, on_end=member.channel_ended)
         member.launched(Resources(started, channel, table, metrics, stacks), start)

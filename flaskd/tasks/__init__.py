@@ -30,9 +30,28 @@ from flaskd.tasks.base import (
     Task as Task,
 )
 from flaskd.tasks.garbage import CollectGarbage as CollectGarbage, GarbageCollected as GarbageCollected
+from flaskd.tasks.tuning import (
+    FindLogger as FindLogger,
+    Level as Level,
+    LevelsListed as LevelsListed,
+    ListLevels as ListLevels,
+    LoggerFound as LoggerFound,
+    Tune as Tune,
+    Tuned as Tuned,
+)
 
-Tasks = CollectGarbage | CallCommand | ListCommands | ListRoutes | ShowConfig
+Tasks = CollectGarbage | CallCommand | ListCommands | ListRoutes | ShowConfig | Tune | FindLogger | ListLevels
 """Every task. A task is decoded by its tag."""
 
-TaskReplies = GarbageCollected | CommandCalled | CommandProgress | CommandsListed | ConfigShown | RoutesListed
+TaskReplies = (
+    GarbageCollected
+    | CommandCalled
+    | CommandProgress
+    | CommandsListed
+    | ConfigShown
+    | RoutesListed
+    | Tuned
+    | LoggerFound
+    | LevelsListed
+)
 """Every reply to a task, and every note."""

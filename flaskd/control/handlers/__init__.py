@@ -9,6 +9,7 @@ from flaskd.control.handlers.looking import Looking
 from flaskd.control.handlers.metrics import Metrics
 from flaskd.control.handlers.operating import Operating
 from flaskd.control.handlers.streams import Streams
+from flaskd.control.handlers.tuning import Tuning
 from flaskd.control.registry import Handler
 from flaskd.operable import Operable
 from flaskd_ctl.contract.commands import COMMANDS
@@ -25,6 +26,7 @@ class Handlers:
             Metrics(instance),
             Diagnosis(instance),
             application,
+            Tuning(instance),
             Operating(instance),
             self.streams,
         )

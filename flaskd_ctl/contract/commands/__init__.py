@@ -7,7 +7,7 @@ types of parameters and results are in `protocol`, under the same names. This mo
 
 from typing import Final
 
-from flaskd_ctl.contract.commands import application, diagnosis, looking, metrics, operating
+from flaskd_ctl.contract.commands import application, diagnosis, looking, metrics, operating, tuning
 from flaskd_ctl.contract.commands.command import (
     PROGRESS as PROGRESS,
     WORKER as WORKER,
@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, Command]] = {
         *metrics.COMMANDS,
         *diagnosis.COMMANDS,
         *application.COMMANDS,
+        *tuning.COMMANDS,
         *operating.COMMANDS,
     )
 }

@@ -94,6 +94,7 @@ class ScriptedDaemon:
         self.bus = Bus()
         self.audit = Audit("", report=quiet)
         self.fleet = fleet
+        self.tuning: Any = None
 
     def status(self) -> StatusResult:
         found: StatusResult = result("status")

@@ -31,6 +31,9 @@ WORDS = {method: (method.replace("_", "-"),) for method in COMMANDS} | {
     "scale": ("scale", "2"),
     "restart_worker": ("restart-worker", "3"),
     "call": ("call", "cache.clear"),
+    "set": ("set", "grace", "60"),
+    "unset": ("unset", "grace"),
+    "log_level": ("log-level", "DEBUG"),
 }
 """What is typed for each command."""
 
