@@ -130,6 +130,9 @@ class Operable(Protocol):
         what writes the page is not installed.
         """
 
+    def code_on_disk(self) -> "Any":
+        """Return the `flaskd.release.code.Code` that a new process would load; on any thread, since it reads files."""
+
     def order_task(
         self,
         task: Task,

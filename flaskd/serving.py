@@ -27,6 +27,7 @@ from flaskd.ledger.middleware import Ledger
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.listening.listeners import Listener, block_all, close_all
 from flaskd.metrics.recorder import Recorder
+from flaskd.release.code import Code
 from flaskd.settings.schema import Settings, size, worker_count
 from flaskd.shutdown.phases import Action, Phase, Snapshot, Stop
 from flaskd.shutdown.stoppable import Losses
@@ -82,7 +83,8 @@ class Core:
     """Serves `app` with `engine` on `listeners`, from `serve` to `close`. `extension` becomes `app.extensions["flaskd"]`.
 
     `worker` is the worker's id, 0 in a `Server`. `on_settings` is called with settings that `use_settings` brings. `base` are
-    the settings without what an operator has set, `tuned` is the serial number of that (see `tasks.Tune`).
+    the settings without what an operator has set, `tuned` is the serial number of that (see `tasks.Tune`). `code` and
+    `packages` are what the application was loaded from.
     """
 
     report_time = 0.0
@@ -108,6 +110,8 @@ class Core:
         self.base = base or settings
         self.tuned = tuned
         self.worker = worker
+        self.code = Code()
+        self.packages: dict[str, str] = {}
         self.on_settings: Callable[[Settings], None] = lambda settings: None
         self.notifies = engine.reports_changes
         self.app = app

@@ -30,6 +30,7 @@ from flaskd.metrics.totals import Totals
 from flaskd.operable import workers_of
 from flaskd.process import signals
 from flaskd.process.resident import resident
+from flaskd.release import code
 from flaskd.serving import Core, engine_options
 from flaskd.settings.sources import ReadSettings
 from flaskd.shutdown.lifecycle import Event, State as States
@@ -97,6 +98,7 @@ class Running(Operated):
             log=log,
         )
         self._versions = self._core.versions()
+        self._core.code, self._core.packages = code.of_application(app), code.packages()
         owned = Owner(
             self._core,
             mailbox=mailbox,
@@ -222,6 +224,10 @@ class Running(Operated):
         reply.set_running_or_notify_cancel()
         in_process.start(self._core, task, reply, None if on_note is None else functools.partial(on_note, 0))
         return [Ordered(0, os.getpid(), reply)]
+
+    def code_on_disk(self) -> code.Code:
+        """See `Operable.code_on_disk`."""
+        return code.again(self._core.code)
 
     def counts_requests(self) -> bool:
         """See `Operated.counts_requests`."""

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 from flaskd.in_process.app_config import show_config
+from flaskd.in_process.code import describe_code
 from flaskd.in_process.commands import call_command, list_commands
 from flaskd.in_process.garbage import collect_garbage
 from flaskd.in_process.routes import list_routes
@@ -17,6 +18,7 @@ from flaskd.serving import Core
 from flaskd.tasks import (
     CallCommand,
     CollectGarbage,
+    DescribeCode,
     FindLogger,
     ListCommands,
     ListLevels,
@@ -37,6 +39,7 @@ FUNCTIONS: Final[dict[type[Task], Callable[[Core, Any], Reply]]] = {
     Tune: tune,
     FindLogger: find_logger,
     ListLevels: list_levels,
+    DescribeCode: describe_code,
 }
 
 REPORTING: Final[dict[type[ReportingTask], Callable[[Core, Any, Callable[[Note], None]], Reply]]] = {

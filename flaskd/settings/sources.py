@@ -109,7 +109,11 @@ def _table(directory: str, name: str) -> _Table:
         with open(os.path.join(directory, name), "rb") as opened:
             text = opened.read().decode()
         table: Any = tomllib.loads(text)
-    except (OSError, ValueError) as error:  # not TOML, or not UTF-8
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ) as error:  # not TOML, not UTF-8, or arrays in arrays without end
         raise ConfigError(f"cannot read {name}: {error}") from None
     if os.path.basename(name) == "pyproject.toml":
         tools = table.get("tool")

@@ -24,6 +24,7 @@ from flaskd.operable import Orders
 from flaskd.probes.metrics import MetricsPage
 from flaskd.process import reaper, signals
 from flaskd.process.ending import STDOUT
+from flaskd.release.code import Code, on_disk
 from flaskd.settings.schema import Settings, worker_count
 from flaskd.settings.sources import ReadSettings
 from flaskd.shutdown import lifecycle, owner
@@ -244,6 +245,10 @@ class Daemon(Operated):
         """See `Operable.metrics`."""
         self.check_ledger("numbers are counted by it")
         return functools.partial(openmetrics.write, self._report.exposed(), accept)
+
+    def code_on_disk(self) -> Code:
+        """See `Operable.code_on_disk`."""
+        return on_disk(self._fleet.settings.app, self._launcher.directory or os.getcwd())
 
     def counts_requests(self) -> bool:
         """See `Operated.counts_requests`."""

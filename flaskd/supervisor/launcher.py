@@ -47,7 +47,7 @@ class Launcher:
         self._log = log
         self._output = output
         self._oom = OomKills()
-        self._directory = logical_directory()
+        self.directory = logical_directory()
 
     def launch(self, member: Member, settings: Settings, *, check: str) -> None:
         """Start the process of `member`. Raises OSError or ConfigError, with nothing left open or running."""
@@ -79,7 +79,7 @@ class Launcher:
                     ],
                     stdout=streams[0],
                     stderr=streams[1],
-                    directory=self._directory,
+                    directory=self.directory,
                     identity=identity,
                     on_end=lambda: self._ended(member),
                     by_oom=self._oom.take,

@@ -29,6 +29,7 @@ from flaskd.tasks.base import (
     ReportingTask as ReportingTask,
     Task as Task,
 )
+from flaskd.tasks.code import CodeDescribed as CodeDescribed, DescribeCode as DescribeCode
 from flaskd.tasks.garbage import CollectGarbage as CollectGarbage, GarbageCollected as GarbageCollected
 from flaskd.tasks.tuning import (
     FindLogger as FindLogger,
@@ -40,7 +41,17 @@ from flaskd.tasks.tuning import (
     Tuned as Tuned,
 )
 
-Tasks = CollectGarbage | CallCommand | ListCommands | ListRoutes | ShowConfig | Tune | FindLogger | ListLevels
+Tasks = (
+    CollectGarbage
+    | CallCommand
+    | ListCommands
+    | ListRoutes
+    | ShowConfig
+    | Tune
+    | FindLogger
+    | ListLevels
+    | DescribeCode
+)
 """Every task. A task is decoded by its tag."""
 
 TaskReplies = (
@@ -53,5 +64,6 @@ TaskReplies = (
     | Tuned
     | LoggerFound
     | LevelsListed
+    | CodeDescribed
 )
 """Every reply to a task, and every note."""

@@ -63,6 +63,7 @@ from flaskd.metrics.memory import MetricsMemory
 from flaskd.metrics.recorder import Recorder
 from flaskd.process import ending
 from flaskd.process.threads import explained
+from flaskd.release import code
 from flaskd.serving import Core, engine_options
 from flaskd.settings.schema import Settings
 from flaskd.shutdown import owner
@@ -101,6 +102,7 @@ class Worker:
         self._mailbox: Mailbox[owner.Ask | None] = Mailbox()
         self._owner: owner.Owner | None = None
         self._core: Core | None = None
+        self._code = code.Code(), dict[str, str]()
         self._quota: Quota | None = None
         self._closing = start.closing
         self._admitted = threading.Event()
@@ -115,6 +117,7 @@ class Worker:
         patches.keep_originals()
         patches.refuse_monkey_patching()
         app = load(settings.app, kept=lambda: self._flask)
+        self._code = code.of_target(settings.app), code.packages()
         hooks = Hooks(settings)
         hooks.loaded(app, give_up=self._give_up)
         take_signals()  # again, where the application has taken them
@@ -130,6 +133,7 @@ class Worker:
             stack.enter_context(self._mailbox)
             core = self._core = self._make_core(app, stack)
             core.on_settings = self._use_settings
+            core.code, core.packages = self._code
             self._owner = owner.Owner(
                 core,
                 mailbox=self._mailbox,

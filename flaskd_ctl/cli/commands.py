@@ -109,6 +109,7 @@ ACTIONS: Final[dict[str, Callable[..., Exit]]] = {
     "call": _call,
     "routes": actions.run_ask_worker,
     "app_config": actions.run_ask_worker,
+    "info": actions.run_tune,
     "set": actions.run_tune,
     "unset": actions.run_tune,
     "log_level": actions.run_tune,

@@ -1,7 +1,7 @@
 """The part of `Client` that tunes an instance (see `blocking`)."""
 
 from flaskd_ctl.client.base import BaseClient
-from flaskd_ctl.protocol import ConfigResult, LogLevelResult, LogLevelsResult, SetResult
+from flaskd_ctl.protocol import ConfigResult, InfoResult, LogLevelResult, LogLevelsResult, SetResult
 from flaskd_ctl.transports.backend import run
 
 
@@ -9,6 +9,10 @@ class BlockingTuning:
     """The methods of `Client` that tune an instance."""
 
     _client: BaseClient
+
+    def info(self) -> InfoResult:
+        """Return the code that runs: Python, packages, the release's directory and git revision, and what is on disk now."""
+        return run(self._client.info())
 
     def config(self) -> ConfigResult:
         """Return each setting, where its value comes from, and what a reload would change."""

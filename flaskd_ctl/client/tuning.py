@@ -3,13 +3,17 @@
 from typing import Any, TypeVar
 
 from flaskd_ctl.client.shapes import given
-from flaskd_ctl.protocol import ConfigResult, LogLevelResult, LogLevelsResult, SetResult
+from flaskd_ctl.protocol import ConfigResult, InfoResult, LogLevelResult, LogLevelsResult, SetResult
 
 T = TypeVar("T")
 
 
 class TuningClient:
     """The methods of `BaseClient` that tune an instance."""
+
+    async def info(self) -> InfoResult:
+        """Return the code that runs, and what is on disk now."""
+        return await self._patient("info", {}, InfoResult)
 
     async def config(self) -> ConfigResult:
         """Return each setting, where its value comes from, and what a reload would change."""

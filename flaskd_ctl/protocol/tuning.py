@@ -71,6 +71,54 @@ class ConfigResult(msgspec.Struct, frozen=True):
     files_error: str = ""
 
 
+class Release(msgspec.Struct, frozen=True):
+    """Code on disk: its directory, with symbolic links resolved, and git's commit and branch ("" if there are none).
+
+    `modified` is when the application's own file was changed. `dirty`: files that git knows differ from the commit; null if
+    that is not known.
+    """
+
+    directory: str
+    commit: str = ""
+    branch: str = ""
+    modified: float | None = None
+    dirty: bool | None = None
+
+
+class LoadedCode(msgspec.Struct, frozen=True):
+    """What these `workers` (0: the process of a `Server`) have loaded.
+
+    `release` is as it was then, but for `dirty`. `packages` have the versions that were installed then, `changed` those that
+    are installed now, "" for one that is gone; `more` packages are left out. `newer`: other code is on disk now.
+    """
+
+    workers: list[int]
+    python: str
+    executable: str
+    release: Release
+    packages: dict[str, str]
+    more: int = 0
+    changed: dict[str, str] = {}
+    newer: bool = False
+
+
+class InfoResult(msgspec.Struct, frozen=True):
+    """The code that runs. `loaded` has one entry for workers that have loaded the same, the newest workers first.
+
+    `on_disk` is what a new worker would load; null if that is not known, because the application is installed as a package, or
+    because of `on_disk_error`. `workers` are those that did not reply, or (`error`) more than are listed.
+    """
+
+    name: str
+    app: str
+    flaskd: str
+    platform: str
+    loaded: list[LoadedCode]
+    on_disk: Release | None = None
+    on_disk_error: str = ""
+    workers: list[FromWorker] = []
+
+
 class LogLevelParams(Params, frozen=True, forbid_unknown_fields=True):
     """The `logger` ("root" is the one above all others) gets this `level` in every process, or in one `worker`.
 

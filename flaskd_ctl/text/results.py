@@ -274,6 +274,7 @@ _ELSEWHERE: Final = {
     "commands": "application",
     "routes": "application",
     "app_config": "application",
+    "info": "code",
     "config": "tuning",
     "set": "tuning",
     "unset": "tuning",

@@ -4,6 +4,7 @@ Each module has the handlers of one subject. Those that can answer at once are p
 """
 
 from flaskd.control.handlers.application import Application
+from flaskd.control.handlers.code import Code
 from flaskd.control.handlers.diagnosis import Diagnosis
 from flaskd.control.handlers.looking import Looking
 from flaskd.control.handlers.metrics import Metrics
@@ -26,6 +27,7 @@ class Handlers:
             Metrics(instance),
             Diagnosis(instance),
             application,
+            Code(instance),
             Tuning(instance),
             Operating(instance),
             self.streams,

@@ -8,6 +8,13 @@ FOR: Final = Param("for", "seconds", "Revert by itself after this long, at most 
 
 COMMANDS: Final = (
     Command(
+        "info",
+        Role.VIEWER,
+        "Show the code that runs: Python, packages, the release's directory and git revision, and what is on disk now.",
+        "Waits until each worker has replied, at most 5 s.",
+        "flaskd_ctl info",
+    ),
+    Command(
         "config",
         Role.OPERATOR,
         "Show each setting: its value, where it comes from, what a reload would change, and how to change it.",

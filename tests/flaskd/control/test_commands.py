@@ -112,6 +112,9 @@ class ScriptedDaemon:
     def metrics(self, accept: str) -> Callable[[], tuple[str, bytes]]:
         raise NotImplementedError
 
+    def code_on_disk(self) -> Any:
+        raise NotImplementedError
+
     def order_task(
         self,
         task: Task,
