@@ -161,8 +161,6 @@ class Worker:
     def _use_settings(self, settings: Settings) -> None:
         """Use settings that have changed since the start."""
         self._settings = settings
-        if self._owner is not None:
-            self._owner.times = StopTimes(settings.grace, settings.linger)
         if self._quota is not None:
             self._quota.set(settings.max_requests, jitter=settings.max_requests_jitter)
 

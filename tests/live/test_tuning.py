@@ -29,6 +29,10 @@ both = threading.Barrier(2)
 def level():
     return logging.getLevelName(logging.getLogger("shop.db").level)
 
+@app.get("/root")
+def root():
+    return logging.getLevelName(logging.getLogger().level)
+
 @app.get("/pair")
 def pair():
     both.wait(20)
@@ -95,6 +99,52 @@ def test_a_value_holds_in_the_workers_that_there_are_and_in_those_that_come(daem
 
         running.unset("threads")
         assert running.status().threads == 1
+
+
+def test_a_worker_that_loads_while_something_is_set_uses_it(daemon: Daemon, project: Path) -> None:
+    """It was started with the value before."""
+    gate = project / "gate"
+    os.mkfifo(gate)
+    (project / "shop.py").write_text(f"open({str(gate)!r}).read()\n{APP}")
+    with client(daemon) as running, Watch(daemon) as watch:
+        restarting = threading.Thread(target=lambda: ctl(daemon.name, "restart-worker", "1"), daemon=True)
+        restarting.start()
+        watch.until_worker("starting")
+        with open(gate, "w"):  # it loads
+            assert [each.worker for each in running.set("threads", 2).workers] == [1]
+            running.log_level("DEBUG")
+        restarting.join(PATIENCE)
+        watch.until_worker("gone", worker=1)
+        assert pair(daemon) == ["two at a time"] * 2
+        assert get(daemon, "/root") == "DEBUG"
+
+
+def test_limits_of_workers_hold_at_once(daemon: Daemon) -> None:
+    """No check was planned before; the same limit taken away replaces nobody."""
+    with client(daemon) as running, Watch(daemon) as watch:
+        running.set("max_worker_age", "0.2")
+        assert watch.until_worker("starting")["why"] == "max age"
+        running.unset("max_worker_age")
+        watch.until_worker("gone", worker=1)
+
+
+def test_a_stop_takes_the_grace_period_that_was_set(daemon: Daemon) -> None:
+    """In the supervisor and in its worker."""
+
+    def call() -> None:
+        with pytest.raises(OSError):  # noqa: PT011 - reset, or closed: as the kernel has it
+            get(daemon, "/pair")
+
+    caller = threading.Thread(target=call, daemon=True)
+    with client(daemon) as running:
+        caller.start()
+        while not running.requests():
+            pass
+        running.set("grace", "0.2")
+        told = running.shutdown()
+    assert told is not None
+    assert (told.grace, [each.path for each in told.cut]) == (0.2, ["/pair"])
+    caller.join(PATIENCE)
 
 
 def test_a_reload_says_which_changes_have_no_effect(daemon: Daemon, project: Path) -> None:

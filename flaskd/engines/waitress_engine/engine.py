@@ -52,7 +52,7 @@ class WaitressEngine:
         """Use other options from the next request or connection on."""
         self._options = changed = dataclasses.replace(self._options, **options._asdict())
         prepare_again(self._listeners, write_timeout=options.write_timeout)
-        self._loop.call_soon(lambda: self._loop.change_options(changed))
+        self._loop.change_options(changed)
 
     def activity(self) -> Activity:
         """Count open connections, except those that only linger."""

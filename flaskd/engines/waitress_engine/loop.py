@@ -37,7 +37,7 @@ log = logging.getLogger("flaskd.http")
 
 
 class EventLoop:
-    """Runs on one thread. `call_soon`, `update_soon` and `answer` are for any thread."""
+    """Runs on one thread. `call_soon`, `update_soon`, `answer` and `change_options` are for any thread."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -58,13 +58,13 @@ class EventLoop:
         self._next_check: float | None = None  # of timeouts, monotonic
 
     def change_options(self, options: Options) -> None:
-        """Use other options; on the loop's thread."""
+        """Use other options, from the return on; from any thread."""
         self.options = options
         self._max = max_connections(options.threads)
         self._pause = _pause(options)
         self._pool.resize(options.threads)
         if self.channels:  # a shorter timeout may be over
-            self._check_by(time.monotonic())
+            self.call_soon(lambda: self._check_by(time.monotonic()))
 
     def descriptors(self) -> list[int]:
         """Return the open descriptors for `forks`: a child that unwinds through a request would end its parent's connection."""

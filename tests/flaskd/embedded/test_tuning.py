@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -106,6 +107,17 @@ def test_what_granian_was_told_at_its_start_is_refused(serve: Serve, connect: Co
     assert said.startswith(f"{name} cannot change while it runs with the granian engine: it takes a restart|")
     assert config(wire)[name] == before
     assert before["change"] == "restart"
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux")
+@pytest.mark.parametrize("engine", ["werkzeug", "waitress", "granian"])
+def test_the_kernel_is_told_of_another_write_timeout(serve: Serve, connect: Connect, engine: str) -> None:
+    """Connections inherit it from their listener."""
+    server = serve(engine=engine)
+    result(connect(server).ask("set", {"setting": "write_timeout", "value": 7}))
+    assert server._running is not None
+    (listener,) = server._running.instance.listeners
+    assert listener.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
 
 
 def test_a_stop_takes_the_times_that_were_set(app: App, serve: Serve, connect: Connect) -> None:

@@ -105,6 +105,24 @@ def test_threads_that_are_idle_end_too(work: Work) -> None:
         assert not each.is_alive()
 
 
+def test_a_pool_whose_idle_threads_have_ended_starts_others(work: Work) -> None:
+    """It does not count on those that are gone."""
+    pool: Pool[object] = Pool(3, work, name="again", waiting=lambda change: None)
+    for _ in range(3):
+        pool.put(object())
+    work.wait_for(3)
+    work.let_go.release(3)
+
+    pool.resize(1)
+    pool.resize(3)
+    for _ in range(3):
+        pool.put(object())
+
+    work.wait_for(3)
+    work.let_go.release(3)
+    pool.end()
+
+
 def test_a_pool_shrunk_and_grown_again_has_its_size(pool: Pool[object], work: Work) -> None:
     """Also while the surplus threads have not yet ended."""
     pool.resize(4)

@@ -51,6 +51,7 @@ def test_a_commit_may_be_checked_out_without_a_branch(repository: Path) -> None:
 )
 def test_a_head_that_says_nothing_is_no_revision(repository: Path, head: str) -> None:
     """And no other file is read."""
+    (repository / "x").write_text(COMMIT)
     (repository / ".git" / "HEAD").write_text(head)
     assert revision_of(str(repository)).commit == ""
 
