@@ -36,6 +36,7 @@ class Pool(Generic[Item]):
         self._lock = threading.Lock()  # protects what follows, and _max_threads
         self._started = 0
         self._idle = 0  # threads without work; below 0, work without a thread
+        self._surplus = 0  # orders in the queue for threads to end, which are no work
 
     def put(self, item: Item) -> None:
         """Give the item to the next free thread."""
@@ -60,6 +61,7 @@ class Pool(Generic[Item]):
             surplus = max(0, self._started - max_threads)
             self._started -= surplus
             self._idle -= surplus
+            self._surplus += surplus
             for _ in range(surplus):
                 self._queue.put(None)
             needed = max(0, min(max_threads - self._started, -self._idle))
@@ -71,11 +73,12 @@ class Pool(Generic[Item]):
     @property
     def waiting(self) -> int:
         """How many items no thread has taken yet."""
-        return self._queue.qsize()
+        return max(0, self._queue.qsize() - self._surplus)
 
     def end(self) -> None:
         """End each thread once the queue is empty."""
         with self._lock:
+            self._surplus += self._started
             for _ in range(self._started):
                 self._queue.put(None)
 
@@ -103,3 +106,5 @@ class Pool(Generic[Item]):
                 queue_time.seconds = 0.0
             with self._lock:
                 self._idle += 1
+        with self._lock:
+            self._surplus -= 1

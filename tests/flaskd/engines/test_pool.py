@@ -80,6 +80,17 @@ def test_fewer_threads_finish_what_they_do_and_begin_no_more_than_that(
     assert work.most == 1
 
 
+def test_threads_that_are_to_end_are_no_work_that_waits(pool: Pool[object], work: Work) -> None:
+    """An engine accepts nothing while work waits, and nobody would tell it that a thread has ended."""
+    for _ in range(2):
+        pool.put(object())
+    work.wait_for(2)
+    pool.resize(1)
+    assert pool.waiting == 0
+    pool.put(object())
+    assert pool.waiting == 1
+
+
 def test_threads_that_are_idle_end_too(work: Work) -> None:
     """And those that are left work."""
     pool: Pool[object] = Pool(3, work, name="idle", waiting=lambda change: None)
