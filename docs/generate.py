@@ -238,6 +238,8 @@ def remarks(name: str) -> str:
     said += ["`flaskd run` only"] if setting.workers_only else []
     said += [f"needs `{other}`" for other in setting.requires]
     said += [f"engines: {', '.join(setting.engines)}"] if setting.engines != ENGINES else []
+    limited = "" if setting.live_engines == ENGINES else f" ({', '.join(setting.live_engines)})"
+    said += [f"`set` changes it{limited}"] if setting.live else []
     return "; ".join(said)
 
 

@@ -22,7 +22,7 @@ from flaskd.process.directory import logical_directory
 from flaskd.settings.identity import identity_of
 from flaskd.settings.options import AppCommand, Given, SettingsCommand
 from flaskd.settings.schema import Settings, shown
-from flaskd.settings.sources import settings_from, unknown_variables
+from flaskd.settings.sources import ReadSettings, read_settings, settings_from, unknown_variables
 from flaskd.systemd import activation
 from flaskd.systemd.notify import ServiceManager
 from flaskd.version import __version__
@@ -103,11 +103,15 @@ class _Source:
         # As for the workers: a reload may find another directory by this name.
         self._directory = logical_directory()
 
-    def read(self) -> Settings:
+    def read(self) -> ReadSettings:
         """Read and check the settings; raises FlaskdError."""
-        settings = settings_from(self._given.find(directory=self._directory))
-        _check_process(settings)
-        return settings
+        read = self.look()
+        _check_process(read.settings)
+        return read
+
+    def look(self) -> ReadSettings:
+        """Read the settings without looking at this process; raises FlaskdError."""
+        return read_settings(self._given.find(directory=self._directory))
 
 
 @main.command(cls=AppCommand, short_help="Load APP and check the settings, without serving.")
@@ -173,7 +177,7 @@ def config(given: Given, as_json: bool) -> None:
     values = {name: shown(each.value) or "-" for name, each in found.items()}
     names, widest = max(map(len, values)), max(map(len, values.values()))
     _print(
-        "\n".join(f"{name:{names}}  {value:{widest}}  {found[name].source}" for name, value in values.items())
+        "\n".join(f"{name:{names}}  {value:{widest}}  {found[name].place}" for name, value in values.items())
     )
 
 

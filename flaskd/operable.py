@@ -20,13 +20,16 @@ from flaskd.tasks import Choice, Note, Ordered, Task
 from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import (
     Actor,
+    ConfigResult,
     EndpointStats,
     ErrorsResult,
     IncidentsResult,
+    LogLevelResult,
     ReloadResult,
     RequestsResult,
     RestartResult,
     ScaleResult,
+    SetResult,
     ShutdownParams,
     ShutdownResult,
     SlowResult,
@@ -57,6 +60,42 @@ class Workers(Protocol):
         """List the incidents, or show one in full."""
 
 
+class Tuning(Protocol):
+    """What an operator changes while an instance runs: `flaskd.tuning.tuner`. Call it on the loop of the control server."""
+
+    def read_files(self) -> Any:
+        """Read the settings again, on any thread, for `config`. Raises FlaskdError."""
+
+    def config(self, files: Any, *, error: str = "") -> ConfigResult:
+        """Describe each setting; `files` is what `read_files` returned, or `error` says why it did not."""
+
+    def set(self, key: str, value: object, *, seconds: float | None, by: Actor) -> SetResult:
+        """Set a setting in this process."""
+
+    def unset(self, key: str) -> SetResult:
+        """Let a setting be as it was read, in this process."""
+
+    def tells_workers(self, key: str) -> bool:
+        """Tell whether the processes that run the application have to be told of this setting."""
+
+    def tune(self) -> Task | None:
+        """Return the task that tells a process everything that is set; None if nothing was ever set."""
+
+    def level(self, text: str) -> str:
+        """Return the name of a level. Raises InvalidParams."""
+
+    def knows(self, logger: str, worker: int | None) -> bool:
+        """Tell whether a logger needs not be looked for in other processes."""
+
+    def set_level(
+        self, logger: str, level: str, *, worker: int | None, seconds: float | None, by: Actor
+    ) -> LogLevelResult:
+        """Give a logger a level in this process, if it is one of its own."""
+
+    def level_set(self, logger: str, worker: int) -> tuple[str, float | None] | None:
+        """Return the level that is set for a logger in a worker, and until when."""
+
+
 class Operable(Protocol):
     """An instance: a `Daemon`, or a `Server`."""
 
@@ -69,6 +108,10 @@ class Operable(Protocol):
     @property
     def fleet(self) -> Workers | None:
         """The workers; None where one process serves."""
+
+    @property
+    def tuning(self) -> Tuning:
+        """What is set while it runs."""
 
     def status(self) -> StatusResult:
         """Describe the instance at a glance."""
@@ -94,6 +137,9 @@ class Operable(Protocol):
 
     def slow(self, limit: int) -> SlowResult:
         """List the slowest requests of the last hour; raises WrongState where the ledger is off."""
+
+    def code_on_disk(self) -> "Any":
+        """Return the `flaskd.release.code.Code` that a new process would load; on any thread, since it reads files."""
 
     def order_task(
         self,

@@ -20,7 +20,7 @@ from flaskd.app.extension import (
     watch_flask,
     with_shutdown_hook,
 )
-from flaskd.engines.protocol import Engine, Options
+from flaskd.engines.protocol import Engine, LiveOptions, Options
 from flaskd.guard import log_failure
 from flaskd.ledger.access_log import Line
 from flaskd.ledger.errors import ErrorTable
@@ -29,6 +29,7 @@ from flaskd.ledger.shared_memory import RequestTable
 from flaskd.ledger.slowest import SlowTable
 from flaskd.listening.listeners import Listener, block_all, close_all
 from flaskd.metrics.recorder import Recorder
+from flaskd.release.code import Code
 from flaskd.settings.schema import Settings, size, worker_count
 from flaskd.shutdown.phases import Action, Phase, Snapshot, Stop
 from flaskd.shutdown.stoppable import Losses
@@ -69,8 +70,24 @@ def engine_options(
     )
 
 
+def live_options(settings: Settings) -> LiveOptions:
+    """Return those of `engine_options` that may change while the engine serves."""
+    return LiveOptions(
+        threads=settings.threads,
+        head_timeout=settings.head_timeout,
+        body_timeout=settings.body_timeout,
+        write_timeout=settings.write_timeout,
+        max_head=settings.max_request_header_size,
+    )
+
+
 class Core:
-    """Serves `app` with `engine` on `listeners`, from `serve` to `close`. `extension` becomes `app.extensions["flaskd"]`."""
+    """Serves `app` with `engine` on `listeners`, from `serve` to `close`. `extension` becomes `app.extensions["flaskd"]`.
+
+    `worker` is the worker's id, 0 in a `Server`. `on_settings` is called with settings that `use_settings` brings. `base` are
+    the settings without what an operator has set, `tuned` is the serial number of that (see `tasks.Tune`). `code` and
+    `packages` are what the application was loaded from.
+    """
 
     report_time = 0.0
 
@@ -88,11 +105,20 @@ class Core:
         errors: ErrorTable | None = None,
         slow: SlowTable | None = None,
         log: Callable[[Line], None] | None = None,
+        worker: int = 0,
+        base: Settings | None = None,
+        tuned: int = 0,
     ) -> None:
         self.engine = engine
+        self.settings = settings
+        self.base = base or settings
+        self.tuned = tuned
+        self.worker = worker
+        self.code = Code()
+        self.packages: dict[str, str] = {}
+        self.on_settings: Callable[[Settings], None] = lambda settings: None
         self.notifies = engine.reports_changes
         self.app = app
-        self._settings = settings
         self._listeners = listeners
         self._extension = extension
         self._changed: Callable[[], None] = lambda: None
@@ -121,12 +147,18 @@ class Core:
         self._changed = on_change
         install_extension(self.app, self._extension)
         warn_of_websockets(self.engine.name)
-        if self._settings.ledger:
+        if self.settings.ledger:
             self._unwatch.callback(watch_flask(self.ledger))
             self._unwatch.callback(self._recorder.watch_garbage_collector())
             self._recorder.watch_queues([each.waiting for each in self._listeners])
         sockets = [listener.socket for listener in self._listeners]
         self.engine.serve(self.outermost, sockets, on_change=on_change)
+
+    def use_settings(self, settings: Settings) -> None:
+        """Use other values of the settings that can change while it serves; from any thread, one at a time."""
+        self.settings = settings
+        self.engine.change_options(live_options(settings))
+        self.on_settings(settings)
 
     def close(self) -> None:
         """Stop the engine, after the stop or in its place."""
@@ -164,7 +196,7 @@ class Core:
                 self.announce_stopping()
                 block_all(self._listeners)
             case Action.CLOSE_IDLE:
-                self.engine.close_idle(self._settings.linger)
+                self.engine.close_idle(self.settings.linger)
             case Action.STOP_ACCEPTING:
                 self.engine.stop_accepting()
             case Action.CLOSE_LISTENERS:

@@ -45,14 +45,14 @@ def params_for_log(command: str, params: msgspec.Struct) -> dict[str, Any]:
     kinds = {param.name: param for param in COMMANDS[command].params}
     found: dict[str, Any] = {}
     for field in msgspec.structs.fields(params):
-        value = getattr(params, field.name)
+        value, name = getattr(params, field.name), field.encode_name
         if isinstance(value, dict):
             if value:
-                found[field.name] = masked(value)
+                found[name] = masked(value)
         elif field.name != "progress" and value != field.default:
             text = truncated(audit_log.without_query(value)) if isinstance(value, str) else value
-            param = kinds.get(field.name)
-            found[field.name] = audit_log.HIDDEN if param is not None and param.secret else text
+            param = kinds.get(name)
+            found[name] = audit_log.HIDDEN if param is not None and param.secret else text
     return found
 
 

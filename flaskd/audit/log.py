@@ -181,6 +181,10 @@ class AuditRecord:
         if not self._followed:
             self.finish(error)
 
+    def note(self, **facts: Any) -> None:
+        """Add facts to the parameters that are logged with the outcome."""
+        self._entry = msgspec.structs.replace(self._entry, params={**self._entry.params, **facts})
+
     def follow(self, future: Future[Any]) -> None:
         """Log the outcome of `future` as the command's, even if nobody waits for it any more."""
         self._followed = True

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from flaskd.settings.schema import Settings
-from flaskd.tasks import Call as Call, Note as Note, Reply as Reply, TaskReplies, Tasks
+from flaskd.tasks import Call as Call, Note as Note, Reply as Reply, TaskReplies, Tasks, Tune
 from flaskd_ctl.protocol import InFlight
 
 LONGEST_MESSAGE: Final = 4096
@@ -25,7 +25,8 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
 class Start(Call, frozen=True, tag="start"):
     """Load the application and prepare to serve. The first call; `Ready` answers it once the worker serves.
 
-    Descriptors are inherited under these numbers. With `marked`, lines of the log carry their journal priority.
+    Descriptors are inherited under these numbers. With `marked`, lines of the log carry their journal priority. `tune` is what
+    an operator has set in place of what `settings` say.
     """
 
     settings: Settings
@@ -43,6 +44,7 @@ class Start(Call, frozen=True, tag="start"):
     check: str = ""
     closing: bool = False
     marked: bool = False
+    tune: Tune | None = None
 
 
 class Serve(Call, frozen=True, tag="serve"):

@@ -6,13 +6,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from flaskd import in_process
 from flaskd.app.extension import Extension
 from flaskd.control.server import control_thread
+from flaskd.embedded.tuning import ServerTuning
 from flaskd.engines.choice import choose
 from flaskd.engines.factory import make_engine
 from flaskd.events import Bus
@@ -30,11 +31,14 @@ from flaskd.metrics.totals import Totals
 from flaskd.operable import workers_of
 from flaskd.process import signals
 from flaskd.process.resident import resident
+from flaskd.release import code
 from flaskd.serving import Core, engine_options
+from flaskd.settings.sources import ReadSettings
 from flaskd.shutdown.lifecycle import Event, State as States
 from flaskd.shutdown.mailbox import Mailbox
 from flaskd.shutdown.owner import Ask, Owner
 from flaskd.tasks import Choice, Note, Ordered, Reply, Task
+from flaskd.tuning.tuner import Tuner
 from flaskd_ctl.protocol import (
     Actor,
     EndpointStats,
@@ -64,10 +68,14 @@ class Running(Operated):
         stack: contextlib.ExitStack,
         *,
         bus: Bus,
+        places: Mapping[str, str],
         extension: Extension,
         shutdown_hook: Callable[[], None],
     ) -> None:
-        """Acquire what `instance` holds and what serves `app`, until `stack` is closed; `serve` begins to serve."""
+        """Acquire what `instance` holds and what serves `app`, until `stack` is closed; `serve` begins to serve.
+
+        `places` says where settings come from.
+        """
         settings = instance.settings
         secured = tls.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
         mailbox: Mailbox[Ask | None] = stack.enter_context(Mailbox())
@@ -93,6 +101,7 @@ class Running(Operated):
             log=log,
         )
         self._versions = self._core.versions()
+        self._core.code, self._core.packages = code.of_application(app), code.packages()
         owned = Owner(
             self._core,
             mailbox=mailbox,
@@ -101,12 +110,15 @@ class Running(Operated):
             process_exits=instance.process_exits,
         )
         super().__init__(instance, owned, bus)
+        tunes = ServerTuning(instance, owned, engine=choice.name, order_task=self.order_task)
+        self.tuning = Tuner(ReadSettings(settings, places), tunes, own_levels=False)
 
     def serve(self, stack: contextlib.ExitStack) -> None:
         """Answer requests and commands from now on, until `stack` is closed.
 
         Raises what keeps it from that; what has reached it by then is answered first.
         """
+        stack.callback(self.tuning.close)
         self._core.serve(self.owner.changed)
         stack.callback(self._core.close)
         try:
@@ -225,6 +237,10 @@ class Running(Operated):
         reply.set_running_or_notify_cancel()
         in_process.start(self._core, task, reply, None if on_note is None else functools.partial(on_note, 0))
         return [Ordered(0, os.getpid(), reply)]
+
+    def code_on_disk(self) -> code.Code:
+        """See `Operable.code_on_disk`."""
+        return code.again(self._core.code)
 
     def counts_requests(self) -> bool:
         """See `Operated.counts_requests`."""

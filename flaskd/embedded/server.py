@@ -26,7 +26,7 @@ from flaskd.instance import Instance
 from flaskd.operable import Orders
 from flaskd.process import signals
 from flaskd.settings.checks import check, check_alone
-from flaskd.settings.schema import Settings
+from flaskd.settings.schema import FIELDS, Settings
 from flaskd.version import __version__
 from flaskd_ctl.protocol import (
     Actor,
@@ -67,6 +67,10 @@ class Server:
             key: check(key, value, f"Server({key}=)") for key, value in given.items() if value is not None
         }
         self.settings = check_alone(msgspec.structs.replace(settings or Settings(), **checked))
+        changed = _changed(settings or Settings())
+        self._places = dict.fromkeys(changed, "Server(settings)") | {
+            key: f"Server({key}=)" for key in checked
+        }
         self.app = app
         self.name = self.settings.name or name_of(app)
         self.bus = Bus()
@@ -208,6 +212,7 @@ class Server:
                     instance,
                     stack,
                     bus=self.bus,
+                    places=self._places,
                     extension=self,
                     shutdown_hook=self._hooked,
                 )
@@ -240,6 +245,11 @@ class Server:
             self._stopped.set_exception(error)
             raise
         self._stopped.set_result(result)
+
+
+def _changed(settings: Settings) -> list[str]:
+    """List the settings that differ from their defaults."""
+    return [name for name, field in FIELDS.items() if getattr(settings, name) != field.default]
 
 
 def _program() -> Actor:

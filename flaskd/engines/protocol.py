@@ -31,6 +31,16 @@ class Activity(NamedTuple):
     busy: int
 
 
+class LiveOptions(NamedTuple):
+    """The options that may change while an engine serves (see `Options`)."""
+
+    threads: int
+    head_timeout: float
+    body_timeout: float
+    write_timeout: float
+    max_head: int
+
+
 class Engine(Protocol):
     """Serves a WSGI application over HTTP in this process, on its own threads."""
 
@@ -43,6 +53,12 @@ class Engine(Protocol):
         self, app: "WSGIApplication", listeners: "Sequence[socket.socket]", *, on_change: Callable[[], None]
     ) -> None:
         """Begin to accept, and return then. The engine calls `on_change`, on any thread, when a connection comes or ends."""
+
+    def change_options(self, options: LiveOptions) -> None:
+        """Use other options from the next request or connection on; an option that the engine cannot change stays.
+
+        With fewer `threads`, those that are busy finish their requests first.
+        """
 
     def activity(self) -> Activity:
         """Count open connections."""

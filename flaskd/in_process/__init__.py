@@ -10,21 +10,27 @@ from typing import Any, Final
 
 from flaskd.in_process.app_config import show_config
 from flaskd.in_process.cancelling import cancel_request
+from flaskd.in_process.code import describe_code
 from flaskd.in_process.commands import call_command, list_commands
 from flaskd.in_process.garbage import collect_garbage
 from flaskd.in_process.routes import list_routes
+from flaskd.in_process.tuning import find_logger, list_levels, tune
 from flaskd.serving import Core
 from flaskd.tasks import (
     CallCommand,
     CancelRequest,
     CollectGarbage,
+    DescribeCode,
+    FindLogger,
     ListCommands,
+    ListLevels,
     ListRoutes,
     Note,
     Reply,
     ReportingTask,
     ShowConfig,
     Task,
+    Tune,
 )
 
 FUNCTIONS: Final[dict[type[Task], Callable[[Core, Any], Reply]]] = {
@@ -33,6 +39,10 @@ FUNCTIONS: Final[dict[type[Task], Callable[[Core, Any], Reply]]] = {
     ListCommands: list_commands,
     ListRoutes: list_routes,
     ShowConfig: show_config,
+    Tune: tune,
+    FindLogger: find_logger,
+    ListLevels: list_levels,
+    DescribeCode: describe_code,
 }
 
 REPORTING: Final[dict[type[ReportingTask], Callable[[Core, Any, Callable[[Note], None]], Reply]]] = {

@@ -69,6 +69,11 @@ class RequestTable:
         return cls(SharedMemory.private(_FORMAT, (_HEADER + rows) * ROW_SIZE))
 
     @property
+    def rows(self) -> int:
+        """How many requests at a time have a row, with which others see them."""
+        return len(self._rows)
+
+    @property
     def descriptor(self) -> int:
         """The descriptor that another process attaches to; it is not inheritable. Raises ValueError for a private table."""
         return self._memory.descriptor

@@ -215,6 +215,13 @@ def prepare(listener: socket.socket, *, write_timeout: float) -> None:
             warn_once(f"TCP option {option} (tcp(7)) is off: {error.strerror}; slow clients are served worse")
 
 
+def prepare_again(listeners: "Iterable[socket.socket]", *, write_timeout: float) -> None:
+    """Set the options anew; connections that are open keep theirs. A listener that is closed by now is left out."""
+    for listener in listeners:
+        if listener.fileno() >= 0:
+            prepare(listener, write_timeout=write_timeout)
+
+
 def _set_min_ttl(sock: socket.socket, ttl: int) -> None:
     """Drop packets with a TTL below `ttl`. A dual-stack socket has both options."""
     sock.setsockopt(socket.IPPROTO_IP, IP_MINTTL, ttl)

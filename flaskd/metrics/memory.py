@@ -66,6 +66,9 @@ NAME_SIZE: Final = 256
 SUM_SECONDS, SUM_BYTES = 30, 31
 """Words of an endpoint's 32: nanoseconds in the application, and bytes of response bodies."""
 
+MOST_CELLS: Final = 50_000
+"""Cells of one worker that are read: 100 for each endpoint. Only a worker that was taken over writes more."""
+
 MOST_QUEUES: Final = 4
 """Listeners whose accept queue a worker looks at."""
 
@@ -165,11 +168,12 @@ class MetricsMemory:
 
     def endpoints(self) -> Iterator[Endpoint]:
         """Return what was counted of each endpoint, and of the OTHER ones, which have no name."""
-        names = self.names()
+        names, left = self.names(), MOST_CELLS
         for index in (*range(len(names)), OTHER):
             cells = self._read(CELLS_AT + index * CELLS * 8, CELLS * 8, "Q").tolist()
             counts = {cell: min(count, LARGEST) for cell, count in enumerate(cells) if count}
-            if counts:
+            left -= len(counts)
+            if counts and left >= 0:
                 sums = self._read(NAMES_AT + index * NAME_SIZE, NAME_SIZE, "Q")
                 nanoseconds, size = (min(sums[word], LARGEST) for word in (SUM_SECONDS, SUM_BYTES))
                 name, rule = names[index] if index < OTHER else ("", "")

@@ -22,7 +22,9 @@ class Setting(NamedTuple):
     `restart` is for settings that a reload cannot change at all, or cannot switch on or off. A setting that is
     `workers_only` has no effect where one process serves the application (`flaskd.Server`). `requires` names the settings
     that it needs, `how` says where to get their values, `engines` names the engines that it works with. `numeric` is for
-    texts that TOML and Python may also give as a number.
+    texts that TOML and Python may also give as a number. `live` says which processes `flaskd_ctl set` has to tell of a new
+    value, "" if it cannot change the setting; `live_engines` names the engines that take a new value while they serve.
+    `command` is the command that changes it instead.
     """
 
     help: str
@@ -34,6 +36,13 @@ class Setting(NamedTuple):
     how: str = ""
     engines: tuple[str, ...] = ENGINES
     numeric: bool = False
+    live: Literal["", "supervisor", "workers"] = ""
+    live_engines: tuple[str, ...] = ENGINES
+    command: str = ""
+
+
+OWN_READERS: Final = ("waitress", "werkzeug")
+"""Engines whose requests flaskd reads itself; granian is told how at its start."""
 
 
 def _one_of(*words: str) -> Meta:
@@ -108,6 +117,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             metavar="NUMBER",
             workers_only=True,
             numeric=True,
+            command="flaskd_ctl scale",
         ),
     ] = "1"
     worker_user: Annotated[
@@ -123,7 +133,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: Annotated[
         int,
         Meta(ge=1, le=10_000),
-        Setting("Number of requests that each worker serves at the same time; others wait in a queue."),
+        Setting(
+            "Number of requests that each worker serves at the same time; others wait in a queue.",
+            live="workers",
+            live_engines=OWN_READERS,
+        ),
     ] = 16
     backlog: Annotated[
         int,
@@ -131,17 +145,25 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Setting("Maximum number of connections that wait in the accept queue.", restart="to change"),
     ] = 2048
     grace: Annotated[
-        Seconds, Setting("Grace period: give requests this many seconds to finish when the instance stops.")
+        Seconds,
+        Setting(
+            "Grace period: give requests this many seconds to finish when the instance stops.",
+            live="workers",
+        ),
     ] = 30.0
     linger: Annotated[
         Seconds,
         Setting(
-            "With nothing in flight, a stop waits this many seconds before it closes connections without a request."
+            "With nothing in flight, a stop waits this many seconds before it closes connections without a request.",
+            live="workers",
         ),
     ] = 0.5
     lame_duck: Annotated[
         Seconds,
-        Setting("Keep serving for this many seconds after readiness goes off, before a stop begins."),
+        Setting(
+            "Keep serving for this many seconds after readiness goes off, before a stop begins.",
+            live="supervisor",
+        ),
     ] = 0.0
     wait_unrouted: Annotated[
         Seconds,
@@ -150,15 +172,23 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "--lame-duck or 30 s.",
             default_means="off",
             requires=("ledger",),
+            live="supervisor",
         ),
     ] = 0.0
     worker_linger: Annotated[
         Seconds,
-        Setting("Like --linger, for a worker that a reload, a scale or a limit replaces or removes."),
+        Setting(
+            "Like --linger, for a worker that a reload, a scale or a limit replaces or removes.",
+            live="supervisor",
+        ),
     ] = 5.0
-    start_timeout: Annotated[Limit, Setting("Give a worker this many seconds to load the application.")] = (
-        60.0
-    )
+    start_timeout: Annotated[
+        Limit,
+        Setting(
+            "Give a worker this many seconds to load the application.",
+            live="supervisor",
+        ),
+    ] = 60.0
     post_load: Annotated[
         Function,
         Setting(
@@ -192,18 +222,25 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             default_means="never",
             workers_only=True,
             requires=("ledger",),
+            live="workers",
         ),
     ] = 0
     max_requests_jitter: Annotated[
         Count,
         Setting(
-            "Add a random number up to this to each worker's --max-requests, to spread the replacements."
+            "Add a random number up to this to each worker's --max-requests, to spread the replacements.",
+            live="workers",
         ),
     ] = 0
     max_worker_age: Annotated[
         float,
         Meta(ge=0, le=31_536_000),
-        Setting("Replace a worker after this many seconds.", default_means="never", workers_only=True),
+        Setting(
+            "Replace a worker after this many seconds.",
+            default_means="never",
+            workers_only=True,
+            live="supervisor",
+        ),
     ] = 0.0
     max_worker_memory: Annotated[
         str,
@@ -214,6 +251,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             default_means="no limit",
             workers_only=True,
             numeric=True,
+            live="supervisor",
         ),
     ] = "0"
     worker_timeout: Annotated[
@@ -222,6 +260,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Kill and replace a worker that has not responded, or has had one request, for this many seconds.",
             default_means="never",
             workers_only=True,
+            live="supervisor",
         ),
     ] = 0.0
     request_timeout: Annotated[
@@ -231,6 +270,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             default_means="never",
             workers_only=True,
             requires=("ledger",),
+            live="supervisor",
         ),
     ] = 0.0
     request_timeout_answer: Annotated[
@@ -245,21 +285,34 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     head_timeout: Annotated[
         Limit,
         Setting(
-            "Give a client this many seconds to send the head of a request, and to begin its next request."
+            "Give a client this many seconds to send the head of a request, and to begin its next request.",
+            live="workers",
+            live_engines=OWN_READERS,
         ),
     ] = 30.0
     body_timeout: Annotated[
         Limit,
-        Setting("Give a client this many seconds to send a request body, and one more for each 500 bytes."),
+        Setting(
+            "Give a client this many seconds to send a request body, and one more for each 500 bytes.",
+            live="workers",
+        ),
     ] = 30.0
     write_timeout: Annotated[
         Limit,
-        Setting("Close a connection whose client has not read its response for this many seconds."),
+        Setting(
+            "Close a connection whose client has not read its response for this many seconds.",
+            live="workers",
+        ),
     ] = 60.0
     max_request_header_size: Annotated[
         int,
         Meta(ge=8192, le=1_048_576),
-        Setting("Answer 431 to a request with a larger request line and headers.", metavar="BYTES"),
+        Setting(
+            "Answer 431 to a request with a larger request line and headers.",
+            metavar="BYTES",
+            live="workers",
+            live_engines=OWN_READERS,
+        ),
     ] = MAX_HEAD
     max_request_body_size: Annotated[
         Count,

@@ -5,24 +5,56 @@ pyproject.toml (both in the current directory), the default.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from flaskd.errors import ConfigError
 from flaskd.settings.checks import check, check_together
 from flaskd.settings.schema import FIELDS, PREFIX, Settings, option, variable
 
+HEADER: Final = re.compile(r"\s*\[+\s*([^\]]*?)\s*\]")
+KEY: Final = re.compile(r"""\s*(["']?)([A-Za-z0-9_-]+)\1\s*=""")
+
 
 class Provenance(NamedTuple):
-    """A setting's value and its source, as people write it: `--grace`, `FLASKD_GRACE`, `flaskd.toml`, `default`."""
+    """A setting's value and its source, as people write it: `--grace`, `FLASKD_GRACE`, `flaskd.toml`, `default`.
+
+    `line` is its line in the file, None if it is in none, or was not found.
+    """
 
     value: Any
     source: str
+    line: int | None = None
+
+    @property
+    def place(self) -> str:
+        """The source, with the line."""
+        return self.source if self.line is None else f"{self.source}, line {self.line}"
 
 
 Found = Mapping[str, Provenance]
 """Every setting's value and source."""
+
+
+class ReadSettings(NamedTuple):
+    """Settings, and where the value of each comes from; a setting without a source has its default."""
+
+    settings: Settings
+    places: Mapping[str, str]
+
+    def place(self, name: str) -> str:
+        """Return where the value of a setting comes from."""
+        return self.places.get(name, "default")
+
+
+class _Table(NamedTuple):
+    """The settings in one file, and their lines."""
+
+    name: str
+    values: dict[str, Any]
+    lines: dict[str, int]
 
 
 def resolve(
@@ -35,14 +67,14 @@ def resolve(
     tables = _tables(directory, file)
     found = {}
     for name, field in FIELDS.items():
-        values = [
+        values: list[tuple[Any, ...]] = [
             (options.get(name), option(name)),
             (environ.get(variable(name)) or None, variable(name)),
-            *((table.get(name), path) for path, table in tables),
+            *((table.values.get(name), table.name, table.lines.get(name)) for table in tables),
         ]
-        given = (each for each in values if each[0] not in (None, ()))
-        value, source = next(given, (field.default, "default"))
-        found[name] = Provenance(check(name, value, source), source)
+        given = (Provenance(*each) for each in values if each[0] not in (None, ()))
+        first = next(given, Provenance(field.default, "default"))
+        found[name] = first._replace(value=check(name, first.value, first.source))
     return found
 
 
@@ -51,13 +83,18 @@ def settings_from(found: Found) -> Settings:
     return check_together(Settings(**{name: provenance.value for name, provenance in found.items()}))
 
 
+def read_settings(found: Found) -> ReadSettings:
+    """Make the settings from what `resolve` found, and keep the sources."""
+    return ReadSettings(settings_from(found), {name: each.place for name, each in found.items()})
+
+
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """List the FLASKD_ variables that are no setting. They may be another program's, but are probably misspelt."""
     known = set(map(variable, FIELDS))
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
 
-def _tables(directory: str, file: str | None) -> list[tuple[str, dict[str, Any]]]:
+def _tables(directory: str, file: str | None) -> list[_Table]:
     """Read the TOML tables of settings, each with its name for people."""
     if file is not None and not os.path.isfile(os.path.join(directory, file)):
         raise ConfigError(f"there is no configuration file {file}")
@@ -65,16 +102,23 @@ def _tables(directory: str, file: str | None) -> list[tuple[str, dict[str, Any]]
     return [_table(directory, name) for name in names if os.path.isfile(os.path.join(directory, name))]
 
 
-def _table(directory: str, name: str) -> tuple[str, dict[str, Any]]:
+def _table(directory: str, name: str) -> _Table:
     """Read the settings in one TOML file; keys may be written with hyphens."""
+    header = ""
     try:
         with open(os.path.join(directory, name), "rb") as opened:
-            table: Any = tomllib.load(opened)
-    except (OSError, ValueError) as error:  # not TOML, or not UTF-8
+            text = opened.read().decode()
+        table: Any = tomllib.loads(text)
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ) as error:  # not TOML, not UTF-8, or arrays in arrays without end
         raise ConfigError(f"cannot read {name}: {error}") from None
     if os.path.basename(name) == "pyproject.toml":
         tools = table.get("tool")
-        table, name = tools.get("flaskd", {}) if isinstance(tools, dict) else {}, f"{name} [tool.flaskd]"
+        header = "tool.flaskd"
+        table, name = tools.get("flaskd", {}) if isinstance(tools, dict) else {}, f"{name} [{header}]"
         if not isinstance(table, dict):
             raise ConfigError(f"{name} is not a table", hint="write threads = 8 below [tool.flaskd]")
     elif isinstance(table.get("tool", table.get("flaskd")), dict):
@@ -85,4 +129,16 @@ def _table(directory: str, name: str) -> tuple[str, dict[str, Any]]:
     keys = {key.replace("-", "_"): value for key, value in table.items()}
     for key in keys.keys() - FIELDS.keys():
         check(key, keys[key], name)  # raises: no such setting
-    return name, keys
+    return _Table(name, keys, _lines(text, header))
+
+
+def _lines(text: str, header: str) -> dict[str, int]:
+    """Find the line of each key below `header`. One that is written in an unusual way has none."""
+    found: dict[str, int] = {}
+    here = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if begun := HEADER.match(line):
+            here = begun[1]
+        elif here == header and (key := KEY.match(line)):
+            found.setdefault(key[2].replace("-", "_"), number)
+    return found

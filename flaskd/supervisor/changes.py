@@ -6,7 +6,7 @@ change fail: the workers that served before serve on.
 
 import abc
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, Protocol
 
@@ -15,8 +15,10 @@ import msgspec
 from flaskd.errors import FlaskdError
 from flaskd.guard import log_failure
 from flaskd.installed import check_installed
+from flaskd.settings.checks import check_together
 from flaskd.settings.reload import take_over
 from flaskd.settings.schema import Settings, worker_count
+from flaskd.settings.sources import ReadSettings
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.plan import Failures, WorkerState, WorkerView
 from flaskd_ctl.errors import ControlError, Failed, NotFound, WrongState
@@ -62,23 +64,28 @@ class Change(abc.ABC):
 
 
 class Reload(Change):
-    """Every worker is replaced. `changed` and `needs_restart` name settings read anew, `before` is what held till then."""
+    """Every worker is replaced. `changed` and `needs_restart` name settings read anew, `before` is what held till then.
+
+    `overridden` are those that changed and have no effect, because an operator has set another value.
+    """
 
     def __init__(
         self,
         old: frozenset[int],
         *,
         was: int | None,
-        before: Settings,
+        before: ReadSettings,
         generation: int,
         changed: list[str],
         needs_restart: list[str],
+        overridden: list[str],
     ) -> None:
         super().__init__(old, was)
         self.before = before
         self._generation = generation
         self._changed = changed
         self._needs_restart = needs_restart
+        self._overridden = overridden
 
     def result(self, workers: Sequence[WorkerView]) -> ReloadResult:
         """Say what was replaced."""
@@ -90,6 +97,7 @@ class Reload(Change):
             joined=False,
             changed=self._changed,
             needs_restart=self._needs_restart,
+            overridden=self._overridden,
         )
 
 
@@ -126,22 +134,34 @@ def serving(workers: Sequence[WorkerView]) -> list[WorkerView]:
 class SettingsSource(Protocol):
     """Where settings come from."""
 
-    def read(self) -> Settings:
+    def read(self) -> ReadSettings:
         """Read the settings again; raises FlaskdError."""
+
+    def look(self) -> ReadSettings:
+        """Read them only to show them, on any thread; raises FlaskdError."""
 
 
 class SettingsUser(Protocol):
     """Uses settings that a reload has read: the daemon."""
 
-    def use_settings(self, settings: Settings) -> None:
+    def use_settings(self, read: ReadSettings) -> None:
         """Use them, as far as they are the supervisor's."""
+
+    def with_set(self, settings: Settings) -> Settings:
+        """Return settings with what an operator has set in their place."""
+
+    def names_set(self) -> Collection[str]:
+        """Return the names of the settings that an operator has set."""
 
 
 class Changes:
     """Carries out changes of `fleet`. Its futures complete when the change is done, or fail with a ControlError."""
 
-    def __init__(self, fleet: Fleet, *, source: SettingsSource, user: SettingsUser) -> None:
+    def __init__(
+        self, fleet: Fleet, *, source: SettingsSource, user: SettingsUser, read: ReadSettings
+    ) -> None:
         self._fleet = fleet
+        self._read = read
         self._source = source
         self._user = user
         self._under_way: list[Change] = []
@@ -244,14 +264,18 @@ class Changes:
         except FlaskdError as error:
             raise WrongState(f"{error}; nothing was changed", hint=error.hint) from None
         try:
-            settings = self._source.read()
+            read = self._source.read()
+            before, was = self._read, fleet.wanted
+            settings, changed, needs_restart = take_over(before.settings, read.settings)
+            places = {**read.places, **{name: before.place(name) for name in needs_restart}}
+            check_together(self._user.with_set(settings))
+            self._use(ReadSettings(settings, places))
         except FlaskdError as error:
             raise Failed(
                 f"the settings cannot be read again: {error}; nothing was changed", hint=error.hint
             ) from None
-        before, was = fleet.settings, fleet.wanted
-        settings, changed, needs_restart = take_over(before, settings)
-        self._use(settings)
+        overridden = [name for name in changed if name in self._user.names_set()]
+        changed = [name for name in changed if name not in overridden]
         if "workers" in changed:
             fleet.wanted = worker_count(settings)
         if check is not None:
@@ -268,11 +292,13 @@ class Changes:
                 generation=fleet.generation,
                 changed=changed,
                 needs_restart=needs_restart,
+                overridden=overridden,
             )
         )
 
-    def _use(self, settings: Settings) -> None:
-        self._user.use_settings(settings)  # first: if it raises, nothing has changed
+    def _use(self, read: ReadSettings) -> None:
+        self._user.use_settings(read)  # first: if it raises, nothing has changed
+        self._read, settings = read, self._user.with_set(read.settings)
         self._fleet.settings = settings
         self._fleet.check = settings.check
 

@@ -24,7 +24,9 @@ from flaskd.operable import Orders
 from flaskd.probes.metrics import MetricsPage
 from flaskd.process import reaper, signals
 from flaskd.process.ending import STDOUT
+from flaskd.release.code import Code, on_disk
 from flaskd.settings.schema import Settings, worker_count
+from flaskd.settings.sources import ReadSettings
 from flaskd.shutdown import lifecycle, owner
 from flaskd.shutdown.lifecycle import State
 from flaskd.shutdown.mailbox import Mailbox
@@ -38,6 +40,7 @@ from flaskd.supervisor.output import WorkerOutput
 from flaskd.supervisor.overdue import Overdue
 from flaskd.supervisor.process_stats import ProcessStats
 from flaskd.supervisor.tasks import TaskOrders
+from flaskd.supervisor.tuning import FleetTuning
 from flaskd.supervisor.watching.checks import Checks
 from flaskd.supervisor.watching.report import Report
 from flaskd.supervisor.workers import Workers
@@ -45,6 +48,7 @@ from flaskd.systemd.activation import Handed
 from flaskd.systemd.notify import ServiceManager
 from flaskd.systemd.status import ServiceStatus
 from flaskd.systemd.watchdog import Watchdog
+from flaskd.tuning.tuner import Tuner
 from flaskd_ctl.errors import ControlError
 from flaskd_ctl.protocol import (
     Actor,
@@ -72,7 +76,7 @@ class Ended(NamedTuple):
 
 
 def run(
-    settings: Settings,
+    read: ReadSettings,
     *,
     source: SettingsSource,
     output: WorkerOutput,
@@ -81,20 +85,21 @@ def run(
 ) -> Ended:
     """Serve an application with workers until told to stop.
 
-    `source` reads the settings again for a reload; `output` passes on what the workers write; `manager` is the service manager,
-    `handed` are listeners that it opened. Raises FlaskdError or BadPlace, with everything undone, for what keeps it from
-    serving.
+    `read` are its settings; `source` reads them again for a reload; `output` passes on what the workers write; `manager` is the
+    service manager, `handed` are listeners that it opened. Raises FlaskdError or BadPlace, with everything undone, for what
+    keeps it from serving.
     """
-    return asyncio.run(_run(settings, source, output, manager, handed))
+    return asyncio.run(_run(read, source, output, manager, handed))
 
 
 async def _run(
-    settings: Settings,
+    read: ReadSettings,
     source: SettingsSource,
     output: WorkerOutput,
     manager: ServiceManager,
     handed: Sequence[Handed],
 ) -> Ended:
+    settings = read.settings
     report = functools.partial(journal.report, settings.name) if priority.marking() else None
     with contextlib.ExitStack() as stack:
         mailbox: Mailbox[owner.Ask | None] = stack.enter_context(Mailbox())
@@ -111,7 +116,7 @@ async def _run(
         )
         log = os.dup(STDOUT)  # for access logs: those lines need no prefix
         stack.callback(os.close, log)
-        daemon = Daemon(instance, mailbox, source=source, output=output, manager=manager, log=log)
+        daemon = Daemon(instance, mailbox, read=read, source=source, output=output, manager=manager, log=log)
         stack.callback(daemon.close)
         daemon.bus.subscribe(lambda event: banner.announce(daemon, event))
         result = await daemon.serve()
@@ -126,6 +131,7 @@ class Daemon(Operated):
         instance: Instance,
         mailbox: Mailbox[owner.Ask | None],
         *,
+        read: ReadSettings,
         source: SettingsSource,
         output: WorkerOutput,
         manager: ServiceManager,
@@ -150,7 +156,8 @@ class Daemon(Operated):
             bus=bus,
             observer=self,
         )
-        self._changes = Changes(self._fleet, source=source, user=self)
+        self._launcher.base = settings
+        self._changes = Changes(self._fleet, source=source, user=self, read=read)
         self._checks = Checks(self._fleet, bus)
         owned = owner.Owner(
             FleetShutdown(self._fleet, instance.listeners, self._launcher),
@@ -164,7 +171,20 @@ class Daemon(Operated):
         self._report = Report(instance, self._fleet, owned, stats)
         self._service = ServiceStatus(manager, self._report, loop)
         self.fleet = Workers(self._fleet, self._changes, self._report, self._service)
-        self.order_task = TaskOrders(self._fleet).order
+        tasks = TaskOrders(self._fleet)
+        self.order_task = tasks.order
+        tunes = FleetTuning(
+            self._fleet,
+            launcher=self._launcher,
+            checks=self._checks,
+            tasks=tasks,
+            owner=owned,
+            source=source,
+            audit=instance.audit,
+        )
+        self.tuning = Tuner(read, tunes, own_levels=True)
+        self.with_set, self.names_set = self.tuning.with_set, self.tuning.names_set
+        bus.subscribe(functools.partial(tunes.follow, self.tuning))
         self._control = instance.control(self)
         self._watchdog = Watchdog(manager, lambda: self._control is None or self._control.serving, loop)
         self._all_gone = asyncio.Event()
@@ -238,13 +258,20 @@ class Daemon(Operated):
         self.check_ledger("see the access log")
         return self._report.slow(limit)
 
+    def code_on_disk(self) -> Code:
+        """See `Operable.code_on_disk`."""
+        return on_disk(self._fleet.settings.app, self._launcher.directory or os.getcwd())
+
     def counts_requests(self) -> bool:
         """See `Operated.counts_requests`."""
         return self._fleet.settings.ledger
 
-    def use_settings(self, settings: Settings) -> None:
+    def use_settings(self, read: ReadSettings) -> None:
         """Use settings that a reload has read, as far as they are the supervisor's."""
+        settings = self.with_set(read.settings)
         self._engine = _engine(settings)
+        self._launcher.base = read.settings
+        self.tuning.use_read(read)
         self._launcher.engine = self._engine.name
         self.owner.times = stop_times(settings)
         self.instance.set_rules(settings, self._control)

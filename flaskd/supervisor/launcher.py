@@ -26,6 +26,7 @@ from flaskd.supervisor.forked import kill_forked
 from flaskd.supervisor.member import Member, Resources
 from flaskd.supervisor.oom import OomKills
 from flaskd.supervisor.output import WorkerOutput
+from flaskd.tasks import Tune
 from flaskd.version import __version__
 
 
@@ -33,6 +34,7 @@ class Launcher:
     """Starts workers of the instance `name` with the engine called `engine`.
 
     `log` is the descriptor for access logs. `closing` says whether new workers send `Connection: close` with each response.
+    `base` are the settings as they were read, `tune` is what an operator has set in their place.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Launcher:
     ) -> None:
         self.engine = engine
         self.closing = False
+        self.base: Settings | None = None
+        self.tune: Tune | None = None
         self._name = name
         self._listeners = [listener.socket.fileno() for listener in listeners]
         self._log = log
         self._output = output
         self._oom = OomKills()
-        self._directory = logical_directory()
+        self.directory = logical_directory()
 
     def launch(self, member: Member, settings: Settings, *, check: str) -> None:
         """Start the process of `member`. Raises OSError or ConfigError, with nothing left open or running."""
@@ -79,14 +83,14 @@ class Launcher:
                     ],
                     stdout=streams[0],
                     stderr=streams[1],
-                    directory=self._directory,
+                    directory=self.directory,
                     identity=identity,
                     on_end=lambda: self._ended(member),
                     by_oom=self._oom.take,
                 )
             undo.pop_all()
         start = Start(
-            settings=settings,
+            settings=self.base or settings,
             engine=self.engine,
             name=self._name,
             worker=member.id,
@@ -101,6 +105,7 @@ class Launcher:
             check=check,
             closing=self.closing,
             marked=priority.marking(),
+            tune=self.tune,
         )
         channel = SupervisorChannel(ours, on_event=member.receive, on_end=member.channel_ended)
         member.launched(Resources(started, channel, table, metrics, errors, slow, stacks), start)

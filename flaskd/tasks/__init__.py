@@ -30,9 +30,30 @@ from flaskd.tasks.base import (
     Task as Task,
 )
 from flaskd.tasks.cancelling import CancelOutcome as CancelOutcome, CancelRequest as CancelRequest
+from flaskd.tasks.code import CodeDescribed as CodeDescribed, DescribeCode as DescribeCode
 from flaskd.tasks.garbage import CollectGarbage as CollectGarbage, GarbageCollected as GarbageCollected
+from flaskd.tasks.tuning import (
+    FindLogger as FindLogger,
+    Level as Level,
+    LevelsListed as LevelsListed,
+    ListLevels as ListLevels,
+    LoggerFound as LoggerFound,
+    Tune as Tune,
+    Tuned as Tuned,
+)
 
-Tasks = CollectGarbage | CancelRequest | CallCommand | ListCommands | ListRoutes | ShowConfig
+Tasks = (
+    CollectGarbage
+    | CancelRequest
+    | CallCommand
+    | ListCommands
+    | ListRoutes
+    | ShowConfig
+    | Tune
+    | FindLogger
+    | ListLevels
+    | DescribeCode
+)
 """Every task. A task is decoded by its tag."""
 
 TaskReplies = (
@@ -43,5 +64,9 @@ TaskReplies = (
     | CommandsListed
     | ConfigShown
     | RoutesListed
+    | Tuned
+    | LoggerFound
+    | LevelsListed
+    | CodeDescribed
 )
 """Every reply to a task, and every note."""

@@ -20,6 +20,8 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, NoReturn
 
+import msgspec
+
 from flaskd import in_process
 from flaskd.app import patches
 from flaskd.app.hooks import Hooks
@@ -49,11 +51,12 @@ from flaskd.engines.factory import check_engine, engine_class, make_engine
 from flaskd.errors import FlaskdError
 from flaskd.events import Bus
 from flaskd.http.late_answers import LateAnswers
+from flaskd.in_process.tuning import use_levels
 from flaskd.installed import check_installed
 from flaskd.ledger.access_log import AccessLog
 from flaskd.ledger.errors import ErrorTable
 from flaskd.ledger.middleware import number_of
-from flaskd.ledger.quota import set_quota
+from flaskd.ledger.quota import Quota
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.ledger.slowest import SlowTable
 from flaskd.listening import tls
@@ -62,7 +65,9 @@ from flaskd.metrics.memory import MetricsMemory
 from flaskd.metrics.recorder import Recorder
 from flaskd.process import ending
 from flaskd.process.threads import explained
+from flaskd.release import code
 from flaskd.serving import Core, engine_options
+from flaskd.settings.schema import Settings
 from flaskd.shutdown import owner
 from flaskd.shutdown.lifecycle import Event
 from flaskd.shutdown.mailbox import Mailbox
@@ -93,10 +98,14 @@ class Worker:
         self._start = start
         self._flask = flask
         self._settings = start.settings
+        if start.tune is not None:
+            self._settings = msgspec.structs.replace(start.settings, **start.tune.settings)
         self._bus = Bus()
         self._mailbox: Mailbox[owner.Ask | None] = Mailbox()
         self._owner: owner.Owner | None = None
         self._core: Core | None = None
+        self._code = code.Code(), dict[str, str]()
+        self._quota: Quota | None = None
         self._closing = start.closing
         self._admitted = threading.Event()
         self._late = LateAnswers(number_of) if start.settings.request_timeout_answer else None
@@ -110,9 +119,12 @@ class Worker:
         patches.keep_originals()
         patches.refuse_monkey_patching()
         app = load(settings.app, kept=lambda: self._flask)
+        self._code = code.of_target(settings.app), code.packages()
         hooks = Hooks(settings)
         hooks.loaded(app, give_up=self._give_up)
         take_signals()  # again, where the application has taken them
+        if self._start.tune is not None:  # not before: the application configures its loggers
+            use_levels(self._start.tune, worker=self._start.worker)
         clean = self._serve(app)
         hooks.stopping(app)
         return clean
@@ -122,6 +134,8 @@ class Worker:
         with ExitStack() as stack:
             stack.enter_context(self._mailbox)
             core = self._core = self._make_core(app, stack)
+            core.on_settings = self._use_settings
+            core.code, core.packages = self._code
             self._owner = owner.Owner(
                 core,
                 mailbox=self._mailbox,
@@ -141,14 +155,16 @@ class Worker:
             self._owner.move(Event.READY)
             core.announce_close(closing=self._closing)
             channel.reply(self._start, ready)
-            if settings.max_requests:  # not before: only a worker that serves can be replaced
-                set_quota(
-                    core.ledger,
-                    settings.max_requests,
-                    jitter=settings.max_requests_jitter,
-                    on_reached=lambda: channel.send(QuotaReached()),
-                )
+            # Not before: only a worker that serves can be replaced.
+            self._quota = Quota(core.ledger, lambda: channel.send(QuotaReached()))
+            self._use_settings(core.settings)
             return self._owner.run().clean
+
+    def _use_settings(self, settings: Settings) -> None:
+        """Use settings that have changed since the start."""
+        self._settings = settings
+        if self._quota is not None:
+            self._quota.set(settings.max_requests, jitter=settings.max_requests_jitter)
 
     def _report_progress(self, event: object) -> None:
         if isinstance(event, ProgressEvent):
@@ -189,6 +205,9 @@ class Worker:
             errors=ErrorTable.attach(start.errors),
             slow=SlowTable.attach(start.slow),
             log=log,
+            worker=start.worker,
+            base=start.settings,
+            tuned=start.tune.serial if start.tune is not None else 0,
         )
 
     def _receive(self) -> None:

@@ -205,6 +205,22 @@ def code_of_workers(result: dict[str, Any]) -> Exit:
     return Exit.DONE if not any(failed) else Exit.FAILED if all(failed) else Exit.SOME
 
 
+def run_tune(run: Run, command: Command, **params: Any) -> Exit:
+    """Change a setting or a level, and show it; if a process did not reply, it is done for some only.
+
+    `log-level` without a level shows the levels.
+    """
+    from flaskd_ctl.client.following import follow
+
+    target, method = run.target(), command.name
+    given = {key: value for key, value in params.items() if value is not None}
+    if method == "log_level" and "level" not in given:
+        method, given = "log_levels", {}
+    result = backend.run(follow(BLOCKING, target, method, given, whole=run.timeout)) or {}
+    run.show(method, result)
+    return Exit.SOME if any(each.get("error") for each in result.get("workers") or []) else Exit.DONE
+
+
 def run_stop(run: Run, command: Command, *, no_wait: bool, missing_ok: bool, **params: float | None) -> Exit:
     """Stop or kill the instance, show the progress, and report when the process has gone."""
     from flaskd_ctl.client.stopping import stop

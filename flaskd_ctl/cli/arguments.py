@@ -65,6 +65,7 @@ TYPES: Final[dict[str, click.ParamType[Any]]] = {
     "most": Number("a number of requests", 100),
     "id": Number("an id", 999_999_999),
     "text": click.STRING,
+    "setting": click.STRING,
     "flag": click.BOOL,
 }
 """The type of each kind of parameter (`contract.commands.Param`)."""
@@ -77,6 +78,33 @@ def count() -> click.Argument:
         ctx.params.update(value or {})
 
     return click.Argument(["count"], type=Count(), metavar="N|+N|-N", expose_value=False, callback=spread)
+
+
+def level() -> click.Argument:
+    """Make the arguments of `log-level`: a logger and a level, only a level, or nothing."""
+
+    def spread(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
+        if len(value) > 2:
+            raise click.UsageError("give a logger and a level, or only a level", ctx)
+        ctx.params.update(zip(("level", "logger"), reversed(value), strict=False))
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        return [name for name in LEVELS if name.startswith(incomplete.upper())]
+
+    return click.Argument(
+        ["words"],
+        nargs=-1,
+        metavar="[LOGGER] LEVEL",
+        expose_value=False,
+        callback=spread,
+        shell_complete=complete,
+    )
+
+
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+SEVERAL: Final = {"count": count, "level": level}
+"""What makes the arguments of the kinds that stand for several parameters."""
 
 
 def _is_number(text: str) -> bool:

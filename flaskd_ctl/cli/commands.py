@@ -10,7 +10,7 @@ import click
 from flaskd_ctl.cli import actions
 from flaskd_ctl.cli.actions import Run
 from flaskd_ctl.cli.exits import Exit, code_of
-from flaskd_ctl.cli.options import Seconds, endpoint_of_application, shared_options
+from flaskd_ctl.cli.options import Seconds, complete_settings, endpoint_of_application, shared_options
 from flaskd_ctl.contract.commands import COMMANDS, PROGRESS, Command, Param
 from flaskd_ctl.errors import BadPlace, ControlError
 
@@ -112,6 +112,11 @@ ACTIONS: Final[dict[str, Callable[..., Exit]]] = {
     "call": _call,
     "routes": actions.run_ask_worker,
     "app_config": actions.run_ask_worker,
+    "info": actions.run_tune,
+    "set": actions.run_tune,
+    "unset": actions.run_tune,
+    "log_level": actions.run_tune,
+    "log_levels": actions.run_tune,
     "shutdown": actions.run_stop,
     "kill": actions.run_stop,
     "reload": actions.run_follow,
@@ -173,15 +178,16 @@ def _parameter(param: Param) -> click.Parameter | None:
         return click.Option([flag], type=Seconds(), help=param.help)
     if param.kind == "endpoint":
         return endpoint_of_application(param.help)
-    if param is PROGRESS or param.kind == "change":
+    if param is PROGRESS or param.kind in {"change", "logger"}:
         return None
     from flaskd_ctl.cli import arguments
 
-    if param.kind == "count":
-        return arguments.count()
+    if param.kind in arguments.SEVERAL:
+        return arguments.SEVERAL[param.kind]()
     kind = arguments.TYPES[param.kind]
     if param.argument:
-        return click.Argument([param.name], type=kind, required=param.required)
+        complete = complete_settings if param.kind == "setting" else None
+        return click.Argument([param.name], type=kind, required=param.required, shell_complete=complete)
     if param.kind == "flag":
         return click.Option([flag], is_flag=True, help=param.help)
     return click.Option([flag], type=kind, required=param.required, help=param.help)

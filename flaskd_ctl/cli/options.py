@@ -18,6 +18,9 @@ else:
 UNITS: Final = {"s": 1, "m": 60, "h": 3600}
 """Seconds of each unit that a duration may have; without one it is seconds."""
 
+COMPLETION_TIME: Final = 2.0
+"""Seconds that a completion waits for an instance."""
+
 
 class Seconds(_Float):
     """A duration from 0 to a day: `5`, `0.5s`, `10m`, `1h`; in seconds."""
@@ -113,6 +116,20 @@ def complete_targets(ctx: click.Context, param: click.Parameter, incomplete: str
     from flaskd_ctl.discovery.targets import known_names
 
     return [name for name in known_names(_run_of(ctx).instances) if name.startswith(incomplete)]
+
+
+def complete_settings(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the settings that the instance can change while it runs; it knows them."""
+    from flaskd_ctl.errors import ControlError
+
+    run = _run_of(ctx)
+    try:
+        run.timeout = COMPLETION_TIME
+        known = run.ask(run.target(), "config").get("settings") or []
+    except ControlError:
+        return []
+    names = [str(each.get("name")) for each in known if each.get("change") == "set"]
+    return [name for name in names if name.startswith(incomplete.replace("-", "_"))]
 
 
 def _run_of(ctx: click.Context) -> Run:

@@ -24,6 +24,7 @@ from flaskd_ctl.client.shapes import (
     typed_progress,
 )
 from flaskd_ctl.client.stopping import stop
+from flaskd_ctl.client.tuning import TuningClient
 from flaskd_ctl.client.waiting import Wait
 from flaskd_ctl.contract.conversation import Patience
 from flaskd_ctl.contract.endpoint import Target
@@ -64,7 +65,7 @@ from flaskd_ctl.transports.backend import BLOCKING, Backend
 T = TypeVar("T")
 
 
-class BaseClient(ApplicationMethods):
+class BaseClient(ApplicationMethods, TuningClient):
     """A client of one instance; `Client` explains the parameters."""
 
     _backend: ClassVar[Backend] = BLOCKING

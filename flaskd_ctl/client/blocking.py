@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, overload
 
 from flaskd_ctl.client.base import BaseClient
+from flaskd_ctl.client.blocking_tuning import BlockingTuning
 from flaskd_ctl.client.listing import LIST_PATIENCE
 from flaskd_ctl.client.session import RESPONSE_TIMEOUT
 from flaskd_ctl.client.shapes import Goal, InstanceInfo
@@ -46,7 +47,7 @@ from flaskd_ctl.protocol import (
 from flaskd_ctl.transports.backend import iterate, run
 
 
-class Client:
+class Client(BlockingTuning):
     """A blocking client of one instance.
 
     `name` is needed only if several instances are running; `endpoint` is a URL instead. For `tcp://HOST:PORT`, `key` is the

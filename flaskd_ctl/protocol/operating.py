@@ -51,7 +51,8 @@ class ReloadResult(msgspec.Struct, frozen=True):
 
     `generation` is the new one, `replaced` counts the old workers, `workers` the ones that serve. `took`: seconds. `joined`:
     another reload was waiting or in progress, and this one joined it. `changed` names the settings that have a new value,
-    `needs_restart` those of them that take effect only after a restart of the daemon.
+    `needs_restart` those of them that take effect only after a restart of the daemon. `overridden` names settings that have
+    changed in the files without effect, because `set` has given them another value.
     """
 
     generation: int
@@ -61,6 +62,7 @@ class ReloadResult(msgspec.Struct, frozen=True):
     joined: bool
     changed: list[str]
     needs_restart: list[str]
+    overridden: list[str] = []
 
 
 class ScaleResult(msgspec.Struct, frozen=True):

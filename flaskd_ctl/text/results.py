@@ -278,5 +278,11 @@ _ELSEWHERE: Final = {
     "commands": "application",
     "routes": "application",
     "app_config": "application",
+    "info": "code",
+    "config": "tuning",
+    "set": "tuning",
+    "unset": "tuning",
+    "log_level": "tuning",
+    "log_levels": "tuning",
 }
 """The module that writes the result of each further command: it is imported only for that."""

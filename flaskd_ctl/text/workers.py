@@ -119,6 +119,10 @@ def _reload(result: dict[str, Any], _colour: bool) -> str:
         lines.append(f"  changed settings: {', '.join(now)}")
     if later:
         lines.append(f"  changed, but takes effect only after a restart of the daemon: {', '.join(later)}")
+    if overridden := result.get("overridden"):
+        lines.append(
+            f"  changed in the files, but another value is set: {', '.join(overridden)} (see `unset`)"
+        )
     return "\n".join([head, *map(printable, lines)])
 
 

@@ -56,11 +56,11 @@ def test_config_shows_each_value_and_where_it_came_from(
     monkeypatch.setenv("FLASKD_GRACE", "7")
     shown = json.loads(flaskd("config", "cliapp:app", "--threads", "3", "--json").stdout)
     assert shown.keys() == FIELDS.keys()
-    assert shown["threads"] == {"value": 3, "source": "--threads"}
-    assert shown["grace"] == {"value": 7.0, "source": "FLASKD_GRACE"}
-    assert shown["linger"] == {"value": 2.0, "source": "flaskd.toml"}
-    assert shown["backlog"] == {"value": 2048, "source": "default"}
-    assert shown["name"] == {"value": "cliapp", "source": "the application's name"}
+    assert shown["threads"] == {"value": 3, "source": "--threads", "line": None}
+    assert shown["grace"] == {"value": 7.0, "source": "FLASKD_GRACE", "line": None}
+    assert shown["linger"] == {"value": 2.0, "source": "flaskd.toml", "line": 1}
+    assert shown["backlog"] == {"value": 2048, "source": "default", "line": None}
+    assert shown["name"] == {"value": "cliapp", "source": "the application's name", "line": None}
     lines = flaskd("config").stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(FIELDS)
 

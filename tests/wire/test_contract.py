@@ -16,7 +16,7 @@ def test_every_command_has_shapes() -> None:
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda command: command.name)
 def test_parameters_are_the_same_on_both_sides(command: Command) -> None:
     """Each one that help shows is a field of the struct with the kind that help says, and the other way round."""
-    fields = {field.name: field.type for field in msgspec.structs.fields(PARAMS[command.name])}
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(PARAMS[command.name])}
     assert [param.name for param in command.params] == list(fields)
     for param in command.params:
         assert (fields[param.name] is bool) is (param.kind == "flag")

@@ -4,12 +4,14 @@ Each module has the handlers of one subject. Those that can answer at once are p
 """
 
 from flaskd.control.handlers.application import Application
+from flaskd.control.handlers.code import Code
 from flaskd.control.handlers.diagnosis import Diagnosis
 from flaskd.control.handlers.looking import Looking
 from flaskd.control.handlers.metrics import Metrics
 from flaskd.control.handlers.operating import Operating
 from flaskd.control.handlers.problems import Problems
 from flaskd.control.handlers.streams import Streams
+from flaskd.control.handlers.tuning import Tuning
 from flaskd.control.registry import Handler
 from flaskd.operable import Operable
 from flaskd_ctl.contract.commands import COMMANDS
@@ -27,6 +29,8 @@ class Handlers:
             Problems(instance),
             Diagnosis(instance),
             application,
+            Code(instance),
+            Tuning(instance),
             Operating(instance),
             self.streams,
         )

@@ -13,6 +13,7 @@ What granian does not offer is done from outside, in this order at a stop:
 """
 
 import contextlib
+import dataclasses
 import logging
 import socket
 import threading
@@ -26,10 +27,10 @@ from flaskd.engines.granian_engine.connections import ConnectionFinder
 from flaskd.engines.granian_engine.dispatch import dispatcher
 from flaskd.engines.granian_engine.listener_copies import ListenerCopies
 from flaskd.engines.granian_engine.server import Server
-from flaskd.engines.protocol import Activity, Options
+from flaskd.engines.protocol import Activity, LiveOptions, Options
 from flaskd.engines.shared.acceptor import max_connections
 from flaskd.http.environ import server_environ
-from flaskd.listening.listeners import prepare
+from flaskd.listening.listeners import prepare, prepare_again
 from flaskd.process import forks
 
 if TYPE_CHECKING:
@@ -70,12 +71,14 @@ class GranianEngine:
         self._reported_done = threading.Event()
         self._done = threading.Event()
         self._on_change: Callable[[], None] = lambda: None
+        self._listeners: Sequence[socket.socket] = ()
 
     def serve(
         self, app: "WSGIApplication", listeners: Sequence[socket.socket], *, on_change: Callable[[], None]
     ) -> None:
         """Begin to accept on `listeners`, with one worker for each."""
         self._on_change = on_change
+        self._listeners = listeners
         self._server.connections = ConnectionFinder(listeners)
         self._copies = ListenerCopies(listeners)
         forks.close_in_children(self)
@@ -86,6 +89,13 @@ class GranianEngine:
                 self._ends.append(self._begin(app, listener, self._copies, len(listeners)))
             undo.pop_all()
         self._server.threads |= native_threads.started_since(self._other_threads)
+
+    def change_options(self, options: LiveOptions) -> None:
+        """Use other timeouts for bodies and responses; granian was told the rest at its start."""
+        self._server.options = dataclasses.replace(
+            self._server.options, body_timeout=options.body_timeout, write_timeout=options.write_timeout
+        )
+        prepare_again(self._listeners, write_timeout=options.write_timeout)
 
     def descriptors(self) -> list[int]:
         """Return granian's duplicates of the listeners for `forks`, as long as they are listeners."""

@@ -33,9 +33,10 @@ class Pool(Generic[Item]):
         self._name = name
         self._waiting = waiting
         self._queue: queue.SimpleQueue[tuple[Item, float] | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()  # protects _started and _idle
+        self._lock = threading.Lock()  # protects what follows, and _max_threads
         self._started = 0
         self._idle = 0  # threads without work; below 0, work without a thread
+        self._surplus = 0  # orders in the queue for threads to end, which are no work
 
     def put(self, item: Item) -> None:
         """Give the item to the next free thread."""
@@ -51,24 +52,45 @@ class Pool(Generic[Item]):
                 self._waiting(1)
         self._queue.put((item, since))
         if needed:
-            try:
-                threading.Thread(target=self._run, name=f"{self._name}-{self._started}", daemon=True).start()
-            except RuntimeError as error:  # no thread left in the system: the next free one does it
-                log.error("cannot start a thread: %s", error)  # noqa: TRY400 - expected under a limit, no traceback
-                with self._lock:
-                    self._started -= 1
-                    self._idle -= 1
+            self._start()
+
+    def resize(self, max_threads: int) -> None:
+        """Have at most so many threads. Surplus ones end after their work, before any of it that is `put` later begins."""
+        with self._lock:
+            self._max_threads = max_threads
+            surplus = max(0, self._started - max_threads)
+            self._started -= surplus
+            self._idle -= surplus
+            self._surplus += surplus
+            for _ in range(surplus):
+                self._queue.put(None)
+            needed = max(0, min(max_threads - self._started, -self._idle))
+            self._started += needed
+            self._idle += needed
+        for _ in range(needed):
+            self._start()
 
     @property
     def waiting(self) -> int:
         """How many items no thread has taken yet."""
-        return self._queue.qsize()
+        return max(0, self._queue.qsize() - self._surplus)
 
     def end(self) -> None:
         """End each thread once the queue is empty."""
         with self._lock:
+            self._surplus += self._started
             for _ in range(self._started):
                 self._queue.put(None)
+
+    def _start(self) -> None:
+        """Start a thread that is counted already."""
+        try:
+            threading.Thread(target=self._run, name=f"{self._name}-{self._started}", daemon=True).start()
+        except RuntimeError as error:  # no thread left in the system: the next free one does it
+            log.error("cannot start a thread: %s", error)  # noqa: TRY400 - expected under a limit, no traceback
+            with self._lock:
+                self._started -= 1
+                self._idle -= 1
 
     def _run(self) -> None:
         depth = forks.depth
@@ -84,3 +106,5 @@ class Pool(Generic[Item]):
                 queue_time.seconds = 0.0
             with self._lock:
                 self._idle += 1
+        with self._lock:
+            self._surplus -= 1

@@ -1,16 +1,17 @@
 """The waitress engine: waitress's connections in an event loop of our own, and threads that only run the application."""
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from flaskd.engines.protocol import Activity, Options
+from flaskd.engines.protocol import Activity, LiveOptions, Options
 from flaskd.engines.waitress_engine import private
 from flaskd.engines.waitress_engine.channel import Server
 from flaskd.engines.waitress_engine.loop import EventLoop
 from flaskd.http.environ import server_environ
-from flaskd.listening.listeners import prepare
+from flaskd.listening.listeners import prepare, prepare_again
 from flaskd.process import forks
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class WaitressEngine:
         self.version = private.probe()
         self._options = options
         self._loop = EventLoop(options)
+        self._listeners: Sequence[socket.socket] = ()
         self._thread: threading.Thread | None = None
 
     def serve(
@@ -36,6 +38,7 @@ class WaitressEngine:
     ) -> None:
         """Begin to accept on `listeners`."""
         software = f"waitress/{self.version}"
+        self._listeners = listeners
         for listener in listeners:
             prepare(listener, write_timeout=self._options.write_timeout)
             environ = server_environ(listener, software, multiprocess=self._options.multiprocess)
@@ -44,6 +47,12 @@ class WaitressEngine:
         forks.close_in_children(self._loop)
         self._thread = threading.Thread(target=self._loop.run, name="flaskd-accept", daemon=True)
         self._thread.start()
+
+    def change_options(self, options: LiveOptions) -> None:
+        """Use other options from the next request or connection on."""
+        self._options = changed = dataclasses.replace(self._options, **options._asdict())
+        prepare_again(self._listeners, write_timeout=options.write_timeout)
+        self._loop.change_options(changed)
 
     def activity(self) -> Activity:
         """Count open connections, except those that only linger."""

@@ -37,7 +37,7 @@ log = logging.getLogger("flaskd.http")
 
 
 class EventLoop:
-    """Runs on one thread. `call_soon`, `update_soon` and `answer` are for any thread."""
+    """Runs on one thread. `call_soon`, `update_soon`, `answer` and `change_options` are for any thread."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -54,9 +54,17 @@ class EventLoop:
             options.threads, respond, name="flaskd-http", waiting=options.waiting
         )
         self._calls: deque[Callable[[], object]] = deque()
-        times = (options.head_timeout, options.body_timeout, options.write_timeout)
-        self._pause = min(MAX_PAUSE, *(each / 8 for each in times))
+        self._pause = _pause(options)
         self._next_check: float | None = None  # of timeouts, monotonic
+
+    def change_options(self, options: Options) -> None:
+        """Use other options, from the return on; from any thread."""
+        self.options = options
+        self._max = max_connections(options.threads)
+        self._pause = _pause(options)
+        self._pool.resize(options.threads)
+        if self.channels:  # a shorter timeout may be over
+            self.call_soon(lambda: self._check_by(time.monotonic()))
 
     def descriptors(self) -> list[int]:
         """Return the open descriptors for `forks`: a child that unwinds through a request would end its parent's connection."""
@@ -225,3 +233,8 @@ class EventLoop:
             self._selector.modify(channel.socket, events, channel)
         else:
             self._selector.unregister(channel.socket)
+
+
+def _pause(options: Options) -> float:
+    """Return the seconds between two checks of how fast a client takes its response."""
+    return min(MAX_PAUSE, options.head_timeout / 8, options.body_timeout / 8, options.write_timeout / 8)

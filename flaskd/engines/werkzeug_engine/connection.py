@@ -7,7 +7,8 @@ import socket
 import ssl
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from flaskd.engines.protocol import Options
 from flaskd.engines.shared import closing
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("flaskd.http")
 
 
-class Server(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Server:
     """What the connections to one listener share. `name` is sent as `Server`; `lock` protects each connection's `socket`."""
 
     app: "WSGIApplication"

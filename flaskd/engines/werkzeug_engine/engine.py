@@ -10,6 +10,7 @@ The pool's threads are daemons, because a hung application must not keep the pro
 `activity`.
 """
 
+import dataclasses
 import importlib.metadata
 import logging
 import platform
@@ -20,14 +21,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flaskd.engines.protocol import Activity, Options
+from flaskd.engines.protocol import Activity, LiveOptions, Options
 from flaskd.engines.shared import closing
 from flaskd.engines.shared.acceptor import Acceptor
 from flaskd.engines.shared.pool import Pool
 from flaskd.engines.shared.waker import Waker
 from flaskd.engines.werkzeug_engine.connection import Connection, Server
 from flaskd.http.environ import server_environ
-from flaskd.listening.listeners import prepare
+from flaskd.listening.listeners import prepare, prepare_again
 from flaskd.process import forks
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class WerkzeugEngine:
         self._waker = Waker()
         self._acceptor = Acceptor(self._selector, self._waker)
         self._on_change: Callable[[], None] = lambda: None
+        self._servers: list[Server] = []
+        self._listeners: Sequence[socket.socket] = ()
 
     def serve(
         self, app: "WSGIApplication", listeners: Sequence[socket.socket], *, on_change: Callable[[], None]
@@ -66,12 +69,23 @@ class WerkzeugEngine:
         name = f"{software} Python/{platform.python_version()}"
         scheme = "https" if options.tls else "http"
         self._on_change = on_change
+        self._listeners = listeners
         forks.close_in_children(self)
         for listener in listeners:
             prepare(listener, write_timeout=options.write_timeout)
             environ = server_environ(listener, software, multiprocess=options.multiprocess, scheme=scheme)
-            self._acceptor.add(listener, Server(app, options, environ, name, self._lock))
+            self._servers.append(Server(app, options, environ, name, self._lock))
+            self._acceptor.add(listener, self._servers[-1])
         threading.Thread(target=self._accept_loop, name="flaskd-accept", daemon=True).start()
+
+    def change_options(self, options: LiveOptions) -> None:
+        """Use other options from the next connection on."""
+        self._options = dataclasses.replace(self._options, **options._asdict())
+        for server in self._servers:
+            server.options = self._options
+        prepare_again(self._listeners, write_timeout=options.write_timeout)
+        self._pool.resize(options.threads)
+        self._waker.wake()
 
     def descriptors(self) -> list[int]:
         """Return the open descriptors for `forks`: a child that unwinds through a request would end its parent's connection."""

@@ -7,7 +7,15 @@ types of parameters and results are in `protocol`, under the same names. This mo
 
 from typing import Final
 
-from flaskd_ctl.contract.commands import application, diagnosis, looking, metrics, operating, problems
+from flaskd_ctl.contract.commands import (
+    application,
+    diagnosis,
+    looking,
+    metrics,
+    operating,
+    problems,
+    tuning,
+)
 from flaskd_ctl.contract.commands.command import (
     PROGRESS as PROGRESS,
     WORKER as WORKER,
@@ -20,7 +28,7 @@ PROTOCOL_VERSION: Final = "1.0"
 
 COMMANDS: Final[dict[str, Command]] = {
     command.name: command
-    for module in (looking, metrics, problems, diagnosis, application, operating)
+    for module in (looking, metrics, problems, diagnosis, application, tuning, operating)
     for command in module.COMMANDS
 }
 """Every command by name, in the order of the help."""

@@ -23,8 +23,7 @@ class Param(NamedTuple):
     """One parameter in help and docs; its type, bounds and default are in the struct in `protocol`."""
 
     name: str
-    # "seconds", "flag", "path", "count", "change" (of a count), "limit", "most", "id", "endpoint", "text" or "values"
-    kind: str
+    kind: str  # how it is written: see `cli.arguments`
     help: str
     secret: bool = False  # hidden in the audit log; the query of a "path" always is
     argument: bool = False  # on the command line: an argument, not an option

@@ -96,6 +96,7 @@ class ScriptedDaemon:
         self.bus = Bus()
         self.audit = Audit("", report=quiet)
         self.fleet = fleet
+        self.tuning: Any = None
 
     def status(self) -> StatusResult:
         found: StatusResult = result("status")
@@ -118,6 +119,9 @@ class ScriptedDaemon:
         return found
 
     def slow(self, limit: int) -> SlowResult:
+        raise NotImplementedError
+
+    def code_on_disk(self) -> Any:
         raise NotImplementedError
 
     def order_task(

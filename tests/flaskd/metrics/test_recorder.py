@@ -1,5 +1,6 @@
 """What a worker counts of its requests, as another process reads it."""
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +10,17 @@ import pytest
 from flaskd.ledger.row import KINDS
 from flaskd.metrics import recorder as recorder_module
 from flaskd.metrics.buckets import BUCKETS, bucket_of
-from flaskd.metrics.memory import CELLS, ENTRIES, NAMED, OTHER, PERIOD, PERIODS, SIZE, MetricsMemory
+from flaskd.metrics.memory import (
+    CELLS,
+    ENTRIES,
+    MOST_CELLS,
+    NAMED,
+    OTHER,
+    PERIOD,
+    PERIODS,
+    SIZE,
+    MetricsMemory,
+)
 from flaskd.metrics.recorder import CROWDED, Recorder
 
 OK = KINDS.index("2xx")
@@ -137,8 +148,6 @@ def test_a_crowded_period_loses_names_and_no_request(memory: MetricsMemory, cloc
 
 def test_an_untouched_memory_takes_no_room(memory: MetricsMemory) -> None:
     """It has megabytes; only written pages count, and reading it writes none (proc(5), st_blocks)."""
-    import os
-
     Recorder(memory).record("cart", "/cart", OK, 0.01, 1, 0.0)
     list(memory.endpoints())
     list(memory.periods(0, 1 << 40))
@@ -176,13 +185,20 @@ def test_the_longest_queue_since_the_last_look_is_kept(memory: MetricsMemory, cl
     assert [memory.take_queues()[0] for _ in range(2)] == [7, 0]
 
 
+def test_a_worker_that_writes_everywhere_is_read_up_to_a_bound(memory: MetricsMemory) -> None:
+    """It would occupy the supervisor with a million cells."""
+    os.pwrite(memory.descriptor, b"\1" * (SIZE - 24), 24)
+
+    cells = sum(len(endpoint.counts) for endpoint in memory.endpoints())
+
+    assert MOST_CELLS - CELLS < cells <= MOST_CELLS
+
+
 @pytest.mark.parametrize("data", [b"", b"x" * SIZE, b"\xff" * SIZE])
 def test_anything_else_is_refused_or_read_within_bounds(data: bytes) -> None:
     """A worker runs the application, which may write anything."""
     memory = MetricsMemory.create()
     try:
-        import os
-
         if not data:
             with pytest.raises(ValueError, match="has no metrics of this version"):
                 MetricsMemory.attach(os.open(os.devnull, os.O_RDONLY))

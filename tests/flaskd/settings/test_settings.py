@@ -22,11 +22,11 @@ def test_the_nearest_source_wins(tmp_path: Path) -> None:
 
     found = resolve({"grace": "4"}, environ=environ, directory=str(tmp_path))
 
-    assert found["grace"] == (4.0, "--grace")
-    assert found["linger"] == (3.0, "FLASKD_LINGER")
-    assert found["backlog"] == (2, "flaskd.toml")
-    assert found["threads"] == (1, "pyproject.toml [tool.flaskd]")
-    assert found["control"] == (True, "default")
+    assert found["grace"][:2] == (4.0, "--grace")
+    assert found["linger"][:2] == (3.0, "FLASKD_LINGER")
+    assert found["backlog"][:2] == (2, "flaskd.toml")
+    assert found["threads"][:2] == (1, "pyproject.toml [tool.flaskd]")
+    assert found["control"][:2] == (True, "default")
     assert settings_from(found).grace == 4.0
 
 
@@ -107,6 +107,36 @@ def test_a_file_that_is_no_utf8_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "flaskd.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"cannot read flaskd\.toml"):
         resolve({}, environ={}, directory=str(tmp_path))
+
+
+def test_a_file_of_arrays_in_arrays_is_a_sentence(tmp_path: Path) -> None:
+    """A parser that gives up is no reason to fail otherwise."""
+    (tmp_path / "flaskd.toml").write_text("bind = " + "[" * 100_000)
+    with pytest.raises(ConfigError, match=r"cannot read flaskd\.toml"):
+        resolve({}, environ={}, directory=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "lines"),
+    [
+        ("flaskd.toml", "# grace = 1\n\ngrace = 2\n'linger' = 1\nmax-requests = 5\n", (3, 4, 5)),
+        ("flaskd.toml", "bind = [\n  'a:1',\n  \"grace = 9\",\n]\ngrace=1\n", (5, None, None)),
+        ("flaskd.toml", "\tgrace  =  1", (1, None, None)),
+        (
+            "pyproject.toml",
+            "[tool.other]\ngrace = 1\n[ tool.flaskd ]\nmax_requests = 1\ngrace = 2\n",
+            (5, None, 4),
+        ),
+        ("pyproject.toml", "[tool]\nflaskd.grace = 2\n", (None, None, None)),
+    ],
+)
+def test_the_line_of_a_setting_is_told(
+    tmp_path: Path, file: str, text: str, lines: tuple[int | None, ...]
+) -> None:
+    """If it is written in the usual way; a comment or a text that looks like it is not it."""
+    (tmp_path / file).write_text(text)
+    found = resolve({}, environ={}, directory=str(tmp_path))
+    assert tuple(found[name].line for name in ("grace", "linger", "max_requests")) == lines
 
 
 def test_a_configuration_file_that_is_named_must_exist(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from flaskd.ledger.shared_memory import RequestTable
 from flaskd.ledger.slowest import SlowTable
 from flaskd.metrics.memory import MetricsMemory
 from flaskd.settings.schema import Settings
+from flaskd.settings.sources import ReadSettings
 from flaskd.supervisor import changes, fleet, member
 from flaskd.supervisor.changes import Change, Changes, Reload
 from flaskd.supervisor.fleet import Fleet
@@ -141,7 +142,7 @@ class World:
             bus=bus,
             observer=self,
         )
-        self.changes = Changes(self.fleet, source=self, user=self)
+        self.changes = Changes(self.fleet, source=self, user=self, read=self.read())
 
         async def begin() -> None:
             self.fleet.begin()
@@ -167,11 +168,19 @@ class World:
             )
         )
 
-    def read(self) -> Settings:
-        return self.settings
+    def read(self) -> ReadSettings:
+        return ReadSettings(self.settings, {})
 
-    def use_settings(self, settings: Settings) -> None:
+    look = read
+
+    def use_settings(self, read: ReadSettings) -> None:
         pass
+
+    def with_set(self, settings: Settings) -> Settings:
+        return settings
+
+    def names_set(self) -> list[str]:
+        return []
 
     def fleet_changed(self) -> None:
         self.degraded.append(self.fleet.degraded)

@@ -32,6 +32,9 @@ WORDS = {method: (method.replace("_", "-"),) for method in COMMANDS} | {
     "restart_worker": ("restart-worker", "3"),
     "call": ("call", "cache.clear"),
     "cancel": ("cancel", "1742"),
+    "set": ("set", "grace", "60"),
+    "unset": ("unset", "grace"),
+    "log_level": ("log-level", "DEBUG"),
 }
 """What is typed for each command."""
 
