@@ -25,7 +25,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
 class Start(Call, frozen=True, tag="start"):
     """Load the application and prepare to serve. The first call; `Ready` answers it once the worker serves.
 
-    Descriptors are inherited under these numbers. With `marked`, lines of the log carry their journal priority.
+    Descriptors are inherited under these numbers. `log` is for the access log, `records` for records of `logging`.
     """
 
     settings: Settings
@@ -38,9 +38,9 @@ class Start(Call, frozen=True, tag="start"):
     metrics: int
     stacks: int
     log: int
+    records: int
     check: str = ""
     closing: bool = False
-    marked: bool = False
 
 
 class Serve(Call, frozen=True, tag="serve"):

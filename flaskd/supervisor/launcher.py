@@ -5,10 +5,10 @@ import os
 import sys
 from collections.abc import Sequence
 from socket import socketpair
+from typing import Final
 
 from flaskd.channel.messages import Start
 from flaskd.channel.supervisor_end import SupervisorChannel
-from flaskd.console import priority
 from flaskd.guard import log_failure
 from flaskd.installed import check_installed
 from flaskd.ledger.shared_memory import RequestTable
@@ -23,14 +23,18 @@ from flaskd.supervisor import process
 from flaskd.supervisor.forked import kill_forked
 from flaskd.supervisor.member import Member, Resources
 from flaskd.supervisor.oom import OomKills
-from flaskd.supervisor.output import WorkerOutput
+from flaskd.supervisor.output import RAW, RECORDS, Origin, WorkerOutput
 from flaskd.version import __version__
+
+PIPES: Final = {"stdout": STDOUT, "stderr": STDERR, RECORDS: STDERR}
+"""The pipes of a worker by what it writes there, and where that comes out if there is no log file."""
 
 
 class Launcher:
     """Starts workers of the instance `name` with the engine called `engine`.
 
-    `log` is the descriptor for access logs. `closing` says whether new workers send `Connection: close` with each response.
+    `log` is the descriptor for access logs, unless they have a file. `closing` says whether new workers send
+    `Connection: close` with each response.
     """
 
     def __init__(
@@ -59,10 +63,15 @@ class Launcher:
             ours, theirs = socketpair()
             undo.callback(ours.close)
             with theirs, contextlib.ExitStack() as given:
-                streams = []
-                for target in (STDOUT, STDERR):
-                    streams.append(self._output.pipe(f"[{member.id}] ", target))
-                    given.callback(os.close, streams[-1])
+                pipes = {}
+                for kind, target in PIPES.items():
+                    pipes[kind] = self._output.pipe(Origin(member.id, kind), target)
+                    given.callback(os.close, pipes[kind])
+                log = self._log
+                if self._output.has_access_log_file():
+                    log = self._output.pipe(Origin(member.id, RAW), STDOUT)
+                    given.callback(os.close, log)
+                records = pipes[RECORDS]
                 started = process.start(
                     [sys.executable, "-P", "-m", "flaskd.worker", str(theirs.fileno()), __version__],
                     descriptors=[
@@ -71,10 +80,11 @@ class Launcher:
                         metrics.descriptor,
                         stacks,
                         *self._listeners,
-                        self._log,
+                        log,
+                        records,
                     ],
-                    stdout=streams[0],
-                    stderr=streams[1],
+                    stdout=pipes["stdout"],
+                    stderr=pipes["stderr"],
                     directory=self._directory,
                     identity=identity,
                     on_end=lambda: self._ended(member),
@@ -91,10 +101,10 @@ class Launcher:
             request_table=table.descriptor,
             metrics=metrics.descriptor,
             stacks=stacks,
-            log=self._log,
+            log=log,
+            records=records,
             check=check,
             closing=self.closing,
-            marked=priority.marking(),
         )
         channel = SupervisorChannel(ours, on_event=member.receive, on_end=member.channel_ended)
         member.launched(Resources(started, channel, table, metrics, stacks), start)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from flaskd_ctl.contract.log_line import LEVELS
+
 if TYPE_CHECKING:
     _Int = click.ParamType[int]
     _Str = click.ParamType[str]
@@ -63,6 +65,7 @@ TYPES: Final[dict[str, click.ParamType[Any]]] = {
     "path": UrlPath(),
     "limit": Number("a number of entries", 1000),
     "id": Number("an id", 999_999_999),
+    "level": click.Choice(LEVELS),
     "text": click.STRING,
     "flag": click.BOOL,
 }

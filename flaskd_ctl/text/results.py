@@ -274,5 +274,7 @@ _ELSEWHERE: Final = {
     "commands": "application",
     "routes": "application",
     "app_config": "application",
+    "logs": "logs",
+    "reopen_logs": "logs",
 }
 """The module that writes the result of each further command: it is imported only for that."""

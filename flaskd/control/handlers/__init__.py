@@ -5,6 +5,7 @@ Each module has the handlers of one subject. Those that can answer at once are p
 
 from flaskd.control.handlers.application import Application
 from flaskd.control.handlers.diagnosis import Diagnosis
+from flaskd.control.handlers.logs import Logs
 from flaskd.control.handlers.looking import Looking
 from flaskd.control.handlers.metrics import Metrics
 from flaskd.control.handlers.operating import Operating
@@ -23,6 +24,7 @@ class Handlers:
         groups = (
             Looking(instance, application.commands),
             Metrics(instance),
+            Logs(instance, self.streams),
             Diagnosis(instance),
             application,
             Operating(instance),

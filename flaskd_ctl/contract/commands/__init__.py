@@ -7,7 +7,7 @@ types of parameters and results are in `protocol`, under the same names. This mo
 
 from typing import Final
 
-from flaskd_ctl.contract.commands import application, diagnosis, looking, metrics, operating
+from flaskd_ctl.contract.commands import application, diagnosis, logs, looking, metrics, operating
 from flaskd_ctl.contract.commands.command import (
     PROGRESS as PROGRESS,
     WORKER as WORKER,
@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, Command]] = {
     for command in (
         *looking.COMMANDS,
         *metrics.COMMANDS,
+        *logs.COMMANDS,
         *diagnosis.COMMANDS,
         *application.COMMANDS,
         *operating.COMMANDS,

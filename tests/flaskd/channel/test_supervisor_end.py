@@ -86,6 +86,7 @@ LONG = Start(
     metrics=0,
     stacks=0,
     log=0,
+    records=0,
 )
 LOADED = b'{"type":"loaded"}\n'
 

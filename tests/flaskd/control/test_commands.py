@@ -17,6 +17,7 @@ from flaskd.control.access.shares import Places
 from flaskd.control.handlers import Handlers, streams
 from flaskd.control.registry import Registry
 from flaskd.events import Bus
+from flaskd.logs.ring import Ring
 from flaskd.tasks import Choice, Note, Ordered, Task
 from flaskd_ctl import errors
 from flaskd_ctl.contract.commands import Role
@@ -92,6 +93,7 @@ class ScriptedDaemon:
 
     def __init__(self, fleet: ScriptedFleet | None) -> None:
         self.bus = Bus()
+        self.log_ring = Ring()
         self.audit = Audit("", report=quiet)
         self.fleet = fleet
 
@@ -118,6 +120,9 @@ class ScriptedDaemon:
         on_note: Callable[[int, Note], None] | None = None,
     ) -> list[Ordered]:
         raise errors.WrongState("no worker serves now")
+
+    def order_reopen_logs(self) -> Future[list[str]]:
+        raise NotImplementedError
 
     def order_drain(self, by: Actor) -> Future[StateResult]:
         raise NotImplementedError

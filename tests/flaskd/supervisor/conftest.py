@@ -152,7 +152,6 @@ class World:
         if self.cannot_start:
             raise self.error or OSError(self.cannot_start)
         assert isinstance(member, ScriptedWorker)
-        numbers = {"listeners": [], "request_table": 0, "metrics": 0, "stacks": 0, "log": 0}
         member.launch(
             Start(
                 settings=settings,
@@ -160,8 +159,13 @@ class World:
                 name="shop",
                 worker=member.id,
                 generation=member.generation,
+                listeners=[],
                 check=check,
-                **numbers,  # type: ignore[arg-type]
+                request_table=0,
+                metrics=0,
+                stacks=0,
+                log=0,
+                records=0,
             )
         )
 
