@@ -170,7 +170,7 @@ class Worker:
         if settings.access_log != "off":
             # Not closed here: that would wait for a line that nobody reads.
             stream = os.fdopen(start.log, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-            log = stack.enter_context(AccessLog(settings.access_log, stream)).put
+            log = stack.enter_context(AccessLog(settings.access_log, stream, worker=start.worker)).put
         return Core(
             app,
             settings,
