@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple, Self, TextIO
 
 from flaskd.console import priority
 from flaskd.console.priority import Priority
+from flaskd.guard import log_failure
 from flaskd.logs.file import LogFile
 from flaskd.logs.form import PRIORITIES, Entry
 from flaskd.logs.record import LONGEST_LINE, decode, encode
@@ -340,8 +341,13 @@ class _Stream:
             entries = [_recorded(line, worker) or _printed(line, worker, "stderr", now) for line in lines]
         else:
             entries = [_printed(line, worker, kind, now) for line in lines]
-        self._ring.append(entry.line for entry in entries)
-        self._sink.write(entries)
+        with log_failure("write the log", said=_said):  # without its thread, workers would wait for ever
+            self._ring.append(entry.line for entry in entries)
+            self._sink.write(entries)
+
+
+_said: Final[set[str]] = set()
+"""What has gone wrong already."""
 
 
 def _recorded(line: bytes, worker: int | None) -> Entry | None:

@@ -51,5 +51,8 @@ def _follow(run: Run, command: Command, given: dict[str, Any]) -> Exit:
                 break
             lines = event.get("lines") or []
             if event.get("event") == "lost" and event.get("count"):
-                run.screen.remark(lost(event))
+                if run.screen.json:
+                    run.screen.result(event, "")
+                else:
+                    run.screen.remark(lost(event))
     return Exit.DONE

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -100,6 +101,14 @@ def until(daemon: Daemon, wanted: str, **choice: str) -> list[LogLine]:
     finally:
         timer.cancel()
     raise AssertionError(f"{wanted!r} is not in {found}")
+
+
+def until_file_has(path: Path, text: str = "") -> None:
+    """Wait until a file is there and has `text`; nothing tells a test of that."""
+    deadline = time.monotonic() + PATIENCE
+    while not path.exists() or text not in path.read_text():
+        assert time.monotonic() < deadline, f"{text!r} is not in {path}"
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -239,11 +248,7 @@ def test_rotations_under_load_lose_no_line(
         path.rename(logs / f"shop.log.{turn}")
         if turn % 2:
             os.kill(daemon.pid, signal.SIGUSR1)
-            waited = threading.Event()
-            for _ in range(3000):
-                if path.exists():
-                    break
-                waited.wait(0.01)
+            until_file_has(path)
         else:
             assert ctl(daemon.name, "logs", "--reopen").stdout == f"opened {path}\n"
         assert path.exists()
@@ -370,6 +375,8 @@ def test_the_configuration_of_logrotate_in_the_docs_rotates_without_losing_a_lin
 
     for turn in range(3):
         get(daemon.url, f"/log?text=turn{turn}")
+        for name in ("shop.log", "access.log"):
+            until_file_has(logs / name, f"turn{turn}")
         subprocess.run(
             ["logrotate", "--force", "--state", app / "state", app / "logrotate.conf"],
             check=True,
@@ -382,3 +389,52 @@ def test_the_configuration_of_logrotate_in_the_docs_rotates_without_losing_a_lin
         files = [*(logs / f"{name}.{turn}" for turn in (3, 2, 1)), logs / name]
         found = [re.findall(pattern, file.read_text()) for file in files]
         assert found == [["0"], ["1"], ["2"], ["3"]], name
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_log_is_shown_while_a_worker_is_stopped_and_after_it_was_killed(
+    start_daemon: StartDaemon, app: Path, engine: str
+) -> None:
+    """The supervisor answers; what the worker had logged is kept."""
+    daemon = start_daemon("logged:app", "--engine", engine, cwd=app)
+    get(daemon.url, "/log?text=before")
+    until(daemon, "message before")
+    with client(daemon) as running:
+        (worker,) = running.workers()
+        os.kill(worker.pid, signal.SIGSTOP)
+
+        stopped = running.logs(worker=1, level="warning")
+
+        os.kill(worker.pid, signal.SIGKILL)
+        lines = until(daemon, "killed by SIGKILL")
+    assert [line.message for line in stopped.lines] == ["message before"]
+    assert [line.message for line in lines if line.worker == 1 and line.level] == ["message before"]
+
+
+def test_records_are_whole_however_many_threads_and_processes_log(
+    start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """Long tracebacks from sixteen threads at once, in each of two workers: none is torn or mixed with another."""
+    (tmp_path / "busy.py").write_text(
+        "import logging, threading\nfrom flask import Flask\napp = Flask(__name__)\n"
+        "def write(n):\n    for turn in range(40):\n"
+        "        logging.error('%s', '\\n'.join(f'{n}-{turn}-{line}' for line in range(400)))\n"
+        "@app.get('/')\ndef index():\n    many = [threading.Thread(target=write, args=(n,)) for n in range(16)]\n"
+        "    [one.start() for one in many]\n    [one.join() for one in many]\n    return 'ok'\n"
+    )
+    daemon = start_daemon("busy:app", "--workers", "2", "--log-file", "logs/busy.log", cwd=tmp_path)
+    clients = [threading.Thread(target=get, args=(daemon.url, "/")) for _ in range(2)]
+    for each in clients:
+        each.start()
+    for each in clients:
+        each.join(PATIENCE)
+    assert ctl(daemon.name, "shutdown").returncode == 0
+
+    lines = [line for line in (tmp_path / "logs" / "busy.log").read_text().splitlines() if "-" in line[-12:]]
+    records = [line for line in lines if " error " in line]
+    assert len(records) == 2 * 16 * 40
+    for start, line in enumerate(lines):
+        if " error " in line:
+            key = line.rpartition(" ")[2].removesuffix("-0")
+            following = lines[start + 1 : start + 400]
+            assert following == [f"  | {key}-{number}" for number in range(1, 400)]

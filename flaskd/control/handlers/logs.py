@@ -9,7 +9,8 @@ from flaskd.control.handlers.streams import Streams
 from flaskd.control.registry import Call
 from flaskd.control.transports.log_follower import LogFollower
 from flaskd.logs.ring import Wanted, shortened
-from flaskd.operable import Operable
+from flaskd.operable import Operable, workers_of
+from flaskd_ctl.errors import NotFound
 from flaskd_ctl.protocol import LogLine, LogsParams, LogsResult, ReopenResult
 
 LARGEST_REPLY: Final = 768 * 1024
@@ -30,11 +31,19 @@ class Logs:
         if params.follow:
             await self._streams.make_room(call)
         found = ring.newest(wanted, params.limit)
+        if params.worker is not None and not found.lines:
+            self._check_worker(params.worker)
         if params.follow:
             self._streams.start(call, LogFollower(ring, wanted, start=found.end))
         lines = within(found.lines)
         left_out = found.left_out + len(found.lines) - len(lines)
         return LogsResult(lines=lines, left_out=left_out, dropped=found.dropped)
+
+    def _check_worker(self, worker: int) -> None:
+        """Raise NotFound for a worker that there is not; lines of one that has gone are kept as long as others."""
+        workers = workers_of(self._instance, "has no workers").workers().workers
+        if all(each.id != worker for each in workers):
+            raise NotFound(f"there is no worker {worker}, nor a line of one", hint="see `flaskd_ctl workers`")
 
     async def reopen_logs(self, call: Call[Any]) -> ReopenResult:
         """Open the log files again."""

@@ -66,7 +66,7 @@ class Streams:
         if self._full(holder):
             yours = list(self._open.values()).count(holder)
             raise errors.Failed(
-                f"{len(self._open)} event streams are open already, {yours} of them yours",
+                f"{len(self._open)} streams are open already, {yours} of them yours",
                 hint="end one of them",
             )
 
