@@ -438,3 +438,25 @@ def test_records_are_whole_however_many_threads_and_processes_log(
             key = line.rpartition(" ")[2].removesuffix("-0")
             following = lines[start + 1 : start + 400]
             assert following == [f"  | {key}-{number}" for number in range(1, 400)]
+
+
+@requires("prlimit")
+def test_a_full_disk_keeps_nobody_from_being_served(start_daemon: StartDaemon, app: Path, logs: Path) -> None:
+    """It is said once, and again when the file can be written; `logs` has the lines that the file has not."""
+    daemon = start_daemon("logged:app", "--log-file", "logs/shop.log", cwd=app)
+    limit = ["prlimit", "--pid", str(daemon.pid)]
+    subprocess.run([*limit, "--fsize=3000:unlimited"], check=True, timeout=PATIENCE)
+    for number in range(60):
+        assert get(daemon.url, f"/log?text=n{number}") == 200
+    lines = until(daemon, "message n59")
+    subprocess.run([*limit, "--fsize=unlimited:unlimited"], check=True, timeout=PATIENCE)
+    get(daemon.url, "/log?text=again")
+    until_file_has(logs / "shop.log", "message again")
+
+    file, told = (logs / "shop.log").read_text(), daemon.output()
+    written = [int(number) for number in re.findall(r"message n(\d+)$", file, re.MULTILINE)]
+    kept = [line.message for line in lines if line.logger == "shop.cart"]
+    assert kept == [f"message n{number}" for number in range(60)]
+    assert 0 < len(written) < 60
+    assert told.count("cannot write the log file") == 1
+    assert f"is written again; lines lost: {60 - len(written)}" in told

@@ -21,6 +21,14 @@ def test_any_text_arrives(text: str, logger: str) -> None:
     assert found.message == text.encode("utf-8", "backslashreplace").decode()
 
 
+def test_lone_surrogates_are_escaped() -> None:
+    """A file whose name is no UTF-8 has them (os.fsdecode)."""
+    found = decode(encode(1.0, 40, "shop\udcff", request_id="", text="cannot read \udcff.txt"), 3)
+
+    assert found is not None
+    assert (found.logger, found.message) == ("shop\\udcff", "cannot read \\udcff.txt")
+
+
 def test_a_text_without_end_is_cut_and_says_so() -> None:
     """Even where each character takes six bytes, it fits what the supervisor reads."""
     line = encode(1.0, 20, "shop", request_id="", text="\0" * (LONGEST + 5))

@@ -11,7 +11,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from flaskd.supervisor.output import LAST_MOMENT, READ_SIZE, Origin, WorkerOutput
+from flaskd.logs.record import encode
+from flaskd.logs.ring import Wanted
+from flaskd.supervisor.output import LAST_MOMENT, READ_SIZE, RECORDS, Origin, WorkerOutput
 
 WAIT = 10.0
 
@@ -121,6 +123,36 @@ def test_binary_passes_unchanged(output: Pipe) -> None:
         received = without_header(output.read(b"\xff\xfe\n"))
 
     assert received == b"[1] " + bytes(byte for byte in range(256) if byte != 10) + b"\n[1] \n[1] \xff\xfe\n"
+
+
+def test_a_record_is_whole_however_long(output: Pipe) -> None:
+    """Unlike a printed line, it is passed on when its end has come: with its level, and in the ring."""
+    text = "\n".join(f"{number} {'x' * 100}" for number in range(2000))
+    with WorkerOutput() as relay:
+        end = relay.pipe(Origin(3, RECORDS), output.write_end)
+        line = encode(1.0, 40, "shop", request_id="ab-1", text=text)
+        writer = threading.Thread(target=print_and_end, args=(end, line))
+        writer.start()
+        received = output.read(b"\n  | 1999 " + b"x" * 100 + b"\n")
+        writer.join(WAIT)
+        (kept,) = relay.ring.newest(Wanted(), 10).lines
+
+    assert re.match(rb"\S+ error    \[3 ab-1\] shop: 0 x", received)
+    assert received.count(b"\n") == 2000
+    assert (kept.level, kept.worker, kept.message) == ("error", 3, text)
+
+
+def test_what_is_no_record_is_a_printed_line(output: Pipe) -> None:
+    """A worker's application may write anything to any of its descriptors: it is that worker's, without a level."""
+    with WorkerOutput() as relay:
+        end = relay.pipe(Origin(3, RECORDS), output.write_end)
+        os.write(end, b'[1,50,"bank","","robbed"]x\n')
+        os.close(end)
+
+        received = output.read(b"\n")
+
+    assert without_header(received) == b'[3] [1,50,"bank","","robbed"]x\n'
+    assert b" stderr " in received
 
 
 def test_a_line_without_end_comes_out_in_pieces(output: Pipe) -> None:
