@@ -10,17 +10,18 @@ access log is for that, and is off by default because of it.
 What can be done by the thread that writes is not done on a request's thread.
 """
 
-import json
 import logging
 import queue
 import re
 import threading
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TextIO
 from urllib.parse import quote
 
 from flaskd.http.late_answers import ANSWERED
 from flaskd.http.secrets import mask_url
+from flaskd.logs.form import json_text
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -171,7 +172,7 @@ def _combined(line: Line, worker: int) -> str:
 
 
 def _json(line: Line, worker: int) -> str:
-    return json.dumps(
+    return json_text(
         {
             "began": round(line.began, 3),
             "client": line.client,
@@ -195,9 +196,14 @@ _WRITERS: Final = {"common": _common, "combined": _combined, "json": _json}
 
 def _head(line: Line) -> str:
     """Return what `common` and `combined` begin with."""
-    when = time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(line.began))
+    when = _clock(int(line.began))
     asked = _quoted(f"{line.method} {mask_url(line.target)} {line.protocol}")
     return f"{line.client or '-'} - - [{when}] {asked} {line.status} {line.size}"
+
+
+@lru_cache(maxsize=64)
+def _clock(second: int) -> str:
+    return time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(second))
 
 
 def _quoted(text: str) -> str:

@@ -1,6 +1,8 @@
 """How a line is written: as text for people, as JSON for programs, or for the journal, which knows the time itself."""
 
-from typing import Final, NamedTuple
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -39,20 +41,22 @@ def as_text(entry: Entry) -> bytes:
 def as_json(entry: Entry) -> bytes:
     """Return an entry as one object in one line, with the fields that docs/logs.md lists."""
     line = entry.line
-    return (
-        msgspec.json.encode(
-            {
-                "time": timestamp(line.at),
-                "level": line.level,
-                "worker": line.worker,
-                "request_id": line.request_id or None,
-                "logger": line.logger or None,
-                "stream": line.stream or None,
-                "message": line.message,
-            }
-        )
-        + b"\n"
-    )
+    fields = {
+        "time": timestamp(line.at),
+        "level": line.level,
+        "worker": line.worker,
+        "request_id": line.request_id or None,
+        "logger": line.logger or None,
+        "stream": line.stream or None,
+        "message": line.message,
+    }
+    return f"{json_text(fields)}\n".encode()
+
+
+def json_text(fields: Mapping[str, Any]) -> str:
+    """Return an object in one line; unprintable characters are escaped, so that none acts on a terminal or ends the line."""
+    text = msgspec.json.encode(fields).decode()
+    return text if text.isprintable() else json.dumps(fields)
 
 
 def for_journal(entry: Entry) -> bytes:

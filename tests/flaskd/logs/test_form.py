@@ -41,7 +41,7 @@ def test_a_printed_line_keeps_its_bytes() -> None:
     assert as_text(printed(raw)) == f"{timestamp(AT)} stdout   [3] ".encode() + raw + b"\n"
 
 
-FORGERIES = ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x85", "\u2028", "\u2029", "\n\n"]
+FORGERIES = ["\x9b2J", "\x7f", "\n", "\r", "\r\n", "\x0b", "\x0c", "\x85", "\u2028", "\u2029", "\n\n"]
 
 
 @pytest.mark.parametrize("end", FORGERIES)
@@ -69,8 +69,9 @@ def test_json_is_one_line_that_reads_as_what_was_logged(end: str) -> None:
 
     written = as_json(entry)
 
-    assert written.count(b"\n") == 1
+    assert len(written.decode().splitlines()) == 1
     assert written.endswith(b"\n")
+    assert written.decode().rstrip("\n").isprintable()
     assert json.loads(written) == {
         "time": timestamp(AT),
         "level": "error",
