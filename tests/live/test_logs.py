@@ -120,6 +120,7 @@ def test_a_line_says_who_wrote_it_and_for_which_request(
     until(daemon, "serving logged:app")
     get(daemon.url, "/log?text=a", "req-1")
     assert get(daemon.url, "/fail", "req-2") == 500
+    until(daemon, "RuntimeError: no stock")  # what is printed takes another way, and may be faster
     get(daemon.url, "/print?text=hello")
 
     lines = until(daemon, "hello")
@@ -452,6 +453,8 @@ def test_a_full_disk_keeps_nobody_from_being_served(start_daemon: StartDaemon, a
     subprocess.run([*limit, "--fsize=unlimited:unlimited"], check=True, timeout=PATIENCE)
     get(daemon.url, "/log?text=again")
     until_file_has(logs / "shop.log", "message again")
+    until(daemon, "is written again")
+    until_file_has(daemon.log, "is written again")
 
     file, told = (logs / "shop.log").read_text(), daemon.output()
     written = [int(number) for number in re.findall(r"message n(\d+)$", file, re.MULTILINE)]
