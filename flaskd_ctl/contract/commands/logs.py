@@ -18,6 +18,7 @@ COMMANDS: Final = (
             Param("request", "text", "Only records of the request with this ID (X-Request-ID)."),
             Param("limit", "limit", "Number of lines to show, at most 1000. Default: 100."),
         ),
+        tracebacks=True,
     ),
     Command(
         "reopen_logs",

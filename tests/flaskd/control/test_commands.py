@@ -406,6 +406,27 @@ def test_a_caller_has_a_share_of_the_streams_and_the_owner_all_that_are_left(
     on_stage(play)
 
 
+@pytest.mark.parametrize(
+    ("tracebacks", "allowed"), [(Role.VIEWER, True), (Role.OPERATOR, True), (Role.ADMIN, False)]
+)
+def test_the_log_needs_the_role_for_tracebacks_too(tracebacks: Role, allowed: bool) -> None:
+    """It is full of them; an operator needs no more than that for anything else in it."""
+
+    async def play(stage: Stage) -> None:
+        eve = Actor(via="control", uid=54321)
+        granted = {Role.OPERATOR: (Grant(USER, "eve", 54321),)}
+        stage.registry.set_rules(Rules(os.getuid(), granted, tracebacks=tracebacks))
+        stage.peer.caller = eve
+
+        answer = await stage.ask("logs")
+
+        assert ("result" in answer) is allowed
+        if not allowed:
+            assert answer["error"]["data"] == {"name": "not_permitted", "needed": "admin"}
+
+    on_stage(play)
+
+
 def test_lines_of_a_worker_that_never_was_are_not_found() -> None:
     """Those of one that has gone are shown as long as they are kept; one that has logged nothing has none."""
 
