@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import os
 import sys
 import traceback
@@ -73,6 +72,8 @@ def run(given: Given) -> None:
     from flaskd.process import reaper
 
     reaper.exit_on_sigterm()
+    from flaskd.logs import handler
+    from flaskd.logs.sinks import Style
     from flaskd.supervisor import daemon
     from flaskd.supervisor.output import WorkerOutput
 
@@ -81,13 +82,20 @@ def run(given: Given) -> None:
     signals.block()  # before the first thread is started
     threads.check_threads()
     manager = ServiceManager.from_environment(os.environ, os.getpid())
-    with WorkerOutput() as output, contextlib.redirect_stderr(output.stream(ending.STDERR)):
-        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-        if priority.journal_reads(ending.STDERR, os.environ):
-            priority.mark_lines()
+    journal = priority.journal_reads(ending.STDERR, os.environ)
+    if journal:
+        priority.mark_lines()
+    read = source.read()
+    settings = read.settings
+    files = {"log_file": settings.log_file, "access_log_file": settings.access_log_file}
+    with (
+        WorkerOutput(Style(settings.log_format, journal=journal), **files) as output,
+        contextlib.redirect_stderr(output.stream(ending.STDERR)),
+        handler.installed(output.records(ending.STDERR), settings.log_level),
+    ):
         signals.report_ignored()
         handed = activation.take(os.environ, os.getpid())
-        ended = daemon.run(source.read(), source=source, output=output, manager=manager, handed=handed)
+        ended = daemon.run(read, source=source, output=output, manager=manager, handed=handed)
         if ended.killed:
             say(f"flaskd: {ended.name} was killed: it waited for no request", priority.Priority.WARNING)
         else:

@@ -16,6 +16,7 @@ import msgspec
 from flaskd.audit.entry import params_for_log
 from flaskd.audit.log import Audit
 from flaskd.events import Bus
+from flaskd.logs.ring import Ring
 from flaskd.tasks import Choice, Note, Ordered, Task
 from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import (
@@ -100,6 +101,7 @@ class Operable(Protocol):
     """An instance: a `Daemon`, or a `Server`."""
 
     bus: Bus
+    log_ring: Ring
 
     @property
     def audit(self) -> Audit:
@@ -152,6 +154,9 @@ class Operable(Protocol):
         `on_note` gets the worker's id and what the task reports before its reply; it is called from any thread.
         Raises NotFound or WrongState for a worker that is not there, or has not loaded, and WrongState if there is none.
         """
+
+    def order_reopen_logs(self) -> Future[list[str]]:
+        """Open the log files again; completes with their paths when later lines go there. Raises WrongState without any."""
 
     def order_drain(self, by: Actor) -> Future[StateResult]:
         """Go out of rotation."""
@@ -217,6 +222,10 @@ class Orders:
         return self._instance.audit.run(
             "scale", {"by": count}, by, lambda: workers.order_scale(to=None, by=count)
         )
+
+    def reopen_logs(self, by: Actor) -> "Future[list[str]]":
+        """Open the log files again on a signal."""
+        return self._instance.audit.run("reopen_logs", {}, by, self._instance.order_reopen_logs)
 
     def of_application(self, by: Actor, what: str, params: Mapping[str, Any]) -> None:
         """Do what a worker's application asked for; a worker says whatever its application lets it say."""

@@ -27,9 +27,12 @@ def send(fields: Mapping[str, str], *, path: str = SOCKET) -> None:
     """Send one entry, without waiting. Raises OSError if the journal does not accept it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
         sock.setblocking(False)
-        sock.sendto(
-            b"".join(_field(name, value.encode("utf-8", "replace")) for name, value in fields.items()), path
-        )
+        sock.sendto(datagram(fields), path)
+
+
+def datagram(fields: Mapping[str, str]) -> bytes:
+    """Return the entry with these fields."""
+    return b"".join(_field(name, value.encode("utf-8", "replace")) for name, value in fields.items())
 
 
 def report(name: str, entry: AuditEntry, text: str, *, path: str = SOCKET) -> None:

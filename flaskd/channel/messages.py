@@ -25,8 +25,8 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
 class Start(Call, frozen=True, tag="start"):
     """Load the application and prepare to serve. The first call; `Ready` answers it once the worker serves.
 
-    Descriptors are inherited under these numbers. With `marked`, lines of the log carry their journal priority. `tune` is what
-    an operator has set in place of what `settings` say.
+    Descriptors are inherited under these numbers. `log` is for the access log, `records` for records of `logging`. `tune` is
+    what an operator has set in place of what `settings` say.
     """
 
     settings: Settings
@@ -41,9 +41,9 @@ class Start(Call, frozen=True, tag="start"):
     slow: int
     stacks: int
     log: int
+    records: int
     check: str = ""
     closing: bool = False
-    marked: bool = False
     tune: Tune | None = None
 
 

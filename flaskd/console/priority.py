@@ -1,9 +1,7 @@
 """Priorities of lines for the journal: a prefix such as <3> (sd-daemon(3)), only if the journal reads stderr."""
 
-import logging
 import os
 import re
-import sys
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
@@ -19,13 +17,7 @@ class Priority(IntEnum):
     DEBUG = 7
 
 
-LEVELS: Final = (
-    (logging.ERROR, Priority.ERR),
-    (logging.WARNING, Priority.WARNING),
-    (logging.INFO, Priority.INFO),
-    (0, Priority.DEBUG),
-)
-PREFIX: Final = re.compile(rb"<[0-7]>")
+PREFIX: Final = re.compile(rb"<([0-7])>")
 
 _marking = False
 
@@ -40,12 +32,9 @@ def journal_reads(descriptor: int, environ: Mapping[str, str]) -> bool:
 
 
 def mark_lines() -> None:
-    """Mark lines from now on, in `marked` and in the records of the root logger."""
+    """Mark lines from now on."""
     global _marking
     _marking = True
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr:
-            handler.setFormatter(_Marked(handler.formatter or logging.Formatter()))
 
 
 def marking() -> bool:
@@ -58,20 +47,9 @@ def marked(line: str, priority: Priority) -> str:
     return f"<{priority:d}>{line}" if _marking and priority is not Priority.INFO else line
 
 
-def before(prefix: bytes, line: bytes) -> bytes:
-    """Put `prefix` before `line`, but after its priority, which the journal expects at the first byte."""
+def of(line: bytes) -> tuple[Priority, bytes]:
+    """Return the priority that a printed line begins with, and its rest, if lines are marked: a program may choose it."""
     found = PREFIX.match(line) if _marking else None
-    return prefix + line if found is None else found[0] + prefix + line[found.end() :]
-
-
-class _Marked(logging.Formatter):
-    """Formats a record with another formatter, and marks each line with the record's priority."""
-
-    def __init__(self, inner: logging.Formatter) -> None:
-        super().__init__()
-        self._inner = inner
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Mark every line, because the journal makes an entry of each."""
-        priority = next(priority for level, priority in LEVELS if record.levelno >= level)
-        return "\n".join(marked(line, priority) for line in self._inner.format(record).split("\n"))
+    if found is None:
+        return Priority.INFO, line
+    return Priority(max(int(found[1]), Priority.ERR)), line[found.end() :]

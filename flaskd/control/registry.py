@@ -139,9 +139,12 @@ class Registry:
 
     def check(self, caller: policy.Caller, command: Command) -> None:
         """Raise NotPermitted if `caller` may not run `command` under the current rules."""
-        refused = policy.refusal(caller, self._rules, command=command.name, needed=command.role)
+        needed = command.role
+        if command.tracebacks and self._rules.tracebacks.includes(needed):
+            needed = self._rules.tracebacks
+        refused = policy.refusal(caller, self._rules, command=command.name, needed=needed)
         if refused:
-            raise errors.NotPermitted(refused, data={"needed": command.role.value})
+            raise errors.NotPermitted(refused, data={"needed": needed.value})
 
     def answer(self, message: bytes, peer: Peer) -> bytes | Coroutine[Any, Any, bytes | None] | None:
         """Execute one message. Return the reply or a coroutine that returns it; None for a notification.

@@ -19,8 +19,11 @@ from flaskd.engines.factory import make_engine
 from flaskd.events import Bus
 from flaskd.instance import Instance, Operated, stop_times
 from flaskd.ledger.access_log import AccessLog
+from flaskd.ledger.middleware import current_request_id
 from flaskd.ledger.records import Records
 from flaskd.listening import tls
+from flaskd.logs.ring import Ring
+from flaskd.logs.tap import tapped
 from flaskd.metrics import openmetrics
 from flaskd.metrics.memory import MetricsMemory
 from flaskd.metrics.openmetrics import Exposed, State
@@ -39,6 +42,7 @@ from flaskd.shutdown.mailbox import Mailbox
 from flaskd.shutdown.owner import Ask, Owner
 from flaskd.tasks import Choice, Note, Ordered, Reply, Task
 from flaskd.tuning.tuner import Tuner
+from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import (
     Actor,
     EndpointStats,
@@ -80,6 +84,8 @@ class Running(Operated):
         secured = tls.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
         mailbox: Mailbox[Ask | None] = stack.enter_context(Mailbox())
         stack.enter_context(instance)
+        self.log_ring = Ring()
+        stack.enter_context(tapped(self.log_ring, current_request_id))
         log = None
         if settings.access_log != "off":
             log = stack.enter_context(AccessLog(settings.access_log, sys.stdout)).put
@@ -222,6 +228,13 @@ class Running(Operated):
             threads=self.instance.settings.threads,
             listeners=self.instance.listeners,
             processes={0: process},
+        )
+
+    def order_reopen_logs(self) -> "Future[list[str]]":
+        """See `Operable.order_reopen_logs`."""
+        raise WrongState(
+            f"{self.instance.name} serves in one process, which writes no log file",
+            hint="the program that runs it configures `logging`",
         )
 
     def order_task(

@@ -126,6 +126,12 @@ def find(ledger: Ledger, number: int) -> Cancellable | None:
     return request
 
 
+def current_request_id() -> str:
+    """Return the id of the request that this thread is in; "" if it is in none."""
+    request: _Request | None = current.request
+    return request.request_id if request is not None and request.row is not None else ""
+
+
 def number_of(environ: "WSGIEnvironment") -> int:
     """Return the number of `environ`'s request in the table; 0 if it has ended, or was never in a ledger."""
     request: _Request | None = environ.get(_KEY)

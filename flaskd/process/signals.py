@@ -122,9 +122,14 @@ class Orders(Protocol):
     def scale(self, by: Actor, count: int) -> Future[Any]:
         """Run `count` more workers, or fewer."""
 
+    def reopen_logs(self, by: Actor) -> Future[Any]:
+        """Open the log files again."""
 
-def handle_signals(loop: asyncio.AbstractEventLoop, orders: Orders) -> None:
+
+def handle_signals(loop: asyncio.AbstractEventLoop, orders: Orders, *, log_files: bool = False) -> None:
     """Handle signals on `loop` until it is closed: SIGTERM and SIGINT stop, SIGHUP reloads, SIGTTIN and SIGTTOU scale.
+
+    With `log_files`, SIGUSR1 opens them again.
 
     `Duplicates` are ignored. If the signals are blocked (`block`), the orders contain the sender.
     """
@@ -155,7 +160,9 @@ def handle_signals(loop: asyncio.AbstractEventLoop, orders: Orders) -> None:
         signal.SIGHUP: hang_up,
         signal.SIGTTIN: lambda by: _report_restarts(by, lambda: orders.scale(by, 1)),
         signal.SIGTTOU: lambda by: _report_restarts(by, lambda: orders.scale(by, -1)),
-        signal.SIGUSR1: ignore,
+        signal.SIGUSR1: (lambda by: _report_restarts(by, lambda: orders.reopen_logs(by)))
+        if log_files
+        else ignore,
         signal.SIGUSR2: ignore,
     }
     numbers = _not_ignored(SUPERVISOR_SIGNALS)

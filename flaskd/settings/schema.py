@@ -12,6 +12,8 @@ from msgspec import Meta
 
 from flaskd.engines.choice import ENGINES, MAX_HEAD
 from flaskd.ledger.access_log import FORMATS
+from flaskd.logs.form import FORMATS as LOG_FORMATS
+from flaskd.logs.handler import LEVELS
 from flaskd_ctl.protocol import Seconds
 
 
@@ -413,6 +415,44 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Write a line for each request to stdout.", metavar=f"[{'|'.join(FORMATS)}]", requires=("ledger",)
         ),
     ] = "off"
+    access_log_file: Annotated[
+        str,
+        Setting(
+            "Write the access log to this file; `flaskd_ctl logs --reopen` and SIGUSR1 open it again.",
+            metavar="FILE",
+            default_means="stdout",
+            restart="to change",
+            workers_only=True,
+        ),
+    ] = ""
+    log_level: Annotated[
+        str,
+        _one_of(*LEVELS),
+        Setting(
+            "Log records of this level and above, in the supervisor and in workers.",
+            metavar=f"[{'|'.join(LEVELS)}]",
+            workers_only=True,
+        ),
+    ] = "info"
+    log_format: Annotated[
+        str,
+        _one_of(*LOG_FORMATS),
+        Setting(
+            "Write the log as text or as JSON, one object a line. See docs/logs.md.",
+            metavar=f"[{'|'.join(LOG_FORMATS)}]",
+            workers_only=True,
+        ),
+    ] = "text"
+    log_file: Annotated[
+        str,
+        Setting(
+            "Write the log to this file; `flaskd_ctl logs --reopen` and SIGUSR1 open it again.",
+            metavar="FILE",
+            default_means="stdout and stderr",
+            restart="to change",
+            workers_only=True,
+        ),
+    ] = ""
     audit_log: Annotated[
         str,
         Setting(

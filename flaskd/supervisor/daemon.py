@@ -9,6 +9,7 @@ import functools
 import gc
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any, Final, NamedTuple
 
 from flaskd.audit import journal
@@ -48,8 +49,9 @@ from flaskd.systemd.activation import Handed
 from flaskd.systemd.notify import ServiceManager
 from flaskd.systemd.status import ServiceStatus
 from flaskd.systemd.watchdog import Watchdog
+from flaskd.tuning.levels import LEVELS
 from flaskd.tuning.tuner import Tuner
-from flaskd_ctl.errors import ControlError
+from flaskd_ctl.errors import ControlError, WrongState
 from flaskd_ctl.protocol import (
     Actor,
     EndpointStats,
@@ -139,6 +141,8 @@ class Daemon(Operated):
     ) -> None:
         settings, loop = instance.settings, asyncio.get_running_loop()
         bus = Bus()
+        self._output = output
+        self.log_ring = output.ring
         self._engine = _engine(settings)
         stats = ProcessStats(instance.listeners)
         self._launcher = Launcher(
@@ -189,7 +193,7 @@ class Daemon(Operated):
         self._watchdog = Watchdog(manager, lambda: self._control is None or self._control.serving, loop)
         self._all_gone = asyncio.Event()
         bus.subscribe(self._service.receive)
-        signals.handle_signals(loop, Orders(self))
+        signals.handle_signals(loop, Orders(self), log_files=bool(output.files()))
         reaper.on_child_exit(loop, self._bury)
 
     @property
@@ -266,9 +270,17 @@ class Daemon(Operated):
         """See `Operated.counts_requests`."""
         return self._fleet.settings.ledger
 
+    def order_reopen_logs(self) -> "Future[list[str]]":
+        """See `Operable.order_reopen_logs`."""
+        if not self._output.files():
+            raise WrongState(f"{self.name} writes no log file", hint="start it with --log-file FILE")
+        return self._output.reopen()
+
     def use_settings(self, read: ReadSettings) -> None:
         """Use settings that a reload has read, as far as they are the supervisor's."""
         settings = self.with_set(read.settings)
+        LEVELS.use_own(settings.log_level)
+        self._output.style.form = settings.log_format
         self._engine = _engine(settings)
         self._launcher.base = read.settings
         self.tuning.use_read(read)

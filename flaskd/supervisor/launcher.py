@@ -5,10 +5,10 @@ import os
 import sys
 from collections.abc import Sequence
 from socket import socketpair
+from typing import Final
 
 from flaskd.channel.messages import Start
 from flaskd.channel.supervisor_end import SupervisorChannel
-from flaskd.console import priority
 from flaskd.guard import log_failure
 from flaskd.installed import check_installed
 from flaskd.ledger.errors import ErrorTable
@@ -25,16 +25,20 @@ from flaskd.supervisor import process
 from flaskd.supervisor.forked import kill_forked
 from flaskd.supervisor.member import Member, Resources
 from flaskd.supervisor.oom import OomKills
-from flaskd.supervisor.output import WorkerOutput
+from flaskd.supervisor.output import RAW, RECORDS, Origin, WorkerOutput
 from flaskd.tasks import Tune
 from flaskd.version import __version__
+
+PIPES: Final = {"stdout": STDOUT, "stderr": STDERR, RECORDS: STDERR}
+"""The pipes of a worker by what it writes there, and where that comes out if there is no log file."""
 
 
 class Launcher:
     """Starts workers of the instance `name` with the engine called `engine`.
 
-    `log` is the descriptor for access logs. `closing` says whether new workers send `Connection: close` with each response.
-    `base` are the settings as they were read, `tune` is what an operator has set in their place.
+    `log` is the descriptor for access logs, unless they have a file. `closing` says whether new workers send
+    `Connection: close` with each response. `base` are the settings as they were read, `tune` is what an operator has set in
+    their place.
     """
 
     def __init__(
@@ -68,10 +72,15 @@ class Launcher:
             ours, theirs = socketpair()
             undo.callback(ours.close)
             with theirs, contextlib.ExitStack() as given:
-                streams = []
-                for target in (STDOUT, STDERR):
-                    streams.append(self._output.pipe(f"[{member.id}] ", target))
-                    given.callback(os.close, streams[-1])
+                pipes = {}
+                for kind, target in PIPES.items():
+                    pipes[kind] = self._output.pipe(Origin(member.id, kind), target)
+                    given.callback(os.close, pipes[kind])
+                log = self._log
+                if self._output.has_access_log_file():
+                    log = self._output.pipe(Origin(member.id, RAW), STDOUT)
+                    given.callback(os.close, log)
+                records = pipes[RECORDS]
                 started = process.start(
                     [sys.executable, "-P", "-m", "flaskd.worker", str(theirs.fileno()), __version__],
                     descriptors=[
@@ -79,10 +88,11 @@ class Launcher:
                         *(each.descriptor for each in (table, metrics, errors, slow)),
                         stacks,
                         *self._listeners,
-                        self._log,
+                        log,
+                        records,
                     ],
-                    stdout=streams[0],
-                    stderr=streams[1],
+                    stdout=pipes["stdout"],
+                    stderr=pipes["stderr"],
                     directory=self.directory,
                     identity=identity,
                     on_end=lambda: self._ended(member),
@@ -101,10 +111,10 @@ class Launcher:
             errors=errors.descriptor,
             slow=slow.descriptor,
             stacks=stacks,
-            log=self._log,
+            log=log,
+            records=records,
             check=check,
             closing=self.closing,
-            marked=priority.marking(),
             tune=self.tune,
         )
         channel = SupervisorChannel(ours, on_event=member.receive, on_end=member.channel_ended)

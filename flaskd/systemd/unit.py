@@ -17,6 +17,9 @@ from flaskd.systemd.templates import SERVICE, SOCKET
 HEADER: Final = "# Made by `flaskd systemd unit`"
 """The first line of each file that flaskd makes begins with this."""
 
+LOGS: Final = "/var/log"
+"""The directory in which LogsDirectory= makes one."""
+
 HOMES: Final = ("/home", "/root", "/run/user")
 """The directories that ProtectHome= hides."""
 
@@ -104,6 +107,7 @@ def _service(wanted: UnitOptions) -> str:
         name=wanted.name,
         flaskd=wanted.flaskd,
         arguments=" ".join(_arguments(wanted)),
+        logs=_log_directories(wanted),
         start_timeout=math.ceil(settings.start_timeout + SPARE),
         stop_timeout=stop_timeout(settings),
         watchdog=f"WatchdogSec={wanted.watchdog:g}\n" if wanted.watchdog else "",
@@ -113,6 +117,29 @@ def _service(wanted: UnitOptions) -> str:
         home="read-only" if in_home else "yes",
         also=f"Also={file.removesuffix('%i')}.socket\n" if wanted.socket else "",
     )
+
+
+def _log_directories(wanted: UnitOptions) -> str:
+    """Return what lets the service write its log files. Raises ConfigError for one directly in /var/log."""
+    settings = wanted.settings
+    paths = [
+        os.path.join(wanted.directory, path) for path in (settings.log_file, settings.access_log_file) if path
+    ]
+    lines = []
+    for directory in dict.fromkeys(os.path.dirname(os.path.normpath(path)) for path in paths):
+        if directory == LOGS:
+            raise ConfigError(
+                f"the service cannot write to {LOGS} itself, only to a directory of its own there",
+                hint=f"use {LOGS}/{wanted.settings.name or 'NAME'}/…",
+            )
+        if _below(directory, (LOGS,)):
+            place = os.path.relpath(directory, LOGS)
+            lines.append(
+                f"LogsDirectory={_quoted(place, template=wanted.template)}\nLogsDirectoryMode=0750\n"
+            )
+        else:
+            lines.append(f"ReadWritePaths={_quoted(directory, template=wanted.template)}\n")
+    return "".join(lines)
 
 
 def _socket(wanted: UnitOptions) -> str:

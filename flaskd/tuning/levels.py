@@ -41,6 +41,15 @@ class Levels:
                     self._set[name] = number
                     logger.setLevel(number)
 
+    def use_own(self, level: str) -> None:
+        """Give the root logger the level that the settings say; what is set in its place stays, until that is over."""
+        number = getattr(logging, level.upper())
+        with self._lock:
+            if "" in self._set:
+                self._before[""] = number
+            else:
+                logging.getLogger().setLevel(number)
+
 
 LEVELS: Final = Levels()
 """Of this process: its loggers are the process's, too."""

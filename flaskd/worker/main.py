@@ -8,7 +8,6 @@ worker answers what has reached it, then exits too.
 
 import faulthandler
 import importlib
-import logging
 import os
 import signal
 import socket
@@ -46,7 +45,6 @@ from flaskd.channel.messages import (
     TakeAccepted,
 )
 from flaskd.channel.worker_end import WorkerChannel
-from flaskd.console import priority
 from flaskd.engines.factory import check_engine, engine_class, make_engine
 from flaskd.errors import FlaskdError
 from flaskd.events import Bus
@@ -55,12 +53,13 @@ from flaskd.in_process.tuning import use_levels
 from flaskd.installed import check_installed
 from flaskd.ledger.access_log import AccessLog
 from flaskd.ledger.errors import ErrorTable
-from flaskd.ledger.middleware import number_of
+from flaskd.ledger.middleware import current_request_id, number_of
 from flaskd.ledger.quota import Quota
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.ledger.slowest import SlowTable
 from flaskd.listening import tls
 from flaskd.listening.listeners import SharedListener
+from flaskd.logs import handler
 from flaskd.metrics.memory import MetricsMemory
 from flaskd.metrics.recorder import Recorder
 from flaskd.process import ending
@@ -189,7 +188,7 @@ class Worker:
         if settings.access_log != "off":
             # Not closed here: that would wait for a line that nobody reads.
             stream = os.fdopen(start.log, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-            log = stack.enter_context(AccessLog(settings.access_log, stream)).put
+            log = stack.enter_context(AccessLog(settings.access_log, stream, worker=start.worker)).put
         return Core(
             app,
             settings,
@@ -312,7 +311,6 @@ def end_with_thread(failed: threading.ExceptHookArgs) -> None:
 
 def main(flask: Sequence[str] = ()) -> NoReturn:
     """Run a worker; the first argument is the descriptor of its end of the channel. `flask`: what `namesakes.release` keeps."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what is written comes out at once
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the supervisor holds its signals, which is inherited
@@ -325,11 +323,10 @@ def main(flask: Sequence[str] = ()) -> NoReturn:
         start = channel.receive()
         if not isinstance(start, Start):
             ending.exit_now(1)
-        if start.marked:
-            priority.mark_lines()
-        for descriptor in (sock.fileno(), start.stacks, start.log, *start.listeners):
+        for descriptor in (sock.fileno(), start.stacks, start.log, start.records, *start.listeners):
             # They came through an exec; what the application starts does not get them.
             os.set_inheritable(descriptor, False)
+        handler.install(handler.to_descriptor(start.records), start.settings.log_level, current_request_id)
         write_stacks_to(start.stacks)
         try:
             unclean = not Worker(channel, start, flask).run()

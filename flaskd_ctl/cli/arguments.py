@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from flaskd_ctl.contract.log_line import LEVELS
+
 if TYPE_CHECKING:
     _Int = click.ParamType[int]
     _Str = click.ParamType[str]
@@ -64,6 +66,7 @@ TYPES: Final[dict[str, click.ParamType[Any]]] = {
     "limit": Number("a number of entries", 1000),
     "most": Number("a number of requests", 100),
     "id": Number("an id", 999_999_999),
+    "level": click.Choice(LEVELS),
     "text": click.STRING,
     "setting": click.STRING,
     "flag": click.BOOL,
@@ -89,7 +92,7 @@ def level() -> click.Argument:
         ctx.params.update(zip(("level", "logger"), reversed(value), strict=False))
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-        return [name for name in LEVELS if name.startswith(incomplete.upper())]
+        return [name for name in LOGGING_LEVELS if name.startswith(incomplete.upper())]
 
     return click.Argument(
         ["words"],
@@ -101,9 +104,9 @@ def level() -> click.Argument:
     )
 
 
-LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LOGGING_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
-SEVERAL: Final = {"count": count, "level": level}
+SEVERAL: Final = {"count": count, "logger_level": level}
 """What makes the arguments of the kinds that stand for several parameters."""
 
 

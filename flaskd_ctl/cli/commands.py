@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from flaskd_ctl.cli import actions
+from flaskd_ctl.cli import actions, log_actions
 from flaskd_ctl.cli.actions import Run
 from flaskd_ctl.cli.exits import Exit, code_of
 from flaskd_ctl.cli.options import Seconds, complete_settings, endpoint_of_application, shared_options
@@ -117,6 +117,7 @@ ACTIONS: Final[dict[str, Callable[..., Exit]]] = {
     "unset": actions.run_tune,
     "log_level": actions.run_tune,
     "log_levels": actions.run_tune,
+    "logs": log_actions.run_logs,
     "shutdown": actions.run_stop,
     "kill": actions.run_stop,
     "reload": actions.run_follow,
@@ -146,6 +147,9 @@ def derive(command: Command) -> CliCommand:
         params.append(click.Option(["--missing-ok"], is_flag=True, help="Exit 0 if it is not running."))
     elif work is actions.run_stats:
         params.append(click.Option(["--watch"], is_flag=True, help="Show them every 2 s."))
+    elif work is log_actions.run_logs:
+        text = "Open the log files again, after another program has renamed them. Nothing else is done."
+        params.append(click.Option(["--reopen"], is_flag=True, help=text))
     elif work is actions.run_status:
         params.append(click.Option(["--serving"], is_flag=True, help="Exit 1 until it serves requests."))
     arguments = [

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 from flaskd_ctl.client.application import ApplicationMethods
 from flaskd_ctl.client.following import follow
 from flaskd_ctl.client.listing import LIST_PATIENCE, list_instances
+from flaskd_ctl.client.logs import LogMethods
 from flaskd_ctl.client.session import RESPONSE_TIMEOUT, KeptSession, Session
 from flaskd_ctl.client.shapes import (
     Goal,
@@ -65,7 +66,7 @@ from flaskd_ctl.transports.backend import BLOCKING, Backend
 T = TypeVar("T")
 
 
-class BaseClient(ApplicationMethods, TuningClient):
+class BaseClient(ApplicationMethods, LogMethods, TuningClient):
     """A client of one instance; `Client` explains the parameters."""
 
     _backend: ClassVar[Backend] = BLOCKING

@@ -16,6 +16,7 @@ from typing import Any, Literal, Self, overload
 from flaskd_ctl.client.base import BaseClient
 from flaskd_ctl.client.blocking_tuning import BlockingTuning
 from flaskd_ctl.client.listing import LIST_PATIENCE
+from flaskd_ctl.client.logs import BlockingLogMethods
 from flaskd_ctl.client.session import RESPONSE_TIMEOUT
 from flaskd_ctl.client.shapes import Goal, InstanceInfo
 from flaskd_ctl.protocol import (
@@ -47,7 +48,7 @@ from flaskd_ctl.protocol import (
 from flaskd_ctl.transports.backend import iterate, run
 
 
-class Client(BlockingTuning):
+class Client(BlockingLogMethods, BlockingTuning):
     """A blocking client of one instance.
 
     `name` is needed only if several instances are running; `endpoint` is a URL instead. For `tcp://HOST:PORT`, `key` is the
@@ -66,7 +67,7 @@ class Client(BlockingTuning):
         server_key: str | None = None,
         timeout: float = RESPONSE_TIMEOUT,
     ) -> None:
-        self._client = BaseClient(
+        self._client: BaseClient = BaseClient(
             name,
             endpoint=endpoint,
             runtime_dir=runtime_dir,

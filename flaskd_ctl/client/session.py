@@ -95,9 +95,14 @@ class Session:
             if isinstance(heard, Reply):
                 return heard.result
 
-    async def subscribe(self, patience: Patience) -> dict[str, Any]:
-        """Subscribe to the events and return the subscription's result; `next_event` then waits as long as it takes."""
-        result = await self.call("events", patience=patience)
+    async def subscribe(
+        self, patience: Patience, method: str = "events", params: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Subscribe to the events, or to what `method` streams, and return the subscription's result.
+
+        `next_event` then waits as long as it takes.
+        """
+        result = await self.call(method, params, patience=patience)
         patience.forever()
         return result
 
@@ -108,13 +113,13 @@ class Session:
                 heard = await self.listen(patience)
             except ConnectionLost:
                 raise ConnectionLost(
-                    f"the events of {self.target.name} broke off before it said that it has stopped",
+                    f"the {self._method} of {self.target.name} broke off before it said that it has stopped",
                     hint="its process may have died: try `flaskd_ctl status`",
                 ) from None
             except TimedOut:
                 seconds = patience.spent(time.monotonic())
                 raise TimedOut(
-                    f"the events of {self.target.name} were followed for {span(seconds)}, the given --timeout"
+                    f"the {self._method} of {self.target.name} were followed for {span(seconds)}, the given --timeout"
                 ) from None
             if isinstance(heard, Note):
                 self._ended = heard.event.get("event") == "state" and heard.event.get("state") == "stopped"

@@ -37,11 +37,18 @@ from flaskd_ctl.protocol.events import (
     EventNote as EventNote,
     EventsResult as EventsResult,
     IncidentEvent as IncidentEvent,
+    LogEvent as LogEvent,
     LostEvent as LostEvent,
     ProgressEvent as ProgressEvent,
     SlowEvent as SlowEvent,
     StateEvent as StateEvent,
     WorkerEvent as WorkerEvent,
+)
+from flaskd_ctl.protocol.logs import (
+    LogLine as LogLine,
+    LogsParams as LogsParams,
+    LogsResult as LogsResult,
+    ReopenResult as ReopenResult,
 )
 from flaskd_ctl.protocol.metrics import (
     Collections as Collections,
@@ -147,6 +154,8 @@ PARAMS: Final[dict[str, type[Params]]] = {
     "cancel": CancelParams,
     "history": HistoryParams,
     "events": Params,
+    "logs": LogsParams,
+    "reopen_logs": Params,
 }
 
 RESULTS: Final[dict[str, Any]] = {
@@ -180,4 +189,6 @@ RESULTS: Final[dict[str, Any]] = {
     "cancel": CancelResult,
     "history": HistoryResult,
     "events": EventsResult,
+    "logs": LogsResult,
+    "reopen_logs": ReopenResult,
 }

@@ -4,6 +4,7 @@ import msgspec
 
 from flaskd_ctl.protocol.application import CallProgressEvent
 from flaskd_ctl.protocol.audit import Actor
+from flaskd_ctl.protocol.logs import LogLine
 from flaskd_ctl.protocol.status import Incident, InFlight
 
 
@@ -68,10 +69,17 @@ class SlowEvent(msgspec.Struct, frozen=True, tag_field="event", tag="slow"):
 
 
 class LostEvent(msgspec.Struct, frozen=True, tag_field="event", tag="lost"):
-    """This subscriber reads too slowly: `count` events were dropped here."""
+    """This subscriber reads too slowly: `count` events, or lines of the log, were dropped here."""
 
     at: float
     count: int
+
+
+class LogEvent(msgspec.Struct, frozen=True, tag_field="event", tag="log"):
+    """Lines of the log, for `logs` with `follow`."""
+
+    at: float
+    lines: list[LogLine]
 
 
 Event = (
@@ -82,6 +90,7 @@ Event = (
     | IncidentEvent
     | SlowEvent
     | CallProgressEvent
+    | LogEvent
     | LostEvent
 )
 

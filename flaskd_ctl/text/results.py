@@ -284,5 +284,7 @@ _ELSEWHERE: Final = {
     "unset": "tuning",
     "log_level": "tuning",
     "log_levels": "tuning",
+    "logs": "logs",
+    "reopen_logs": "logs",
 }
 """The module that writes the result of each further command: it is imported only for that."""

@@ -66,7 +66,7 @@ def test_hooks_are_called_with_the_application_before_it_serves_and_after_its_la
         assert shop.shutdown().clean
         assert caller.text() == "waited"
     assert daemon.wait() == 0
-    said = [line.removeprefix("[1] ") for line in daemon.output().splitlines() if line.startswith("[1] ")]
+    said = [line.partition(" [1] ")[2] for line in daemon.output().splitlines() if " [1] " in line]
     assert said == ["loaded shop True", "checked True", "answered False", "stopping shop True"]
 
 

@@ -222,7 +222,7 @@ def test_journal_knows_how_grave_a_line_is(shop: Service) -> None:
     """A request that was cut is an error, a greeting is not; what a worker logs keeps its level."""
     source = shop.site / "shop.py"
     good = source.read_text()
-    source.write_text(good + "\nimport logging\nlogging.getLogger('till').error('the till is open')\n")
+    source.write_text(good + "\nimport logging\nlogging.getLogger('till').error('the till\\nis open')\n")
     try:
         shop.systemctl("start", "shop.socket", "shop")
     finally:
@@ -231,10 +231,14 @@ def test_journal_knows_how_grave_a_line_is(shop: Service) -> None:
         shop.control("shutdown", "--grace", "0", expect=6)
 
     errors, warnings = shop.journal("--priority", "err"), shop.journal("--priority", "warning")
-    assert "[1] the till is open" in errors
+    assert "[1] till: the till" in errors
+    assert "  | is open" in errors
     assert "flaskd: cut GET /held" in errors
     assert "serving shop:app" not in warnings
     assert "serving shop:app" in shop.journal("--priority", "info")
+    (found,) = shop.journal("--output", "json", "FLASKD_LOGGER=till").splitlines()
+    assert json.loads(found)["FLASKD_WORKER"] == "1"
+    assert json.loads(found)["MESSAGE"] == "[1] till: the till\n  | is open"
 
 
 def test_service_runs_in_its_sandbox(shop: Service) -> None:

@@ -495,7 +495,7 @@ def test_a_stalled_stdout_silences_no_stderr(
         assert ctl("shop", "shutdown").returncode == 0
         assert daemon.wait() == 0
     told = errors.read_text()
-    assert "[1] ValueError: a fault of the application's" in told
+    assert "\n  | ValueError: a fault of the application's\n" in told
     assert "exit code 3" in told
 
 

@@ -70,7 +70,9 @@ def test_request_with_an_unknown_parameter_is_refused(command: str) -> None:
         msgspec.convert({"unheard_of": 1}, type=PARAMS[command])
 
 
-@pytest.mark.parametrize("command", ["events", "shutdown", "reload", "scale", "restart_worker", "call"])
+@pytest.mark.parametrize(
+    "command", ["events", "logs", "shutdown", "reload", "scale", "restart_worker", "call"]
+)
 def test_notifications_are_read_and_written_unchanged(command: str) -> None:
     """What is streamed names the call that it belongs to."""
     messages = golden(command)

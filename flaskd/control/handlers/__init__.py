@@ -6,6 +6,7 @@ Each module has the handlers of one subject. Those that can answer at once are p
 from flaskd.control.handlers.application import Application
 from flaskd.control.handlers.code import Code
 from flaskd.control.handlers.diagnosis import Diagnosis
+from flaskd.control.handlers.logs import Logs
 from flaskd.control.handlers.looking import Looking
 from flaskd.control.handlers.metrics import Metrics
 from flaskd.control.handlers.operating import Operating
@@ -27,6 +28,7 @@ class Handlers:
             Looking(instance, application.commands),
             Metrics(instance),
             Problems(instance),
+            Logs(instance, self.streams),
             Diagnosis(instance),
             application,
             Code(instance),

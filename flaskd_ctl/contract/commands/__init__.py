@@ -10,6 +10,7 @@ from typing import Final
 from flaskd_ctl.contract.commands import (
     application,
     diagnosis,
+    logs,
     looking,
     metrics,
     operating,
@@ -28,7 +29,7 @@ PROTOCOL_VERSION: Final = "1.0"
 
 COMMANDS: Final[dict[str, Command]] = {
     command.name: command
-    for module in (looking, metrics, problems, diagnosis, application, tuning, operating)
+    for module in (looking, metrics, problems, logs, diagnosis, application, tuning, operating)
     for command in module.COMMANDS
 }
 """Every command by name, in the order of the help."""

@@ -34,7 +34,8 @@ class Command(NamedTuple):
     """One command: what it does, what it waits for, and the role that it needs by default.
 
     `role` is for help and `describe`; the daemon's access policy decides. Commands with `changes` are written to the audit log,
-    even if they are refused.
+    even if they are refused. `tracebacks`: its result quotes tracebacks of the application throughout, so it needs the role for
+    those too.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Command(NamedTuple):
     example: str
     params: tuple[Param, ...] = ()
     changes: bool = False
+    tracebacks: bool = False
 
 
 PROGRESS: Final = Param("progress", "flag", "Send `progress` notifications until the reply (not over REQ).")

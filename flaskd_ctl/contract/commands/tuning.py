@@ -59,7 +59,7 @@ COMMANDS: Final = (
         (
             Param(
                 "level",
-                "level",
+                "logger_level",
                 "DEBUG, INFO, WARNING, ERROR or CRITICAL; default gives the logger its own level back.",
                 argument=True,
                 required=True,

@@ -419,7 +419,8 @@ def test_what_changes_something_needs_more_than_a_viewer() -> None:
     asking = {name for name, command in commands.COMMANDS.items() if command.role is commands.Role.VIEWER}
 
     assert not changing & asking
-    assert set(commands.COMMANDS) == changing | asking | {"app_config", "config", "errors", "history"}
+    others = {"app_config", "config", "errors", "history", "logs"}
+    assert set(commands.COMMANDS) == changing | asking | others
 
 
 def test_a_handler_that_fails_at_once_has_failed(log: Audit) -> None:

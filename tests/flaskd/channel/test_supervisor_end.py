@@ -88,6 +88,7 @@ LONG = Start(
     slow=0,
     stacks=0,
     log=0,
+    records=0,
 )
 LOADED = b'{"type":"loaded"}\n'
 

@@ -2,9 +2,7 @@
 
 import contextlib
 import io
-import logging
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,16 +12,10 @@ from flaskd.console.say import say
 
 
 @pytest.fixture
-def stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """The stderr of a process whose lines are marked, with logging as `flaskd run` sets it up."""
-    stream = io.StringIO()
+def stderr(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """The stderr of a process whose lines are not marked yet."""
     monkeypatch.setattr(priority, "_marking", False)
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    root.handlers[:] = [logging.StreamHandler(stream)]
-    root.setLevel(logging.DEBUG)
-    yield stream
-    root.handlers[:], root.level = before
+    return io.StringIO()
 
 
 def test_journal_is_known_by_device_and_inode() -> None:
@@ -50,26 +42,14 @@ def test_lines_are_marked_once_that_is_wanted(stderr: io.StringIO) -> None:
     assert stderr.getvalue() == "flaskd: broken\n<3>flaskd: broken\nflaskd: fine\n"
 
 
-def test_each_line_of_a_record_has_its_level(stderr: io.StringIO) -> None:
-    """The journal makes an entry of each line; a traceback is as grave as what it belongs to."""
-    with contextlib.redirect_stderr(stderr):
-        priority.mark_lines()
-
-    logging.getLogger("shop").error("no\ndatabase")
-    logging.getLogger("shop").warning("slow")
-    logging.getLogger("shop").info("paid")
-    logging.getLogger("shop").debug("cents")
-
-    assert stderr.getvalue() == "<3>no\n<3>database\n<4>slow\npaid\n<7>cents\n"
-
-
-def test_mark_of_a_worker_stays_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The journal looks at a line's first bytes only; without a journal a line is passed on as it is."""
+def test_a_printed_line_may_choose_its_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the journal would have it (sd-daemon(3)); without a journal a line is passed on as it is."""
     monkeypatch.setattr(priority, "_marking", False)
-    assert priority.before(b"[2] ", b"<3>no database") == b"[2] <3>no database"
+    assert priority.of(b"<3>no database") == (Priority.INFO, b"<3>no database")
 
     monkeypatch.setattr(priority, "_marking", True)
 
-    assert priority.before(b"[2] ", b"<3>no database") == b"<3>[2] no database"
-    assert priority.before(b"[2] ", b"<b>bold</b>") == b"[2] <b>bold</b>"
-    assert priority.before(b"[2] ", b"") == b"[2] "
+    assert priority.of(b"<3>no database") == (Priority.ERR, b"no database")
+    assert priority.of(b"<0>no machine") == (Priority.ERR, b"no machine")
+    assert priority.of(b"<b>bold</b>") == (Priority.INFO, b"<b>bold</b>")
+    assert priority.of(b"") == (Priority.INFO, b"")

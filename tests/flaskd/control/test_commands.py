@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 import json
 import os
 from collections.abc import Callable, Coroutine
@@ -17,6 +18,7 @@ from flaskd.control.access.shares import Places
 from flaskd.control.handlers import Handlers, streams
 from flaskd.control.registry import Registry
 from flaskd.events import Bus
+from flaskd.logs.ring import Ring
 from flaskd.tasks import Choice, Note, Ordered, Task
 from flaskd_ctl import errors
 from flaskd_ctl.contract.commands import Role
@@ -27,6 +29,7 @@ from flaskd_ctl.protocol import (
     ErrorsResult,
     Event,
     IncidentsResult,
+    LogLine,
     ReloadResult,
     RequestsResult,
     RestartResult,
@@ -94,6 +97,7 @@ class ScriptedDaemon:
 
     def __init__(self, fleet: ScriptedFleet | None) -> None:
         self.bus = Bus()
+        self.log_ring = Ring()
         self.audit = Audit("", report=quiet)
         self.fleet = fleet
         self.tuning: Any = None
@@ -131,6 +135,9 @@ class ScriptedDaemon:
         on_note: Callable[[int, Note], None] | None = None,
     ) -> list[Ordered]:
         raise errors.WrongState("no worker serves now")
+
+    def order_reopen_logs(self) -> Future[list[str]]:
+        raise NotImplementedError
 
     def order_drain(self, by: Actor) -> Future[StateResult]:
         raise NotImplementedError
@@ -386,20 +393,23 @@ def test_one_process_has_no_workers_and_says_what_to_do(method: str, params: dic
     on_stage(play, workers=False)
 
 
-def test_a_viewer_has_a_share_of_the_streams_and_the_owner_all_that_are_left(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("methods", [["events"], ["logs"], ["events", "logs"]], ids="+".join)
+def test_a_caller_has_a_share_of_the_streams_and_the_owner_all_that_are_left(
+    monkeypatch: pytest.MonkeyPatch, methods: list[str]
 ) -> None:
-    """However many connections it opens; what it may not have keeps nobody else out."""
+    """However many connections it opens, and whatever they stream; what it may not have keeps nobody else out."""
+    turn = itertools.cycle(methods)
     monkeypatch.setattr(streams, "STREAMS", Places(total=5, share=2, kept=2))
     eve, bob = Actor(via="control", uid=54321), Actor(via="control", uid=54322)
 
     async def play(stage: Stage) -> None:
-        viewers = tuple(Grant(USER, str(actor.uid), actor.uid or 0) for actor in (eve, bob))
-        stage.registry.set_rules(Rules(os.getuid(), {Role.VIEWER: viewers}))
+        granted = tuple(Grant(USER, str(actor.uid), actor.uid or 0) for actor in (eve, bob))
+        stage.registry.set_rules(Rules(os.getuid(), {Role.OPERATOR: granted}))
 
         async def opens(caller: Actor) -> bool:
             stage.peer.caller = caller
-            return "result" in await stage.ask("events")
+            method = next(turn)
+            return "result" in await stage.ask(method, **({"follow": True} if method == "logs" else {}))
 
         assert [await opens(eve) for _ in range(4)] == [True, True, False, False]
         assert [await opens(bob) for _ in range(2)] == [True, False]
@@ -408,6 +418,43 @@ def test_a_viewer_has_a_share_of_the_streams_and_the_owner_all_that_are_left(
         for work in stage.peer.works:
             work.cancel()
         await asyncio.gather(*stage.peer.works, return_exceptions=True)
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize(
+    ("tracebacks", "allowed"), [(Role.VIEWER, True), (Role.OPERATOR, True), (Role.ADMIN, False)]
+)
+def test_the_log_needs_the_role_for_tracebacks_too(tracebacks: Role, allowed: bool) -> None:
+    """It is full of them; an operator needs no more than that for anything else in it."""
+
+    async def play(stage: Stage) -> None:
+        eve = Actor(via="control", uid=54321)
+        granted = {Role.OPERATOR: (Grant(USER, "eve", 54321),)}
+        stage.registry.set_rules(Rules(os.getuid(), granted, tracebacks=tracebacks))
+        stage.peer.caller = eve
+
+        answer = await stage.ask("logs")
+
+        assert ("result" in answer) is allowed
+        if not allowed:
+            assert answer["error"]["data"] == {"name": "not_permitted", "needed": "admin"}
+
+    on_stage(play)
+
+
+def test_lines_of_a_worker_that_never_was_are_not_found() -> None:
+    """Those of one that has gone are shown as long as they are kept; one that has logged nothing has none."""
+
+    async def play(stage: Stage) -> None:
+        stage.daemon.log_ring.append([LogLine(1.0, "info", 7, "bye")])
+        known = stage.fleet.workers().workers[0].id
+
+        gone, silent, unknown = [await stage.ask("logs", worker=worker) for worker in (7, known, 9)]
+
+        assert [line["message"] for line in gone["result"]["lines"]] == ["bye"]
+        assert silent["result"]["lines"] == []
+        assert unknown["error"]["message"] == "there is no worker 9, nor a line of one"
 
     on_stage(play)
 

@@ -194,7 +194,8 @@ def test_a_connection_that_comes_as_the_control_server_closes_does_not_leak(tmp_
     gc.collect()
 
 
-def test_zeromq_subscribers_that_left_keep_nobody_out(serve: Serve) -> None:
+@pytest.mark.parametrize("call", [b'"method":"events"', b'"method":"logs","params":{"follow":true}'])
+def test_zeromq_subscribers_that_left_keep_nobody_out(serve: Serve, call: bytes) -> None:
     """Nothing happens on an idle instance, so nothing was sent to them that would have told of their end."""
     server = serve()
     with zmq.Context() as context:
@@ -202,7 +203,7 @@ def test_zeromq_subscribers_that_left_keep_nobody_out(serve: Serve) -> None:
             with context.socket(zmq.DEALER) as dealer:
                 dealer.linger = 0
                 dealer.connect(server.endpoints[0])
-                dealer.send(b'{"jsonrpc":"2.0","id":1,"method":"events"}')
+                dealer.send(b'{"jsonrpc":"2.0","id":1,' + call + b"}")
                 assert dealer.poll(int(WAIT * 1000))
                 assert b'"result"' in dealer.recv()
 

@@ -11,7 +11,7 @@ import pytest
 
 from flaskd import Server
 from flaskd.errors import ConfigError
-from flaskd.ledger.access_log import AccessLog, Line
+from flaskd.ledger.access_log import AccessLog, Line, trace_id
 from tests.flaskd.conftest import WAIT, App, Http
 
 Serve = Callable[..., Server]
@@ -51,6 +51,87 @@ def test_the_common_format_is_the_common_one_and_nothing_in_it_is_raw() -> None:
     )
 
 
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+ASKED = LINE._replace(
+    target="/cb?code=a&page=2",
+    referer="https://ann:pw@shop.example/?token=t",
+    user_agent='Mozilla/5.0 "\\\n\x1b\xc3\xa9',
+    traceparent=f"00-{TRACE}-00f067aa0ba902b7-01",
+)
+
+
+def written(form: str, line: Line, *, worker: int = 3) -> str:
+    stream = io.StringIO()
+    with AccessLog(form, stream, worker=worker) as log:
+        log.put(line)
+    return stream.getvalue()
+
+
+def test_the_combined_format_is_the_combined_one_with_worker_and_trace_behind() -> None:
+    """Programs that read it find what they know; values that look secret are not in it, nor is anything raw."""
+    line = written("combined", ASKED)
+
+    assert line.partition("] ")[2] == (
+        '"GET /cb?code=***&page=2 HTTP/1.1" 200 5 "https://***@shop.example/?token=***" '
+        f'"Mozilla/5.0 \\"\\\\\\x0a\\x1b\\xc3\\xa9" 0.250 id-1 3 {TRACE}\n'
+    )
+    assert written("combined", LINE).endswith(' 200 5 "-" "-" 0.250 id-1 3 -\n')
+
+
+def test_no_client_writes_a_field_or_a_line_of_its_own() -> None:
+    """Whatever it sends as its referer and agent, a line has four quoted fields' quotes and one end."""
+    nasty = 'x" 200 5 "-" "-" 0.1 forged 1 -\n127.0.0.1 - - \\" \r\x85'
+    line = written("combined", LINE._replace(referer=nasty, user_agent=nasty, target=nasty))
+
+    bare = re.sub(r"\\.", "", line)
+    assert bare.count('"') == 6
+    assert line.splitlines() == [line.rstrip("\n")]
+
+
+def test_json_has_every_field() -> None:
+    """What a client does not send is null; what it sends as UTF-8 is text."""
+    fields = json.loads(written("json", ASKED))
+
+    assert list(fields) == [
+        *("began", "client", "method", "target", "protocol", "status", "size", "seconds", "request_id"),
+        *("worker", "trace_id", "referer", "user_agent"),
+    ]
+    assert fields["target"] == "/cb?code=***&page=2"
+    assert (fields["worker"], fields["trace_id"]) == (3, TRACE)
+    assert fields["referer"] == "https://***@shop.example/?token=***"
+    assert fields["user_agent"] == 'Mozilla/5.0 "\\\n\x1bé'
+    bare = json.loads(written("json", LINE))
+    assert (bare["trace_id"], bare["referer"], bare["user_agent"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "found"),
+    [
+        (f"00-{TRACE}-00f067aa0ba902b7-01", TRACE),
+        (f"cc-{TRACE}-00f067aa0ba902b7-01-of-the-future", TRACE),
+        (f"00-{TRACE}-00f067aa0ba902b7-01-more", ""),
+        (f"ff-{TRACE}-00f067aa0ba902b7-01", ""),
+        (f"00-{'0' * 32}-00f067aa0ba902b7-01", ""),
+        (f"00-{TRACE}-{'0' * 16}-01", ""),
+        (f"00-{TRACE.upper()}-00f067aa0ba902b7-01", ""),
+        (f"00-{TRACE}-00f067aa0ba902b7-01\n", ""),
+        ("", ""),
+    ],
+)
+def test_the_trace_is_that_of_a_valid_traceparent(sent: str, found: str) -> None:
+    """As W3C's Trace Context has it."""
+    assert trace_id(sent) == found
+
+
+@pytest.mark.parametrize("form", ["common", "combined", "json"])
+def test_values_of_parameters_that_look_secret_are_in_no_format(form: str) -> None:
+    """Names stay."""
+    line = written(form, LINE._replace(target="/?access_token=hunter2&q=shoes"))
+
+    assert "hunter2" not in line
+    assert "access_token=***&q=shoes" in line
+
+
 def test_a_log_that_nobody_reads_any_more_stops_nothing() -> None:
     """A closed pipe is not the requests' concern."""
     stream = io.StringIO()
@@ -64,12 +145,14 @@ def test_each_request_has_its_line(
 ) -> None:
     """With target, status, size and id, when the server has stopped at the latest."""
     server = serve(engine=engine, access_log="json")
-    ask(server, "/?a=1", "X-Request-ID: mine-1")
+    trace = f"00-{TRACE}-00f067aa0ba902b7-01"
+    ask(server, "/?a=1", "X-Request-ID: mine-1", "User-Agent: tests", f"traceparent: {trace}")
     ask(server, "/absent")
     server.shutdown().result(WAIT)
     first, second = (json.loads(line) for line in capfd.readouterr().out.splitlines())
     assert (first["method"], first["target"], first["status"], first["size"]) == ("GET", "/?a=1", 200, 5)
     assert (first["client"], first["request_id"]) == ("127.0.0.1", "mine-1")
+    assert (first["user_agent"], first["trace_id"], first["worker"]) == ("tests", TRACE, 0)
     assert (second["target"], second["status"]) == ("/absent", 404)
 
 

@@ -15,7 +15,7 @@ from werkzeug.test import Client
 from flaskd.app.extension import watch_flask
 from flaskd.http.bodies import SlowBody
 from flaskd.ledger.access_log import Line
-from flaskd.ledger.middleware import Ledger
+from flaskd.ledger.middleware import Ledger, current_request_id
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd_ctl.protocol import InFlight
 
@@ -60,6 +60,24 @@ def test_a_streaming_response_is_in_flight_until_it_is_closed() -> None:
     assert (said["chunks"], said["in flight"]) == ([b"a", b"b"], 1)
     assert (ledger.table.in_flight, ended) == (0, [1])
     assert ledger.table.served()["2xx"] == 1
+
+
+def test_a_thread_knows_the_id_of_its_request_until_the_request_ends() -> None:
+    """While the application is called, and while its body is read; for the records that it logs."""
+    seen: list[str] = []
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        seen.append(environ["HTTP_X_REQUEST_ID"])
+        seen.append(current_request_id())
+        start_response("200 OK", [])
+        yield b"a"
+        seen.append(current_request_id())
+
+    serve(Ledger(app, lambda: None))
+
+    assert seen[0]
+    assert seen == [seen[0]] * 3
+    assert current_request_id() == ""
 
 
 @given(

@@ -154,7 +154,7 @@ class World:
         if self.cannot_start:
             raise self.error or OSError(self.cannot_start)
         assert isinstance(member, ScriptedWorker)
-        shared = dict.fromkeys(("request_table", "metrics", "errors", "slow", "stacks", "log"), 0)
+        shared = dict.fromkeys(("request_table", "metrics", "errors", "slow", "stacks", "log", "records"), 0)
         member.launch(
             Start(
                 settings=settings,

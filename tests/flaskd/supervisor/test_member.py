@@ -14,7 +14,7 @@ from flaskd.settings.schema import Settings
 from flaskd.supervisor import launcher, process
 from flaskd.supervisor.launcher import Launcher
 from flaskd.supervisor.member import Member
-from flaskd.supervisor.output import WorkerOutput
+from flaskd.supervisor.output import Origin, WorkerOutput
 from flaskd.supervisor.plan import MOVES, Move, WorkerState
 
 WAIT = 20.0
@@ -53,11 +53,14 @@ class PipelessOutput:
     def __init__(self, pipes: int) -> None:
         self._pipes = pipes
 
-    def pipe(self, prefix: str, target: int) -> int:
+    def pipe(self, origin: Origin, descriptor: int) -> int:
         if not self._pipes:
             raise OSError(errno.EMFILE, "Too many open files")
         self._pipes -= 1
         return os.open(os.devnull, os.O_WRONLY)
+
+    def has_access_log_file(self) -> bool:
+        return False
 
 
 def start(worker: Member, output: object) -> None:
@@ -87,7 +90,7 @@ def test_a_command_that_cannot_be_run_leaves_nothing_open(monkeypatch: pytest.Mo
     before = descriptors()
 
     with pytest.raises(FileNotFoundError):
-        start(make(), PipelessOutput(2))
+        start(make(), PipelessOutput(3))
 
     assert descriptors() == before
 
@@ -104,7 +107,7 @@ def test_a_process_that_cannot_be_watched_is_not_left_alone(monkeypatch: pytest.
     before = descriptors()
 
     with pytest.raises(OSError, match="Too many open files"):
-        start(make(), PipelessOutput(2))
+        start(make(), PipelessOutput(3))
 
     with pytest.raises(ProcessLookupError):
         os.kill(made[-1], 0)  # before it, asyncio may have tried pidfd_open on this process

@@ -11,9 +11,18 @@ from contextlib import ExitStack
 
 import pytest
 
-from flaskd.supervisor.output import LAST_MOMENT, READ_SIZE, WorkerOutput
+from flaskd.logs.record import encode
+from flaskd.logs.ring import Wanted
+from flaskd.supervisor.output import LAST_MOMENT, READ_SIZE, RECORDS, Origin, WorkerOutput
 
 WAIT = 10.0
+
+HEADER = re.compile(rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d \w+ +", re.MULTILINE)
+"""What stands before the origin of each line: the time, and the level or the stream."""
+
+
+def without_header(received: bytes) -> bytes:
+    return HEADER.sub(b"", received)
 
 
 class Pipe:
@@ -75,7 +84,7 @@ def print_and_end(descriptor: int, data: bytes) -> None:
 def test_lines_of_several_workers_come_out_whole(output: Pipe) -> None:
     """However they are cut and mixed on the way, no line is torn, none is lost, and each says whose it is."""
     with WorkerOutput() as relay, ExitStack() as stack:
-        ends = {number: relay.pipe(f"[{number}] ", output.write_end) for number in (1, 2, 3)}
+        ends = {number: relay.pipe(Origin(number, "stdout"), output.write_end) for number in (1, 2, 3)}
         for end in ends.values():
             stack.callback(os.close, end)
         for turn in range(50):
@@ -85,7 +94,8 @@ def test_lines_of_several_workers_come_out_whole(output: Pipe) -> None:
         for number, end in ends.items():
             os.write(end, f"the end of {number}\n".encode())
 
-        lines = output.read(*(f"the end of {number}\n".encode() for number in ends)).decode().splitlines()
+        received = output.read(*(f"the end of {number}\n".encode() for number in ends))
+        lines = without_header(received).decode().splitlines()
 
     for number in ends:
         ours = [line.removeprefix(f"[{number}] ") for line in lines if line.startswith(f"[{number}] ")]
@@ -96,46 +106,76 @@ def test_lines_of_several_workers_come_out_whole(output: Pipe) -> None:
 def test_a_last_line_without_an_end_gets_one(output: Pipe) -> None:
     """What a worker printed as it died comes out."""
     with WorkerOutput() as relay:
-        end = relay.pipe("[1] ", output.write_end)
+        end = relay.pipe(Origin(1, "stdout"), output.write_end)
         os.write(end, b"Fatal Python error: x")
         os.close(end)
 
-        assert output.read(b"\n") == b"[1] Fatal Python error: x\n"
+        assert without_header(output.read(b"\n")) == b"[1] Fatal Python error: x\n"
 
 
 def test_binary_passes_unchanged(output: Pipe) -> None:
     """Nothing is decoded, so nothing can be undecodable; an empty line is a line."""
     with WorkerOutput() as relay:
-        end = relay.pipe("[1] ", output.write_end)
+        end = relay.pipe(Origin(1, "stdout"), output.write_end)
         os.write(end, bytes(byte for byte in range(256) if byte != 10) + b"\n\n\xff\xfe\n")
         os.close(end)
 
-        received = output.read(b"\xff\xfe\n")
+        received = without_header(output.read(b"\xff\xfe\n"))
 
     assert received == b"[1] " + bytes(byte for byte in range(256) if byte != 10) + b"\n[1] \n[1] \xff\xfe\n"
+
+
+def test_a_record_is_whole_however_long(output: Pipe) -> None:
+    """Unlike a printed line, it is passed on when its end has come: with its level, and in the ring."""
+    text = "\n".join(f"{number} {'x' * 100}" for number in range(2000))
+    with WorkerOutput() as relay:
+        end = relay.pipe(Origin(3, RECORDS), output.write_end)
+        line = encode(1.0, 40, "shop", request_id="ab-1", text=text)
+        writer = threading.Thread(target=print_and_end, args=(end, line))
+        writer.start()
+        received = output.read(b"\n  | 1999 " + b"x" * 100 + b"\n")
+        writer.join(WAIT)
+        (kept,) = relay.ring.newest(Wanted(), 10).lines
+
+    assert re.match(rb"\S+ error    \[3 ab-1\] shop: 0 x", received)
+    assert received.count(b"\n") == 2000
+    assert (kept.level, kept.worker, kept.message) == ("error", 3, text)
+
+
+def test_what_is_no_record_is_a_printed_line(output: Pipe) -> None:
+    """A worker's application may write anything to any of its descriptors: it is that worker's, without a level."""
+    with WorkerOutput() as relay:
+        end = relay.pipe(Origin(3, RECORDS), output.write_end)
+        os.write(end, b'[1,50,"bank","","robbed"]x\n')
+        os.close(end)
+
+        received = output.read(b"\n")
+
+    assert without_header(received) == b'[3] [1,50,"bank","","robbed"]x\n'
+    assert b" stderr " in received
 
 
 def test_a_line_without_end_comes_out_in_pieces(output: Pipe) -> None:
     """Memory is bounded; no byte is lost."""
     size = 10 * READ_SIZE + 7
     with WorkerOutput() as relay:
-        end = relay.pipe("[1] ", output.write_end)
+        end = relay.pipe(Origin(1, "stdout"), output.write_end)
         writer = threading.Thread(target=print_and_end, args=(end, b"x" * size + b"!\n"))
         writer.start()
         received = output.read(b"!\n")
         writer.join(WAIT)
 
     assert received.count(b"x") == size
-    assert max(map(len, received.split(b"\n"))) <= 2 * READ_SIZE + len("[1] ")
+    assert max(map(len, received.split(b"\n"))) <= 2 * READ_SIZE + 50
 
 
 def test_what_is_there_at_the_end_is_passed_on(output: Pipe) -> None:
     """The relay ends when the daemon does; what workers had written by then is read, to the last byte."""
     with WorkerOutput() as relay:
-        end = relay.pipe("[1] ", output.write_end)
+        end = relay.pipe(Origin(1, "stdout"), output.write_end)
         os.write(end, b"goodbye\nand")
 
-    assert output.read(b"and") == b"[1] goodbye\n[1] and\n"
+    assert without_header(output.read(b"and")) == b"[1] goodbye\n[1] and\n"
     os.close(end)
 
 
@@ -148,11 +188,11 @@ def test_a_stalled_reader_stops_neither_the_loop_nor_the_end(output: Pipe) -> No
 
     def start_workers() -> None:
         with WorkerOutput() as relay:
-            first = relay.pipe("[1] ", output.write_end)
+            first = relay.pipe(Origin(1, "stdout"), output.write_end)
             ends.append(first)
             fill(first)  # the relay has stopped reading: it waits for our reader
             for number in range(1000):
-                ends.append(relay.pipe(f"[{number}] ", output.write_end))
+                ends.append(relay.pipe(Origin(number, "stdout"), output.write_end))
         done.set()
 
     starter = threading.Thread(target=start_workers, daemon=True)
@@ -177,7 +217,7 @@ def test_an_output_that_does_not_block_loses_nothing(output: Pipe) -> None:
     os.set_blocking(output.write_end, False)
     lines = 3000
     with WorkerOutput() as relay:
-        end = relay.pipe("[1] ", output.write_end)
+        end = relay.pipe(Origin(1, "stdout"), output.write_end)
         data = b"".join(b"%06d" % number + b"x" * 100 + b"\n" for number in range(lines)) + b"the end\n"
         writer = threading.Thread(target=print_and_end, args=(end, data))
         writer.start()
@@ -192,11 +232,11 @@ def test_nobody_who_reads_our_output_is_no_reason_to_stop() -> None:
     broken, fine = Pipe(), Pipe()
     os.close(broken.read_end)
     with WorkerOutput() as relay:
-        end = relay.pipe("[1] ", broken.write_end)
-        other = relay.pipe("[2] ", fine.write_end)
+        end = relay.pipe(Origin(1, "stdout"), broken.write_end)
+        other = relay.pipe(Origin(2, "stdout"), fine.write_end)
         write_all(end, b"lost\n" * 50_000)
         os.write(other, b"kept\n")
-        assert fine.read(b"\n") == b"[2] kept\n"
+        assert without_header(fine.read(b"\n")) == b"[2] kept\n"
         os.close(end)
         os.close(other)
     os.close(broken.write_end)
@@ -207,12 +247,12 @@ def test_a_stalled_output_silences_no_other(output: Pipe) -> None:
     """Nobody reads stdout, and a worker waits for that; what it writes to stderr comes out."""
     stderr = Pipe()
     with WorkerOutput() as relay:
-        first = relay.pipe("[1] ", output.write_end)
-        other = relay.pipe("[1] ", stderr.write_end)
+        first = relay.pipe(Origin(1, "stdout"), output.write_end)
+        other = relay.pipe(Origin(1, "stdout"), stderr.write_end)
         fill(first)
         os.write(other, b"Traceback\n")
 
-        assert stderr.read(b"\n") == b"[1] Traceback\n"
+        assert without_header(stderr.read(b"\n")) == b"[1] Traceback\n"
         output.drain_until_ended(first, other)
     stderr.close()
 
@@ -221,7 +261,7 @@ def test_lines_of_ours_that_nobody_reads_are_counted(output: Pipe) -> None:
     """Writing them waits for nobody; the first that gets through says how many are missing, and no line is torn."""
     with WorkerOutput() as relay:
         stream = relay.stream(output.write_end)
-        other = relay.pipe("", output.write_end)
+        other = relay.pipe(Origin(9, "stdout"), output.write_end)
         fill(other)
         lines = 2000
         for number in range(lines):
@@ -231,7 +271,10 @@ def test_lines_of_ours_that_nobody_reads_are_counted(output: Pipe) -> None:
         while b"lines dropped" not in received:
             print("again", file=stream)
             received += output.read(b"\n")
-        ours = [line for line in received.decode().splitlines() if not line.startswith("y")]
+        lines_of_ours = [
+            line for line in without_header(received).decode().splitlines() if "supervisor" in line
+        ]
+        ours = [line.removeprefix("[supervisor] ") for line in lines_of_ours]
 
     whole = [line for line in ours if re.fullmatch(r"\d{4} x{200}", line)]
     (dropped,) = (int(line.rpartition(" ")[2]) for line in ours if "lines dropped" in line)

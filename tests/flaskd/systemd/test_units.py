@@ -53,6 +53,19 @@ def test_service_is_run_with_the_options_that_were_named_and_no_others() -> None
     assert values(text, "ExecReload") == ["/srv/shop/.venv/bin/flaskd_ctl --name %N reload"]
 
 
+def test_the_service_may_write_its_log_files() -> None:
+    """systemd makes a directory below /var/log, for a user made up for the service too; another one must be there."""
+    inside = ["--log-file", "/var/log/shop/shop.log", "--access-log-file", "/var/log/shop/access.log"]
+    elsewhere = ["--log-file", "logs/shop.log"]
+
+    assert values(printed("shop:app", *inside), "LogsDirectory") == ["shop"]
+    assert values(printed("shop:app", *elsewhere), "ReadWritePaths") == ["/srv/shop/logs"]
+    assert not values(printed("shop:app"), "LogsDirectory")
+    assert "the service cannot write to /var/log itself" in refused(
+        "shop:app", "--log-file", "/var/log/shop.log"
+    )
+
+
 @pytest.mark.parametrize(
     ("args", "least"),
     [
