@@ -16,7 +16,7 @@ import msgspec
 from flaskd.audit.entry import params_for_log
 from flaskd.audit.log import Audit
 from flaskd.events import Bus
-from flaskd.tasks import Choice, Note, Ordered, Task
+from flaskd.tasks import Choice, Note, Ordered, StacksTaken, Task
 from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import (
     Actor,
@@ -97,6 +97,12 @@ class Operable(Protocol):
 
         `on_note` gets the worker's id and what the task reports before its reply; it is called from any thread.
         Raises NotFound or WrongState for a worker that is not there, or has not loaded, and WrongState if there is none.
+        """
+
+    def order_stack_dump(self, worker: int) -> Future[StacksTaken]:
+        """Have a worker write its stacks in a signal handler.
+
+        Raises NotFound for a worker that is gone, WrongState where there are none. Fails for one that writes nothing.
         """
 
     def order_drain(self, by: Actor) -> Future[StateResult]:

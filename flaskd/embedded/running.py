@@ -33,7 +33,8 @@ from flaskd.serving import Core, engine_options
 from flaskd.shutdown.lifecycle import Event, State as States
 from flaskd.shutdown.mailbox import Mailbox
 from flaskd.shutdown.owner import Ask, Owner
-from flaskd.tasks import Choice, Note, Ordered, Reply, Task
+from flaskd.tasks import Choice, Note, Ordered, Reply, StacksTaken, Task
+from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import (
     Actor,
     EndpointStats,
@@ -212,6 +213,10 @@ class Running(Operated):
         reply.set_running_or_notify_cancel()
         in_process.start(self._core, task, reply, None if on_note is None else functools.partial(on_note, 0))
         return [Ordered(0, os.getpid(), reply)]
+
+    def order_stack_dump(self, worker: int) -> "Future[StacksTaken]":
+        """See `Operable.order_stack_dump`: nobody else is there who could read it."""
+        raise WrongState("its own process cannot describe its threads now", hint="try again")
 
     def counts_requests(self) -> bool:
         """See `Operated.counts_requests`."""

@@ -12,6 +12,7 @@ from flaskd.in_process.app_config import show_config
 from flaskd.in_process.commands import call_command, list_commands
 from flaskd.in_process.garbage import collect_garbage
 from flaskd.in_process.routes import list_routes
+from flaskd.in_process.stacks import take_stacks
 from flaskd.serving import Core
 from flaskd.tasks import (
     CallCommand,
@@ -22,17 +23,20 @@ from flaskd.tasks import (
     Reply,
     ReportingTask,
     ShowConfig,
+    TakeStacks,
     Task,
 )
 
-FUNCTIONS: Final[dict[type[Task], Callable[[Core, Any], Reply]]] = {
+FUNCTIONS: Final[dict[type[Task], Callable[[Any, Any], Reply]]] = {
     CollectGarbage: collect_garbage,
     ListCommands: list_commands,
     ListRoutes: list_routes,
     ShowConfig: show_config,
+    TakeStacks: take_stacks,
 }
+"""What carries out each task; the core is None where the application is not loaded, which only an `early` task sees."""
 
-REPORTING: Final[dict[type[ReportingTask], Callable[[Core, Any, Callable[[Note], None]], Reply]]] = {
+REPORTING: Final[dict[type[ReportingTask], Callable[[Any, Any, Callable[[Note], None]], Reply]]] = {
     CallCommand: call_command,
 }
 """Functions that also take what sends their notes."""
@@ -44,9 +48,12 @@ _slots: Final = threading.BoundedSemaphore(MOST_AT_A_TIME)
 
 
 def start(
-    core: Core, task: Task, reply: "Future[Reply]", on_note: Callable[[Note], None] | None = None
+    core: Core | None, task: Task, reply: "Future[Reply]", on_note: Callable[[Note], None] | None = None
 ) -> None:
-    """Carry out `task` on a thread of its own, which completes `reply`; `on_note` gets what it reports before."""
+    """Carry out `task` on a thread of its own, which completes `reply`; `on_note` gets what it reports before.
+
+    `core` may be None for an `early` task.
+    """
 
     def run() -> None:
         try:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _HEADER: Final = 3  # blocks before the first row
 _WORDS: Final = ROW_SIZE // 8  # words in a block
 _ERRORS, _OVERFLOW = 0, 1  # words of block 0
-_FORMAT: Final = Format("request table", b"flaskd requests 3", mark_at=TEXT, unit=ROW_SIZE)
+_FORMAT: Final = Format("request table", b"flaskd requests 4", mark_at=TEXT, unit=ROW_SIZE)
 _NOTIFY: Final = TEXT + 32  # offset of the flag; 1: the next request calls `on_next_request`
 _ERROR: Final = struct.Struct("=d136s408s408s")  # at, request id, request, message
 assert TEXT + _ERROR.size == ROW_SIZE
@@ -115,6 +115,13 @@ class RequestTable:
         now = time.monotonic()
         found = [row.snapshot(now) for row in (*self._rows, *self._overflow)]
         return sorted((request for request in found if request), key=lambda request: request.id)
+
+    def serving(self) -> dict[int, tuple[int, str]]:
+        """Return the number and the endpoint of each request in flight, by its thread's identifier; "" where it has none."""
+        numbers = self._words[_HEADER * _WORDS + NUMBER :: _WORDS].tolist()
+        rows = [row for row, number in zip(self._rows, numbers, strict=True) if number]
+        found = [row.serves() for row in (*rows, *self._overflow)]
+        return {ident: (number, endpoint) for number, ident, endpoint in filter(None, found)}
 
     def served(self) -> dict[str, int]:
         """Count finished requests by status class."""

@@ -37,6 +37,7 @@ from flaskd.supervisor.member import Member
 from flaskd.supervisor.output import WorkerOutput
 from flaskd.supervisor.overdue import Overdue
 from flaskd.supervisor.process_stats import ProcessStats
+from flaskd.supervisor.stack_dumps import StackDumps
 from flaskd.supervisor.tasks import TaskOrders
 from flaskd.supervisor.watching.checks import Checks
 from flaskd.supervisor.watching.report import Report
@@ -163,6 +164,7 @@ class Daemon(Operated):
         self._service = ServiceStatus(manager, self._report, loop)
         self.fleet = Workers(self._fleet, self._changes, self._report, self._service)
         self.order_task = TaskOrders(self._fleet).order
+        self.order_stack_dump = StackDumps(self._fleet).order
         self._control = instance.control(self)
         self._watchdog = Watchdog(manager, lambda: self._control is None or self._control.serving, loop)
         self._all_gone = asyncio.Event()

@@ -30,9 +30,18 @@ from flaskd.tasks.base import (
     Task as Task,
 )
 from flaskd.tasks.garbage import CollectGarbage as CollectGarbage, GarbageCollected as GarbageCollected
+from flaskd.tasks.stacks import StacksTaken as StacksTaken, TakeStacks as TakeStacks
 
-Tasks = CollectGarbage | CallCommand | ListCommands | ListRoutes | ShowConfig
+Tasks = CollectGarbage | TakeStacks | CallCommand | ListCommands | ListRoutes | ShowConfig
 """Every task. A task is decoded by its tag."""
 
-TaskReplies = GarbageCollected | CommandCalled | CommandProgress | CommandsListed | ConfigShown | RoutesListed
+TaskReplies = (
+    GarbageCollected
+    | StacksTaken
+    | CommandCalled
+    | CommandProgress
+    | CommandsListed
+    | ConfigShown
+    | RoutesListed
+)
 """Every reply to a task, and every note."""

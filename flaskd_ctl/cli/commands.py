@@ -105,6 +105,8 @@ ACTIONS: Final[dict[str, Callable[..., Exit]]] = {
     "history": actions.run_history,
     "events": actions.run_events,
     "stats": actions.run_stats,
+    "requests": actions.run_requests,
+    "stacks": actions.run_in_workers,
     "gc": actions.run_in_workers,
     "call": _call,
     "routes": actions.run_ask_worker,

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 
 from flaskd_ctl.client.application import ApplicationMethods
+from flaskd_ctl.client.diagnosis import Diagnosis
 from flaskd_ctl.client.following import follow
 from flaskd_ctl.client.listing import LIST_PATIENCE, list_instances
 from flaskd_ctl.client.session import RESPONSE_TIMEOUT, KeptSession, Session
@@ -32,18 +33,14 @@ from flaskd_ctl.protocol import (
     AuditEntry,
     Event,
     EventsResult,
-    Garbage,
-    GcResult,
     HistoryResult,
     Incident,
     IncidentsResult,
-    InFlight,
     KillResult,
     MetricsResult,
     PingResult,
     ProgressEvent,
     ReloadResult,
-    RequestsResult,
     RestartResult,
     ScaleResult,
     ShutdownResult,
@@ -59,7 +56,7 @@ from flaskd_ctl.transports.backend import BLOCKING, Backend
 T = TypeVar("T")
 
 
-class BaseClient(ApplicationMethods):
+class BaseClient(ApplicationMethods, Diagnosis):
     """A client of one instance; `Client` explains the parameters."""
 
     _backend: ClassVar[Backend] = BLOCKING
@@ -114,10 +111,6 @@ class BaseClient(ApplicationMethods):
         """Put a draining instance back into rotation."""
         return await self._typed("resume", StateResult)
 
-    async def requests(self) -> list[InFlight]:
-        """Return the requests in flight, oldest first."""
-        return (await self._typed("requests", RequestsResult)).requests
-
     async def workers(self) -> list[WorkerInfo]:
         """Return the workers, oldest first. Raises WrongState if the instance is one process."""
         return (await self._typed("workers", WorkersResult)).workers
@@ -140,10 +133,6 @@ class BaseClient(ApplicationMethods):
     async def metrics(self) -> str:
         """Return the numbers in the OpenMetrics format; raises WrongState without the extra `metrics` on the other side."""
         return (await self._typed("metrics", MetricsResult)).text
-
-    async def gc(self, worker: int | None = None) -> list[Garbage]:
-        """Run the garbage collector in each worker, or in one; return what it did in each."""
-        return (await self._patient("gc", given(worker=worker), GcResult)).workers
 
     @overload
     async def reload(

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, overload
 
 from flaskd_ctl.client.base import BaseClient
+from flaskd_ctl.client.blocking_diagnosis import BlockingDiagnosis
 from flaskd_ctl.client.listing import LIST_PATIENCE
 from flaskd_ctl.client.session import RESPONSE_TIMEOUT
 from flaskd_ctl.client.shapes import Goal, InstanceInfo
@@ -23,9 +24,7 @@ from flaskd_ctl.protocol import (
     CallProgressEvent,
     CallResult,
     Event,
-    Garbage,
     Incident,
-    InFlight,
     KillResult,
     PingResult,
     ProgressEvent,
@@ -43,7 +42,7 @@ from flaskd_ctl.protocol import (
 from flaskd_ctl.transports.backend import iterate, run
 
 
-class Client:
+class Client(BlockingDiagnosis):
     """A blocking client of one instance.
 
     `name` is needed only if several instances are running; `endpoint` is a URL instead. For `tcp://HOST:PORT`, `key` is the
@@ -103,10 +102,6 @@ class Client:
         """Put a draining instance back into rotation."""
         return run(self._client.resume())
 
-    def requests(self) -> list[InFlight]:
-        """Return the requests in flight, oldest first."""
-        return run(self._client.requests())
-
     def workers(self) -> list[WorkerInfo]:
         """Return the workers, oldest first. Raises WrongState if the instance is one process."""
         return run(self._client.workers())
@@ -132,10 +127,6 @@ class Client:
     def metrics(self) -> str:
         """Return the numbers in the OpenMetrics format; raises WrongState without the extra `metrics` on the other side."""
         return run(self._client.metrics())
-
-    def gc(self, worker: int | None = None) -> list[Garbage]:
-        """Run the garbage collector in each worker, or in one; return what it did in each."""
-        return run(self._client.gc(worker))
 
     def call(
         self,

@@ -67,6 +67,15 @@ from flaskd_ctl.protocol.operating import (
     ShutdownResult as ShutdownResult,
     StateResult as StateResult,
 )
+from flaskd_ctl.protocol.stacks import (
+    Frame as Frame,
+    RequestsParams as RequestsParams,
+    RequestsResult as RequestsResult,
+    Stack as Stack,
+    StacksResult as StacksResult,
+    ThreadInfo as ThreadInfo,
+    WorkerStacks as WorkerStacks,
+)
 from flaskd_ctl.protocol.status import (
     Incident as Incident,
     IncidentsParams as IncidentsParams,
@@ -74,7 +83,6 @@ from flaskd_ctl.protocol.status import (
     InFlight as InFlight,
     LastError as LastError,
     PingResult as PingResult,
-    RequestsResult as RequestsResult,
     StatusResult as StatusResult,
     WorkerFailure as WorkerFailure,
     WorkerInfo as WorkerInfo,
@@ -96,6 +104,7 @@ PARAMS: Final[dict[str, type[Params]]] = {
     "describe": Params,
     "stats": StatsParams,
     "metrics": Params,
+    "stacks": WorkerParams,
     "gc": WorkerParams,
     "call": CallParams,
     "routes": RoutesParams,
@@ -108,7 +117,7 @@ PARAMS: Final[dict[str, type[Params]]] = {
     "shutdown": ShutdownParams,
     "kill": Params,
     "workers": Params,
-    "requests": Params,
+    "requests": RequestsParams,
     "incidents": IncidentsParams,
     "history": HistoryParams,
     "events": Params,
@@ -120,6 +129,7 @@ RESULTS: Final[dict[str, Any]] = {
     "describe": dict[str, Any],
     "stats": StatsResult,
     "metrics": MetricsResult,
+    "stacks": StacksResult,
     "gc": GcResult,
     "call": CallResult,
     "routes": RoutesResult,

@@ -8,6 +8,7 @@ from flaskd.control.handlers.diagnosis import Diagnosis
 from flaskd.control.handlers.looking import Looking
 from flaskd.control.handlers.metrics import Metrics
 from flaskd.control.handlers.operating import Operating
+from flaskd.control.handlers.stacks import Stacks
 from flaskd.control.handlers.streams import Streams
 from flaskd.control.registry import Handler
 from flaskd.operable import Operable
@@ -23,6 +24,7 @@ class Handlers:
         groups = (
             Looking(instance, application.commands),
             Metrics(instance),
+            Stacks(instance),
             Diagnosis(instance),
             application,
             Operating(instance),

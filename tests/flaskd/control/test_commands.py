@@ -17,7 +17,7 @@ from flaskd.control.access.shares import Places
 from flaskd.control.handlers import Handlers, streams
 from flaskd.control.registry import Registry
 from flaskd.events import Bus
-from flaskd.tasks import Choice, Note, Ordered, Task
+from flaskd.tasks import Choice, Note, Ordered, StacksTaken, Task
 from flaskd_ctl import errors
 from flaskd_ctl.contract.commands import Role
 from flaskd_ctl.protocol import (
@@ -118,6 +118,9 @@ class ScriptedDaemon:
         on_note: Callable[[int, Note], None] | None = None,
     ) -> list[Ordered]:
         raise errors.WrongState("no worker serves now")
+
+    def order_stack_dump(self, worker: int) -> "Future[StacksTaken]":
+        raise NotImplementedError
 
     def order_drain(self, by: Actor) -> Future[StateResult]:
         raise NotImplementedError
