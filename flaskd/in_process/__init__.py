@@ -11,18 +11,21 @@ from typing import Any, Final
 from flaskd.in_process.app_config import show_config
 from flaskd.in_process.commands import call_command, list_commands
 from flaskd.in_process.garbage import collect_garbage
+from flaskd.in_process.profile import end_profile, take_profile
 from flaskd.in_process.routes import list_routes
 from flaskd.in_process.stacks import take_stacks
 from flaskd.serving import Core
 from flaskd.tasks import (
     CallCommand,
     CollectGarbage,
+    EndProfile,
     ListCommands,
     ListRoutes,
     Note,
     Reply,
     ReportingTask,
     ShowConfig,
+    TakeProfile,
     TakeStacks,
     Task,
 )
@@ -33,6 +36,8 @@ FUNCTIONS: Final[dict[type[Task], Callable[[Any, Any], Reply]]] = {
     ListRoutes: list_routes,
     ShowConfig: show_config,
     TakeStacks: take_stacks,
+    TakeProfile: take_profile,
+    EndProfile: end_profile,
 }
 """What carries out each task; the core is None where the application is not loaded, which only an `early` task sees."""
 

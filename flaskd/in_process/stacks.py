@@ -39,7 +39,7 @@ def take_stacks(core: Core | None, task: TakeStacks) -> StacksTaken:
     later = core.ledger.table.serving() if core is not None else {}
     threads = [
         ThreadStack(
-            ThreadInfo(ident, _text(names.get(ident, "")), _same(requests.get(ident), later.get(ident))),
+            ThreadInfo(ident, short_text(names.get(ident, "")), _same(requests.get(ident), later.get(ident))),
             tuple(source.frame(code, line) for code, line in calls),
             max(0, depth - MOST_FRAMES),
         )
@@ -58,7 +58,9 @@ class Source:
     def frame(self, code: CodeType, line: int) -> Frame:
         """Describe a call."""
         file = code.co_filename
-        return Frame(_text(code.co_qualname), _text(file), max(0, line), _text(self._line(file, line)))
+        return Frame(
+            short_text(code.co_qualname), short_text(file), max(0, line), short_text(self._line(file, line))
+        )
 
     def _line(self, file: str, line: int) -> str:
         if file not in self._files:
@@ -104,7 +106,7 @@ def _lines_of(file: str) -> list[str]:
         return []
 
 
-def _text(text: str) -> str:
+def short_text(text: str) -> str:
     """Cut a text that is too long; escape half surrogates (PEP 383), which JSON cannot have."""
     text = text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
     return text.encode("utf-8", "backslashreplace").decode()

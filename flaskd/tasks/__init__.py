@@ -30,14 +30,31 @@ from flaskd.tasks.base import (
     Task as Task,
 )
 from flaskd.tasks.garbage import CollectGarbage as CollectGarbage, GarbageCollected as GarbageCollected
+from flaskd.tasks.profile import (
+    EndProfile as EndProfile,
+    ProfileEnded as ProfileEnded,
+    ProfileTaken as ProfileTaken,
+    TakeProfile as TakeProfile,
+)
 from flaskd.tasks.stacks import StacksTaken as StacksTaken, TakeStacks as TakeStacks
 
-Tasks = CollectGarbage | TakeStacks | CallCommand | ListCommands | ListRoutes | ShowConfig
+Tasks = (
+    CollectGarbage
+    | TakeStacks
+    | TakeProfile
+    | EndProfile
+    | CallCommand
+    | ListCommands
+    | ListRoutes
+    | ShowConfig
+)
 """Every task. A task is decoded by its tag."""
 
 TaskReplies = (
     GarbageCollected
     | StacksTaken
+    | ProfileTaken
+    | ProfileEnded
     | CommandCalled
     | CommandProgress
     | CommandsListed

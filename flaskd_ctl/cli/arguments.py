@@ -62,6 +62,7 @@ class Count(_Params):
 TYPES: Final[dict[str, click.ParamType[Any]]] = {
     "path": UrlPath(),
     "limit": Number("a number of entries", 1000),
+    "rate": Number("a number of times a second", 1000),
     "id": Number("an id", 999_999_999),
     "text": click.STRING,
     "flag": click.BOOL,

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from flaskd_ctl.cli import actions
+from flaskd_ctl.cli import actions, profile
 from flaskd_ctl.cli.actions import Run
 from flaskd_ctl.cli.exits import Exit, code_of
 from flaskd_ctl.cli.options import Seconds, endpoint_of_application, shared_options
@@ -81,6 +81,10 @@ class CliCommand(click.Command):
         if not several:
             run.chosen = chosen[0]
             return self.work(run, **ctx.params)
+        if ctx.params.get("output"):
+            raise BadPlace(
+                "--output names one file, and there are several targets", hint="profile them one by one"
+            )
         from flaskd_ctl.cli.fanout import fan_out
 
         return fan_out(
@@ -107,6 +111,7 @@ ACTIONS: Final[dict[str, Callable[..., Exit]]] = {
     "stats": actions.run_stats,
     "requests": actions.run_requests,
     "stacks": actions.run_in_workers,
+    "profile": profile.run_profile,
     "gc": actions.run_in_workers,
     "call": _call,
     "routes": actions.run_ask_worker,
@@ -140,6 +145,8 @@ def derive(command: Command) -> CliCommand:
         params.append(click.Option(["--missing-ok"], is_flag=True, help="Exit 0 if it is not running."))
     elif work is actions.run_stats:
         params.append(click.Option(["--watch"], is_flag=True, help="Show them every 2 s."))
+    elif work is profile.run_profile:
+        params += profile.options()
     elif work is actions.run_status:
         params.append(click.Option(["--serving"], is_flag=True, help="Exit 1 until it serves requests."))
     arguments = [

@@ -1,7 +1,7 @@
 """The methods of `Client` that look into the processes that run the application."""
 
 from flaskd_ctl.client.base import BaseClient
-from flaskd_ctl.protocol import Garbage, InFlight, RequestsResult, WorkerStacks
+from flaskd_ctl.protocol import Garbage, InFlight, RequestsResult, WorkerProfile, WorkerStacks
 from flaskd_ctl.transports.backend import run
 
 
@@ -43,6 +43,27 @@ class BlockingDiagnosis:
         that cannot, as it is stopped. Raises NotFound for an unknown worker.
         """
         return run(self._client.stacks(worker))
+
+    def profile(
+        self,
+        seconds: float = 10.0,
+        *,
+        rate: float = 100.0,
+        endpoint: str | None = None,
+        all_threads: bool = False,
+        worker: int | None = None,
+    ) -> list[WorkerProfile]:
+        """Look for `seconds` (0.1 to 600), `rate` times a second (1 to 1000), at what threads do; return what was seen.
+
+        At those that serve a request; with `endpoint`, a request of this endpoint; with `all_threads`, at all. `error` is set
+        for a worker that could not be profiled: another profile is under way, it hangs, or the endpoint is unknown. Raises
+        NotFound for an unknown worker.
+        """
+        return run(
+            self._client.profile(
+                seconds, rate=rate, endpoint=endpoint, all_threads=all_threads, worker=worker
+            )
+        )
 
     def gc(self, worker: int | None = None) -> list[Garbage]:
         """Run the garbage collector in each worker, or in one; return what it did in each."""

@@ -3,7 +3,16 @@
 from typing import Any, TypeVar
 
 from flaskd_ctl.client.shapes import given
-from flaskd_ctl.protocol import Garbage, GcResult, InFlight, RequestsResult, StacksResult, WorkerStacks
+from flaskd_ctl.protocol import (
+    Garbage,
+    GcResult,
+    InFlight,
+    ProfileResult,
+    RequestsResult,
+    StacksResult,
+    WorkerProfile,
+    WorkerStacks,
+)
 
 T = TypeVar("T")
 
@@ -38,6 +47,19 @@ class Diagnosis:
     async def stacks(self, worker: int | None = None) -> list[WorkerStacks]:
         """Return what the threads of each worker do, or of one (see `Client`)."""
         return (await self._typed("stacks", StacksResult, given(worker=worker))).workers
+
+    async def profile(
+        self,
+        seconds: float = 10.0,
+        *,
+        rate: float = 100.0,
+        endpoint: str | None = None,
+        all_threads: bool = False,
+        worker: int | None = None,
+    ) -> list[WorkerProfile]:
+        """Look for `seconds` at what the threads of each worker do, or of one (see `Client`)."""
+        params = given(seconds=seconds, rate=rate, endpoint=endpoint, all_threads=all_threads, worker=worker)
+        return (await self._patient("profile", params, ProfileResult)).workers
 
     async def gc(self, worker: int | None = None) -> list[Garbage]:
         """Run the garbage collector in each worker, or in one; return what it did in each."""

@@ -67,6 +67,13 @@ from flaskd_ctl.protocol.operating import (
     ShutdownResult as ShutdownResult,
     StateResult as StateResult,
 )
+from flaskd_ctl.protocol.profiles import (
+    ProfiledFunction as ProfiledFunction,
+    ProfiledStack as ProfiledStack,
+    ProfileParams as ProfileParams,
+    ProfileResult as ProfileResult,
+    WorkerProfile as WorkerProfile,
+)
 from flaskd_ctl.protocol.stacks import (
     Frame as Frame,
     RequestsParams as RequestsParams,
@@ -105,6 +112,7 @@ PARAMS: Final[dict[str, type[Params]]] = {
     "stats": StatsParams,
     "metrics": Params,
     "stacks": WorkerParams,
+    "profile": ProfileParams,
     "gc": WorkerParams,
     "call": CallParams,
     "routes": RoutesParams,
@@ -130,6 +138,7 @@ RESULTS: Final[dict[str, Any]] = {
     "stats": StatsResult,
     "metrics": MetricsResult,
     "stacks": StacksResult,
+    "profile": ProfileResult,
     "gc": GcResult,
     "call": CallResult,
     "routes": RoutesResult,

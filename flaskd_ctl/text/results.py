@@ -269,6 +269,7 @@ _ELSEWHERE: Final = {
     "commands": "application",
     "routes": "application",
     "app_config": "application",
+    "profile": "profiles",
     "requests": "stacks",
     "stacks": "stacks",
 }

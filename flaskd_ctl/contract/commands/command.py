@@ -23,7 +23,7 @@ class Param(NamedTuple):
     """One parameter in help and docs; its type, bounds and default are in the struct in `protocol`."""
 
     name: str
-    # "seconds", "flag", "path", "count", "change" (of a count), "limit", "id", "endpoint", "text" or "values"
+    # "seconds", "flag", "path", "count", "change" (of a count), "limit", "rate", "id", "endpoint", "text" or "values"
     kind: str
     help: str
     secret: bool = False  # hidden in the audit log; the query of a "path" always is

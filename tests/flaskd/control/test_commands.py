@@ -146,6 +146,9 @@ class ScriptedPeer:
         self._streams = streams
         self._gone = gone
 
+    async def until_gone(self) -> None:
+        await asyncio.Event().wait()
+
     def takes_notifications(self) -> bool:
         return self._streams
 
