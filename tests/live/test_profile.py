@@ -1,7 +1,9 @@
 """Profiles of a real daemon's workers: what is seen, and when they end."""
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -104,6 +106,20 @@ def test_a_profile_ends_with_the_client_that_asked(start_daemon: StartDaemon, tm
         assert refused.returncode == 1
         assert "is being profiled already, for" in refused.stdout
         assert {"profile"} == {entry.command for entry in shop.history()}
+
+
+def test_a_client_that_has_said_its_last_still_gets_its_profile(start_daemon: StartDaemon) -> None:
+    """As `socat` does at the end of its input: it has closed only its half of the connection."""
+    daemon = start(start_daemon)
+    with socket.socket(socket.AF_UNIX) as half:
+        half.settimeout(PATIENCE)
+        half.connect(daemon.place.sock)
+        half.sendall(b'{"jsonrpc":"2.0","id":1,"method":"profile","params":{"seconds":0.5}}\n')
+        half.shutdown(socket.SHUT_WR)
+        with half.makefile("rb") as lines:
+            (profile,) = json.loads(lines.readline())["result"]["workers"]
+
+    assert (profile["error"], profile["seconds"] >= 0.5) == ("", True)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
