@@ -17,7 +17,7 @@ from flaskd.audit.entry import params_for_log
 from flaskd.audit.log import Audit
 from flaskd.events import Bus
 from flaskd.logs.ring import Ring
-from flaskd.tasks import Choice, Note, Ordered, Task
+from flaskd.tasks import Choice, Note, Ordered, StacksTaken, Task
 from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import (
     Actor,
@@ -157,6 +157,12 @@ class Operable(Protocol):
 
     def order_reopen_logs(self) -> Future[list[str]]:
         """Open the log files again; completes with their paths when later lines go there. Raises WrongState without any."""
+
+    def order_stack_dump(self, worker: int) -> Future[StacksTaken]:
+        """Have a worker write its stacks in a signal handler.
+
+        Raises NotFound for a worker that is gone, WrongState where there are none. Fails for one that writes nothing.
+        """
 
     def order_drain(self, by: Actor) -> Future[StateResult]:
         """Go out of rotation."""

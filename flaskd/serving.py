@@ -7,6 +7,7 @@ import contextlib
 import importlib.metadata
 import platform
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
     from flaskd.http.late_answers import LateAnswers
     from flaskd.listening.tls import Tls
+
+MOST_AT_CLOSE: Final = 16
+"""Callbacks that are kept for the end, the newest."""
 
 VERSIONS_OF: Final = ("flask", "werkzeug")
 
@@ -123,6 +127,7 @@ class Core:
         self._extension = extension
         self._changed: Callable[[], None] = lambda: None
         self._unwatch = contextlib.ExitStack()
+        self._at_close: deque[Callable[[], None]] = deque(maxlen=MOST_AT_CLOSE)
         self._losses = Losses([], 0, 0)
         inner = with_shutdown_hook(app, shutdown_hook) if settings.werkzeug_shutdown_hook else app
         if settings.max_request_body_size:
@@ -160,9 +165,13 @@ class Core:
         self.engine.change_options(live_options(settings))
         self.on_settings(settings)
 
+    def call_at_close(self, step: Callable[[], None]) -> None:
+        """Call `step` first when the server closes; from any thread."""
+        self._at_close.append(step)
+
     def close(self) -> None:
         """Stop the engine, after the stop or in its place."""
-        for step in (self.engine.stop_accepting, self.engine.stop, self._unwatch.close):
+        for step in (*self._at_close, self.engine.stop_accepting, self.engine.stop, self._unwatch.close):
             with log_failure("close the engine"):
                 step()
 
@@ -214,6 +223,16 @@ class Core:
     def announce_close(self, *, closing: bool) -> None:
         """See `Stoppable.announce_close`."""
         self.engine.set_keepalive(enabled=not closing)
+
+    @property
+    def counts_requests(self) -> bool:
+        """Whether the ledger knows the requests in flight."""
+        return self.settings.ledger
+
+    def endpoints(self) -> set[str]:
+        """Return the names of the application's endpoints; none where it is not Flask's."""
+        views = getattr(self.app, "view_functions", None)
+        return set(views) if isinstance(views, dict) else set()
 
     def requests(self) -> list[InFlight]:
         """See `Stoppable.requests`."""

@@ -45,6 +45,9 @@ class Peer(Protocol):
         Raises ConnectionError if the peer is gone.
         """
 
+    async def until_gone(self) -> None:
+        """Return when the peer has closed its connection; never where a transport does not tell."""
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` until it ends or the connection is lost."""
 

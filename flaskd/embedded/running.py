@@ -40,7 +40,7 @@ from flaskd.settings.sources import ReadSettings
 from flaskd.shutdown.lifecycle import Event, State as States
 from flaskd.shutdown.mailbox import Mailbox
 from flaskd.shutdown.owner import Ask, Owner
-from flaskd.tasks import Choice, Note, Ordered, Reply, Task
+from flaskd.tasks import Choice, Note, Ordered, Reply, StacksTaken, Task
 from flaskd.tuning.tuner import Tuner
 from flaskd_ctl.errors import WrongState
 from flaskd_ctl.protocol import (
@@ -254,6 +254,10 @@ class Running(Operated):
     def code_on_disk(self) -> code.Code:
         """See `Operable.code_on_disk`."""
         return code.again(self._core.code)
+
+    def order_stack_dump(self, worker: int) -> "Future[StacksTaken]":
+        """See `Operable.order_stack_dump`: nobody else is there who could read it."""
+        raise WrongState("its own process cannot describe its threads now", hint="try again")
 
     def counts_requests(self) -> bool:
         """See `Operated.counts_requests`."""

@@ -13,7 +13,9 @@ from flaskd.in_process.cancelling import cancel_request
 from flaskd.in_process.code import describe_code
 from flaskd.in_process.commands import call_command, list_commands
 from flaskd.in_process.garbage import collect_garbage
+from flaskd.in_process.profile import end_profile, take_profile
 from flaskd.in_process.routes import list_routes
+from flaskd.in_process.stacks import take_stacks
 from flaskd.in_process.tuning import find_logger, list_levels, tune
 from flaskd.serving import Core
 from flaskd.tasks import (
@@ -21,6 +23,7 @@ from flaskd.tasks import (
     CancelRequest,
     CollectGarbage,
     DescribeCode,
+    EndProfile,
     FindLogger,
     ListCommands,
     ListLevels,
@@ -29,11 +32,13 @@ from flaskd.tasks import (
     Reply,
     ReportingTask,
     ShowConfig,
+    TakeProfile,
+    TakeStacks,
     Task,
     Tune,
 )
 
-FUNCTIONS: Final[dict[type[Task], Callable[[Core, Any], Reply]]] = {
+FUNCTIONS: Final[dict[type[Task], Callable[[Any, Any], Reply]]] = {
     CollectGarbage: collect_garbage,
     CancelRequest: cancel_request,
     ListCommands: list_commands,
@@ -43,9 +48,13 @@ FUNCTIONS: Final[dict[type[Task], Callable[[Core, Any], Reply]]] = {
     FindLogger: find_logger,
     ListLevels: list_levels,
     DescribeCode: describe_code,
+    TakeStacks: take_stacks,
+    TakeProfile: take_profile,
+    EndProfile: end_profile,
 }
+"""What carries out each task; the core is None where the application is not loaded, which only an `early` task sees."""
 
-REPORTING: Final[dict[type[ReportingTask], Callable[[Core, Any, Callable[[Note], None]], Reply]]] = {
+REPORTING: Final[dict[type[ReportingTask], Callable[[Any, Any, Callable[[Note], None]], Reply]]] = {
     CallCommand: call_command,
 }
 """Functions that also take what sends their notes."""
@@ -57,9 +66,12 @@ _slots: Final = threading.BoundedSemaphore(MOST_AT_A_TIME)
 
 
 def start(
-    core: Core, task: Task, reply: "Future[Reply]", on_note: Callable[[Note], None] | None = None
+    core: Core | None, task: Task, reply: "Future[Reply]", on_note: Callable[[Note], None] | None = None
 ) -> None:
-    """Carry out `task` on a thread of its own, which completes `reply`; `on_note` gets what it reports before."""
+    """Carry out `task` on a thread of its own, which completes `reply`; `on_note` gets what it reports before.
+
+    `core` may be None for an `early` task.
+    """
 
     def run() -> None:
         try:

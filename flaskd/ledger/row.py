@@ -37,21 +37,27 @@ LARGEST: Final = 2**53 - 1
 """The largest number that is reported: every JSON reader represents it exactly (RFC 8259, section 6)."""
 
 _REQUEST: Final = struct.Struct("=d16s48s32s136s512s")  # since, method, client, thread, request id, path
-_ROUTE: Final = struct.Struct("=80s128s")  # endpoint, rule
+_THREAD: Final = struct.Struct("=26s6s")  # name, identifier
+_IDENT_AT: Final = TEXT + 8 + 16 + 48 + 26
+_ENDPOINT: Final = 80
+_ROUTE: Final = struct.Struct(f"={_ENDPOINT}s128s")  # endpoint, rule
 _ROUTE_AT: Final = TEXT + _REQUEST.size
 assert _ROUTE_AT + _ROUTE.size == ROW_SIZE
 
 
 class _ThreadName(threading.local):
-    """The encoded name of each thread, made once. A thread of granian's has no name: it gets faulthandler's name for it.
+    """The encoded name and identifier of each thread, made once. A thread of granian's gets faulthandler's name for it.
 
-    `current_thread` would leave an entry in `threading.enumerate` for each of those threads, for ever.
+    `current_thread` would leave an entry in `threading.enumerate` for each of those threads, for ever. An identifier is an
+    address (pthread_self(3)), which has 48 bits at most; a longer one is stored as 0.
     """
 
     def __init__(self) -> None:
         number = threading.get_native_id()
         names = (thread.name for thread in threading.enumerate() if thread.native_id == number)
-        self.name = next(names, f"thread {threading.get_ident():#018x}").encode("utf-8", "replace")
+        ident = threading.get_ident()
+        name = next(names, f"thread {ident:#018x}").encode("utf-8", "replace")
+        self.name = _THREAD.pack(name, (ident if ident < 1 << 48 else 0).to_bytes(6, "little"))
 
 
 _thread: Final = _ThreadName()
@@ -110,6 +116,16 @@ class Row:
         """Return how many seconds before `now` (monotonic) the request began; in the process that serves it."""
         return now - self._since
 
+    def serves(self) -> tuple[int, int, str] | None:
+        """Return the request's number, its thread's identifier and its endpoint; None if the row changes meanwhile."""
+        words = self._words
+        number, routed = words[NUMBER], words[ROUTED]
+        ident = int.from_bytes(self._memory[_IDENT_AT : _IDENT_AT + 6], "little")
+        endpoint = bytes(self._memory[_ROUTE_AT : _ROUTE_AT + _ENDPOINT]) if routed == number else b""
+        if not number or words[NUMBER] != number:
+            return None
+        return number, ident, decode_field(endpoint)
+
     def end(self, kind: int) -> None:
         """Count the request as `KINDS[kind]` and free the row. Counting comes first, so that no reader misses the request."""
         words = self._words
@@ -144,7 +160,7 @@ def _decode(row: bytes, number: int, *, routed: bool, now: float) -> InFlight:
         path=decode_field(path),
         age=round(now - since, 3) if 0 <= since <= now else 0.0,
         client=decode_field(client),
-        thread=decode_field(thread),
+        thread=decode_field(thread[:26]),
         endpoint=decode_field(endpoint) if routed else None,
         rule=decode_field(rule) if routed else None,
         request_id=decode_field(request_id),

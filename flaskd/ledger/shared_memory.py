@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from flaskd.ledger.row import COUNTS, KINDS, LARGEST, NUMBER, ROW_SIZE, TEXT, TRIES, Row, decode_field
+from flaskd.ledger.row import COUNTS, KINDS, LARGEST, NUMBER, ROUTED, ROW_SIZE, TEXT, TRIES, Row, decode_field
 from flaskd.process.shared_memory import Format, SharedMemory
 from flaskd_ctl.protocol import InFlight, LastError
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _HEADER: Final = 3  # blocks before the first row
 _WORDS: Final = ROW_SIZE // 8  # words in a block
 _ERRORS, _OVERFLOW = 0, 1  # words of block 0
-_FORMAT: Final = Format("request table", b"flaskd requests 3", mark_at=TEXT, unit=ROW_SIZE)
+_FORMAT: Final = Format("request table", b"flaskd requests 4", mark_at=TEXT, unit=ROW_SIZE)
 _NOTIFY: Final = TEXT + 32  # offset of the flag; 1: the next request calls `on_next_request`
 _ERROR: Final = struct.Struct("=d136s408s408s")  # at, request id, request, message
 assert TEXT + _ERROR.size == ROW_SIZE
@@ -129,6 +129,22 @@ class RequestTable:
         now = time.monotonic()
         found = [row.snapshot(now) for row in (*self._rows, *self._overflow)]
         return sorted((request for request in found if request), key=lambda request: request.id)
+
+    def version(self) -> tuple[list[int], list[int], int]:
+        """Return what differs once a request begins, is routed or ends; it costs less than to look at each."""
+        first = _HEADER * _WORDS
+        return (
+            self._words[first + NUMBER :: _WORDS].tolist(),
+            self._words[first + ROUTED :: _WORDS].tolist(),
+            self._words[_OVERFLOW],
+        )
+
+    def serving(self) -> dict[int, tuple[int, str]]:
+        """Return the number and the endpoint of each request in flight, by its thread's identifier; "" where it has none."""
+        numbers = self._words[_HEADER * _WORDS + NUMBER :: _WORDS].tolist()
+        rows = [row for row, number in zip(self._rows, numbers, strict=True) if number]
+        found = [row.serves() for row in (*rows, *self._overflow)]
+        return {ident: (number, endpoint) for number, ident, endpoint in filter(None, found)}
 
     def served(self) -> dict[str, int]:
         """Count finished requests by status class."""

@@ -40,6 +40,7 @@ from flaskd.supervisor.member import Member
 from flaskd.supervisor.output import WorkerOutput
 from flaskd.supervisor.overdue import Overdue
 from flaskd.supervisor.process_stats import ProcessStats
+from flaskd.supervisor.stack_dumps import StackDumps
 from flaskd.supervisor.tasks import TaskOrders
 from flaskd.supervisor.tuning import FleetTuning
 from flaskd.supervisor.watching.checks import Checks
@@ -189,6 +190,7 @@ class Daemon(Operated):
         self.tuning = Tuner(read, tunes, own_levels=True)
         self.with_set, self.names_set = self.tuning.with_set, self.tuning.names_set
         bus.subscribe(functools.partial(tunes.follow, self.tuning))
+        self.order_stack_dump = StackDumps(self._fleet).order
         self._control = instance.control(self)
         self._watchdog = Watchdog(manager, lambda: self._control is None or self._control.serving, loop)
         self._all_gone = asyncio.Event()

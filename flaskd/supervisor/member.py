@@ -5,6 +5,7 @@ itself, and kept only up to a limit.
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -194,7 +195,13 @@ class Member:
         self.kill()
 
     def write_stacks(self) -> None:
-        """Have it write its threads' stacks (faulthandler, in a signal handler: also while C code holds the GIL)."""
+        """Have it write its threads' stacks (faulthandler, in a signal handler: also while C code holds the GIL).
+
+        They replace those that it wrote before: the worker has inherited the descriptor, and with it the offset (execve(2)).
+        """
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._held.stacks, 0)
+            os.lseek(self._held.stacks, 0, os.SEEK_SET)
         self._held.process.send(STACKS_SIGNAL)
 
     def stacks(self) -> str:

@@ -25,6 +25,7 @@ class TaskOrders:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
+        self._shared: dict[tuple[int, Task], asyncio.Future[Reply]] = {}
 
     def order(
         self,
@@ -34,10 +35,25 @@ class TaskOrders:
     ) -> list[Ordered]:
         """See `Operable.order_task`."""
         return [
-            Ordered(member.id, member.pid, _ordered(member, task, on_note)) for member in self._chosen(worker)
+            Ordered(member.id, member.pid, self._reply(member, task, on_note))
+            for member in self._chosen(worker, early=task.early)
         ]
 
-    def _chosen(self, worker: int | Choice | None) -> list[Member]:
+    def _reply(
+        self, member: Member, task: Task, on_note: Callable[[int, Note], None] | None
+    ) -> "Future[Reply]":
+        """Send the task; a shared one only if none that is equal is under way."""
+        if not task.shared:
+            return _ordered(member, task, on_note)
+        key = (member.id, task)
+        if key not in self._shared:
+            if member.unanswered >= MOST_UNANSWERED:
+                return _ordered(member, task, on_note)  # which refuses it
+            self._shared[key] = member.order(task, None)
+            self._shared[key].add_done_callback(lambda _: self._shared.pop(key, None))
+        return _following(self._shared[key])
+
+    def _chosen(self, worker: int | Choice | None, *, early: bool) -> list[Member]:
         if isinstance(worker, Choice):
             serving = list(self._fleet.serving)
             if not serving:
@@ -45,7 +61,8 @@ class TaskOrders:
             if worker is Choice.LEAST_BUSY:
                 return [min(serving, key=lambda member: (member.unanswered, member.request_table.in_flight))]
             return serving
-        able = [member for member in self._fleet.members.values() if member.state in ABLE]
+        states = ABLE | {WorkerState.STARTING} if early else ABLE
+        able = [member for member in self._fleet.members.values() if member.state in states]
         if worker is None:
             if not able:
                 raise WrongState("no worker serves now", hint="see `flaskd_ctl workers`")

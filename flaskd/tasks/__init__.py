@@ -32,6 +32,13 @@ from flaskd.tasks.base import (
 from flaskd.tasks.cancelling import CancelOutcome as CancelOutcome, CancelRequest as CancelRequest
 from flaskd.tasks.code import CodeDescribed as CodeDescribed, DescribeCode as DescribeCode
 from flaskd.tasks.garbage import CollectGarbage as CollectGarbage, GarbageCollected as GarbageCollected
+from flaskd.tasks.profile import (
+    EndProfile as EndProfile,
+    ProfileEnded as ProfileEnded,
+    ProfileTaken as ProfileTaken,
+    TakeProfile as TakeProfile,
+)
+from flaskd.tasks.stacks import StacksTaken as StacksTaken, TakeStacks as TakeStacks
 from flaskd.tasks.tuning import (
     FindLogger as FindLogger,
     Level as Level,
@@ -45,6 +52,9 @@ from flaskd.tasks.tuning import (
 Tasks = (
     CollectGarbage
     | CancelRequest
+    | TakeStacks
+    | TakeProfile
+    | EndProfile
     | CallCommand
     | ListCommands
     | ListRoutes
@@ -59,6 +69,9 @@ Tasks = (
 TaskReplies = (
     GarbageCollected
     | CancelOutcome
+    | StacksTaken
+    | ProfileTaken
+    | ProfileEnded
     | CommandCalled
     | CommandProgress
     | CommandsListed

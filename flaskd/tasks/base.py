@@ -2,7 +2,7 @@
 
 import enum
 from concurrent.futures import Future
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import msgspec
 
@@ -20,7 +20,14 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class Task(Call, frozen=True):
-    """A call that is carried out on a thread of its own, so it may take its time."""
+    """A call that is carried out on a thread of its own, so it may take its time.
+
+    `early`: also in a process that has not loaded the application yet. `shared`: whoever asks while an equal one is under way
+    gets its reply, so that a worker that hangs is not sent one after the other.
+    """
+
+    early: ClassVar[bool] = False
+    shared: ClassVar[bool] = False
 
 
 class Note(Reply, frozen=True):

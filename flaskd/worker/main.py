@@ -258,7 +258,7 @@ class Worker:
             else:
                 self._channel.reply(task, reply.result())
 
-        if self._core is None:
+        if self._core is None and not task.early:
             self._channel.refuse(task, "the worker has not loaded its application")
             return
         reply: Future[Reply] = Future()

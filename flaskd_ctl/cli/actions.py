@@ -133,6 +133,12 @@ def run_with(run: Run, command: Command, **params: Any) -> Exit:
     return run.show(command.name, run.ask(run.target(), command.name, given))
 
 
+def run_requests(run: Run, command: Command, **params: Any) -> Exit:
+    """Show the requests in flight that were asked for."""
+    given = {key: value for key, value in params.items() if value not in {None, False}}
+    return run.show(command.name, run.ask(run.target(), command.name, given))
+
+
 def run_history(run: Run, command: Command, *, limit: int | None) -> Exit:
     """Show who changed what; of an instance that has stopped, from its audit log."""
     params = {} if limit is None else {"limit": limit}

@@ -65,6 +65,7 @@ TYPES: Final[dict[str, click.ParamType[Any]]] = {
     "path": UrlPath(),
     "limit": Number("a number of entries", 1000),
     "most": Number("a number of requests", 100),
+    "rate": Number("a number of times a second", 1000),
     "id": Number("an id", 999_999_999),
     "level": click.Choice(LEVELS),
     "text": click.STRING,

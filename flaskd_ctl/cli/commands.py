@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from flaskd_ctl.cli import actions, log_actions
+from flaskd_ctl.cli import actions, log_actions, profile
 from flaskd_ctl.cli.actions import Run
 from flaskd_ctl.cli.exits import Exit, code_of
 from flaskd_ctl.cli.options import Seconds, complete_settings, endpoint_of_application, shared_options
@@ -81,6 +81,10 @@ class CliCommand(click.Command):
         if not several:
             run.chosen = chosen[0]
             return self.work(run, **ctx.params)
+        if ctx.params.get("output"):
+            raise BadPlace(
+                "--output names one file, and there are several targets", hint="profile them one by one"
+            )
         from flaskd_ctl.cli.fanout import fan_out
 
         return fan_out(
@@ -108,6 +112,9 @@ ACTIONS: Final[dict[str, Callable[..., Exit]]] = {
     "cancel": actions.run_with,
     "events": actions.run_events,
     "stats": actions.run_stats,
+    "requests": actions.run_requests,
+    "stacks": actions.run_in_workers,
+    "profile": profile.run_profile,
     "gc": actions.run_in_workers,
     "call": _call,
     "routes": actions.run_ask_worker,
@@ -150,6 +157,8 @@ def derive(command: Command) -> CliCommand:
     elif work is log_actions.run_logs:
         text = "Open the log files again, after another program has renamed them. Nothing else is done."
         params.append(click.Option(["--reopen"], is_flag=True, help=text))
+    elif work is profile.run_profile:
+        params += profile.options()
     elif work is actions.run_status:
         params.append(click.Option(["--serving"], is_flag=True, help="Exit 1 until it serves requests."))
     arguments = [

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 
 from flaskd_ctl.client.application import ApplicationMethods
+from flaskd_ctl.client.diagnosis import Diagnosis
 from flaskd_ctl.client.following import follow
 from flaskd_ctl.client.listing import LIST_PATIENCE, list_instances
 from flaskd_ctl.client.logs import LogMethods
@@ -37,18 +38,14 @@ from flaskd_ctl.protocol import (
     ErrorsResult,
     Event,
     EventsResult,
-    Garbage,
-    GcResult,
     HistoryResult,
     Incident,
     IncidentsResult,
-    InFlight,
     KillResult,
     MetricsResult,
     PingResult,
     ProgressEvent,
     ReloadResult,
-    RequestsResult,
     RestartResult,
     ScaleResult,
     ShutdownResult,
@@ -66,7 +63,7 @@ from flaskd_ctl.transports.backend import BLOCKING, Backend
 T = TypeVar("T")
 
 
-class BaseClient(ApplicationMethods, LogMethods, TuningClient):
+class BaseClient(ApplicationMethods, Diagnosis, LogMethods, TuningClient):
     """A client of one instance; `Client` explains the parameters."""
 
     _backend: ClassVar[Backend] = BLOCKING
@@ -121,10 +118,6 @@ class BaseClient(ApplicationMethods, LogMethods, TuningClient):
         """Put a draining instance back into rotation."""
         return await self._typed("resume", StateResult)
 
-    async def requests(self) -> list[InFlight]:
-        """Return the requests in flight, oldest first."""
-        return (await self._typed("requests", RequestsResult)).requests
-
     async def workers(self) -> list[WorkerInfo]:
         """Return the workers, oldest first. Raises WrongState if the instance is one process."""
         return (await self._typed("workers", WorkersResult)).workers
@@ -159,10 +152,6 @@ class BaseClient(ApplicationMethods, LogMethods, TuningClient):
     async def cancel(self, id: int | str, worker: int | None = None) -> CancelResult:  # noqa: A002 - as above
         """End one request; return when it has ended (see `Client`)."""
         return await self._typed("cancel", CancelResult, given(id=str(id), worker=worker))
-
-    async def gc(self, worker: int | None = None) -> list[Garbage]:
-        """Run the garbage collector in each worker, or in one; return what it did in each."""
-        return (await self._patient("gc", given(worker=worker), GcResult)).workers
 
     @overload
     async def reload(

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, overload
 
 from flaskd_ctl.client.base import BaseClient
+from flaskd_ctl.client.blocking_diagnosis import BlockingDiagnosis
 from flaskd_ctl.client.blocking_tuning import BlockingTuning
 from flaskd_ctl.client.listing import LIST_PATIENCE
 from flaskd_ctl.client.logs import BlockingLogMethods
@@ -27,9 +28,7 @@ from flaskd_ctl.protocol import (
     CancelResult,
     ErrorGroup,
     Event,
-    Garbage,
     Incident,
-    InFlight,
     KillResult,
     PingResult,
     ProgressEvent,
@@ -48,7 +47,7 @@ from flaskd_ctl.protocol import (
 from flaskd_ctl.transports.backend import iterate, run
 
 
-class Client(BlockingLogMethods, BlockingTuning):
+class Client(BlockingDiagnosis, BlockingLogMethods, BlockingTuning):
     """A blocking client of one instance.
 
     `name` is needed only if several instances are running; `endpoint` is a URL instead. For `tcp://HOST:PORT`, `key` is the
@@ -108,10 +107,6 @@ class Client(BlockingLogMethods, BlockingTuning):
         """Put a draining instance back into rotation."""
         return run(self._client.resume())
 
-    def requests(self) -> list[InFlight]:
-        """Return the requests in flight, oldest first."""
-        return run(self._client.requests())
-
     def workers(self) -> list[WorkerInfo]:
         """Return the workers, oldest first. Raises WrongState if the instance is one process."""
         return run(self._client.workers())
@@ -154,10 +149,6 @@ class Client(BlockingLogMethods, BlockingTuning):
         TimedOut if it has not ended after a second: then the exception may still come.
         """
         return run(self._client.cancel(id, worker))
-
-    def gc(self, worker: int | None = None) -> list[Garbage]:
-        """Run the garbage collector in each worker, or in one; return what it did in each."""
-        return run(self._client.gc(worker))
 
     def call(
         self,

@@ -85,6 +85,22 @@ from flaskd_ctl.protocol.problems import (
     SlowRequest as SlowRequest,
     SlowResult as SlowResult,
 )
+from flaskd_ctl.protocol.profiles import (
+    ProfiledFunction as ProfiledFunction,
+    ProfiledStack as ProfiledStack,
+    ProfileParams as ProfileParams,
+    ProfileResult as ProfileResult,
+    WorkerProfile as WorkerProfile,
+)
+from flaskd_ctl.protocol.stacks import (
+    Frame as Frame,
+    RequestsParams as RequestsParams,
+    RequestsResult as RequestsResult,
+    Stack as Stack,
+    StacksResult as StacksResult,
+    ThreadInfo as ThreadInfo,
+    WorkerStacks as WorkerStacks,
+)
 from flaskd_ctl.protocol.status import (
     Incident as Incident,
     IncidentsParams as IncidentsParams,
@@ -92,7 +108,6 @@ from flaskd_ctl.protocol.status import (
     InFlight as InFlight,
     LastError as LastError,
     PingResult as PingResult,
-    RequestsResult as RequestsResult,
     StatusResult as StatusResult,
     WorkerFailure as WorkerFailure,
     WorkerInfo as WorkerInfo,
@@ -129,6 +144,8 @@ PARAMS: Final[dict[str, type[Params]]] = {
     "describe": Params,
     "stats": StatsParams,
     "metrics": Params,
+    "stacks": WorkerParams,
+    "profile": ProfileParams,
     "gc": WorkerParams,
     "call": CallParams,
     "routes": RoutesParams,
@@ -147,7 +164,7 @@ PARAMS: Final[dict[str, type[Params]]] = {
     "shutdown": ShutdownParams,
     "kill": Params,
     "workers": Params,
-    "requests": Params,
+    "requests": RequestsParams,
     "incidents": IncidentsParams,
     "errors": ErrorsParams,
     "slow": SlowParams,
@@ -164,6 +181,8 @@ RESULTS: Final[dict[str, Any]] = {
     "describe": dict[str, Any],
     "stats": StatsResult,
     "metrics": MetricsResult,
+    "stacks": StacksResult,
+    "profile": ProfileResult,
     "gc": GcResult,
     "call": CallResult,
     "routes": RoutesResult,

@@ -156,9 +156,3 @@ class IncidentsResult(msgspec.Struct, frozen=True):
     """The incidents that are kept, newest last; or the one asked for, in full."""
 
     incidents: list[Incident]
-
-
-class RequestsResult(msgspec.Struct, frozen=True):
-    """Requests in flight, oldest first."""
-
-    requests: list[InFlight]

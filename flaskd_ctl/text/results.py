@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from flaskd_ctl.contract.times import clock, count, span
 from flaskd_ctl.text.layout import printable, printable_within, state, table
-from flaskd_ctl.text.requests import request, requests_table
+from flaskd_ctl.text.requests import request
 
 
 def as_json(result: Any) -> str:
@@ -244,10 +244,6 @@ def _history(result: dict[str, Any], colour: bool) -> str:
     return history(result, colour)
 
 
-def _requests(result: dict[str, Any], _colour: bool) -> str:
-    return requests_table(result.get("requests") or []) or "no request in flight"
-
-
 _WRITERS: Final[dict[str, Callable[[dict[str, Any], bool], str]]] = {
     "ping": _ping,
     "status": _status,
@@ -256,7 +252,6 @@ _WRITERS: Final[dict[str, Callable[[dict[str, Any], bool], str]]] = {
     "resume": _state,
     "shutdown": _shutdown,
     "kill": _kill,
-    "requests": _requests,
     "history": _history,
 }
 
@@ -286,5 +281,8 @@ _ELSEWHERE: Final = {
     "log_levels": "tuning",
     "logs": "logs",
     "reopen_logs": "logs",
+    "profile": "profiles",
+    "requests": "stacks",
+    "stacks": "stacks",
 }
 """The module that writes the result of each further command: it is imported only for that."""

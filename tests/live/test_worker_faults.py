@@ -24,7 +24,7 @@ from flaskd_ctl.errors import Failed
 from tests.support.caller import Caller, call
 from tests.support.daemons import PATIENCE, Daemon, StartDaemon, flaskd_run
 from tests.support.gate import Gate, Held
-from tests.support.operating import Watch, all_gone, children, client, ctl
+from tests.support.operating import Watch, all_gone, children, client, ctl, until_stopped
 
 pytestmark = pytest.mark.live
 
@@ -73,17 +73,6 @@ def slowest_status(daemon: Daemon, until: threading.Event | None = None, *, time
             if until and until.is_set():
                 break
     return longest
-
-
-def until_stopped(pid: int) -> None:
-    """Wait until every thread of a process has stopped (proc_pid_stat(5)): kill(2) returns before that."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        assert time.monotonic() < deadline, f"process {pid} does not stop"
-        with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
-            tasks = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
-            if all(task.rpartition(")")[2].split()[0] == "T" for task in tasks):
-                return
 
 
 # A worker ends

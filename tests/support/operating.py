@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Self
 
 from flaskd_ctl import Client
@@ -129,3 +130,14 @@ def all_gone(*pids: int) -> Iterator[None]:
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def until_stopped(pid: int) -> None:
+    """Wait until every thread of a process has stopped (proc_pid_stat(5)): kill(2) returns before that."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        assert time.monotonic() < deadline, f"process {pid} does not stop"
+        with suppress(FileNotFoundError):  # a thread that has just ended
+            tasks = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+            if all(task.rpartition(")")[2].split()[0] == "T" for task in tasks):
+                return

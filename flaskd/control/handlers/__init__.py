@@ -11,6 +11,7 @@ from flaskd.control.handlers.looking import Looking
 from flaskd.control.handlers.metrics import Metrics
 from flaskd.control.handlers.operating import Operating
 from flaskd.control.handlers.problems import Problems
+from flaskd.control.handlers.stacks import Stacks
 from flaskd.control.handlers.streams import Streams
 from flaskd.control.handlers.tuning import Tuning
 from flaskd.control.registry import Handler
@@ -29,6 +30,7 @@ class Handlers:
             Metrics(instance),
             Problems(instance),
             Logs(instance, self.streams),
+            Stacks(instance),
             Diagnosis(instance),
             application,
             Code(instance),

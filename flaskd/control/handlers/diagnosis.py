@@ -1,16 +1,40 @@
 """Commands that look into the processes that run the application."""
 
+import asyncio
+import contextlib
+import secrets
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from flaskd.control.handlers.tasks import carry_out
 from flaskd.control.registry import Call
+from flaskd.ledger.row import printable
 from flaskd.operable import Operable
-from flaskd.tasks import CollectGarbage, Outcome
-from flaskd_ctl.protocol import FromWorker, Garbage, GcResult, WorkerParams
+from flaskd.process.profiles import fit
+from flaskd.tasks import CollectGarbage, EndProfile, Outcome, ProfileTaken, TakeProfile
+from flaskd_ctl.errors import ControlError
+from flaskd_ctl.protocol import (
+    FromWorker,
+    Garbage,
+    GcResult,
+    ProfiledFunction,
+    ProfileParams,
+    ProfileResult,
+    WorkerParams,
+    WorkerProfile,
+)
 
 R = TypeVar("R", bound=FromWorker)
+
+REPLY_TIME: Final = 5.0
+"""Seconds after the end of a profile in which a process replies."""
+
+ROOM: Final = 900_000
+"""Bytes of a reply for profiles: MAX_MESSAGE less what is around them."""
+
+LONGEST: Final = 400
+"""Characters of a text in a profile."""
 
 GC_TIME: Final = 60.0
 """Seconds that a garbage collection may take."""
@@ -28,6 +52,58 @@ class Diagnosis:
             self._instance, CollectGarbage(), worker=call.params.worker, timeout=GC_TIME
         )
         return GcResult(workers=[described(each, Garbage) for each in outcomes])
+
+    async def profile(self, call: Call[ProfileParams]) -> ProfileResult:
+        """Look at the threads of each process, or of one, for a while; that ends if the caller goes."""
+        params = call.params
+        name = secrets.token_hex(8)
+        task = TakeProfile(
+            profile=name,
+            seconds=params.seconds,
+            rate=params.rate,
+            endpoint=params.endpoint,
+            all_threads=params.all_threads,
+        )
+        timeout = params.seconds + REPLY_TIME
+        done = asyncio.ensure_future(carry_out(self._instance, task, worker=params.worker, timeout=timeout))
+        gone = asyncio.ensure_future(call.peer.until_gone())
+        try:
+            await asyncio.wait([done, gone], return_when=asyncio.FIRST_COMPLETED)
+            if not done.done():
+                raise ConnectionResetError("the caller is gone, so the profile has ended")
+        finally:
+            gone.cancel()
+            if not done.done():
+                done.cancel()
+                with contextlib.suppress(ControlError):
+                    self._instance.order_task(EndProfile(profile=name), params.worker)
+        outcomes = done.result()
+        return ProfileResult(workers=[_profile(each, ROOM // len(outcomes)) for each in outcomes])
+
+
+def _profile(outcome: Outcome, room: int) -> WorkerProfile:
+    """Return what a process has told; a worker says whatever its application lets it say."""
+    taken = outcome.reply
+    if not isinstance(taken, ProfileTaken):
+        silent = outcome.error.startswith("did not reply")
+        hint = "; something holds the GIL, or it is stopped: try `flaskd_ctl stacks`" if silent else ""
+        return WorkerProfile(worker=outcome.worker, pid=outcome.pid, error=f"{outcome.error}{hint}")
+    functions = [
+        ProfiledFunction(printable(each.function[:LONGEST]), printable(each.file[:LONGEST]), each.line)
+        for each in taken.functions
+    ]
+    kept, stacks, other = fit(functions, taken.stacks, room)
+    return WorkerProfile(
+        worker=outcome.worker,
+        pid=outcome.pid,
+        seconds=taken.seconds,
+        samples=taken.samples,
+        missed=taken.missed,
+        longest_gap=taken.longest_gap,
+        functions=kept,
+        stacks=stacks,
+        other=min(taken.other + other, 1 << 31),
+    )
 
 
 def described(outcome: Outcome, shape: type[R]) -> R:

@@ -18,7 +18,6 @@ from flaskd_ctl.protocol import (
     IncidentsParams,
     IncidentsResult,
     PingResult,
-    RequestsResult,
     StatusResult,
     WorkersResult,
 )
@@ -57,10 +56,6 @@ class Looking:
     def workers(self, call: Call[Any]) -> WorkersResult:
         """List the workers."""
         return workers_of(self._instance, "has no workers").workers()
-
-    def requests(self, call: Call[Any]) -> RequestsResult:
-        """List the requests in flight."""
-        return self._instance.requests()
 
     def incidents(self, call: Call[IncidentsParams]) -> IncidentsResult:
         """List the failures of workers, or show one of them in full."""

@@ -9,6 +9,7 @@ A peer may send several requests at once and gets each reply when it is ready. W
 """
 
 import asyncio
+import select
 import socket
 from collections.abc import Coroutine
 from typing import Any, Final, Protocol, cast
@@ -59,6 +60,7 @@ class LocalConnection(asyncio.BufferedProtocol):
         self._framing = framing
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._gone = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
         self._due = True  # a step is on its way, or the connection is
@@ -87,6 +89,7 @@ class LocalConnection(asyncio.BufferedProtocol):
             task.cancel()
         self._door.leave(self)
         self.closed.set()
+        self._gone.set()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Read into the buffer of all connections: what comes is taken out at once."""
@@ -102,6 +105,8 @@ class LocalConnection(asyncio.BufferedProtocol):
         """Answer what was asked, then close."""
         self._framing.end()
         self._ended = True
+        if _is_hung_up(self._transport):
+            self._gone.set()
         self._step_soon()
         return True
 
@@ -132,6 +137,10 @@ class LocalConnection(asyncio.BufferedProtocol):
             raise ConnectionResetError
         self._transport.write(self._framing.wrap(message, enveloped=enveloped))
         return True
+
+    async def until_gone(self) -> None:
+        """Wait until the peer has closed its connection; one that has only said its last still reads."""
+        await self._gone.wait()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` as long as the connection lives."""
@@ -299,6 +308,20 @@ class Enveloped:
         """Send it behind an empty frame."""
         return await self._connection.send(message, enveloped=True)
 
+    async def until_gone(self) -> None:
+        """Wait until the peer has closed its connection."""
+        await self._connection.until_gone()
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` as long as the connection lives."""
         self._connection.spawn(work)
+
+
+def _is_hung_up(transport: asyncio.Transport) -> bool:
+    """Tell whether the peer has closed its end, not only said its last (shutdown(2)); a Unix socket has POLLHUP then."""
+    descriptor = transport.get_extra_info("socket").fileno()
+    if descriptor < 0:
+        return True
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(events & select.POLLHUP for _, events in poll.poll(0))

@@ -168,6 +168,10 @@ class ZmqPeer:
         """Return whether it is a DEALER, which sends no empty frame; a REQ always does."""
         return len(self._envelope) == 1
 
+    async def until_gone(self) -> None:
+        """Never return: libzmq does not tell."""
+        await asyncio.Event().wait()
+
     async def send(self, message: bytes) -> bool:
         """Send one message. A peer that has lost its access gets the error instead."""
         try:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from flaskd_ctl.contract.commands.command import Command, Param, Role
+from flaskd_ctl.contract.commands.command import WORKER, Command, Param, Role
 
 COMMANDS: Final = (
     Command(
@@ -37,8 +37,15 @@ COMMANDS: Final = (
         "requests",
         Role.VIEWER,
         "List the requests in flight: id, method, path, endpoint and rule, client, age, thread.",
-        "Waits for the response.",
-        "flaskd_ctl requests",
+        "Waits for the response. With --stacks, a worker has 1.5 s to describe its threads.",
+        "flaskd_ctl requests --stacks --older 5s",
+        (
+            Param("stacks", "flag", "Show what the thread of each request does."),
+            Param("older", "seconds", "Only requests that began at least this long ago."),
+            Param("path", "path", "Only requests whose path begins with this."),
+            Param("endpoint", "endpoint", "Only requests of this endpoint of the application."),
+            WORKER,
+        ),
     ),
     Command(
         "incidents",

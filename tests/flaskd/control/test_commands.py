@@ -19,7 +19,7 @@ from flaskd.control.handlers import Handlers, streams
 from flaskd.control.registry import Registry
 from flaskd.events import Bus
 from flaskd.logs.ring import Ring
-from flaskd.tasks import Choice, Note, Ordered, Task
+from flaskd.tasks import Choice, Note, Ordered, StacksTaken, Task
 from flaskd_ctl import errors
 from flaskd_ctl.contract.commands import Role
 from flaskd_ctl.protocol import (
@@ -139,6 +139,9 @@ class ScriptedDaemon:
     def order_reopen_logs(self) -> Future[list[str]]:
         raise NotImplementedError
 
+    def order_stack_dump(self, worker: int) -> "Future[StacksTaken]":
+        raise NotImplementedError
+
     def order_drain(self, by: Actor) -> Future[StateResult]:
         raise NotImplementedError
 
@@ -162,6 +165,9 @@ class ScriptedPeer:
         self.works: list[asyncio.Future[None]] = []
         self._streams = streams
         self._gone = gone
+
+    async def until_gone(self) -> None:
+        await asyncio.Event().wait()
 
     def takes_notifications(self) -> bool:
         return self._streams

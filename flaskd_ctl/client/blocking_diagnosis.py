@@ -1,0 +1,70 @@
+"""The methods of `Client` that look into the processes that run the application."""
+
+from flaskd_ctl.client.base import BaseClient
+from flaskd_ctl.protocol import Garbage, InFlight, RequestsResult, WorkerProfile, WorkerStacks
+from flaskd_ctl.transports.backend import run
+
+
+class BlockingDiagnosis:
+    """Methods of `Client`."""
+
+    _client: BaseClient
+
+    def requests(
+        self,
+        *,
+        older: float | None = None,
+        path: str | None = None,
+        endpoint: str | None = None,
+        worker: int | None = None,
+    ) -> list[InFlight]:
+        """Return the requests in flight, oldest first.
+
+        `older`: only those that began at least so many seconds ago. `path`: whose path begins so. Raises NotFound for an
+        unknown worker, WrongState if the ledger of requests is off.
+        """
+        return run(self._client.requests(older=older, path=path, endpoint=endpoint, worker=worker))
+
+    def request_stacks(
+        self,
+        *,
+        older: float | None = None,
+        path: str | None = None,
+        endpoint: str | None = None,
+        worker: int | None = None,
+    ) -> RequestsResult:
+        """Return the requests in flight, as `requests` does, and what their threads do."""
+        return run(self._client.request_stacks(older=older, path=path, endpoint=endpoint, worker=worker))
+
+    def stacks(self, worker: int | None = None) -> list[WorkerStacks]:
+        """Return what the threads of each worker do, or of one; requests first, equal stacks together.
+
+        A worker that does not reply within 1 s writes its stacks in a signal handler; `note` says so. `error` is set for one
+        that cannot, as it is stopped. Raises NotFound for an unknown worker.
+        """
+        return run(self._client.stacks(worker))
+
+    def profile(
+        self,
+        seconds: float = 10.0,
+        *,
+        rate: float = 100.0,
+        endpoint: str | None = None,
+        all_threads: bool = False,
+        worker: int | None = None,
+    ) -> list[WorkerProfile]:
+        """Look for `seconds` (0.1 to 600), `rate` times a second (1 to 1000), at what threads do; return what was seen.
+
+        At those that serve a request; with `endpoint`, a request of this endpoint; with `all_threads`, at all. `error` is set
+        for a worker that could not be profiled: another profile is under way, it hangs, or the endpoint is unknown. Raises
+        NotFound for an unknown worker.
+        """
+        return run(
+            self._client.profile(
+                seconds, rate=rate, endpoint=endpoint, all_threads=all_threads, worker=worker
+            )
+        )
+
+    def gc(self, worker: int | None = None) -> list[Garbage]:
+        """Run the garbage collector in each worker, or in one; return what it did in each."""
+        return run(self._client.gc(worker))
