@@ -66,8 +66,8 @@ NAME_SIZE: Final = 256
 SUM_SECONDS, SUM_BYTES = 30, 31
 """Words of an endpoint's 32: nanoseconds in the application, and bytes of response bodies."""
 
-MOST_CELLS: Final = 50_000
-"""Cells of one worker that are read: 100 for each endpoint. Only a worker that was taken over writes more."""
+MOST_CELLS: Final = 20_000
+"""Cells of one worker that are read: 40 for each endpoint. Only a worker that was taken over writes more."""
 
 MOST_QUEUES: Final = 4
 """Listeners whose accept queue a worker looks at."""
@@ -100,6 +100,7 @@ class MetricsMemory:
     def __init__(self, descriptor: int | None, memory: mmap.mmap | None = None) -> None:
         self._descriptor = descriptor
         self._memory = memory
+        self._names: list[tuple[str, str]] = []
 
     @classmethod
     def create(cls) -> Self:
@@ -158,13 +159,14 @@ class MetricsMemory:
         return [header[f"queue_{number}"] for number in range(MOST_QUEUES)]
 
     def names(self) -> list[tuple[str, str]]:
-        """Return the name and the rule of each endpoint, in the order of their numbers."""
-        used = min(self._read(0, PAGE, "Q")[WORD["endpoints"]], NAMED)
-        data = self._read(NAMES_AT, used * NAME_SIZE, "B")
-        return [
-            (decode_field(name), decode_field(rule))
-            for name, rule in (NAME.unpack_from(data, index * NAME_SIZE) for index in range(used))
-        ]
+        """Return the name and the rule of each endpoint, by number. They do not change, so each is read once."""
+        known, used = len(self._names), min(self._read(0, PAGE, "Q")[WORD["endpoints"]], NAMED)
+        if known < used:
+            data = self._read(NAMES_AT + known * NAME_SIZE, (used - known) * NAME_SIZE, "B")
+            for index in range(used - known):
+                name, rule = NAME.unpack_from(data, index * NAME_SIZE)
+                self._names.append((decode_field(name), decode_field(rule)))
+        return self._names
 
     def endpoints(self) -> Iterator[Endpoint]:
         """Return what was counted of each endpoint, and of the OTHER ones, which have no name."""
@@ -173,7 +175,9 @@ class MetricsMemory:
             cells = self._read(CELLS_AT + index * CELLS * 8, CELLS * 8, "Q").tolist()
             counts = {cell: min(count, LARGEST) for cell, count in enumerate(cells) if count}
             left -= len(counts)
-            if counts and left >= 0:
+            if left < 0:
+                return
+            if counts:
                 sums = self._read(NAMES_AT + index * NAME_SIZE, NAME_SIZE, "Q")
                 nanoseconds, size = (min(sums[word], LARGEST) for word in (SUM_SECONDS, SUM_BYTES))
                 name, rule = names[index] if index < OTHER else ("", "")

@@ -85,6 +85,7 @@ def test_whatever_a_worker_does_its_supervisor_answers_and_stops_it(
             shop.incidents()
             shop.errors()
             shop.slow(100)
+            shop.stats()
     assert most_memory(daemon.pid) < before + MOST_GROWTH
     assert descriptors_of(daemon.pid) < descriptors + MOST_DESCRIPTORS
     assert status.pid == daemon.pid

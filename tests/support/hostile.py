@@ -16,7 +16,7 @@ from flask import Flask, Response, request
 LINE: Final = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else -1
 """The descriptor of the private line to the supervisor, as its command line tells."""
 
-TABLES: Final = ("-requests", "-errors", "-slow")
+TABLES: Final = ("-requests", "-errors", "-slow", "-metrics")
 """What it shares with the supervisor, by the end of its name."""
 
 MIB: Final = 1 << 20
