@@ -48,6 +48,9 @@ class Peer(Protocol):
     async def until_gone(self) -> None:
         """Return when the peer has closed its connection; never where a transport does not tell."""
 
+    async def until_writable(self) -> None:
+        """Wait until the peer reads what was sent to it."""
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` until it ends or the connection is lost."""
 
@@ -165,7 +168,7 @@ class Registry:
             else:
                 result = self._call(request, request_id, peer, caller)
             if isinstance(result, Coroutine):
-                return _answer_later(request, request_id, result)
+                return _answer_later(request, request_id, result, peer)
             return _reply(request, result)
         except Exception as error:  # noqa: BLE001 - the command's outer edge: log with an id, answer with the id
             return _error_reply(request_id, error)
@@ -217,10 +220,12 @@ class Registry:
 
 
 async def _answer_later(
-    request: Request, request_id: int | str | None, result: Coroutine[Any, Any, Any]
+    request: Request, request_id: int | str | None, result: Coroutine[Any, Any, Any], peer: Peer
 ) -> bytes | None:
     try:
-        return _reply(request, await result)
+        found = await result
+        await peer.until_writable()  # a peer that does not read has no replies that wait, each with its bytes
+        return _reply(request, found)
     except Exception as error:  # noqa: BLE001 - the command's outer edge, as in `Registry.answer`
         return _error_reply(request_id, error)
 

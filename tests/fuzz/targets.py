@@ -34,6 +34,9 @@ class Asker:
     caller = Actor(via="control", uid=os.geteuid(), gid=os.getegid(), pid=os.getpid())
     groups: frozenset[int] | None = frozenset()
 
+    async def until_writable(self) -> None:
+        pass
+
     async def until_gone(self) -> None:
         await asyncio.Event().wait()
 

@@ -132,11 +132,16 @@ class LocalConnection(asyncio.BufferedProtocol):
 
     async def send(self, message: bytes, *, enveloped: bool = False) -> bool:
         """Send one message, waiting while the peer does not read."""
-        await self._writable.wait()
+        await self.until_writable()
         if self._transport.is_closing():
             raise ConnectionResetError
         self._transport.write(self._framing.wrap(message, enveloped=enveloped))
         return True
+
+    async def until_writable(self) -> None:
+        """Wait until the peer reads what was sent to it, or is gone."""
+        while not self._writable.is_set():  # another reply that waited may have filled its buffer again
+            await self._writable.wait()
 
     async def until_gone(self) -> None:
         """Wait until the peer has closed its connection; one that has only said its last still reads."""
@@ -307,6 +312,10 @@ class Enveloped:
     async def send(self, message: bytes) -> bool:
         """Send it behind an empty frame."""
         return await self._connection.send(message, enveloped=True)
+
+    async def until_writable(self) -> None:
+        """Wait until the peer reads."""
+        await self._connection.until_writable()
 
     async def until_gone(self) -> None:
         """Wait until the peer has closed its connection."""

@@ -168,6 +168,9 @@ class ZmqPeer:
         """Return whether it is a DEALER, which sends no empty frame; a REQ always does."""
         return len(self._envelope) == 1
 
+    async def until_writable(self) -> None:
+        """Return at once: what a peer does not read is dropped, or libzmq's."""
+
     async def until_gone(self) -> None:
         """Never return: libzmq does not tell."""
         await asyncio.Event().wait()

@@ -348,6 +348,9 @@ class Asker:
         self.caller = caller
         self.groups: frozenset[int] | None = frozenset()
 
+    async def until_writable(self) -> None:
+        pass
+
     async def until_gone(self) -> None:
         await asyncio.Event().wait()
 

@@ -166,6 +166,9 @@ class ScriptedPeer:
         self._streams = streams
         self._gone = gone
 
+    async def until_writable(self) -> None:
+        pass
+
     async def until_gone(self) -> None:
         await asyncio.Event().wait()
 
