@@ -7,14 +7,15 @@ class with asyncio, `Client` calls it in the thread of its caller.
 import time
 from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self, TypeVar, overload
+from typing import Any, Literal, Self, overload
 
 from flaskd_ctl.client.application import ApplicationMethods
-from flaskd_ctl.client.diagnosis import Diagnosis
-from flaskd_ctl.client.following import follow
+from flaskd_ctl.client.diagnosis import DiagnosisMethods
 from flaskd_ctl.client.listing import LIST_PATIENCE, list_instances
 from flaskd_ctl.client.logs import LogMethods
-from flaskd_ctl.client.session import RESPONSE_TIMEOUT, KeptSession, Session
+from flaskd_ctl.client.metrics import MetricsMethods
+from flaskd_ctl.client.problems import ProblemMethods
+from flaskd_ctl.client.session import Session
 from flaskd_ctl.client.shapes import (
     Goal,
     InstanceInfo,
@@ -26,65 +27,36 @@ from flaskd_ctl.client.shapes import (
     typed_progress,
 )
 from flaskd_ctl.client.stopping import stop
-from flaskd_ctl.client.tuning import TuningClient
+from flaskd_ctl.client.tuning import TuningMethods
 from flaskd_ctl.client.waiting import Wait
 from flaskd_ctl.contract.conversation import Patience
-from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.discovery.instances import Instances
 from flaskd_ctl.protocol import (
     AuditEntry,
-    CancelResult,
-    ErrorGroup,
-    ErrorsResult,
     Event,
     EventsResult,
     HistoryResult,
     Incident,
     IncidentsResult,
     KillResult,
-    MetricsResult,
     PingResult,
     ProgressEvent,
     ReloadResult,
     RestartResult,
     ScaleResult,
     ShutdownResult,
-    SlowRequest,
-    SlowResult,
     StateResult,
-    StatsResult,
     StatusResult,
     WorkerEvent,
     WorkerInfo,
     WorkersResult,
 )
-from flaskd_ctl.transports.backend import BLOCKING, Backend
-
-T = TypeVar("T")
 
 
-class BaseClient(ApplicationMethods, Diagnosis, LogMethods, TuningClient):
+class BaseClient(
+    ApplicationMethods, DiagnosisMethods, LogMethods, MetricsMethods, ProblemMethods, TuningMethods
+):
     """A client of one instance; `Client` explains the parameters."""
-
-    _backend: ClassVar[Backend] = BLOCKING
-
-    def __init__(
-        self,
-        name: str | None = None,
-        *,
-        endpoint: str | None = None,
-        runtime_dir: str | None = None,
-        key: str | None = None,
-        server_key: str | None = None,
-        timeout: float = RESPONSE_TIMEOUT,
-    ) -> None:
-        self._name = name
-        self._endpoint = endpoint
-        self._runtime_dir = runtime_dir
-        self._key = key
-        self._server_key = server_key
-        self._timeout = timeout
-        self._session = KeptSession(self._backend, self._target, timeout=timeout)
 
     async def __aenter__(self) -> Self:
         return self
@@ -130,29 +102,6 @@ class BaseClient(ApplicationMethods, Diagnosis, LogMethods, TuningClient):
         """Return who changed what and the outcome, newest last. Raises WrongState if no audit log is kept."""
         return (await self._typed("history", HistoryResult, {"limit": limit})).entries
 
-    async def stats(
-        self, endpoint: str | None = None, *, worker: int | None = None, limit: int | None = None
-    ) -> StatsResult:
-        """Return numbers of finished requests, of all endpoints and workers or of one; raises NotFound (see `Client`)."""
-        params = given(endpoint=endpoint, worker=worker, limit=limit)
-        return await self._typed("stats", StatsResult, params)
-
-    async def metrics(self) -> str:
-        """Return the numbers in the OpenMetrics format; raises WrongState without the extra `metrics` on the other side."""
-        return (await self._typed("metrics", MetricsResult)).text
-
-    async def errors(self, id: str | None = None) -> list[ErrorGroup]:  # noqa: A002 - the parameter's name on the wire
-        """Return the newest errors of the application, newest last; with `id`, one of them in full. Raises NotFound."""
-        return (await self._typed("errors", ErrorsResult, given(id=id))).errors
-
-    async def slow(self, limit: int = 20) -> list[SlowRequest]:
-        """Return the slowest requests that ended within the last hour, slowest first."""
-        return (await self._typed("slow", SlowResult, {"limit": limit})).requests
-
-    async def cancel(self, id: int | str, worker: int | None = None) -> CancelResult:  # noqa: A002 - as above
-        """End one request; return when it has ended (see `Client`)."""
-        return await self._typed("cancel", CancelResult, given(id=str(id), worker=worker))
-
     @overload
     async def reload(
         self,
@@ -183,7 +132,11 @@ class BaseClient(ApplicationMethods, Diagnosis, LogMethods, TuningClient):
     ) -> ReloadResult | None:
         """Replace all workers; return when no old one accepts connections (see `Client`)."""
         result = await self._follow(
-            "reload", given(check=check), wait=wait, on_progress=on_progress, timeout=timeout
+            "reload",
+            given(check=check),
+            wait=wait,
+            on_progress=typed_progress(on_progress, WorkerEvent),
+            timeout=timeout,
         )
         return None if result is None else typed("reload", result, ReloadResult)
 
@@ -196,7 +149,12 @@ class BaseClient(ApplicationMethods, Diagnosis, LogMethods, TuningClient):
         timeout: float | None = None,
     ) -> ScaleResult:
         """Set the number of workers (`to`) or change it (`by`); return when that many serve."""
-        result = await self._follow("scale", given(to=to, by=by), on_progress=on_progress, timeout=timeout)
+        result = await self._follow(
+            "scale",
+            given(to=to, by=by),
+            on_progress=typed_progress(on_progress, WorkerEvent),
+            timeout=timeout,
+        )
         return typed("scale", result, ScaleResult)
 
     async def restart_worker(
@@ -208,7 +166,10 @@ class BaseClient(ApplicationMethods, Diagnosis, LogMethods, TuningClient):
     ) -> RestartResult:
         """Replace one worker, new before old; return when the old one accepts nothing. Raises NotFound for an unknown id."""
         result = await self._follow(
-            "restart_worker", {"worker": worker}, on_progress=on_progress, timeout=timeout
+            "restart_worker",
+            {"worker": worker},
+            on_progress=typed_progress(on_progress, WorkerEvent),
+            timeout=timeout,
         )
         return typed("restart_worker", result, RestartResult)
 
@@ -283,38 +244,3 @@ class BaseClient(ApplicationMethods, Diagnosis, LogMethods, TuningClient):
         """Return all instances of this host that you can see, including stopped ones (see `Client`)."""
         rows = await list_instances(self._backend, Instances(self._runtime_dir), patience=timeout)
         return [instance_info(row) for row in rows]
-
-    async def _follow(
-        self,
-        method: str,
-        params: dict[str, Any],
-        *,
-        wait: bool = True,
-        on_progress: Callable[[WorkerEvent], None] | None,
-        timeout: float | None,
-    ) -> dict[str, Any] | None:
-        return await follow(
-            self._backend,
-            self._target(),
-            method,
-            params,
-            first=self._timeout,
-            whole=timeout,
-            wait=wait,
-            on_progress=typed_progress(on_progress, WorkerEvent),
-        )
-
-    async def _patient(
-        self, method: str, params: dict[str, Any], shape: type[T], timeout: float | None = None
-    ) -> T:
-        """Ask for what may take longer than `timeout` of the client; a daemon that falls silent is pinged."""
-        result = await self._follow(method, params, on_progress=None, timeout=timeout)
-        return typed(method, result, shape)
-
-    async def _typed(self, method: str, shape: type[T], params: dict[str, Any] | None = None) -> T:
-        return typed(method, await self._session.call(method, params), shape)
-
-    def _target(self) -> Target:
-        return Instances(self._runtime_dir).target(
-            self._name, endpoint=self._endpoint, key=self._key, server_key=self._server_key
-        )

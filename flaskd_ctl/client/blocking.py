@@ -9,24 +9,22 @@ The plain stream is the default; `endpoint="ipc:///…/zmq"` uses ZeroMQ, `"ssh:
 (docs/other-hosts.md). Every failure is a `ControlError`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
+from flaskd_ctl.client.application import BlockingApplicationMethods
 from flaskd_ctl.client.base import BaseClient
-from flaskd_ctl.client.blocking_diagnosis import BlockingDiagnosis
-from flaskd_ctl.client.blocking_tuning import BlockingTuning
+from flaskd_ctl.client.diagnosis import BlockingDiagnosisMethods
 from flaskd_ctl.client.listing import LIST_PATIENCE
 from flaskd_ctl.client.logs import BlockingLogMethods
+from flaskd_ctl.client.metrics import BlockingMetricsMethods
+from flaskd_ctl.client.problems import BlockingProblemMethods
 from flaskd_ctl.client.session import RESPONSE_TIMEOUT
 from flaskd_ctl.client.shapes import Goal, InstanceInfo
+from flaskd_ctl.client.tuning import BlockingTuningMethods
 from flaskd_ctl.protocol import (
-    AppConfigResult,
     AuditEntry,
-    CallProgressEvent,
-    CallResult,
-    CancelResult,
-    ErrorGroup,
     Event,
     Incident,
     KillResult,
@@ -34,12 +32,9 @@ from flaskd_ctl.protocol import (
     ProgressEvent,
     ReloadResult,
     RestartResult,
-    RoutesResult,
     ScaleResult,
     ShutdownResult,
-    SlowRequest,
     StateResult,
-    StatsResult,
     StatusResult,
     WorkerEvent,
     WorkerInfo,
@@ -47,7 +42,14 @@ from flaskd_ctl.protocol import (
 from flaskd_ctl.transports.backend import iterate, run
 
 
-class Client(BlockingDiagnosis, BlockingLogMethods, BlockingTuning):
+class Client(
+    BlockingApplicationMethods,
+    BlockingDiagnosisMethods,
+    BlockingLogMethods,
+    BlockingMetricsMethods,
+    BlockingProblemMethods,
+    BlockingTuningMethods,
+):
     """A blocking client of one instance.
 
     `name` is needed only if several instances are running; `endpoint` is a URL instead. For `tcp://HOST:PORT`, `key` is the
@@ -118,63 +120,6 @@ class Client(BlockingDiagnosis, BlockingLogMethods, BlockingTuning):
     def history(self, limit: int = 50) -> list[AuditEntry]:
         """Return who changed what and the outcome, newest last. Raises WrongState if no audit log is kept."""
         return run(self._client.history(limit))
-
-    def stats(
-        self, endpoint: str | None = None, *, worker: int | None = None, limit: int | None = None
-    ) -> StatsResult:
-        """Return numbers of finished requests, of all endpoints and workers or of one.
-
-        `limit` is the number of endpoints, those that took most time. Raises NotFound for an endpoint without a finished
-        request and for a worker that is not there, WrongState if the ledger of requests is off.
-        """
-        return run(self._client.stats(endpoint, worker=worker, limit=limit))
-
-    def metrics(self) -> str:
-        """Return the numbers in the OpenMetrics format; raises WrongState without the extra `metrics` on the other side."""
-        return run(self._client.metrics())
-
-    def errors(self, id: str | None = None) -> list[ErrorGroup]:  # noqa: A002 - the parameter's name on the wire
-        """Return the newest errors of the application, newest last; with `id`, one of them in full. Raises NotFound."""
-        return run(self._client.errors(id))
-
-    def slow(self, limit: int = 20) -> list[SlowRequest]:
-        """Return the slowest requests that ended within the last hour, slowest first."""
-        return run(self._client.slow(limit))
-
-    def cancel(self, id: int | str, worker: int | None = None) -> CancelResult:  # noqa: A002 - as above
-        """End one request with an exception in the application; return when it has ended.
-
-        `id` is its number in `requests`, or its X-Request-ID; `worker` is needed if several workers have one of that number.
-        Raises NotFound if it is not in flight, InvalidParams if several are meant, WrongState if it ended by itself, and
-        TimedOut if it has not ended after a second: then the exception may still come.
-        """
-        return run(self._client.cancel(id, worker))
-
-    def call(
-        self,
-        name: str,
-        params: Mapping[str, Any] | None = None,
-        *,
-        worker: int | None = None,
-        timeout: float | None = None,
-        on_progress: Callable[[CallProgressEvent], None] | None = None,
-    ) -> CallResult:
-        """Run a command of the application (`@flaskd.command`); return what it did in each worker that ran it.
-
-        `worker` runs it in that one. `timeout` is what the command may take, in seconds; None is what it declares itself.
-        `on_progress` is called for what it yields. Raises NotFound for an unknown command or worker, InvalidParams,
-        NotPermitted, TimedOut (the command continues), and Failed (`data["traceback"]`: the application's). If it ran in
-        several workers and failed in some, or in each in its own way, the results have the `error`.
-        """
-        return run(self._client.call(name, params, worker=worker, timeout=timeout, on_progress=on_progress))
-
-    def routes(self, worker: int | None = None) -> RoutesResult:
-        """Return the routes of the Flask application, as one worker has them."""
-        return run(self._client.routes(worker))
-
-    def app_config(self, worker: int | None = None) -> AppConfigResult:
-        """Return the configuration of the Flask application without secrets, as one worker has it."""
-        return run(self._client.app_config(worker))
 
     @overload
     def reload(

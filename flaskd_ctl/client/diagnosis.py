@@ -1,7 +1,6 @@
-"""What `AsyncClient` and `Client` do to look into the processes that run the application, written once."""
+"""What the processes that run the application do, for `Client` and `AsyncClient`."""
 
-from typing import Any, TypeVar
-
+from flaskd_ctl.client.asking import Asking
 from flaskd_ctl.client.shapes import given
 from flaskd_ctl.protocol import (
     Garbage,
@@ -13,12 +12,11 @@ from flaskd_ctl.protocol import (
     WorkerProfile,
     WorkerStacks,
 )
+from flaskd_ctl.transports.backend import run
 
-T = TypeVar("T")
 
-
-class Diagnosis:
-    """Methods of `BaseClient`."""
+class DiagnosisMethods(Asking):
+    """The coroutines of `BaseClient` that look into the processes that run the application."""
 
     async def requests(
         self,
@@ -59,16 +57,73 @@ class Diagnosis:
     ) -> list[WorkerProfile]:
         """Look for `seconds` at what the threads of each worker do, or of one (see `Client`)."""
         params = given(seconds=seconds, rate=rate, endpoint=endpoint, all_threads=all_threads, worker=worker)
-        return (await self._patient("profile", params, ProfileResult)).workers
+        return (await self._patient("profile", ProfileResult, params)).workers
 
     async def gc(self, worker: int | None = None) -> list[Garbage]:
         """Run the garbage collector in each worker, or in one; return what it did in each."""
-        return (await self._patient("gc", given(worker=worker), GcResult)).workers
+        return (await self._patient("gc", GcResult, given(worker=worker))).workers
 
-    async def _typed(self, method: str, shape: type[T], params: dict[str, Any] | None = None) -> T:
-        raise NotImplementedError
 
-    async def _patient(
-        self, method: str, params: dict[str, Any], shape: type[T], timeout: float | None = None
-    ) -> T:
-        raise NotImplementedError
+class BlockingDiagnosisMethods:
+    """The methods of `Client` that look into the processes that run the application."""
+
+    _client: DiagnosisMethods
+
+    def requests(
+        self,
+        *,
+        older: float | None = None,
+        path: str | None = None,
+        endpoint: str | None = None,
+        worker: int | None = None,
+    ) -> list[InFlight]:
+        """Return the requests in flight, oldest first.
+
+        `older`: only those that began at least so many seconds ago. `path`: whose path begins so. Raises NotFound for an
+        unknown worker, WrongState if the ledger of requests is off.
+        """
+        return run(self._client.requests(older=older, path=path, endpoint=endpoint, worker=worker))
+
+    def request_stacks(
+        self,
+        *,
+        older: float | None = None,
+        path: str | None = None,
+        endpoint: str | None = None,
+        worker: int | None = None,
+    ) -> RequestsResult:
+        """Return the requests in flight, as `requests` does, and what their threads do."""
+        return run(self._client.request_stacks(older=older, path=path, endpoint=endpoint, worker=worker))
+
+    def stacks(self, worker: int | None = None) -> list[WorkerStacks]:
+        """Return what the threads of each worker do, or of one; requests first, equal stacks together.
+
+        A worker that does not reply within 1 s writes its stacks in a signal handler; `note` says so. `error` is set for one
+        that cannot, as it is stopped. Raises NotFound for an unknown worker.
+        """
+        return run(self._client.stacks(worker))
+
+    def profile(
+        self,
+        seconds: float = 10.0,
+        *,
+        rate: float = 100.0,
+        endpoint: str | None = None,
+        all_threads: bool = False,
+        worker: int | None = None,
+    ) -> list[WorkerProfile]:
+        """Look for `seconds` (0.1 to 600), `rate` times a second (1 to 1000), at what threads do; return what was seen.
+
+        At those that serve a request; with `endpoint`, a request of this endpoint; with `all_threads`, at all. `error` is set
+        for a worker that could not be profiled: another profile is under way, it hangs, or the endpoint is unknown. Raises
+        NotFound for an unknown worker.
+        """
+        return run(
+            self._client.profile(
+                seconds, rate=rate, endpoint=endpoint, all_threads=all_threads, worker=worker
+            )
+        )
+
+    def gc(self, worker: int | None = None) -> list[Garbage]:
+        """Run the garbage collector in each worker, or in one; return what it did in each."""
+        return run(self._client.gc(worker))

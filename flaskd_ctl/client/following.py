@@ -7,7 +7,7 @@ if it answers, the command goes on; if not, the call times out.
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Final
 
 from flaskd_ctl.client.session import RESPONSE_TIMEOUT, OnProgress, Session
 from flaskd_ctl.contract.commands import COMMANDS, PROGRESS
@@ -16,6 +16,9 @@ from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.contract.times import span
 from flaskd_ctl.errors import TimedOut
 from flaskd_ctl.transports.backend import Backend
+
+REPLY_TIME: Final = 2.0
+"""Seconds that a daemon has, after the time that a command may take, to say that it did not end."""
 
 
 async def follow(

@@ -2,22 +2,18 @@
 
 import time
 from collections.abc import AsyncGenerator, Iterator
-from typing import Any, ClassVar
+from typing import Any
 
-from flaskd_ctl.client.session import KeptSession, Session
+from flaskd_ctl.client.asking import Asking
+from flaskd_ctl.client.session import Session
 from flaskd_ctl.client.shapes import given, typed, typed_event
 from flaskd_ctl.contract.conversation import Patience
-from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.protocol import LogEvent, LogLine, LogsResult, LostEvent, ReopenResult
-from flaskd_ctl.transports.backend import Backend, iterate, run
+from flaskd_ctl.transports.backend import iterate, run
 
 
-class LogMethods:
+class LogMethods(Asking):
     """The coroutines of `BaseClient` about the log."""
-
-    _backend: ClassVar[Backend]
-    _session: KeptSession
-    _timeout: float
 
     async def logs(
         self,
@@ -29,7 +25,7 @@ class LogMethods:
     ) -> LogsResult:
         """Return the newest lines of the log (see `Client`)."""
         params = given(worker=worker, level=level, request=request, limit=limit)
-        return typed("logs", await self._session.call("logs", params), LogsResult)
+        return await self._typed("logs", LogsResult, params)
 
     async def follow_logs(
         self,
@@ -56,10 +52,7 @@ class LogMethods:
 
     async def reopen_logs(self) -> list[str]:
         """Open the log files again; return their paths (see `Client`)."""
-        return typed("reopen_logs", await self._session.call("reopen_logs"), ReopenResult).files
-
-    def _target(self) -> Target:
-        raise NotImplementedError
+        return (await self._typed("reopen_logs", ReopenResult)).files
 
 
 class BlockingLogMethods:
