@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Final
+from typing import Any, Final
 
 from flaskd_ctl import errors
 
@@ -56,6 +56,12 @@ def code_of(error: errors.ControlError, *, method: str = "") -> Exit:
     """Return the exit code for a failure of `method`."""
     code = CODES.get(type(error), Exit.FAILED)
     return Exit.NOT_PERMITTED if method == "status" and code is Exit.FAILED else code
+
+
+def code_of_workers(result: dict[str, Any]) -> Exit:
+    """Return the exit code for what workers replied: done, failed in all, or failed in some."""
+    failed = [bool(each.get("error")) for each in result.get("workers") or []]
+    return Exit.DONE if not any(failed) else Exit.FAILED if all(failed) else Exit.SOME
 
 
 NOT_UNDERSTOOD: Final = (TypeError, ValueError, LookupError, AttributeError, OverflowError, RecursionError)

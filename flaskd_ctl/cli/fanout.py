@@ -25,7 +25,7 @@ from flaskd_ctl.errors import ControlError
 from flaskd_ctl.text.targets import TABLES
 
 if TYPE_CHECKING:
-    from flaskd_ctl.cli.actions import Run
+    from flaskd_ctl.cli.run import Run
     from flaskd_ctl.discovery.targets import NamedTarget
 
 READY_AGAIN: Final = 60.0

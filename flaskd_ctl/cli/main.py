@@ -12,10 +12,10 @@ from typing import NoReturn
 
 import click
 
-from flaskd_ctl.cli.actions import COMPLETE_VAR, PROGRAM
 from flaskd_ctl.cli.commands import Table
 from flaskd_ctl.cli.exits import MEANINGS, Exit, code_of, unexpected
 from flaskd_ctl.cli.options import shared_options
+from flaskd_ctl.cli.run import COMPLETE_VAR, PROGRAM
 from flaskd_ctl.cli.screen import Screen
 from flaskd_ctl.errors import ControlError
 

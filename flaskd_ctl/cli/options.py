@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from flaskd_ctl.cli.actions import Run
+from flaskd_ctl.cli.run import Run
 from flaskd_ctl.contract.times import DAY
 
 if TYPE_CHECKING:

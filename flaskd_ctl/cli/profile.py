@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flaskd_ctl.cli.exits import Exit
+from flaskd_ctl.cli.exits import Exit, code_of_workers
+from flaskd_ctl.client.session import given
 from flaskd_ctl.errors import Failed
-from flaskd_ctl.transports import backend
-from flaskd_ctl.transports.backend import BLOCKING
 
 if TYPE_CHECKING:
-    from flaskd_ctl.cli.actions import Run
+    from flaskd_ctl.cli.run import Run
     from flaskd_ctl.contract.commands import Command
 
 
@@ -38,16 +37,14 @@ def options() -> list[click.Option]:
 
 def run_profile(run: Run, command: Command, *, output: str | None, form: str | None, **params: Any) -> Exit:
     """Profile the workers; a worker that could not be profiled is a failure."""
-    from flaskd_ctl.client.following import follow
     from flaskd_ctl.text import profiles
     from flaskd_ctl.text.diagnosis import failures
 
     target = run.target()
-    given = {key: value for key, value in params.items() if value not in {None, False}}
     if output:
         _check(output)
     run.screen.progress(f"{target.name}: looking for {params.get('seconds') or 10:g} s")
-    result = backend.run(follow(BLOCKING, target, command.name, given, whole=run.timeout)) or {}
+    result = run.follow(target, command.name, given(**params)) or {}
     if output:
         _write(output, profiles.FORMATS[form or "speedscope"](result) + "\n")
         run.screen.result(result, f"{profiles.summary(result)}\nwritten to {output}")
@@ -57,8 +54,7 @@ def run_profile(run: Run, command: Command, *, output: str | None, form: str | N
         run.screen.result(result, profiles.FORMATS[form](result))
     else:
         run.show(command.name, result)
-    failed = [bool(each.get("error")) for each in result.get("workers") or []]
-    return Exit.DONE if not any(failed) else Exit.FAILED if all(failed) else Exit.SOME
+    return code_of_workers(result)
 
 
 def _check(path: str) -> None:

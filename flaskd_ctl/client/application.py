@@ -5,7 +5,8 @@ from typing import Any
 
 from flaskd_ctl.client.asking import Asking
 from flaskd_ctl.client.following import REPLY_TIME
-from flaskd_ctl.client.shapes import given, typed, typed_progress
+from flaskd_ctl.client.session import given
+from flaskd_ctl.client.shapes import typed, typed_progress
 from flaskd_ctl.protocol import AppConfigResult, CallProgressEvent, CallResult, RoutesResult
 from flaskd_ctl.transports.backend import run
 

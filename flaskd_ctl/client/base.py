@@ -15,11 +15,10 @@ from flaskd_ctl.client.listing import LIST_PATIENCE, list_instances
 from flaskd_ctl.client.logs import LogMethods
 from flaskd_ctl.client.metrics import MetricsMethods
 from flaskd_ctl.client.problems import ProblemMethods
-from flaskd_ctl.client.session import Session
+from flaskd_ctl.client.session import Session, given
 from flaskd_ctl.client.shapes import (
     Goal,
     InstanceInfo,
-    given,
     instance_info,
     shutdown_params,
     typed,

@@ -1,7 +1,7 @@
 """What the processes that run the application do, for `Client` and `AsyncClient`."""
 
 from flaskd_ctl.client.asking import Asking
-from flaskd_ctl.client.shapes import given
+from flaskd_ctl.client.session import given
 from flaskd_ctl.protocol import (
     Garbage,
     GcResult,

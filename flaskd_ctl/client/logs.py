@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 from flaskd_ctl.client.asking import Asking
-from flaskd_ctl.client.session import Session
-from flaskd_ctl.client.shapes import given, typed, typed_event
+from flaskd_ctl.client.session import Session, given
+from flaskd_ctl.client.shapes import typed, typed_event
 from flaskd_ctl.contract.conversation import Patience
 from flaskd_ctl.protocol import LogEvent, LogLine, LogsResult, LostEvent, ReopenResult
 from flaskd_ctl.transports.backend import iterate, run

@@ -1,7 +1,7 @@
 """Errors, slow requests and requests to cancel, for `Client` and `AsyncClient`."""
 
 from flaskd_ctl.client.asking import Asking
-from flaskd_ctl.client.shapes import given
+from flaskd_ctl.client.session import given
 from flaskd_ctl.protocol import CancelResult, ErrorGroup, ErrorsResult, SlowRequest, SlowResult
 from flaskd_ctl.transports.backend import run
 

@@ -183,6 +183,11 @@ class KeptSession:
             self._session = None
 
 
+def given(**params: Any) -> dict[str, Any]:
+    """Return the params that are not None: the daemon has a default for the others."""
+    return {name: value for name, value in params.items() if value is not None}
+
+
 async def ask(
     backend: Backend,
     target: Target,

@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from flaskd_ctl.client.session import OnProgress
+from flaskd_ctl.client.session import OnProgress, given
 from flaskd_ctl.errors import ParseError
 from flaskd_ctl.protocol import Event, LastStop, WorkerFailure
 
@@ -39,11 +39,6 @@ class InstanceInfo(msgspec.Struct, frozen=True):
 def instance_info(row: dict[str, Any]) -> InstanceInfo:
     """Make the struct of a row of `listing`; an invalid note on disk is left out."""
     return typed("list", row | {"last_stop": known(row["last_stop"], LastStop)}, InstanceInfo)
-
-
-def given(**params: Any) -> dict[str, Any]:
-    """Return the params that are not None: the daemon has a default for the others."""
-    return {name: value for name, value in params.items() if value is not None}
 
 
 def shutdown_params(

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flaskd_ctl.client.asking import Asking
-from flaskd_ctl.client.shapes import given
+from flaskd_ctl.client.session import given
 from flaskd_ctl.protocol import ConfigResult, InfoResult, LogLevelResult, LogLevelsResult, SetResult
 from flaskd_ctl.transports.backend import run
 

@@ -27,9 +27,19 @@ from flaskd_ctl.contract.commands.command import (
 
 PROTOCOL_VERSION: Final = "1.0"
 
+SECTIONS: Final[dict[str, tuple[Command, ...]]] = {
+    "Show the instance": looking.COMMANDS,
+    "Requests in numbers": metrics.COMMANDS,
+    "Errors and slow requests": problems.COMMANDS,
+    "Log": logs.COMMANDS,
+    "Look into the workers": diagnosis.COMMANDS,
+    "The application": application.COMMANDS,
+    "Code, settings and log levels": tuning.COMMANDS,
+    "Operate the instance": operating.COMMANDS,
+}
+"""The commands under the headings of the help."""
+
 COMMANDS: Final[dict[str, Command]] = {
-    command.name: command
-    for module in (looking, metrics, problems, logs, diagnosis, application, tuning, operating)
-    for command in module.COMMANDS
+    command.name: command for section in SECTIONS.values() for command in section
 }
 """Every command by name, in the order of the help."""

@@ -6,25 +6,11 @@ from flaskd_ctl.contract.commands.command import WORKER, Command, Param, Role
 
 COMMANDS: Final = (
     Command(
-        "ping",
-        Role.VIEWER,
-        "Check that the daemon responds.",
-        "Waits for the response.",
-        "flaskd_ctl ping",
-    ),
-    Command(
         "status",
         Role.VIEWER,
         "Show the state, the application, its listeners and the requests in flight.",
         "Waits for the response.",
         "flaskd_ctl status --json",
-    ),
-    Command(
-        "describe",
-        Role.VIEWER,
-        "Show the protocol: methods, roles, JSON Schemas and examples, as an OpenRPC document.",
-        "Waits for the response.",
-        "flaskd_ctl describe --json",
     ),
     Command(
         "workers",
@@ -56,6 +42,13 @@ COMMANDS: Final = (
         (Param("id", "id", "Incident to show in full. Default: list all.", argument=True),),
     ),
     Command(
+        "events",
+        Role.VIEWER,
+        "Stream events: states, shutdown progress, requests cut or slow, workers, incidents.",
+        "Runs until the instance has stopped or you interrupt it.",
+        "flaskd_ctl events --json",
+    ),
+    Command(
         "history",
         Role.OPERATOR,
         "Show who changed what and when, with the outcome, including refusals; newest last.",
@@ -64,10 +57,17 @@ COMMANDS: Final = (
         (Param("limit", "limit", "Number of entries to show, at most 1000. Default: 50."),),
     ),
     Command(
-        "events",
+        "ping",
         Role.VIEWER,
-        "Stream events: states, shutdown progress, requests cut or slow, workers, incidents.",
-        "Runs until the instance has stopped or you interrupt it.",
-        "flaskd_ctl events --json",
+        "Check that the daemon responds.",
+        "Waits for the response.",
+        "flaskd_ctl ping",
+    ),
+    Command(
+        "describe",
+        Role.VIEWER,
+        "Show the protocol: methods, roles, JSON Schemas and examples, as an OpenRPC document.",
+        "Waits for the response.",
+        "flaskd_ctl describe --json",
     ),
 )

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import pytest
 
-from flaskd_ctl.cli.commands import OWN
-from flaskd_ctl.contract.commands import COMMANDS
+from flaskd_ctl.cli.own import HEADING, OWN
+from flaskd_ctl.contract.commands import COMMANDS, SECTIONS
 from flaskd_ctl.contract.endpoint import Place
 from flaskd_ctl.errors import BY_NAME
 from tests.flaskd_ctl.conftest import Ctl, StartFake
@@ -571,14 +571,14 @@ def test_help_says_what_it_does_and_waits_for_who_may_and_an_example(ctl: Ctl, n
 
 
 def test_help_lists_commands_in_the_tables_order_and_the_exit_codes(ctl: Ctl) -> None:
+    """Each under its heading."""
     code, out, _ = ctl("--help")
 
     assert code == 0
-    listed = [
-        line.split()[0]
-        for line in out.split("Commands:")[1].split("Exit codes:")[0].splitlines()
-        if line[2:3].strip()
-    ]
+    lines = out.split("Show this message and exit.")[1].split("Exit codes:")[0].splitlines()
+    listed = [line.split()[0] for line in lines if line[:2] == "  " and line[2:3].strip()]
+    headings = [line for line in lines if line[:1].strip()]
+    assert headings == [f"{heading}:" for heading in [*SECTIONS, HEADING]]
     assert listed == [name.replace("_", "-") for name in [*COMMANDS, *OWN]]
     assert [line.split()[0] for line in out.split("Exit codes:")[1].split("\n") if line.strip()] == list(
         "01234567"

@@ -11,20 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from flaskd_ctl.cli.actions import Run, code_of_workers, remark_on_interrupt
-from flaskd_ctl.cli.exits import Exit
+from flaskd_ctl.cli.exits import Exit, code_of_workers
+from flaskd_ctl.cli.options import COMPLETION_TIME
+from flaskd_ctl.cli.run import Run, remark_on_interrupt
+from flaskd_ctl.client.session import given
 from flaskd_ctl.errors import ControlError, InvalidParams
 from flaskd_ctl.text import results
 
 if TYPE_CHECKING:
     from flaskd_ctl.contract.commands import Command
     from flaskd_ctl.contract.endpoint import Target
-
-COMPLETION_TIME: Final = 2.0
-"""Seconds that the shell waits for the names."""
-
-REPLY_TIME: Final = 2.0
-"""Seconds that a daemon has to say that a command has had its time."""
 
 LONGEST_TIMEOUT: Final = 3600.0
 """Seconds that the protocol lets a command have."""
@@ -52,9 +48,7 @@ def run_call(
     run: Run, command: Command, *, called: str | None, values: Sequence[str], worker: int | None
 ) -> Exit:
     """Run a command and show what it returned; without a name, list the commands."""
-    from flaskd_ctl.client.following import follow
-    from flaskd_ctl.transports import backend
-    from flaskd_ctl.transports.backend import BLOCKING
+    from flaskd_ctl.client.following import REPLY_TIME
 
     target = run.target()
     described = commands_of(run, target)
@@ -62,13 +56,10 @@ def run_call(
         run.screen.result(described, results.as_text("commands", {"commands": described}))
         return Exit.DONE
     found = next((each for each in described if each.get("name") == called), {})
-    params: dict[str, Any] = {"name": called, "params": converted(called, values, found.get("params"))}
-    if worker is not None:
-        params["worker"] = worker
-    if run.timeout is not None:
-        if not 0 < run.timeout <= LONGEST_TIMEOUT:
-            raise InvalidParams(f"--timeout must be more than 0 and at most {LONGEST_TIMEOUT:g} s for `call`")
-        params["timeout"] = run.timeout
+    if run.timeout is not None and not 0 < run.timeout <= LONGEST_TIMEOUT:
+        raise InvalidParams(f"--timeout must be more than 0 and at most {LONGEST_TIMEOUT:g} s for `call`")
+    params = {"name": called, "params": converted(called, values, found.get("params"))}
+    params |= given(worker=worker, timeout=run.timeout)
 
     def show(event: dict[str, Any]) -> None:
         from flaskd_ctl.text.application import progress
@@ -77,8 +68,7 @@ def run_call(
 
     whole = None if run.timeout is None else run.timeout + REPLY_TIME
     with remark_on_interrupt(run, target.name, f"{command.name} of {called}"):
-        following = follow(BLOCKING, target, command.name, params, whole=whole, on_progress=show)
-        result = backend.run(following) or {}
+        result = run.follow(target, command.name, params, whole=whole, on_progress=show) or {}
     run.show(command.name, result)
     return code_of_workers(result)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flaskd_ctl.cli.calling import converted
+from flaskd_ctl.cli.call import converted
 from flaskd_ctl.errors import InvalidParams
 from flaskd_ctl.text import results
 from tests.flaskd_ctl.conftest import Ctl
