@@ -1,289 +1,26 @@
-"""The settings: each is declared once, here, with its type, bounds, default, help text and rules.
+"""The settings: each is declared once, here or in `running`, with its type, bounds, default, help text and rules.
 
 Command-line options, environment variables, TOML keys, `flaskd config`, docs/configuration.md and the checks are derived from
-these declarations. msgspec checks types and bounds; in a type's `Meta`, `description` says what a value looks like.
+these declarations.
 """
 
 import os
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
-from flaskd.engines.choice import ENGINES, MAX_HEAD
+from flaskd.engines.choice import MAX_HEAD
 from flaskd.ledger.access_log import FORMATS
 from flaskd.logs.form import FORMATS as LOG_FORMATS
 from flaskd.logs.handler import LEVELS
-from flaskd_ctl.protocol import Seconds
+from flaskd.settings.running import RunningSettings
+from flaskd.settings.setting import OWN_READERS, SIZE, Count, HostPort, Limit, Roles, Setting, one_of
 
 
-class Setting(NamedTuple):
-    """The facts of a setting that its type does not tell.
+class Settings(RunningSettings, frozen=True, forbid_unknown_fields=True):
+    """All settings of an instance: those of what runs, then HTTP, probes, control, logs and TLS. Durations are in seconds."""
 
-    `metavar` names its value in help texts (default: from the type), and `default_means` says what the default does.
-    `restart` is for settings that a reload cannot change at all, or cannot switch on or off. A setting that is
-    `workers_only` has no effect where one process serves the application (`flaskd.Server`). `requires` names the settings
-    that it needs, `how` says where to get their values, `engines` names the engines that it works with. `numeric` is for
-    texts that TOML and Python may also give as a number. `live` says which processes `flaskd_ctl set` has to tell of a new
-    value, "" if it cannot change the setting; `live_engines` names the engines that take a new value while they serve.
-    `command` is the command that changes it instead.
-    """
-
-    help: str
-    metavar: str = ""
-    default_means: str = ""
-    restart: Literal["", "to change", "to switch"] = ""
-    workers_only: bool = False
-    requires: tuple[str, ...] = ()
-    how: str = ""
-    engines: tuple[str, ...] = ENGINES
-    numeric: bool = False
-    live: Literal["", "supervisor", "workers"] = ""
-    live_engines: tuple[str, ...] = ENGINES
-    command: str = ""
-
-
-OWN_READERS: Final = ("waitress", "werkzeug")
-"""Engines whose requests flaskd reads itself; granian is told how at its start."""
-
-
-def _one_of(*words: str) -> Meta:
-    return Meta(pattern=f"^({'|'.join(words)})$", description=" or ".join(words))
-
-
-Limit = Annotated[float, Meta(gt=0, le=86_400)]
-Count = Annotated[int, Meta(ge=0)]
-SIZE: Final = "a number of bytes, or of KiB, MiB, GiB or TiB: 512M, 1G"
-Function = Annotated[str, Meta(pattern="^([^:]+:[^:]+)?$", description="module:function")]
-HostPort = Annotated[
-    str, Meta(pattern="^([^/]*:[0-9]{1,5})?$", description="HOST:PORT, such as 127.0.0.1:8081")
-]
-Roles = Annotated[
-    tuple[Annotated[str, Meta(pattern="^(user|group|key):[^,:\\s]+$")], ...],
-    Meta(description="user:NAME, group:NAME or key:NAME"),
-]
-
-
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings of an instance. Durations are in seconds."""
-
-    app: Annotated[
-        str,
-        Setting(
-            "The application to serve: module, module:attribute, module:factory() or a path.",
-            metavar="APP",
-            restart="to change",
-        ),
-    ] = ""
-    bind: Annotated[
-        tuple[str, ...],
-        Meta(min_length=1, description="an address such as 127.0.0.1:8000, or a list of them"),
-        Setting(
-            "Serve HTTP on this address: HOST:PORT, [IPV6]:PORT or unix:/path. Port 0 takes a free port. May be repeated.",
-            metavar="ADDRESS",
-            restart="to change",
-        ),
-    ] = ("127.0.0.1:8000",)
-    name: Annotated[
-        str,
-        Setting(
-            "Name of the instance.",
-            metavar="NAME",
-            default_means="the application's name",
-            restart="to change",
-        ),
-    ] = ""
-    runtime_dir: Annotated[
-        str,
-        Setting(
-            "Directory that holds the instances' directories.",
-            metavar="DIR",
-            default_means="/run/flaskd if it is writable, else $XDG_RUNTIME_DIR/flaskd",
-            restart="to change",
-        ),
-    ] = ""
-    engine: Annotated[
-        str,
-        _one_of(*ENGINES),
-        Setting(
-            "HTTP engine.",
-            metavar=f"[{'|'.join(ENGINES)}]",
-            default_means="granian if it is installed, else waitress",
-        ),
-    ] = "auto"
-    workers: Annotated[
-        str,
-        Meta(pattern="^(auto|[1-9][0-9]{0,2})$", description="a number from 1 to 999, or auto"),
-        Setting(
-            "Number of worker processes; auto starts one for each CPU core.",
-            metavar="NUMBER",
-            workers_only=True,
-            numeric=True,
-            command="flaskd_ctl scale",
-        ),
-    ] = "1"
-    worker_user: Annotated[
-        str,
-        Meta(pattern="^([^:]+|[0-9]+:[0-9]+)?$", description="the name of a user, a uid, or UID:GID"),
-        Setting(
-            "Run workers as this user, if flaskd runs as root: a name, a uid or UID:GID.",
-            metavar="USER",
-            default_means="the user that runs flaskd",
-            workers_only=True,
-        ),
-    ] = ""
-    threads: Annotated[
-        int,
-        Meta(ge=1, le=10_000),
-        Setting(
-            "Number of requests that each worker serves at the same time; others wait in a queue.",
-            live="workers",
-            live_engines=OWN_READERS,
-        ),
-    ] = 16
-    backlog: Annotated[
-        int,
-        Meta(ge=1, le=65_535),
-        Setting("Maximum number of connections that wait in the accept queue.", restart="to change"),
-    ] = 2048
-    grace: Annotated[
-        Seconds,
-        Setting(
-            "Grace period: give requests this many seconds to finish when the instance stops.",
-            live="workers",
-        ),
-    ] = 30.0
-    linger: Annotated[
-        Seconds,
-        Setting(
-            "With nothing in flight, a stop waits this many seconds before it closes connections without a request.",
-            live="workers",
-        ),
-    ] = 0.5
-    lame_duck: Annotated[
-        Seconds,
-        Setting(
-            "Keep serving for this many seconds after readiness goes off, before a stop begins.",
-            live="supervisor",
-        ),
-    ] = 0.0
-    wait_unrouted: Annotated[
-        Seconds,
-        Setting(
-            "Before a stop, keep serving with readiness off until no request has come for this many seconds; at most "
-            "--lame-duck or 30 s.",
-            default_means="off",
-            requires=("ledger",),
-            live="supervisor",
-        ),
-    ] = 0.0
-    worker_linger: Annotated[
-        Seconds,
-        Setting(
-            "Like --linger, for a worker that a reload, a scale or a limit replaces or removes.",
-            live="supervisor",
-        ),
-    ] = 5.0
-    start_timeout: Annotated[
-        Limit,
-        Setting(
-            "Give a worker this many seconds to load the application.",
-            live="supervisor",
-        ),
-    ] = 60.0
-    post_load: Annotated[
-        Function,
-        Setting(
-            "In each worker, call this function with the application before it serves.",
-            metavar="MODULE:FUNCTION",
-            workers_only=True,
-        ),
-    ] = ""
-    pre_stop: Annotated[
-        Function,
-        Setting(
-            "In each worker, call this function with the application after its last response.",
-            metavar="MODULE:FUNCTION",
-            workers_only=True,
-        ),
-    ] = ""
-    hook_timeout: Annotated[Limit, Setting("Give --post-load and --pre-stop this many seconds each.")] = 10.0
-    check: Annotated[
-        str,
-        Meta(pattern="^(/.*)?$", description="a path that begins with /"),
-        Setting(
-            "Request this path from a new worker before it accepts connections; it must answer with a status below 400.",
-            metavar="PATH",
-            workers_only=True,
-        ),
-    ] = ""
-    max_requests: Annotated[
-        Count,
-        Setting(
-            "Replace a worker after this many requests.",
-            default_means="never",
-            workers_only=True,
-            requires=("ledger",),
-            live="workers",
-        ),
-    ] = 0
-    max_requests_jitter: Annotated[
-        Count,
-        Setting(
-            "Add a random number up to this to each worker's --max-requests, to spread the replacements.",
-            live="workers",
-        ),
-    ] = 0
-    max_worker_age: Annotated[
-        float,
-        Meta(ge=0, le=31_536_000),
-        Setting(
-            "Replace a worker after this many seconds.",
-            default_means="never",
-            workers_only=True,
-            live="supervisor",
-        ),
-    ] = 0.0
-    max_worker_memory: Annotated[
-        str,
-        Meta(pattern="^(0|[1-9][0-9]{0,15}[KMGT]?)$", description=SIZE),
-        Setting(
-            "Replace a worker whose resident memory exceeds this size: bytes, or 512M, 1G.",
-            metavar="SIZE",
-            default_means="no limit",
-            workers_only=True,
-            numeric=True,
-            live="supervisor",
-        ),
-    ] = "0"
-    worker_timeout: Annotated[
-        Seconds,
-        Setting(
-            "Kill and replace a worker that has not responded, or has had one request, for this many seconds.",
-            default_means="never",
-            workers_only=True,
-            live="supervisor",
-        ),
-    ] = 0.0
-    request_timeout: Annotated[
-        Seconds,
-        Setting(
-            "Report a request as slow after this many seconds.",
-            default_means="never",
-            workers_only=True,
-            requires=("ledger",),
-            live="supervisor",
-        ),
-    ] = 0.0
-    request_timeout_answer: Annotated[
-        bool,
-        Setting(
-            "Answer a slow request with 503 if the application has not begun its response. Not with werkzeug.",
-            workers_only=True,
-            requires=("request_timeout",),
-            engines=("waitress", "granian"),
-        ),
-    ] = False
     head_timeout: Annotated[
         Limit,
         Setting(
@@ -401,7 +138,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = ()
     tracebacks: Annotated[
         str,
-        _one_of("viewer", "operator", "admin"),
+        one_of("viewer", "operator", "admin"),
         Setting(
             "Show the application's tracebacks to callers with this role or a higher one.",
             metavar="[viewer|operator|admin]",
@@ -410,7 +147,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ledger: Annotated[bool, Setting("Keep track of the requests in flight.")] = True
     access_log: Annotated[
         str,
-        _one_of(*FORMATS),
+        one_of(*FORMATS),
         Setting(
             "Write a line for each request to stdout.", metavar=f"[{'|'.join(FORMATS)}]", requires=("ledger",)
         ),
@@ -427,7 +164,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = ""
     log_level: Annotated[
         str,
-        _one_of(*LEVELS),
+        one_of(*LEVELS),
         Setting(
             "Log records of this level and above, in the supervisor and in workers.",
             metavar=f"[{'|'.join(LEVELS)}]",
@@ -436,7 +173,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = "info"
     log_format: Annotated[
         str,
-        _one_of(*LOG_FORMATS),
+        one_of(*LOG_FORMATS),
         Setting(
             "Write the log as text or as JSON, one object a line. See docs/logs.md.",
             metavar=f"[{'|'.join(LOG_FORMATS)}]",
