@@ -25,7 +25,8 @@ from flaskd.supervisor import process
 from flaskd.supervisor.forked import kill_forked
 from flaskd.supervisor.member import Member, Resources
 from flaskd.supervisor.oom import OomKills
-from flaskd.supervisor.output import RAW, RECORDS, Origin, WorkerOutput
+from flaskd.supervisor.output import WorkerOutput
+from flaskd.supervisor.output_thread import RAW, RECORDS, Origin
 from flaskd.tasks import Tune
 from flaskd.version import __version__
 

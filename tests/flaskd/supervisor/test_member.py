@@ -14,7 +14,8 @@ from flaskd.settings.schema import Settings
 from flaskd.supervisor import launcher, process
 from flaskd.supervisor.launcher import Launcher
 from flaskd.supervisor.member import Member
-from flaskd.supervisor.output import Origin, WorkerOutput
+from flaskd.supervisor.output import WorkerOutput
+from flaskd.supervisor.output_thread import Origin
 from flaskd.supervisor.plan import MOVES, Move, WorkerState
 
 WAIT = 20.0

@@ -13,7 +13,8 @@ import pytest
 
 from flaskd.logs.record import encode
 from flaskd.logs.ring import Wanted
-from flaskd.supervisor.output import LAST_MOMENT, READ_SIZE, RECORDS, Origin, WorkerOutput
+from flaskd.supervisor.output import LAST_MOMENT, WorkerOutput
+from flaskd.supervisor.output_thread import READ_SIZE, RECORDS, Origin
 
 WAIT = 10.0
 
