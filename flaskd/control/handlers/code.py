@@ -7,15 +7,14 @@ from typing import Any, Final
 import msgspec
 
 from flaskd.control.aside import Aside
-from flaskd.control.handlers.tasks import carry_out
+from flaskd.control.handlers.tasks import carry_out_if_any, heard
 from flaskd.control.registry import Call
 from flaskd.ledger.row import printable
 from flaskd.operable import Operable
 from flaskd.tasks import CodeDescribed, DescribeCode, Outcome
 from flaskd.tuning.shown import shown
 from flaskd.version import __version__
-from flaskd_ctl.errors import WrongState
-from flaskd_ctl.protocol import FromWorker, InfoResult, LoadedCode, Release
+from flaskd_ctl.protocol import InfoResult, LoadedCode, Release
 
 REPLY_TIME: Final = 5.0
 """Seconds that a process has to describe its code; git may take 2 of them."""
@@ -43,12 +42,9 @@ class Code:
             error = f"the code on disk could not be looked at within {LOOK_TIME:g} s"
         except (OSError, ValueError) as failure:
             error = printable(str(failure))
-        outcomes = await self._outcomes()
+        outcomes = await carry_out_if_any(self._instance, DescribeCode(), timeout=REPLY_TIME)
         groups = _grouped(outcomes)
         status = self._instance.status()
-        failed = [
-            FromWorker(worker=each.worker, pid=each.pid, error=each.error) for each in outcomes if each.error
-        ]
         return InfoResult(
             name=status.name,
             app=str(shown("app", status.app)),
@@ -59,14 +55,8 @@ class Code:
             if now is not None and now.directory
             else None,
             on_disk_error=error,
-            workers=failed,
+            workers=[each for each in heard(outcomes) if each.error],
         )
-
-    async def _outcomes(self) -> list[Outcome]:
-        try:
-            return await carry_out(self._instance, DescribeCode(), worker=None, timeout=REPLY_TIME)
-        except WrongState:  # no worker serves now
-            return []
 
 
 _Group = tuple[CodeDescribed, list[int]]

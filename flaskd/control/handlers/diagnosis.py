@@ -3,11 +3,9 @@
 import asyncio
 import contextlib
 import secrets
-from typing import Any, Final, TypeVar
+from typing import Final
 
-import msgspec
-
-from flaskd.control.handlers.tasks import carry_out
+from flaskd.control.handlers.tasks import carry_out, described
 from flaskd.control.registry import Call
 from flaskd.ledger.row import printable
 from flaskd.operable import Operable
@@ -15,7 +13,6 @@ from flaskd.process.profiles import fit
 from flaskd.tasks import CollectGarbage, EndProfile, Outcome, ProfileTaken, TakeProfile
 from flaskd_ctl.errors import ControlError
 from flaskd_ctl.protocol import (
-    FromWorker,
     Garbage,
     GcResult,
     ProfiledFunction,
@@ -24,8 +21,6 @@ from flaskd_ctl.protocol import (
     WorkerParams,
     WorkerProfile,
 )
-
-R = TypeVar("R", bound=FromWorker)
 
 REPLY_TIME: Final = 5.0
 """Seconds after the end of a profile in which a process replies."""
@@ -104,10 +99,3 @@ def _profile(outcome: Outcome, room: int) -> WorkerProfile:
         stacks=stacks,
         other=min(taken.other + other, 1 << 31),
     )
-
-
-def described(outcome: Outcome, shape: type[R]) -> R:
-    """Return a process's reply with who it is from; what it failed with if there is no reply."""
-    reply: dict[str, Any] = msgspec.structs.asdict(outcome.reply) if outcome.reply is not None else {}
-    reply.pop("number", None)
-    return shape(worker=outcome.worker, pid=outcome.pid, error=outcome.error, **reply)

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from flaskd.control.handlers.shared import Shared
 from flaskd.control.handlers.tasks import carry_out
 from flaskd.control.registry import Call
 from flaskd.ledger.row import LARGEST, printable
@@ -39,11 +40,11 @@ class Stacks:
 
     def __init__(self, instance: Operable) -> None:
         self._instance = instance
-        self._under_way: dict[int | None, asyncio.Task[list[WorkerStacks]]] = {}
+        self._taken = Shared(self._take, age=0)
 
     async def stacks(self, call: Call[WorkerParams]) -> StacksResult:
         """Describe what each thread does."""
-        return StacksResult(workers=await self._take(call.params.worker))
+        return StacksResult(workers=await self._taken.get(call.params.worker))
 
     async def requests(self, call: Call[RequestsParams]) -> RequestsResult:
         """List the requests in flight that were asked for; with their stacks, if asked for."""
@@ -56,7 +57,7 @@ class Stacks:
         numbers: dict[int, set[int]] = {}
         for each in requests:
             numbers.setdefault(each.worker, set()).add(each.id)
-        workers = await self._take(params.worker)
+        workers = await self._taken.get(params.worker)
         room = ROOM - len(msgspec.json.encode(requests))
         shown = []
         for worker in workers:
@@ -66,14 +67,6 @@ class Stacks:
         return RequestsResult(requests=requests, left_out=left_out, stacks=shown)
 
     async def _take(self, worker: int | None) -> list[WorkerStacks]:
-        running = self._under_way.get(worker)
-        if running is None:
-            running = asyncio.get_running_loop().create_task(self._take_now(worker))
-            self._under_way[worker] = running
-            running.add_done_callback(lambda _: self._under_way.pop(worker, None))
-        return await asyncio.shield(running)
-
-    async def _take_now(self, worker: int | None) -> list[WorkerStacks]:
         outcomes = await carry_out(self._instance, TakeStacks(), worker=worker, timeout=REPLY_TIME)
         found = await asyncio.gather(*map(self._described, outcomes))
         return [_fitted(each, each.stacks, ROOM // len(found)) for each in found]

@@ -2,14 +2,18 @@
 
 import asyncio
 import time
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from flaskd.ledger.row import printable
 from flaskd.operable import Operable
 from flaskd.tasks import Choice, Ordered, Outcome, Reply, Task
-from flaskd_ctl.errors import Failed, TimedOut
+from flaskd_ctl.errors import Failed, TimedOut, WrongState
+from flaskd_ctl.protocol import FromWorker
 
 R = TypeVar("R", bound=Reply)
+F = TypeVar("F", bound=FromWorker)
 
 
 async def carry_out(instance: Operable, task: Task, *, worker: int | None, timeout: float) -> list[Outcome]:
@@ -18,6 +22,18 @@ async def carry_out(instance: Operable, task: Task, *, worker: int | None, timeo
     Raises what `Operable.order_task` does.
     """
     return await outcomes(instance.order_task(task, worker), timeout)
+
+
+async def carry_out_if_any(
+    instance: Operable, task: Task, *, worker: int | None = None, timeout: float
+) -> list[Outcome]:
+    """Do as `carry_out`, but return nothing if each is asked and no worker serves."""
+    try:
+        return await carry_out(instance, task, worker=worker, timeout=timeout)
+    except WrongState:
+        if worker is not None:
+            raise
+        return []
 
 
 async def outcomes(ordered: list[Ordered], timeout: float) -> list[Outcome]:
@@ -58,6 +74,18 @@ async def first_reply(
         verb = "did not reply" if worker is not None else "replied"
         raise TimedOut(f"{who} {verb} within {timeout:g} s", hint="see `flaskd_ctl workers`")
     raise Failed(why)
+
+
+def described(outcome: Outcome, shape: type[F]) -> F:
+    """Return a process's reply with who it is from; what it failed with if there is no reply."""
+    reply: dict[str, Any] = msgspec.structs.asdict(outcome.reply) if outcome.reply is not None else {}
+    reply.pop("number", None)
+    return shape(worker=outcome.worker, pid=outcome.pid, error=outcome.error, **reply)
+
+
+def heard(outcomes: list[Outcome]) -> list[FromWorker]:
+    """Return which processes have replied, and what the others failed with."""
+    return [FromWorker(worker=each.worker, pid=each.pid, error=each.error) for each in outcomes]
 
 
 def _outcome(ordered: Ordered, reply: "asyncio.Future[Reply]", timeout: float) -> Outcome:

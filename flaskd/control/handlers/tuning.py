@@ -6,13 +6,13 @@ from typing import Any, Final
 import msgspec
 
 from flaskd.control.aside import Aside
-from flaskd.control.handlers.tasks import carry_out
+from flaskd.control.handlers.tasks import carry_out_if_any, heard
 from flaskd.control.registry import Call
 from flaskd.errors import FlaskdError
 from flaskd.ledger.row import printable
 from flaskd.operable import Operable
 from flaskd.tasks import FindLogger, LevelsListed, ListLevels, LoggerFound, Outcome, Task
-from flaskd_ctl.errors import Failed, NotFound, WrongState
+from flaskd_ctl.errors import Failed, NotFound
 from flaskd_ctl.protocol import (
     ConfigResult,
     FromWorker,
@@ -102,7 +102,7 @@ class Tuning:
             LoggerLevel(name, level, source, workers, until)
             for (name, level, source, until), workers in found.items()
         ]
-        failed = [each for each in _heard(outcomes) if each.error]
+        failed = [each for each in heard(outcomes) if each.error]
         return LogLevelsResult(levels[:MOST_LEVELS], more + max(0, len(levels) - MOST_LEVELS), failed)
 
     async def _tell(self, call: Call[Any], result: SetResult) -> SetResult:
@@ -115,7 +115,7 @@ class Tuning:
     async def _told(self, worker: int | None) -> list[FromWorker]:
         """Tell the processes what is set now; return what became of that in each."""
         task = self._instance.tuning.tune()
-        return [] if task is None else _heard(await self._ask(task, worker))
+        return [] if task is None else heard(await self._ask(task, worker))
 
     async def _find(self, logger: str, worker: int | None) -> None:
         """Raise NotFound if no process has this logger."""
@@ -139,13 +139,4 @@ class Tuning:
 
     async def _ask(self, task: Task, worker: int | None) -> list[Outcome]:
         """Have the processes carry out a task; none if no worker serves, and all are asked."""
-        try:
-            return await carry_out(self._instance, task, worker=worker, timeout=TELL_TIME)
-        except WrongState:
-            if worker is not None:
-                raise
-            return []
-
-
-def _heard(outcomes: list[Outcome]) -> list[FromWorker]:
-    return [FromWorker(worker=each.worker, pid=each.pid, error=each.error) for each in outcomes]
+        return await carry_out_if_any(self._instance, task, worker=worker, timeout=TELL_TIME)

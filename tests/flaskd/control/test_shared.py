@@ -5,7 +5,6 @@ import time
 
 import pytest
 
-from flaskd.control.handlers import shared
 from flaskd.control.handlers.shared import Shared
 from flaskd_ctl.errors import Failed
 
@@ -45,7 +44,7 @@ def test_an_answer_counts_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
         answers = Shared(question.ask)
         assert [await answers.get(), await answers.get()] == [1, 1]
         assert await answers.get(newer_than=time.monotonic()) == 2
-        monkeypatch.setattr(shared, "AGE", 0.0)
+        monkeypatch.setattr(answers, "_age", 0.0)
         assert await answers.get() == 3
 
     question = Question()
@@ -82,3 +81,17 @@ def test_a_caller_that_leaves_ends_only_its_own_wait() -> None:
 
     assert asyncio.run(ask()) == 1
     assert question.asked == [None]
+
+
+def test_without_an_age_only_callers_at_once_share_an_answer() -> None:
+    """Nothing is kept of it."""
+
+    async def ask() -> None:
+        answers = Shared(question.ask, age=0)
+        first = await asyncio.gather(answers.get(), answers.get())
+        assert [*first] == [1, 1]
+        assert not answers._asked
+        assert await answers.get() == 2
+
+    question = Question()
+    asyncio.run(ask())
