@@ -74,7 +74,7 @@ def run(given: Given) -> None:
     reaper.exit_on_sigterm()
     from flaskd.logs import handler
     from flaskd.logs.sinks import Style
-    from flaskd.supervisor import daemon
+    from flaskd.supervisor.main import run as run_supervisor
     from flaskd.supervisor.output import WorkerOutput
 
     source = _Source(given)
@@ -95,7 +95,7 @@ def run(given: Given) -> None:
     ):
         signals.report_ignored()
         handed = activation.take(os.environ, os.getpid())
-        ended = daemon.run(read, source=source, output=output, manager=manager, handed=handed)
+        ended = run_supervisor(read, source=source, output=output, manager=manager, handed=handed)
         if ended.killed:
             say(f"flaskd: {ended.name} was killed: it waited for no request", priority.Priority.WARNING)
         else:

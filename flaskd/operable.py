@@ -1,7 +1,7 @@
 """What can be operated, and orders that do not come over a control socket.
 
 `Operable` is all that the control server and signals know of an instance: `flaskd.supervisor.daemon` implements it with
-workers, `flaskd.embedded.server` in one process. `order_` methods return at once; their futures complete when it is done.
+workers, `flaskd.embedded.running` in one process. `order_` methods return at once; their futures complete when it is done.
 What cannot be done is a ControlError, raised or set on the future: WrongState, NotFound, InvalidParams, TimedOut, or Failed
 (with `data["traceback"]` where the application raised).
 """

@@ -1,20 +1,15 @@
-"""`flaskd run`: one asyncio loop owns the listeners, the control socket, the workers, signals and timers.
-
-It never imports the application, Flask or an engine: whatever those do, it answers.
-"""
+"""An instance with workers: one asyncio loop owns the listeners, the control socket, the workers, signals and timers."""
 
 import asyncio
 import contextlib
 import functools
 import gc
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from flaskd.audit import journal
 from flaskd.channel.messages import Asked, Event, QuotaReached, RequestBegan
-from flaskd.console import banner, priority
 from flaskd.engines.choice import Choice, choose
 from flaskd.errors import FlaskdError
 from flaskd.events import Bus
@@ -24,7 +19,6 @@ from flaskd.metrics import openmetrics
 from flaskd.operable import Orders
 from flaskd.probes.metrics import MetricsPage
 from flaskd.process import reaper, signals
-from flaskd.process.ending import STDOUT
 from flaskd.release.code import Code, on_disk
 from flaskd.settings.schema import Settings, worker_count
 from flaskd.settings.sources import ReadSettings
@@ -46,7 +40,6 @@ from flaskd.supervisor.tuning import FleetTuning
 from flaskd.supervisor.watching.checks import Checks
 from flaskd.supervisor.watching.report import Report
 from flaskd.supervisor.workers import Workers
-from flaskd.systemd.activation import Handed
 from flaskd.systemd.notify import ServiceManager
 from flaskd.systemd.status import ServiceStatus
 from flaskd.systemd.watchdog import Watchdog
@@ -68,62 +61,6 @@ from flaskd_ctl.protocol import (
 
 END_TIME: Final = 5.0
 """Seconds in which workers that were killed must be gone; the kernel needs milliseconds."""
-
-
-class Ended(NamedTuple):
-    """How a daemon ended."""
-
-    name: str
-    result: ShutdownResult
-    killed: bool
-
-
-def run(
-    read: ReadSettings,
-    *,
-    source: SettingsSource,
-    output: WorkerOutput,
-    manager: ServiceManager,
-    handed: Sequence[Handed] = (),
-) -> Ended:
-    """Serve an application with workers until told to stop.
-
-    `read` are its settings; `source` reads them again for a reload; `output` passes on what the workers write; `manager` is the
-    service manager, `handed` are listeners that it opened. Raises FlaskdError or BadPlace, with everything undone, for what
-    keeps it from serving.
-    """
-    return asyncio.run(_run(read, source, output, manager, handed))
-
-
-async def _run(
-    read: ReadSettings,
-    source: SettingsSource,
-    output: WorkerOutput,
-    manager: ServiceManager,
-    handed: Sequence[Handed],
-) -> Ended:
-    settings = read.settings
-    report = functools.partial(journal.report, settings.name) if priority.marking() else None
-    with contextlib.ExitStack() as stack:
-        mailbox: Mailbox[owner.Ask | None] = stack.enter_context(Mailbox())
-        instance = stack.enter_context(
-            Instance(
-                settings,
-                name=settings.name,
-                app=settings.app,
-                process_exits=True,
-                audit_log=settings.audit_log,
-                report=report,
-                handed=handed,
-            )
-        )
-        log = os.dup(STDOUT)  # for access logs: those lines need no prefix
-        stack.callback(os.close, log)
-        daemon = Daemon(instance, mailbox, read=read, source=source, output=output, manager=manager, log=log)
-        stack.callback(daemon.close)
-        daemon.bus.subscribe(lambda event: banner.announce(daemon, event))
-        result = await daemon.serve()
-        return Ended(instance.name, result, killed=daemon.killed)
 
 
 class Daemon(Operated):

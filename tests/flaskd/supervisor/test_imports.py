@@ -8,7 +8,7 @@ import pytest
 
 LOAD = """
 import json, sys
-import flaskd.cli, flaskd.supervisor.daemon
+import flaskd.cli, flaskd.supervisor.main
 from flaskd.listening import addresses
 addresses.bind("127.0.0.1:0", backlog=1).close()
 print(json.dumps(sorted(sys.modules)))

@@ -1,0 +1,81 @@
+"""The supervisor's process, from `flaskd run` to its end.
+
+It never imports the application, Flask or an engine: whatever those do, it answers.
+"""
+
+import asyncio
+import contextlib
+import functools
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from flaskd.audit import journal
+from flaskd.console import banner, priority
+from flaskd.instance import Instance
+from flaskd.process.ending import STDOUT
+from flaskd.settings.sources import ReadSettings
+from flaskd.shutdown import owner
+from flaskd.shutdown.mailbox import Mailbox
+from flaskd.supervisor.changes import SettingsSource
+from flaskd.supervisor.daemon import Daemon
+from flaskd.supervisor.output import WorkerOutput
+from flaskd.systemd.activation import Handed
+from flaskd.systemd.notify import ServiceManager
+from flaskd_ctl.protocol import ShutdownResult
+
+
+class Ended(NamedTuple):
+    """How a daemon ended."""
+
+    name: str
+    result: ShutdownResult
+    killed: bool
+
+
+def run(
+    read: ReadSettings,
+    *,
+    source: SettingsSource,
+    output: WorkerOutput,
+    manager: ServiceManager,
+    handed: Sequence[Handed] = (),
+) -> Ended:
+    """Serve an application with workers until told to stop.
+
+    `read` are its settings; `source` reads them again for a reload; `output` passes on what the workers write; `manager` is the
+    service manager, `handed` are listeners that it opened. Raises FlaskdError or BadPlace, with everything undone, for what
+    keeps it from serving.
+    """
+    return asyncio.run(_run(read, source, output, manager, handed))
+
+
+async def _run(
+    read: ReadSettings,
+    source: SettingsSource,
+    output: WorkerOutput,
+    manager: ServiceManager,
+    handed: Sequence[Handed],
+) -> Ended:
+    settings = read.settings
+    report = functools.partial(journal.report, settings.name) if priority.marking() else None
+    with contextlib.ExitStack() as stack:
+        mailbox: Mailbox[owner.Ask | None] = stack.enter_context(Mailbox())
+        instance = stack.enter_context(
+            Instance(
+                settings,
+                name=settings.name,
+                app=settings.app,
+                process_exits=True,
+                audit_log=settings.audit_log,
+                report=report,
+                handed=handed,
+            )
+        )
+        log = os.dup(STDOUT)  # for access logs: those lines need no prefix
+        stack.callback(os.close, log)
+        daemon = Daemon(instance, mailbox, read=read, source=source, output=output, manager=manager, log=log)
+        stack.callback(daemon.close)
+        daemon.bus.subscribe(lambda event: banner.announce(daemon, event))
+        result = await daemon.serve()
+        return Ended(instance.name, result, killed=daemon.killed)
