@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import flaskd
-from flaskd import version
+from flaskd import installed, version
 from flaskd.channel.messages import Refused
 from flaskd.channel.supervisor_end import DECODER
 from flaskd.errors import ConfigError
@@ -47,6 +47,25 @@ def test_another_version_is_refused_with_both_versions_and_the_next_step(on_disk
 
     assert installed_version() == "9.9.9"
     assert "restart the instance" in refused.value.hint
+
+
+def test_the_file_is_read_again_when_it_has_changed(on_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And only then: each `status` asks for the version."""
+    reads: list[str] = []
+    read = installed._read
+
+    def counted(path: str) -> str | None:
+        reads.append(path)
+        return read(path)
+
+    monkeypatch.setattr(installed, "_read", counted)
+
+    assert [installed_version(), installed_version()] == [flaskd.__version__] * 2
+    assert len(reads) == 1
+    on_disk.write_text('"""Newer."""\n\n__version__ = "9.9.9"\n')
+    assert installed_version() == "9.9.9"
+    on_disk.unlink()
+    assert installed_version() is None
 
 
 @pytest.mark.parametrize("text", [None, "", "__version__ = 'oth"], ids=["missing", "empty", "truncated"])
