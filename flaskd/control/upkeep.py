@@ -1,13 +1,13 @@
-"""Keeping an instance reachable: what somebody removes from its place is made anew.
+"""Keeping an instance reachable: what somebody removes from its place is created again.
 
 Cleaners of /tmp, the end of a login session or an administrator may remove the directory of an instance that runs. The kernel
 reports it (inotify(7)); nothing is polled. We wait a moment, so that who removes one file after another has finished, look what
-is missing, have it made anew, and watch again. What is said of a directory also holds for those above it: renaming one of them
-takes the place away. Not noticed are a file system that is mounted over the place, and a symbolic link in the path that is
+is missing, have it created again, and watch again. What is said of a directory also holds for those above it: renaming one of
+them takes the place away. Not noticed are a file system that is mounted over the place, and a symbolic link in the path that is
 changed; then only clients notice, since the process of the record lives.
 
-Where it cannot be made anew (another file is in the way, the directory above is not ours any more), that is logged once, and we
-watch what is left of the path until something changes there.
+Where it cannot be created again (another file is in the way, the directory above is not ours any more), that is logged once,
+and we watch what is left of the path until something changes there.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class Upkeep:
             self._happened()
 
     async def close(self) -> None:
-        """Watch no more; what is being made anew is finished first."""
+        """Watch no more; what is being created again is finished first."""
         self._unwatch()
         if self._task is not None:
             await self._task
@@ -109,7 +109,7 @@ class Upkeep:
             self._happened()
 
     async def _restore(self) -> None:
-        """Make anew what is missing, and watch what is there now."""
+        """Create what is missing again, and watch what is there now."""
         if missing := self._missing():
             self._watch(ANYTHING)  # before we try, so that whatever changes meanwhile leads to another try
             try:
@@ -119,11 +119,11 @@ class Upkeep:
                 files, hint = ", ".join(missing), getattr(error, "hint", "")
                 why = f"{error}. Next: {hint}" if hint else str(error)
                 self._say(
-                    f"{files}: removed, and cannot be made anew, so flaskd_ctl cannot reach us: {why}",
+                    f"{files}: removed by another program, and cannot be created again, so flaskd_ctl cannot reach us: {why}",
                     logging.ERROR,
                 )
                 return
-            self._say(f"{', '.join(missing)}: removed by somebody, and made anew")
+            self._say(f"{', '.join(missing)}: removed by another program; created again")
             self._failures, self._said = 0, ""
         self._watch(REMOVED)
         if self._missing():  # removed before we watched

@@ -193,7 +193,7 @@ def test_a_reload_with_a_name_that_nobody_bears_changes_nothing(
 def test_a_socket_that_somebody_removed_comes_back_with_the_rules_of_a_reload(
     start_daemon: StartDaemon, tmp_path: Path
 ) -> None:
-    """A role that was taken away is gone, also on the socket that is made anew."""
+    """A role that was taken away is gone, also on the socket that is created again."""
     config = tmp_path / "access.toml"
     config.write_text(f'viewers = ["{VIEWERS}"]\n')
     daemon = start(start_daemon, "--config", str(config))

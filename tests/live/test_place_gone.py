@@ -99,7 +99,7 @@ def test_what_is_removed_is_made_anew(daemon: Daemon, app: Path) -> None:
     with Watch(daemon) as events:
         for times, remove in enumerate(LOSSES.values(), start=1):
             remove(daemon)
-            until_said(daemon, "removed by somebody", times=times)
+            until_said(daemon, "; created again", times=times)
 
             for scheme, path in (("unix", daemon.place.sock), ("ipc", daemon.place.zmq)):
                 with client(daemon, url=f"{scheme}://{path}") as shop:
@@ -126,7 +126,7 @@ def test_one_that_cannot_be_reached_is_never_told_as_stopped(
     daemon = start_daemon("shop:app", "--engine", engine, cwd=app)
     url = daemon.url
     runtime = block(daemon)
-    until_said(daemon, "cannot be made anew")
+    until_said(daemon, "cannot be created again")
 
     for command in (["status"], ["shutdown"], ["shutdown", "--missing-ok"], ["wait", "--for", "stopped"]):
         told = ctl("shop", *command)
@@ -144,7 +144,7 @@ def test_one_that_cannot_be_reached_is_never_told_as_stopped(
     assert (second.returncode, str(daemon.pid) in second.stderr) == (1, True)
 
     os.unlink(runtime)
-    until_said(daemon, "removed by somebody")
+    until_said(daemon, "; created again")
     assert ctl("shop", "status").returncode == 0
     assert ctl("shop", "shutdown").returncode == 0
     assert daemon.wait() == 0
@@ -158,7 +158,7 @@ def test_told_as_running_also_before_it_has_noticed(daemon: Daemon) -> None:
     assert ctl("shop", "status").returncode == 4
     assert ctl("shop", "shutdown", "--missing-ok").returncode == 4
     os.kill(daemon.pid, signal.SIGCONT)
-    until_said(daemon, "removed by somebody")
+    until_said(daemon, "; created again")
 
 
 def test_killed_it_is_told_as_stopped(daemon: Daemon) -> None:
@@ -174,7 +174,7 @@ def test_killed_it_is_told_as_stopped(daemon: Daemon) -> None:
 def test_sigterm_stops_it_without_its_place(daemon: Daemon) -> None:
     """As the hint says; its record is gone with it."""
     block(daemon)
-    until_said(daemon, "cannot be made anew")
+    until_said(daemon, "cannot be created again")
     daemon.process.terminate()
 
     assert daemon.wait() == 0

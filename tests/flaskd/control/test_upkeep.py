@@ -66,7 +66,7 @@ def test_a_server_comes_back_and_is_gone_only_when_it_has_stopped(
         assert shop.status().state == "running"
         gone = pool.submit(run, watcher.wait(process_exits=False, deadline=time.monotonic() + WAIT))
         shutil.rmtree(place.directory)
-        said.wait("made anew")
+        said.wait("; created again")
 
         with Client("shop") as anew:
             assert anew.status().pid == os.getpid()
@@ -87,12 +87,12 @@ def test_a_second_server_of_the_name_is_refused_while_the_place_is_gone(
     runtime = os.path.dirname(place.directory)
     shutil.rmtree(runtime)
     Path(runtime).touch()
-    said.wait("cannot be made anew")
+    said.wait("cannot be created again")
 
     with pytest.raises(NameTaken, match=f"process {os.getpid()}"):
         serve(name="shop")
     os.unlink(runtime)
-    said.wait("removed by somebody")
+    said.wait("; created again")
 
 
 def test_endpoints_for_other_hosts_come_back(serve: Serve, place: Place, said: Said, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_endpoints_for_other_hosts_come_back(serve: Serve, place: Place, said: S
     with Client(timeout=WAIT, **given) as before:
         before.status()
         shutil.rmtree(place.directory)
-        said.wait("made anew")
+        said.wait("; created again")
 
         with Client(timeout=WAIT, **given) as alice:
             assert alice.status().state == "running"
@@ -120,7 +120,7 @@ def test_a_stranger_file_in_the_way_is_left_and_said_once(serve: Serve, place: P
     assert Path(place.sock).read_text() == "precious"
 
     os.rename(place.sock, f"{place.directory}.away")
-    said.wait("removed by somebody")
+    said.wait("; created again")
     with Client("shop") as shop:
         assert shop.status().state == "running"
 
@@ -143,7 +143,7 @@ def test_a_kernel_without_inotify_costs_a_line(
 
 
 def test_what_was_removed_before_we_watched_is_made_anew(tmp_path: Path) -> None:
-    """Also what is removed while it is made anew."""
+    """Also what is removed while it is created again."""
     there = tmp_path / "there"
 
     async def play() -> int:
@@ -185,4 +185,4 @@ def test_a_failure_is_said_once(tmp_path: Path, said: Said) -> None:
         await upkeep.close()
 
     asyncio.run(play())
-    assert len([line for line in said.lines if "cannot be made anew" in line]) == 1
+    assert len([line for line in said.lines if "cannot be created again" in line]) == 1
