@@ -33,7 +33,15 @@ from flaskd_ctl.contract.commands import PROTOCOL_VERSION
 from flaskd_ctl.contract.endpoint import place_for
 from flaskd_ctl.contract.process_record import identify
 from flaskd_ctl.errors import WrongState
-from flaskd_ctl.protocol import Actor, LastStop, ShutdownParams, ShutdownResult, StateResult, StatusResult
+from flaskd_ctl.protocol import (
+    Actor,
+    LastStop,
+    PingResult,
+    ShutdownParams,
+    ShutdownResult,
+    StateResult,
+    StatusResult,
+)
 
 if TYPE_CHECKING:
     from flaskd.control.tcp.endpoints import TcpEndpoints
@@ -220,6 +228,11 @@ class Operated(abc.ABC):
     def killed(self) -> bool:
         """Whether it ended by `kill`: nothing in flight was waited for."""
         return self.owner.killed
+
+    def ping(self) -> PingResult:
+        """See `Operable.ping`."""
+        state = self.owner.lifecycle.state.value
+        return PingResult(name=self.instance.name, pid=os.getpid(), state=state, protocol=PROTOCOL_VERSION)
 
     @abc.abstractmethod
     def counts_requests(self) -> bool:

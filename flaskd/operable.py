@@ -26,6 +26,7 @@ from flaskd_ctl.protocol import (
     ErrorsResult,
     IncidentsResult,
     LogLevelResult,
+    PingResult,
     ReloadResult,
     RequestsResult,
     RestartResult,
@@ -115,6 +116,9 @@ class Operable(Protocol):
     def tuning(self) -> Tuning:
         """What is set while it runs."""
 
+    def ping(self) -> PingResult:
+        """Return the name, the pid and the state: less work than `status`."""
+
     def status(self) -> StatusResult:
         """Describe the instance at a glance."""
 
@@ -181,7 +185,7 @@ def workers_of(instance: Operable, lacks: str) -> Workers:
     """Return the workers. Raises WrongState if the instance is one process, which `lacks` them."""
     workers = instance.fleet
     if workers is None:
-        name = instance.status().name
+        name = instance.ping().name
         raise WrongState(f"{name} serves in one process, which {lacks}", hint="run it with `flaskd run`")
     return workers
 

@@ -51,7 +51,8 @@ class Audit:
     def __init__(self, path: str, *, report: Reporter | None = None) -> None:
         self.path = path
         self._report = report or (lambda _, text: say(text))
-        self._write_failed = False  # the last line could not be written, and that was logged
+        self.write_error = ""
+        """Why the last line could not be written, which was logged; "" if it was written."""
         self._stop_requesters: dict[Actor, str] = {}
         self._refusals = _RateLimit()
         self._applications = _RateLimit()
@@ -133,11 +134,11 @@ class Audit:
             return
         try:
             _append(self.path, json.dumps(msgspec.to_builtins(entry)).encode() + b"\n")
-            self._write_failed = False
+            self.write_error = ""
         except OSError as error:
-            if not self._write_failed:
+            if not self.write_error:
                 say(f"flaskd: cannot write the audit log {self.path}: {error.strerror}; commands still run")
-            self._write_failed = True
+            self.write_error = error.strerror or str(error)
 
 
 class _RateLimit:

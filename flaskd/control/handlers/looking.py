@@ -11,7 +11,7 @@ from flaskd.operable import Operable, workers_of
 from flaskd.tasks import Listed
 from flaskd.version import __version__
 from flaskd_ctl import errors
-from flaskd_ctl.contract.commands import COMMANDS, PROTOCOL_VERSION, Role
+from flaskd_ctl.contract.commands import COMMANDS, Role
 from flaskd_ctl.protocol import (
     HistoryParams,
     HistoryResult,
@@ -33,8 +33,7 @@ class Looking:
 
     def ping(self, call: Call[Any]) -> PingResult:
         """Return the instance's name, pid and state."""
-        status = self._instance.status()
-        return PingResult(name=status.name, pid=status.pid, state=status.state, protocol=PROTOCOL_VERSION)
+        return self._instance.ping()
 
     def status(self, call: Call[Any]) -> StatusResult:
         """Describe the instance at a glance."""
@@ -72,8 +71,14 @@ class Looking:
                 "no audit log is kept", hint="set --audit-log PATH, or remove --audit-log off"
             )
         try:
-            return HistoryResult(entries=audit.newest(call.params.limit))
+            entries = audit.newest(call.params.limit)
         except OSError as error:
             raise errors.Failed(
                 f"cannot read the audit log {audit.path}: {error.strerror}", hint="check its permissions"
             ) from None
+        if audit.write_error and not entries:
+            raise errors.Failed(
+                f"the audit log {audit.path} has no entry, because it cannot be written: {audit.write_error}",
+                hint="check its directory, and the space on its disk",
+            )
+        return HistoryResult(entries=entries)

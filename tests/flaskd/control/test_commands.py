@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,6 +31,7 @@ from flaskd_ctl.protocol import (
     Event,
     IncidentsResult,
     LogLine,
+    PingResult,
     ReloadResult,
     RequestsResult,
     RestartResult,
@@ -101,6 +103,10 @@ class ScriptedDaemon:
         self.audit = Audit("", report=quiet)
         self.fleet = fleet
         self.tuning: Any = None
+
+    def ping(self) -> PingResult:
+        found: PingResult = result("ping")
+        return found
 
     def status(self) -> StatusResult:
         found: StatusResult = result("status")
@@ -488,5 +494,21 @@ def test_a_stream_ends_with_its_callers_role() -> None:
         assert told["params"]["event"]["event"] == "worker"
         assert refused["id"] is None  # its call was answered long ago
         assert refused["error"]["data"] == {"name": "not_permitted", "needed": "viewer"}
+
+    on_stage(play)
+
+
+def test_an_audit_log_that_cannot_be_written_is_not_called_empty(tmp_path: Path) -> None:
+    """`history` says why nothing is in it."""
+
+    async def play(stage: Stage) -> None:
+        stage.daemon.audit.path = str(tmp_path / "gone" / "log")
+        assert (await stage.ask("history"))["result"]["entries"] == []
+
+        stage.daemon.audit.begin("drain", {}, ME)
+
+        told = (await stage.ask("history"))["error"]
+        assert told["data"]["name"] == "failed"
+        assert "has no entry, because it cannot be written: No such file or directory" in told["message"]
 
     on_stage(play)
