@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -11,6 +11,9 @@ from flaskd_ctl.cli.exits import Exit, code_of
 from flaskd_ctl.cli.options import shared_options
 from flaskd_ctl.cli.run import Run
 from flaskd_ctl.errors import BadPlace, ControlError
+
+STREAMS: Final = ("follow", "watch")
+"""Options with which a command shows one result after the other."""
 
 
 class CliCommand(click.Command):
@@ -75,4 +78,5 @@ class CliCommand(click.Command):
             name=ctx.info_name or "",
             changes=self.changes,
             waits=not ctx.params.get("no_wait"),
+            streams=ctx.info_name == "events" or any(ctx.params.get(each) for each in STREAMS),
         )

@@ -109,6 +109,26 @@ def test_events_of_all_come_as_they_happen(fakes: list[Fake], ctl: Ctl) -> None:
     assert [one["one"]["state"] for one in told if "one" in one] == ["stopping", "stopped"]
 
 
+def test_lines_of_all_logs_come_as_they_are_written(fakes: list[Fake], ctl: Ctl) -> None:
+    """`logs --follow` does not wait for an end that may never come."""
+    line = golden("logs")["lines"][0]
+
+    def tell(call: Call) -> None:
+        call.reply(golden("logs") | {"lines": [line | {"message": "first"}]})
+        call.note({"event": "log", "lines": [line | {"message": "second"}]})
+        call.note(state_event("stopping", "stopped"))
+
+    for fake in fakes:
+        fake.on("logs", tell)
+
+    code, out, _ = ctl(*BOTH, "logs", "--follow", "--json")
+
+    told = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert sorted(next(iter(one)) for one in told) == ["one", "one", "two", "two"]
+    assert [one["two"]["message"] for one in told if "two" in one] == ["first", "second"]
+
+
 # --- who is asked when ---
 
 
