@@ -238,7 +238,7 @@ class Operated(abc.ABC):
     def counts_requests(self) -> bool:
         """Tell whether the ledger counts requests."""
 
-    def check_ledger(self, hint: str) -> None:
+    def check_ledger(self, hint: str = "turn the setting `ledger` on to count requests") -> None:
         """Raise WrongState with `hint` if the ledger counts no requests."""
         if not self.counts_requests():
             raise WrongState("the ledger of requests is off (--no-ledger)", hint=hint)

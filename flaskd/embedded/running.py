@@ -175,7 +175,7 @@ class Running(Operated):
 
     def stats(self, asked: StatsParams) -> StatsResult:
         """See `Operable.stats`; from any thread."""
-        self.check_ledger("numbers are counted by it")
+        self.check_ledger()
         if asked.worker is not None:
             workers_of(self, "has no workers")
         served, memories = self._served(), {0: self._metrics}
@@ -185,14 +185,14 @@ class Running(Operated):
 
     def endpoint_stats(self) -> list[EndpointStats]:
         """See `Operable.endpoint_stats`; from any thread."""
-        self.check_ledger("numbers are counted by it")
+        self.check_ledger()
         with self._summing:
             summary = Summary.of(self._totals, {0: self._metrics})
         return summary.endpoints(summary.count())
 
     def metrics(self, accept: str) -> "Callable[[], tuple[str, bytes]]":
         """See `Operable.metrics`; from any thread."""
-        self.check_ledger("numbers are counted by it")
+        self.check_ledger()
         lifecycle = self.owner.lifecycle
         state = State(
             name=self.instance.name,

@@ -178,17 +178,17 @@ class Daemon(Operated):
 
     def stats(self, asked: StatsParams) -> StatsResult:
         """See `Operable.stats`."""
-        self.check_ledger("numbers are counted by it")
+        self.check_ledger()
         return self._report.stats(asked)
 
     def endpoint_stats(self) -> list[EndpointStats]:
         """See `Operable.endpoint_stats`."""
-        self.check_ledger("numbers are counted by it")
+        self.check_ledger()
         return self._report.endpoint_stats()
 
     def metrics(self, accept: str) -> Callable[[], tuple[str, bytes]]:
         """See `Operable.metrics`."""
-        self.check_ledger("numbers are counted by it")
+        self.check_ledger()
         return functools.partial(openmetrics.write, self._report.exposed(), accept)
 
     def errors(self, ident: str | None) -> ErrorsResult:

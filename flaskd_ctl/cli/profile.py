@@ -43,7 +43,7 @@ def run_profile(run: Run, command: Command, *, output: str | None, form: str | N
     target = run.target()
     if output:
         _check(output)
-    run.screen.progress(f"{target.name}: looking for {params.get('seconds') or 10:g} s")
+    run.screen.progress(f"{target.name}: profiling for {params.get('seconds') or 10:g} s")
     result = run.follow(target, command.name, given(**params)) or {}
     if output:
         _write(output, profiles.FORMATS[form or "speedscope"](result) + "\n")

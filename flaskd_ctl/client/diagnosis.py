@@ -55,7 +55,7 @@ class DiagnosisMethods(Asking):
         all_threads: bool = False,
         worker: int | None = None,
     ) -> list[WorkerProfile]:
-        """Look for `seconds` at what the threads of each worker do, or of one (see `Client`)."""
+        """Sample for `seconds` what the threads of each worker do, or of one (see `Client`)."""
         params = given(seconds=seconds, rate=rate, endpoint=endpoint, all_threads=all_threads, worker=worker)
         return (await self._patient("profile", ProfileResult, params)).workers
 
@@ -112,9 +112,9 @@ class BlockingDiagnosisMethods:
         all_threads: bool = False,
         worker: int | None = None,
     ) -> list[WorkerProfile]:
-        """Look for `seconds` (0.1 to 600), `rate` times a second (1 to 1000), at what threads do; return what was seen.
+        """Sample for `seconds` (0.1 to 600), `rate` times a second (1 to 1000), what threads do; return what was seen.
 
-        At those that serve a request; with `endpoint`, a request of this endpoint; with `all_threads`, at all. `error` is set
+        Of those that serve a request; with `endpoint`, a request of this endpoint; with `all_threads`, of all. `error` is set
         for a worker that could not be profiled: another profile is under way, it hangs, or the endpoint is unknown. Raises
         NotFound for an unknown worker.
         """

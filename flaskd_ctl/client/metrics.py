@@ -1,4 +1,4 @@
-"""Numbers of requests, for `Client` and `AsyncClient`."""
+"""Statistics of requests, for `Client` and `AsyncClient`."""
 
 from flaskd_ctl.client.asking import Asking
 from flaskd_ctl.client.session import given
@@ -7,29 +7,29 @@ from flaskd_ctl.transports.backend import run
 
 
 class MetricsMethods(Asking):
-    """The coroutines of `BaseClient` about numbers of requests."""
+    """The coroutines of `BaseClient` about statistics."""
 
     async def stats(
         self, endpoint: str | None = None, *, worker: int | None = None, limit: int | None = None
     ) -> StatsResult:
-        """Return numbers of finished requests, of all endpoints and workers or of one; raises NotFound (see `Client`)."""
+        """Return statistics of finished requests, of all endpoints and workers or of one; raises NotFound (see `Client`)."""
         params = given(endpoint=endpoint, worker=worker, limit=limit)
         return await self._typed("stats", StatsResult, params)
 
     async def metrics(self) -> str:
-        """Return the numbers in the OpenMetrics format; raises WrongState without the extra `metrics` on the other side."""
+        """Return the statistics in the OpenMetrics format; raises WrongState without the extra `metrics` on the other side."""
         return (await self._typed("metrics", MetricsResult)).text
 
 
 class BlockingMetricsMethods:
-    """The methods of `Client` about numbers of requests."""
+    """The methods of `Client` about statistics."""
 
     _client: MetricsMethods
 
     def stats(
         self, endpoint: str | None = None, *, worker: int | None = None, limit: int | None = None
     ) -> StatsResult:
-        """Return numbers of finished requests, of all endpoints and workers or of one.
+        """Return statistics of finished requests, of all endpoints and workers or of one.
 
         `limit` is the number of endpoints, those that took most time. Raises NotFound for an endpoint without a finished
         request and for a worker that is not there, WrongState if the ledger of requests is off.
@@ -37,5 +37,5 @@ class BlockingMetricsMethods:
         return run(self._client.stats(endpoint, worker=worker, limit=limit))
 
     def metrics(self) -> str:
-        """Return the numbers in the OpenMetrics format; raises WrongState without the extra `metrics` on the other side."""
+        """Return the statistics in the OpenMetrics format; raises WrongState without the extra `metrics` on the other side."""
         return run(self._client.metrics())

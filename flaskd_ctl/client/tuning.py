@@ -24,7 +24,7 @@ class TuningMethods(Asking):
         return await self._patient("set", SetResult, given(setting=setting, value=value) | _for(for_))
 
     async def unset(self, setting: str) -> SetResult:
-        """Give a setting the value of the command line, the environment and the files back."""
+        """Undo `set`: give a setting the value from the command line, the environment and the files again."""
         return await self._patient("unset", SetResult, {"setting": setting})
 
     async def log_level(
@@ -62,7 +62,7 @@ class BlockingTuningMethods:
         return run(self._client.set(setting, value, for_=for_))
 
     def unset(self, setting: str) -> SetResult:
-        """Give a setting the value of the command line, the environment and the files back."""
+        """Undo `set`: give a setting the value from the command line, the environment and the files again."""
         return run(self._client.unset(setting))
 
     def log_level(

@@ -42,7 +42,7 @@ class ProfiledStack(msgspec.Struct, frozen=True):
 class WorkerProfile(FromWorker, frozen=True, kw_only=True):
     """The profile of one process, which took `seconds`.
 
-    `samples` is how often its threads were looked at, `missed` how often that was due but not possible, as code held the GIL;
+    `samples` were taken of its threads, and `missed` ones were due but not possible, as code held the GIL;
     `longest_gap` is the longest time between two looks, in seconds. `stacks` are what was seen, the most frequent first: each
     look counts one for each thread. `other` counts what was seen in stacks that were too rare to fit into the reply.
     """

@@ -27,8 +27,8 @@ def speedscope(result: dict[str, Any]) -> str:
 
     profiles = []
     for worker in _profiled(result):
-        looks = int(worker.get("samples") or 0)
-        each = float(worker.get("seconds") or 0.0) / looks if looks else 0.0
+        samples = int(worker.get("samples") or 0)
+        each = float(worker.get("seconds") or 0.0) / samples if samples else 0.0
         seen = [([index(*function) for function in stack], number) for stack, number in _stacks(worker)]
         profiles.append(
             {
@@ -108,12 +108,12 @@ def _where(function: tuple[str, str, int]) -> str:
 
 
 def _summary(worker: dict[str, Any]) -> str:
-    looks, seen = int(worker.get("samples") or 0), sum(number for _, number in _stacks(worker))
+    samples, seen = int(worker.get("samples") or 0), sum(number for _, number in _stacks(worker))
     took = span(float(worker.get("seconds") or 0.0))
-    text = f"{_who(worker)}: looked {count(looks, 'time')} in {took}, {seen / looks if looks else 0:.1f} threads each"
+    text = f"{_who(worker)}: {count(samples, 'sample')} in {took}, {seen / samples if samples else 0:.1f} threads each"
     if missed := worker.get("missed"):
         gap = span(float(worker.get("longest_gap") or 0.0))
-        text += f"; {count(missed, 'look')} not possible in time, the longest gap was {gap}"
+        text += f"; {missed} missed, the longest gap was {gap}"
     if not seen:
         text += "; no thread served such a request"
     if other := worker.get("other"):

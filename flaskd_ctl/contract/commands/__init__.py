@@ -29,7 +29,7 @@ PROTOCOL_VERSION: Final = "1.0"
 
 SECTIONS: Final[dict[str, tuple[Command, ...]]] = {
     "Show the instance": looking.COMMANDS,
-    "Requests in numbers": metrics.COMMANDS,
+    "Statistics": metrics.COMMANDS,
     "Errors and slow requests": problems.COMMANDS,
     "Log": logs.COMMANDS,
     "Look into the workers": diagnosis.COMMANDS,

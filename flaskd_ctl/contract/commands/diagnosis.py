@@ -16,12 +16,12 @@ COMMANDS: Final = (
     Command(
         "profile",
         Role.ADMIN,
-        "Show in which functions each worker spends the time of its requests, by looking at its threads many times a second.",
+        "Show in which functions each worker spends the time of its requests: sample its threads many times a second.",
         "Waits for --seconds. If you interrupt it, the profile ends.",
         "flaskd_ctl profile --seconds 10 --endpoint report --output report.json",
         (
-            Param("seconds", "seconds", "How long to look, 0.1 s to 10 min. Default: 10 s."),
-            Param("rate", "rate", "How often a second to look, 1 to 1000. Default: 100."),
+            Param("seconds", "seconds", "Time to take samples, 0.1 s to 10 min. Default: 10 s."),
+            Param("rate", "rate", "Samples per second, 1 to 1000. Default: 100."),
             Param(
                 "endpoint",
                 "endpoint",

@@ -1,4 +1,4 @@
-"""Commands that show numbers."""
+"""Commands that show statistics."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ COMMANDS: Final = (
     Command(
         "stats",
         Role.VIEWER,
-        "Show numbers of finished requests by endpoint: counts, percentiles of the latency, queue, workers.",
+        "Show statistics of finished requests by endpoint: counts, percentiles of the latency, queue, workers.",
         "Waits for the response. With --watch, shows them again and again until you interrupt it.",
         "flaskd_ctl stats --endpoint shop.cart",
         (
@@ -24,7 +24,7 @@ COMMANDS: Final = (
     Command(
         "metrics",
         Role.VIEWER,
-        "Print the numbers in the OpenMetrics format, as `/metrics` of the health port has them.",
+        "Print the statistics as metrics in the OpenMetrics format, as `/metrics` of the health port does.",
         "Waits for the response. Needs flaskd's extra `metrics` where the instance runs.",
         "flaskd_ctl metrics",
     ),

@@ -37,7 +37,7 @@ COMMANDS: Final = (
     Command(
         "unset",
         Role.ADMIN,
-        "Give a setting that was `set` the value of the command line, the environment and the files back.",
+        "Undo `set`: give a setting the value from the command line, the environment and the files again.",
         "Waits until each worker uses it, at most 5 s.",
         "flaskd_ctl unset grace",
         (Param("setting", "setting", "The setting.", argument=True, required=True),),

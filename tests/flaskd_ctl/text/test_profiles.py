@@ -106,8 +106,8 @@ def test_a_person_reads_where_the_time_goes() -> None:
     lines = results.as_text("profile", profile()).splitlines()
 
     assert lines[0] == (
-        "worker 3 (pid 4251): looked 982 times in 10 s, 1.0 threads each; 18 looks not possible in time, the longest gap "
-        "was 64 ms; 50 of what was seen is in stacks too rare for the reply"
+        "worker 3 (pid 4251): 982 samples in 10 s, 1.0 threads each; 18 missed, the longest gap was 64 ms;"
+        " 50 of what was seen is in stacks too rare for the reply"
     )
     assert lines[1].startswith("worker 4 (pid 4252): did not reply within 15 s; something holds the GIL")
     assert [line.split() for line in lines[3:6]] == [
@@ -122,7 +122,7 @@ def test_no_request_is_told_as_that() -> None:
     worker = {"worker": 0, "pid": 2, "samples": 100, "seconds": 1.0}
 
     assert results.as_text("profile", {"workers": [worker]}) == (
-        "pid 2: looked 100 times in 1 s, 0.0 threads each; no thread served such a request"
+        "pid 2: 100 samples in 1 s, 0.0 threads each; no thread served such a request"
     )
     assert results.as_text("profile", {}) == "no worker"
 
