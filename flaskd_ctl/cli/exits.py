@@ -33,7 +33,7 @@ MEANINGS: Final = {
     Exit.NOT_PERMITTED: "not permitted, or the state cannot be known",
     Exit.TIMED_OUT: "timed out",
     Exit.CUT: "done, but requests were cut",
-    Exit.SOME: "done for some targets only",
+    Exit.SOME: "done for some targets or workers only",
 }
 """The codes in words, for the help."""
 
