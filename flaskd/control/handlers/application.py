@@ -11,7 +11,7 @@ import msgspec
 
 from flaskd.control.describe import read_json
 from flaskd.control.handlers.shared import Shared
-from flaskd.control.handlers.tasks import first_reply, outcomes
+from flaskd.control.handlers.tasks import ROOM, first_reply, outcomes
 from flaskd.control.registry import Call
 from flaskd.control.transports.subscription import Subscription
 from flaskd.events import Bus
@@ -58,9 +58,6 @@ LIST_TIME: Final = 2.0
 
 SHOW_TIME: Final = 5.0
 """Seconds in which a worker has to list its routes, or show its configuration."""
-
-LONGEST_RESULTS: Final = 900_000
-"""Bytes of all workers' results together: a reply has at most 1 MiB."""
 
 NO_CALL: Final = EndpointStats(
     endpoint="",
@@ -216,7 +213,7 @@ def _result(command: str, found: list[Outcome], timeout: float) -> CallResult:
     same = {type(failure) for failure in failures}
     if len(failures) == len(found) and (len(found) == 1 or (len(same) == 1 and same != {errors.Failed})):
         raise failures[0]
-    rows, room = [], LONGEST_RESULTS
+    rows, room = [], ROOM
     for each in found:
         row = _row(command, each, timeout)
         room -= len(each.reply.result) if isinstance(each.reply, CommandCalled) else 0
@@ -225,7 +222,7 @@ def _result(command: str, found: list[Outcome], timeout: float) -> CallResult:
             row = Called(
                 worker=each.worker,
                 pid=each.pid,
-                error=f"it has replied, but all results are more than {LONGEST_RESULTS} bytes: ask it with --worker",
+                error=f"it has replied, but all results are more than {ROOM} bytes: ask it with --worker",
             )
         rows.append(row)
     return CallResult(command, rows)

@@ -5,9 +5,8 @@ import contextlib
 import secrets
 from typing import Final
 
-from flaskd.control.handlers.tasks import carry_out, described
+from flaskd.control.handlers.tasks import ROOM, carry_out, clean, described
 from flaskd.control.registry import Call
-from flaskd.ledger.row import printable
 from flaskd.operable import Operable
 from flaskd.process.profiles import fit
 from flaskd.tasks import CollectGarbage, EndProfile, Outcome, ProfileTaken, TakeProfile
@@ -24,12 +23,6 @@ from flaskd_ctl.protocol import (
 
 REPLY_TIME: Final = 5.0
 """Seconds after the end of a profile in which a process replies."""
-
-ROOM: Final = 900_000
-"""Bytes of a reply for profiles: MAX_MESSAGE less what is around them."""
-
-LONGEST: Final = 400
-"""Characters of a text in a profile."""
 
 GC_TIME: Final = 60.0
 """Seconds that a garbage collection may take."""
@@ -84,8 +77,7 @@ def _profile(outcome: Outcome, room: int) -> WorkerProfile:
         hint = "; something holds the GIL, or it is stopped: try `flaskd_ctl stacks`" if silent else ""
         return WorkerProfile(worker=outcome.worker, pid=outcome.pid, error=f"{outcome.error}{hint}")
     functions = [
-        ProfiledFunction(printable(each.function[:LONGEST]), printable(each.file[:LONGEST]), each.line)
-        for each in taken.functions
+        ProfiledFunction(clean(each.function), clean(each.file), each.line) for each in taken.functions
     ]
     kept, stacks, other = fit(functions, taken.stacks, room)
     return WorkerProfile(

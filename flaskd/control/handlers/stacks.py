@@ -6,9 +6,9 @@ from typing import Final
 import msgspec
 
 from flaskd.control.handlers.shared import Shared
-from flaskd.control.handlers.tasks import carry_out
+from flaskd.control.handlers.tasks import ROOM, carry_out, clean
 from flaskd.control.registry import Call
-from flaskd.ledger.row import LARGEST, printable
+from flaskd.ledger.row import LARGEST
 from flaskd.operable import Operable, workers_of
 from flaskd.process.stacks import fit, of_requests
 from flaskd.tasks import Outcome, StacksTaken, TakeStacks
@@ -27,12 +27,6 @@ from flaskd_ctl.protocol import (
 
 REPLY_TIME: Final = 1.0
 """Seconds after which a worker that has not described its threads is asked by a signal."""
-
-ROOM: Final = 900_000
-"""Bytes of a reply for stacks, and for requests: MAX_MESSAGE less what is around them."""
-
-LONGEST: Final = 400
-"""Characters of a text in a stack."""
 
 
 class Stacks:
@@ -112,7 +106,7 @@ def _clean_stack(stack: Stack, worker: int) -> Stack:
         stack,
         threads=[_clean_thread(each, worker) for each in stack.threads],
         frames=[
-            Frame(_clean(each.function), _clean(each.file), each.line, _clean(each.source))
+            Frame(clean(each.function), clean(each.file), each.line, clean(each.source))
             for each in stack.frames
         ],
     )
@@ -122,17 +116,13 @@ def _clean_thread(thread: ThreadInfo, worker: int) -> ThreadInfo:
     request = thread.request
     if request is not None:
         texts = {
-            name: _clean(text)
+            name: clean(text)
             for name, text in msgspec.structs.asdict(request).items()
             if isinstance(text, str)
         }
         number = min(max(request.id, 0), LARGEST)
         request = msgspec.structs.replace(request, **texts, worker=worker, id=number)
-    return ThreadInfo(thread.id, _clean(thread.name), request)
-
-
-def _clean(text: str) -> str:
-    return printable(text[:LONGEST])
+    return ThreadInfo(thread.id, clean(thread.name), request)
 
 
 def _wanted(request: InFlight, params: RequestsParams) -> bool:

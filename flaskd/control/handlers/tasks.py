@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -14,6 +14,12 @@ from flaskd_ctl.protocol import FromWorker
 
 R = TypeVar("R", bound=Reply)
 F = TypeVar("F", bound=FromWorker)
+
+ROOM: Final = 900_000
+"""Bytes of a reply for what all processes have told: MAX_MESSAGE less what is around it."""
+
+LONGEST: Final = 400
+"""Characters of one of the short texts that a process tells."""
 
 
 async def carry_out(instance: Operable, task: Task, *, worker: int | None, timeout: float) -> list[Outcome]:
@@ -81,6 +87,11 @@ def described(outcome: Outcome, shape: type[F]) -> F:
     reply: dict[str, Any] = msgspec.structs.asdict(outcome.reply) if outcome.reply is not None else {}
     reply.pop("number", None)
     return shape(worker=outcome.worker, pid=outcome.pid, error=outcome.error, **reply)
+
+
+def clean(text: str) -> str:
+    """Return a short text of a process as it can be shown: a worker says whatever its application lets it say."""
+    return printable(text[:LONGEST])
 
 
 def heard(outcomes: list[Outcome]) -> list[FromWorker]:

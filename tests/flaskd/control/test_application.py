@@ -11,7 +11,8 @@ import pytest
 
 from flaskd.audit.log import Audit, Reporter, quiet
 from flaskd.control.access.policy import Caller
-from flaskd.control.handlers.application import LONGEST_RESULTS, Application
+from flaskd.control.handlers.application import Application
+from flaskd.control.handlers.tasks import ROOM
 from flaskd.control.registry import Call
 from flaskd.tasks import (
     CallCommand,
@@ -230,7 +231,7 @@ def test_results_that_do_not_fit_into_one_reply_are_left_out_with_a_sentence() -
     workers = ask(Processes(*[large] * 5), name="clear").workers
 
     assert [len(each.result or "") for each in workers] == [250_000] * 3 + [0, 0]
-    assert f"more than {LONGEST_RESULTS} bytes: ask it with --worker" in workers[4].error
+    assert f"more than {ROOM} bytes: ask it with --worker" in workers[4].error
 
 
 @pytest.mark.parametrize("progress", [False, True])
