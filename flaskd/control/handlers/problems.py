@@ -24,7 +24,7 @@ CANCEL_TIME: Final = 5.0
 
 LEFT: Final = {
     "in C": "its thread is in C code, and will be cancelled when it returns to Python",
-    "handling": "the application has the exception, and has not let it out yet",
+    "handling": "the application is handling the exception, and has not ended yet",
     "elsewhere": "it is not in the application's code: it reads the request's body, sends the response, or closes it",
 }
 """Why a cancelled request has not ended."""
@@ -68,7 +68,7 @@ class Problems:
             raise WrongState(f"{what} has ended by itself, and was not cancelled")
         if result != "cancelled":
             raise TimedOut(
-                f"{what} goes on after {outcome.reply.took:.2g} s: {LEFT.get(result, LEFT['elsewhere'])}",
+                f"{what} continues after {outcome.reply.took:.2g} s: {LEFT.get(result, LEFT['elsewhere'])}",
                 hint="see `flaskd_ctl requests`",
             )
         return CancelResult(

@@ -121,11 +121,11 @@ def test_what_is_unknown_or_ambiguous_is_refused(
         (
             "in C",
             TimedOut,
-            r"goes on after 1 s: its thread is in C code, and will be cancelled when it returns",
+            r"continues after 1 s: its thread is in C code, and will be cancelled when it returns",
         ),
-        ("handling", TimedOut, "the application has the exception, and has not let it out yet"),
+        ("handling", TimedOut, "the application is handling the exception, and has not ended yet"),
         ("elsewhere", TimedOut, "it is not in the application's code"),
-        ("of another version", TimedOut, "goes on after 1 s"),
+        ("of another version", TimedOut, "continues after 1 s"),
     ],
 )
 def test_only_a_request_that_was_cancelled_is_a_success(
