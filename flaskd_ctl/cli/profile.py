@@ -43,7 +43,7 @@ def run_profile(run: Run, command: Command, *, output: str | None, form: str | N
     from flaskd_ctl.text.diagnosis import failures
 
     target = run.target()
-    given = {key: value for key, value in params.items() if value not in {None, False}}
+    given = {key: value for key, value in params.items() if value is not None and value is not False}
     if output:
         _check(output)
     run.screen.progress(f"{target.name}: looking for {params.get('seconds') or 10:g} s")

@@ -30,6 +30,13 @@ def test_only_what_is_given_is_sent(fake: Fake, ctl: Ctl) -> None:
     ]
 
 
+def test_zero_is_a_value(fake: Fake, ctl: Ctl) -> None:
+    """It is not the default: the daemon refuses it."""
+    ctl("profile", "--seconds", "0")
+
+    assert [call.params for call in fake.calls] == [{"seconds": 0.0}]
+
+
 def test_a_file_is_written_in_the_format_that_was_asked_for(ctl: Ctl, tmp_path: Path) -> None:
     """Whole, over what was there; nothing else is left behind."""
     path = tmp_path / "profile"
