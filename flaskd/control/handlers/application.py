@@ -16,6 +16,7 @@ from flaskd.control.registry import Call
 from flaskd.control.transports.subscription import Subscription
 from flaskd.events import Bus
 from flaskd.ledger.row import printable
+from flaskd.metrics.memory import name_as_read
 from flaskd.operable import Operable
 from flaskd.tasks import (
     CallCommand,
@@ -172,7 +173,7 @@ class Application:
         except errors.WrongState:
             return lambda endpoint: None
         others = None if None in counted else NO_CALL  # more endpoints than have room: it may be one of them
-        return lambda endpoint: counted.get(endpoint, others)
+        return lambda endpoint: counted.get(name_as_read(endpoint), others)
 
     def _ask(
         self, task: Task, shape: type[R], timeout: float
