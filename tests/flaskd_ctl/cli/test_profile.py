@@ -58,6 +58,17 @@ def test_without_a_file_the_format_goes_to_stdout(ctl: Ctl) -> None:
     assert ctl("profile", "--format", "collapsed").out.splitlines()[0].endswith(" 700")
 
 
+def test_no_stack_is_no_line(fake: Fake, ctl: Ctl) -> None:
+    """An empty line would be a stack for the program behind the pipe; why there is none goes to stderr."""
+    worker = golden("profile")["workers"][0] | {"stacks": [], "functions": [], "other": 0}
+    fake.on("profile", lambda call: call.reply({"workers": [worker]}))
+
+    told = ctl("profile", "--format", "collapsed")
+
+    assert (told.code, told.out) == (0, "")
+    assert "no request was seen" in told.err
+
+
 def test_a_device_is_written_to(ctl: Ctl, tmp_path: Path) -> None:
     """It is not replaced by a file."""
     os.symlink(os.devnull, tmp_path / "null")
