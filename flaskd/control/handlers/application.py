@@ -248,11 +248,12 @@ def _row(command: str, outcome: Outcome, timeout: float) -> Called:
 def _failure(command: str, outcome: Outcome, timeout: float) -> errors.ControlError | None:
     """Return the error of one process; None if it has a result."""
     who = f"worker {outcome.worker}" if outcome.worker else "the process"
+    where = f" --worker {outcome.worker}" if outcome.worker else ""
     reply = outcome.reply
     if outcome.late:
         return errors.TimedOut(
             f"{command}: {who} did not reply within {timeout:g} s: it continues",
-            hint="give it more time with --timeout, or see where it is with `flaskd_ctl requests` and `workers`",
+            hint=f"give it more time with --timeout, or see where it is: `flaskd_ctl stacks{where}`",
         )
     if not isinstance(reply, CommandCalled):
         return errors.Failed(f"{command}: {who} {outcome.error}", hint="see `flaskd_ctl workers`")

@@ -202,8 +202,9 @@ def test_a_process_that_takes_too_long_is_a_timeout() -> None:
     for replies in ([None], [None, None]):
         with pytest.raises(
             errors.TimedOut, match=r"clear: worker 1 did not reply within 0\.01 s: it continues"
-        ):
+        ) as told:
             ask(Processes(*replies), name="clear", timeout=0.01)
+        assert "flaskd_ctl stacks --worker 1" in told.value.hint
 
 
 def test_several_processes_have_an_outcome_each() -> None:
