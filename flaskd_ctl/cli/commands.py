@@ -94,6 +94,7 @@ class CliCommand(click.Command):
             name=ctx.info_name or "",
             changes=self.changes,
             waits=not ctx.params.get("no_wait"),
+            streams=ctx.info_name == "events" or any(map(ctx.params.get, ("follow", "watch"))),
         )
 
 

@@ -90,6 +90,10 @@ class TargetScreen(Screen):
         self._outcome.result, self._outcome.text = result, text
         return self._report.stream(self._outcome)
 
+    def page(self, result: Any, text: str) -> bool:
+        """Show it below what the others have shown, which it must not overwrite."""
+        return self.result(result, text)
+
     def remark(self, text: str) -> None:
         """Write it with the label."""
         self._report.say(self._outcome.label, text, self._report.screen.remark)
@@ -105,12 +109,14 @@ class TargetScreen(Screen):
 class Report:
     """The outcomes of all targets, and the screen that shows them."""
 
-    def __init__(self, screen: Screen, outcomes: Sequence[Outcome], *, name: str, changes: bool) -> None:
+    def __init__(
+        self, screen: Screen, outcomes: Sequence[Outcome], *, name: str, changes: bool, streams: bool
+    ) -> None:
         self.screen = screen
         self.outcomes = outcomes
         self._name = name
         self._changes = changes
-        self._streams = name == "events"
+        self._streams = streams
         self._lock = threading.Lock()  # guards the screen and _over
         self._over = False
 
@@ -156,15 +162,23 @@ class Report:
 
 
 def fan_out(
-    run: Run, chosen: Sequence[NamedTarget], work: Work, *, name: str, changes: bool, waits: bool
+    run: Run,
+    chosen: Sequence[NamedTarget],
+    work: Work,
+    *,
+    name: str,
+    changes: bool,
+    waits: bool,
+    streams: bool,
 ) -> Exit:
     """Do `work` for each target, at most `run.max_parallel` at a time; return the combined exit code.
 
     `changes`: the command changes something. `waits`: it returns only when the change has happened.
+    `streams`: it shows one result after the other, each at once.
     """
     limit = run.max_parallel or (1 if changes else len(chosen))
     outcomes = [Outcome(target.label) for target in chosen]
-    report = Report(run.screen, outcomes, name=name, changes=changes)
+    report = Report(run.screen, outcomes, name=name, changes=changes, streams=streams)
     ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
 
     def carry_out(target: NamedTarget, outcome: Outcome) -> None:
