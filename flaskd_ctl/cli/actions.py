@@ -136,7 +136,10 @@ def run_with(run: Run, command: Command, **params: Any) -> Exit:
 def run_requests(run: Run, command: Command, **params: Any) -> Exit:
     """Show the requests in flight that were asked for."""
     given = {key: value for key, value in params.items() if value not in {None, False}}
-    return run.show(command.name, run.ask(run.target(), command.name, given))
+    result = run.ask(run.target(), command.name, given)
+    told = result | {"narrowed": bool(given.keys() - {"stacks"})}
+    run.screen.result(result, results.as_text(command.name, told, colour=run.screen.colour))
+    return Exit.DONE
 
 
 def run_history(run: Run, command: Command, *, limit: int | None) -> Exit:
