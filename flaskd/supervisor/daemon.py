@@ -51,6 +51,7 @@ from flaskd.systemd.notify import ServiceManager
 from flaskd.systemd.status import ServiceStatus
 from flaskd.systemd.watchdog import Watchdog
 from flaskd.tuning.levels import LEVELS
+from flaskd.tuning.shown import shown
 from flaskd.tuning.tuner import Tuner
 from flaskd_ctl.errors import ControlError, WrongState
 from flaskd_ctl.protocol import (
@@ -110,7 +111,7 @@ async def _run(
             Instance(
                 settings,
                 name=settings.name,
-                app=settings.app,
+                app=str(shown("app", settings.app)),
                 process_exits=True,
                 audit_log=settings.audit_log,
                 report=report,
