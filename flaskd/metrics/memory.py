@@ -79,6 +79,12 @@ RING_AT: Final = CELLS_AT + -(-ALL_CELLS * 8 // PAGE) * PAGE
 SIZE: Final = RING_AT + PERIODS * PAGE
 
 
+def name_as_read(endpoint: str) -> str:
+    """Return an endpoint's name as a reader of the memory gets it: cut to fit, unprintable characters escaped."""
+    name, _ = NAME.unpack(NAME.pack(endpoint.encode("utf-8", "replace"), b""))
+    return decode_field(name)
+
+
 class Endpoint(NamedTuple):
     """What was counted of one endpoint: its number; `counts` by cell, from 0 to CELLS; nanoseconds; bytes."""
 

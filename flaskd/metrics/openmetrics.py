@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from flaskd.metrics.buckets import BUCKETS, cumulative
 from flaskd.metrics.memory import OTHER
 from flaskd.metrics.report import Served
-from flaskd.metrics.summary import served
+from flaskd.metrics.summary import NO_ROUTE, OTHERS, served
 from flaskd.metrics.totals import Series, Sums
 from flaskd_ctl.errors import WrongState
 
@@ -20,10 +20,6 @@ BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 
 
 ENDPOINTS: Final = 100
 """Endpoints with a label of their own: the first ones that had a request. The others are counted together."""
-
-NO_ROUTE: Final = "(no route)"
-OTHERS: Final = "(others)"
-
 
 PLAIN: Final = "text/plain"
 OPENMETRICS: Final = "application/openmetrics-text;version=1.0.0"

@@ -21,6 +21,10 @@ STEP: Final = 30
 SERVER_ERRORS: Final = {KINDS.index("5xx"), KINDS.index("aborted")}
 FRACTIONS: Final = (0.5, 0.95, 0.99)
 
+NO_ROUTE: Final = "(no route)"
+OTHERS: Final = "(others)"
+"""What stands for requests without an endpoint, and for those of endpoints that are not counted by name."""
+
 Counts = Mapping[int, int]
 """Requests by kind and bucket: `kind * BUCKETS + bucket`."""
 
@@ -79,7 +83,7 @@ class Summary:
         return [self._endpoint(number, series) for number, series in busiest[:limit]]
 
     def endpoint(self, name: str) -> EndpointStats:
-        """Summarize one endpoint; raises NotFound if it has had no request."""
+        """Summarize one endpoint, by its name or as text shows it; raises NotFound if it has had no request."""
         number = self._number(name)
         return self._endpoint(number, self._sums.series[number])
 
@@ -111,6 +115,8 @@ class Summary:
 
     def _number(self, name: str) -> int:
         number = self._sums.names.known(name)
+        if number is None:
+            number = OTHER if name == OTHERS else self._sums.names.known("") if name == NO_ROUTE else None
         if number is None or number not in self._sums.series:
             raise NotFound(
                 f"no request of the endpoint {name!r} has finished yet", hint="see `flaskd_ctl stats`"

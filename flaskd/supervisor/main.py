@@ -22,6 +22,7 @@ from flaskd.supervisor.daemon import Daemon
 from flaskd.supervisor.output import WorkerOutput
 from flaskd.systemd.activation import Handed
 from flaskd.systemd.notify import ServiceManager
+from flaskd.tuning.shown import shown
 from flaskd_ctl.protocol import ShutdownResult
 
 
@@ -65,7 +66,7 @@ async def _run(
             Instance(
                 settings,
                 name=settings.name,
-                app=settings.app,
+                app=str(shown("app", settings.app)),
                 process_exits=True,
                 audit_log=settings.audit_log,
                 report=report,

@@ -63,6 +63,15 @@ def _serves(status: dict[str, Any]) -> bool:
     return any(worker.get("state") == "serving" for worker in status.get("workers") or [])
 
 
+def run_requests(run: Run, command: Command, **params: Any) -> Exit:
+    """Show the requests in flight that were asked for."""
+    asked = given(**params)
+    result = run.ask(run.target(), command.name, asked)
+    told = result | {"narrowed": bool(asked.keys() - {"stacks"})}
+    run.screen.result(result, results.as_text(command.name, told, colour=run.screen.colour))
+    return Exit.DONE
+
+
 def run_history(run: Run, command: Command, *, limit: int | None) -> Exit:
     """Show who changed what; of an instance that has stopped, from its audit log."""
     params = given(limit=limit)

@@ -98,7 +98,7 @@ def level() -> click.Argument:
     return click.Argument(
         ["words"],
         nargs=-1,
-        metavar="[LOGGER] LEVEL",
+        metavar="[[LOGGER] LEVEL]",
         expose_value=False,
         callback=spread,
         shell_complete=complete,

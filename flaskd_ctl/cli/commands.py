@@ -60,6 +60,7 @@ ACTIONS: Final[dict[str, Callable[..., Exit]]] = {
     "history": actions.run_history,
     "errors": actions.run_all_or_one,
     "events": streams.run_events,
+    "requests": actions.run_requests,
     "stats": actions.run_stats,
     "stacks": actions.run_in_workers,
     "profile": profile.run_profile,

@@ -51,7 +51,10 @@ def run_profile(run: Run, command: Command, *, output: str | None, form: str | N
     elif form:
         for line in failures(result.get("workers") or []):
             run.screen.remark(line)
-        run.screen.result(result, profiles.FORMATS[form](result))
+        if (text := profiles.FORMATS[form](result)) or run.screen.json:
+            run.screen.result(result, text)
+        else:
+            run.screen.remark(profiles.summary(result))
     else:
         run.show(command.name, result)
     return code_of_workers(result)

@@ -21,6 +21,13 @@ def count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
+def fine_span(seconds: float | None) -> str:
+    """Format a duration as `span` does, but with two digits below 10 ms; "-" for one that is not known."""
+    if seconds is None:
+        return "-"
+    return f"{1000 * seconds:.2g} ms" if 0 < seconds < 0.01 else span(float(seconds))
+
+
 def span(seconds: float) -> str:
     """Format a duration with its two largest units: 0.42 s, 12 s, 3 min 20 s, 5 h 2 min, 2 d 3 h."""
     if seconds < 0.0995:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from flaskd_ctl.contract.times import span
+from flaskd_ctl.contract.times import fine_span, span
 from flaskd_ctl.text.diagnosis import failures
 from flaskd_ctl.text.layout import paragraph, printable, table
 
@@ -81,7 +81,7 @@ def _routes(result: dict[str, Any], _colour: bool) -> str:
             "WebSocket" if one.get("websocket") else ",".join(one.get("methods") or []),
             one.get("endpoint"),
             "-" if one.get("calls") is None else one["calls"],
-            "-" if one.get("p95") is None else span(float(one["p95"])),
+            fine_span(one.get("p95")),
         )
         for one in result.get("routes") or []
     ]

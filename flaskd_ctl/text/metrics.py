@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from flaskd_ctl.contract.times import clock, count, span
+from flaskd_ctl.contract.times import clock, count, fine_span
 from flaskd_ctl.text.layout import mebibytes, table
 
 WINDOWS: Final = {"minute": "1 min", "five_minutes": "5 min", "hour": "1 h", "start": "start"}
@@ -43,7 +43,7 @@ def _stats(result: dict[str, Any], _colour: bool) -> str:
     only = [one for one in result.get("endpoints") or [] if one.get("endpoint") is not None]
     busy = f"{_known(result.get('in_flight'))} of {_known(result.get('threads'))} threads busy"
     parts = [
-        f"since {clock(float(result.get('since') or 0.0))}: {_served(total)}; {busy}, CPU {_span(result.get('cpu'))}",
+        f"since {clock(float(result.get('since') or 0.0))}: {_served(total)}; {busy}, CPU {fine_span(result.get('cpu'))}",
         _windows(total, result.get("queue") or {}),
         _endpoints(result.get("endpoints") or []),
     ]
@@ -73,8 +73,8 @@ def _windows(total: dict[str, Any], queue: dict[str, Any]) -> str:
                 name,
                 _known(one.get("requests")),
                 _known(one.get("errors")),
-                *(_span(one.get(each)) for each in ("p50", "p95", "p99")),
-                *(_span(waited.get(each)) for each in ("p50", "p95", "p99")),
+                *(fine_span(one.get(each)) for each in ("p50", "p95", "p99")),
+                *(fine_span(waited.get(each)) for each in ("p50", "p95", "p99")),
             )
         )
     head = ("LAST", "REQUESTS", "ERRORS", "P50", "P95", "P99", "QUEUE P50", "P95", "P99")
@@ -92,10 +92,10 @@ def _endpoints(endpoints: list[dict[str, Any]]) -> str:
                 one.get("rule") or "-",
                 start.get("requests"),
                 start.get("errors"),
-                _span(one.get("seconds")),
-                *(_span(start.get(each)) for each in ("p50", "p95", "p99")),
-                _span(minute.get("p95")),
-                _span(hour.get("p95")),
+                fine_span(one.get("seconds")),
+                *(fine_span(start.get(each)) for each in ("p50", "p95", "p99")),
+                fine_span(minute.get("p95")),
+                fine_span(hour.get("p95")),
             )
         )
     return table(rows, head=ENDPOINTS, indent="  ")
@@ -105,7 +105,7 @@ def _history(history: list[dict[str, Any]]) -> str:
     rows = []
     for moment in history:
         one = moment.get("latency") or {}
-        percentiles = (_span(one.get(each)) for each in ("p50", "p95", "p99"))
+        percentiles = (fine_span(one.get(each)) for each in ("p50", "p95", "p99"))
         rows.append(
             (clock(float(moment.get("at") or 0.0)), one.get("requests"), one.get("errors"), *percentiles)
         )
@@ -124,12 +124,12 @@ def _workers(workers: list[dict[str, Any]]) -> str:
                 one.get("state"),
                 sum((one.get("served") or {}).values()),
                 _known(minute.get("requests")),
-                _span(minute.get("p95")),
+                fine_span(minute.get("p95")),
                 _known(one.get("in_flight")),
                 _known(one.get("waiting")),
-                _span(one.get("cpu")),
+                fine_span(one.get("cpu")),
                 f"{mebibytes(one.get('rss'))}/{mebibytes(one.get('pss'))}",
-                f"{sum(each['count'] for each in pauses)} in {_span(sum(each['seconds'] for each in pauses))}",
+                f"{sum(each['count'] for each in pauses)} in {fine_span(sum(each['seconds'] for each in pauses))}",
             )
         )
     return table(rows, head=WORKERS, indent="  ")
@@ -146,12 +146,6 @@ def _listeners(result: dict[str, Any]) -> str:
         reasons = ", ".join(f"{number} {reason}" for reason, number in (result.get(name) or {}).items())
         parts += [f"workers {'started' if name == 'starts' else 'ended'}: {reasons}"] if reasons else []
     return "\n".join(f"  {part}" for part in parts)
-
-
-def _span(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    return f"{1000 * seconds:.2g} ms" if 0 < seconds < 0.01 else span(float(seconds))
 
 
 def _known(number: int | None) -> int | str:

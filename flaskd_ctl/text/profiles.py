@@ -115,7 +115,7 @@ def _summary(worker: dict[str, Any]) -> str:
         gap = span(float(worker.get("longest_gap") or 0.0))
         text += f"; {missed} missed, the longest gap was {gap}"
     if not seen:
-        text += "; no thread served such a request"
+        text += "; no request was seen"
     if other := worker.get("other"):
         text += f"; {other} of what was seen is in stacks too rare for the reply"
     return text

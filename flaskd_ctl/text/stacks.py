@@ -22,7 +22,8 @@ def _stacks(result: dict[str, Any], _colour: bool) -> str:
 
 def _requests(result: dict[str, Any], _colour: bool) -> str:
     requests = result.get("requests") or []
-    lines = [requests_table(requests) or "no request in flight"]
+    such = "such " if result.get("narrowed") else ""  # else one takes a misspelt filter for an idle instance
+    lines = [requests_table(requests) or f"no {such}request in flight"]
     if left_out := result.get("left_out"):
         lines.append(
             f"and {count(left_out, 'newer request')}: narrow it down with --worker, --path or --endpoint"

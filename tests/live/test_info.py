@@ -2,6 +2,7 @@
 
 import os
 import signal
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from flaskd import Server
 from flaskd_ctl import Client
 from flaskd_ctl.protocol import InfoResult
 from tests.support import shop
-from tests.support.daemons import Daemon, StartDaemon
+from tests.support.daemons import PATIENCE, Daemon, StartDaemon
 from tests.support.operating import client, ctl
 
 pytestmark = pytest.mark.live
@@ -106,3 +107,24 @@ def test_a_server_in_a_program_knows_the_module_of_its_application(runtime_dir: 
         assert only.release.directory == str(Path(shop.__file__).resolve().parents[2])
         assert told.on_disk is not None
         assert told.on_disk.directory == only.release.directory
+
+
+def test_a_secret_argument_of_a_factory_is_shown_nowhere(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    """Anybody who reaches the health port reads /metrics, and each viewer the status."""
+    (tmp_path / "made.py").write_text(
+        "from flask import Flask\ndef create(size, token):\n    return Flask(f'{size}-{token}')\n"
+    )
+    target = "made:create(size=5, token='hunter2')"
+    shown = "made:create(size=5, token=***)"
+
+    daemon = start_daemon(target, "--workers", "1", "--health", "127.0.0.1:0")
+    with client(daemon) as running:
+        status, told = running.status(), running.info()
+        config = {each.name: each.value for each in running.config().settings}
+    with urllib.request.urlopen(f"http://{daemon.instance['health']}/metrics", timeout=PATIENCE) as response:
+        page = response.read().decode()
+
+    assert (status.app, told.app, config["app"], daemon.instance["app"]) == (shown,) * 4
+    assert f'app="{shown}"' in page
+    assert shown in daemon.output()
+    assert "hunter2" not in daemon.output() + page + ctl(daemon.name, "logs").stdout

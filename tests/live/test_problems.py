@@ -166,7 +166,9 @@ def test_a_worker_that_does_not_run_cannot_cancel(start_daemon: StartDaemon, sto
         (worker,) = shop.workers()
         os.kill(worker.pid, stop)
         try:
-            with pytest.raises(TimedOut, match=r"worker 1 cannot cancel request .*did not reply within 5 s"):
+            with pytest.raises(
+                TimedOut, match=r"in worker 1 .* is not cancelled yet: its worker did not reply within 5 s"
+            ):
                 shop.cancel(number)
             assert [error.function for error in shop.errors()] == ["fail"]
             assert [request.path for request in shop.slow()] == ["/raise"]

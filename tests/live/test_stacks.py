@@ -99,7 +99,7 @@ def test_the_command_shows_the_application_first(start_daemon: StartDaemon, gate
     assert lines.index("  flaskd's own:") > 10
     assert "hold at " in one.stdout
     assert "flaskd's own" not in one.stdout
-    assert none.stdout == "no request in flight\n"
+    assert none.stdout == "no such request in flight\n"
     assert (bad.returncode, unknown.returncode) == (2, 1)
     assert "'soon' is not a duration" in bad.stderr
     assert "there is no worker 9. See `flaskd_ctl workers`" in unknown.stderr

@@ -16,6 +16,7 @@ from flaskd.control.registry import Call
 from flaskd.control.transports.subscription import Subscription
 from flaskd.events import Bus
 from flaskd.ledger.row import printable
+from flaskd.metrics.memory import name_as_read
 from flaskd.operable import Operable
 from flaskd.tasks import (
     CallCommand,
@@ -169,7 +170,7 @@ class Application:
         except errors.WrongState:
             return lambda endpoint: None
         others = None if None in counted else NO_CALL  # more endpoints than have room: it may be one of them
-        return lambda endpoint: counted.get(endpoint, others)
+        return lambda endpoint: counted.get(name_as_read(endpoint), others)
 
     def _ask(
         self, task: Task, shape: type[R], timeout: float
@@ -244,11 +245,12 @@ def _row(command: str, outcome: Outcome, timeout: float) -> Called:
 def _failure(command: str, outcome: Outcome, timeout: float) -> errors.ControlError | None:
     """Return the error of one process; None if it has a result."""
     who = f"worker {outcome.worker}" if outcome.worker else "the process"
+    where = f" --worker {outcome.worker}" if outcome.worker else ""
     reply = outcome.reply
     if outcome.late:
         return errors.TimedOut(
             f"{command}: {who} did not reply within {timeout:g} s: it continues",
-            hint="give it more time with --timeout, or see where it is with `flaskd_ctl requests` and `workers`",
+            hint=f"give it more time with --timeout, or see where it is: `flaskd_ctl stacks{where}`",
         )
     if not isinstance(reply, CommandCalled):
         return errors.Failed(f"{command}: {who} {outcome.error}", hint="see `flaskd_ctl workers`")

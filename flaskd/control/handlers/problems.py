@@ -8,7 +8,7 @@ from flaskd.control.handlers.tasks import carry_out
 from flaskd.control.registry import Call
 from flaskd.operable import Operable
 from flaskd.tasks import CancelOutcome, CancelRequest
-from flaskd_ctl.errors import InvalidParams, NotFound, TimedOut, WrongState
+from flaskd_ctl.errors import Failed, InvalidParams, NotFound, TimedOut, WrongState
 from flaskd_ctl.protocol import (
     CancelParams,
     CancelResult,
@@ -59,9 +59,15 @@ class Problems:
         )
         what = _named(request)
         if not isinstance(outcome.reply, CancelOutcome):
+            who = "its worker" if request.worker else "the process"
+            if not outcome.late:
+                raise Failed(f"{what} was not cancelled: {who} {outcome.error}")
+            instead = (
+                f", or replace it: `flaskd_ctl restart-worker {request.worker}`" if request.worker else ""
+            )
             raise TimedOut(
-                f"worker {outcome.worker} cannot cancel {what}: it {outcome.error}",
-                hint=f"see `flaskd_ctl workers`, or replace it: `flaskd_ctl restart-worker {outcome.worker}`",
+                f"{what} is not cancelled yet: {who} {outcome.error}",
+                hint=f"see `flaskd_ctl stacks`{instead}",
             )
         result = outcome.reply.outcome
         if result in {"answered", "unknown"}:

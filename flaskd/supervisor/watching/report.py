@@ -15,6 +15,7 @@ from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.member import Member, requests_of
 from flaskd.supervisor.process_stats import ProcessStats
 from flaskd.supervisor.watching.numbers import Numbers
+from flaskd.tuning.shown import shown
 from flaskd.version import __version__
 from flaskd_ctl.protocol import (
     EndpointStats,
@@ -91,7 +92,7 @@ class Report:
             versions = member.reported.versions or versions
         return self._instance.status(
             self._owner,
-            app=fleet.settings.app,
+            app=str(shown("app", fleet.settings.app)),
             ready=self.rotation().ready,
             in_flight=sum(worker.in_flight or 0 for worker in workers) if self.counts_requests() else None,
             connections=sum(worker.connections or 0 for worker in workers),
@@ -125,7 +126,7 @@ class Report:
         versions = {
             "version": __version__,
             "python": platform.python_version(),
-            "app": self._fleet.settings.app,
+            "app": str(shown("app", self._fleet.settings.app)),
         }
         state = State(
             name=self._instance.name,

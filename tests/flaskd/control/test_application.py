@@ -14,6 +14,10 @@ from flaskd.control.access.policy import Caller
 from flaskd.control.handlers.application import Application
 from flaskd.control.handlers.tasks import ROOM
 from flaskd.control.registry import Call
+from flaskd.ledger.row import KINDS
+from flaskd.metrics.memory import MetricsMemory
+from flaskd.metrics.recorder import Recorder
+from flaskd.metrics.summary import Summary
 from flaskd.tasks import (
     CallCommand,
     Choice,
@@ -24,11 +28,12 @@ from flaskd.tasks import (
     Note,
     Ordered,
     Reply,
+    RoutesListed,
     Task,
 )
 from flaskd_ctl import errors
 from flaskd_ctl.contract.commands import COMMANDS, Role
-from flaskd_ctl.protocol import Actor, CallParams, CallResult
+from flaskd_ctl.protocol import Actor, CallParams, CallResult, EndpointStats, Route, RoutesParams
 from tests.support.daemons import PATIENCE
 
 EACH = Listed("clear", "operator", "each", 5, "Clear.", "{}")
@@ -198,8 +203,9 @@ def test_a_process_that_takes_too_long_is_a_timeout() -> None:
     for replies in ([None], [None, None]):
         with pytest.raises(
             errors.TimedOut, match=r"clear: worker 1 did not reply within 0\.01 s: it continues"
-        ):
+        ) as told:
             ask(Processes(*replies), name="clear", timeout=0.01)
+        assert "flaskd_ctl stacks --worker 1" in told.value.hint
 
 
 def test_several_processes_have_an_outcome_each() -> None:
@@ -280,3 +286,27 @@ def test_a_command_goes_on_when_its_caller_leaves(progress: bool) -> None:
     asyncio.run(leave())
 
     assert outcomes == [("done", "")]
+
+
+@pytest.mark.parametrize("endpoint", ["cart", "two\nlines \x1b[31m", "ключ", "x" * 200])
+def test_a_route_has_the_numbers_of_its_endpoint_whatever_its_name(endpoint: str) -> None:
+    """The numbers are kept under a name that is cut and escaped."""
+    memory = MetricsMemory.create()
+    Recorder(memory).record(endpoint, "/a", KINDS.index("2xx"), 0.01, 1, 0.0)
+
+    class Counted(Processes):
+        def order_task(self, task: Task, *_: Any) -> list[Ordered]:
+            route = Route(rule="/a", methods=["GET"], endpoint=endpoint)
+            return [Ordered(1, 101, completed(RoutesListed(routes=[route])))]
+
+        def endpoint_stats(self) -> list[EndpointStats]:
+            return Summary.of_worker(memory).endpoints(10)
+
+    try:
+        application: Any = Application(Counted())  # type: ignore[arg-type]
+        call = replace(call_of(Role.VIEWER, name="-"), params=RoutesParams())
+        (route,) = asyncio.run(application.routes(call)).routes
+    finally:
+        memory.close()
+
+    assert route.calls == 1

@@ -10,7 +10,7 @@ import pytest
 from flaskd.control.handlers import problems
 from flaskd.control.handlers.problems import Problems
 from flaskd.tasks import CancelOutcome, Ordered, Reply, Task
-from flaskd_ctl.errors import ControlError, InvalidParams, NotFound, TimedOut, WrongState
+from flaskd_ctl.errors import ControlError, Failed, InvalidParams, NotFound, TimedOut, WrongState
 from flaskd_ctl.protocol import CancelParams, CancelResult, InFlight, RequestsResult
 
 
@@ -141,7 +141,21 @@ def test_a_worker_that_does_not_reply_is_told(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(problems, "CANCEL_TIME", 0.05)
 
     with pytest.raises(
-        TimedOut, match=r"worker 2 cannot cancel request 18 .* it did not reply within 0.05 s"
+        TimedOut,
+        match=r"request 18 in worker 2 \(.*\) is not cancelled yet: its worker did not reply within 0.05 s",
     ) as caught:
         cancel(Instance(None), "18")
     assert "restart-worker 2" in caught.value.hint
+
+
+def test_a_worker_that_ends_first_has_cancelled_nothing() -> None:
+    """There is nothing more to wait for: its requests are gone."""
+
+    class Dying(Instance):
+        def order_task(self, task: Task, worker: int | None) -> list[Ordered]:
+            reply: Future[Reply] = Future()
+            reply.cancel()
+            return [Ordered(worker or 0, 99, reply)]
+
+    with pytest.raises(Failed, match=r"request 18 in worker 2 .* was not cancelled: its worker ended"):
+        cancel(Dying(None), "18")

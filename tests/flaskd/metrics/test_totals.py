@@ -144,9 +144,25 @@ def test_all_workers_together_name_no_more_endpoints_than_one(hour: Hour) -> Non
     assert [each.start.requests for each in others] == [NAMED]
 
 
+def test_an_endpoint_is_found_by_the_name_that_text_shows(hour: Hour) -> None:
+    """Requests without a route, and those of endpoints beyond the named ones, have none of their own."""
+    hour.request(1, "")
+    for number in range(NAMED):
+        hour.request(1, f"name-{number}")
+
+    summary = hour.summary()
+
+    for shown, name in (("(no route)", ""), ("(others)", None), ("name-3", "name-3")):
+        assert (summary.endpoint(shown).endpoint, summary.endpoint(shown).start.requests) == (name, 1)
+        assert summary.history(shown)
+
+
 def test_an_endpoint_without_requests_is_not_found(hour: Hour) -> None:
     """Rather than shown with zeros: it may be misspelt."""
     with pytest.raises(NotFound, match="no request of the endpoint 'crat' has finished yet"):
         hour.summary().endpoint("crat")
     with pytest.raises(NotFound):
         hour.summary().history("crat")
+    for shown in ("(no route)", "(others)"):
+        with pytest.raises(NotFound):
+            hour.summary().endpoint(shown)

@@ -158,6 +158,16 @@ def test_results_of_several_workers_have_their_names() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("p95", "shown"), [(0.00021, "0.21 ms"), (0.0062, "6.2 ms"), (0.012, "12 ms"), (None, "-")]
+)
+def test_a_fast_route_is_not_said_to_take_no_time(p95: float | None, shown: str) -> None:
+    """`stats` shows the same."""
+    route = {"rule": "/", "methods": ["GET"], "endpoint": "front", "calls": 12, "p95": p95}
+
+    assert results.as_text("routes", {"routes": [route]}).splitlines()[1].endswith(f"  12     {shown}")
+
+
 def test_what_did_not_fit_is_told() -> None:
     route = {"rule": "/", "methods": ["GET"], "endpoint": "front", "calls": 12, "p95": 0.125}
 

@@ -799,3 +799,8 @@ def test_a_reply_of_the_wrong_shape_is_exit_4(fake: Fake, ctl: Ctl, method: str,
         assert code in {0, 4}, (field, err)
         assert not code or "not a flaskd that I understand" in err
         assert not set(out + err) & set("\x1b\x07\r\x9b"), field
+
+
+def test_the_usage_of_log_level_says_that_both_may_be_left_out(ctl: Ctl) -> None:
+    """Without a level it shows the levels."""
+    assert "[OPTIONS] [[LOGGER] LEVEL]\n" in ctl("log-level", "--help").out

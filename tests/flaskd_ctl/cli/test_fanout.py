@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from flaskd_ctl.cli import fanout
+from flaskd_ctl.cli import actions, fanout
 from flaskd_ctl.cli.exits import Exit
 from flaskd_ctl.cli.fanout import combined
 from tests.flaskd_ctl.conftest import Ctl, StartFake
@@ -127,6 +129,28 @@ def test_lines_of_all_logs_come_as_they_are_written(fakes: list[Fake], ctl: Ctl)
     assert code == 0
     assert sorted(next(iter(one)) for one in told) == ["one", "one", "two", "two"]
     assert [one["two"]["message"] for one in told if "two" in one] == ["first", "second"]
+
+
+def test_pages_of_all_come_again_and_again(
+    fakes: list[Fake], ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until a target can be asked no more."""
+    monkeypatch.setattr(actions, "WATCH_PAUSE", 0.01)
+    for fake in fakes:
+        replies = iter([golden("stats")] * 2)
+
+        def tell(call: Call, replies: Iterator[Any] = replies) -> None:
+            if (page := next(replies, None)) is None:
+                call.refuse("wrong_state", "over")
+            else:
+                call.reply(page)
+
+        fake.on("stats", tell)
+
+    code, out, _ = ctl(*BOTH, "stats", "--watch")
+
+    pages = [line.partition(": since")[0] for line in out.splitlines() if ": since" in line]
+    assert (code, sorted(pages)) == (1, ["one", "one", "two", "two"])
 
 
 # --- who is asked when ---

@@ -30,6 +30,13 @@ def test_only_what_is_given_is_sent(fake: Fake, ctl: Ctl) -> None:
     ]
 
 
+def test_zero_is_a_value(fake: Fake, ctl: Ctl) -> None:
+    """It is not the default: the daemon refuses it."""
+    ctl("profile", "--seconds", "0")
+
+    assert [call.params for call in fake.calls] == [{"seconds": 0.0}]
+
+
 def test_a_file_is_written_in_the_format_that_was_asked_for(ctl: Ctl, tmp_path: Path) -> None:
     """Whole, over what was there; nothing else is left behind."""
     path = tmp_path / "profile"
@@ -49,6 +56,17 @@ def test_without_a_file_the_format_goes_to_stdout(ctl: Ctl) -> None:
     """For a pipe."""
     assert json.loads(ctl("profile", "--format", "speedscope").out)["profiles"]
     assert ctl("profile", "--format", "collapsed").out.splitlines()[0].endswith(" 700")
+
+
+def test_no_stack_is_no_line(fake: Fake, ctl: Ctl) -> None:
+    """An empty line would be a stack for the program behind the pipe; why there is none goes to stderr."""
+    worker = golden("profile")["workers"][0] | {"stacks": [], "functions": [], "other": 0}
+    fake.on("profile", lambda call: call.reply({"workers": [worker]}))
+
+    told = ctl("profile", "--format", "collapsed")
+
+    assert (told.code, told.out) == (0, "")
+    assert "no request was seen" in told.err
 
 
 def test_a_device_is_written_to(ctl: Ctl, tmp_path: Path) -> None:

@@ -17,6 +17,15 @@ def test_only_what_is_given_is_sent(fake: Fake, ctl: Ctl) -> None:
     ]
 
 
+def test_none_of_those_asked_for_is_not_none_at_all(fake: Fake, ctl: Ctl) -> None:
+    """A filter may be misspelt. Programs get the same result."""
+    fake.on("requests", lambda call: call.reply({"requests": [], "left_out": 0, "stacks": None}))
+
+    assert ctl("requests", "--stacks").out == "no request in flight\n"
+    assert ctl("requests", "--endpoint", "crat").out == "no such request in flight\n"
+    assert "narrowed" not in ctl("requests", "--endpoint", "crat", "--json").out
+
+
 def test_an_endpoint_that_is_a_url_is_the_instances(fake: Fake, ctl: Ctl) -> None:
     """As it is for every command; the other one is the application's."""
     named = ctl("requests", "--endpoint", fake.url, "--endpoint", "cart")

@@ -122,7 +122,7 @@ def test_no_request_is_told_as_that() -> None:
     worker = {"worker": 0, "pid": 2, "samples": 100, "seconds": 1.0}
 
     assert results.as_text("profile", {"workers": [worker]}) == (
-        "pid 2: 100 samples in 1 s, 0.0 threads each; no thread served such a request"
+        "pid 2: 100 samples in 1 s, 0.0 threads each; no request was seen"
     )
     assert results.as_text("profile", {}) == "no worker"
 
