@@ -20,8 +20,10 @@ NO_HOST: Final = (b"host", b"")
 _keys: Final = HeaderKeys()
 
 
-def environ_of(scope: dict[str, Any], stream: Any, *, max_head: int = MAX_HEAD) -> dict[str, Any]:
-    """Make the environ of a request, without what all requests share; `stream` becomes `wsgi.input`. Raises Refused.
+def environ_of(
+    scope: dict[str, Any], stream: Any, base: dict[str, Any], *, max_head: int = MAX_HEAD
+) -> dict[str, Any]:
+    """Make the environ of a request. `base` is what all requests share; `stream` becomes `wsgi.input`. Raises Refused.
 
     hyper does not count a head exactly: it looks at `max_head` before it reads on, and may read as much again.
     """
@@ -29,6 +31,7 @@ def environ_of(scope: dict[str, Any], stream: Any, *, max_head: int = MAX_HEAD) 
     query = scope["query_string"].decode("latin-1")
     target = f"{raw_path}?{query}" if query else raw_path
     environ: dict[str, Any] = {
+        **base,
         "REQUEST_METHOD": scope["method"],
         "PATH_INFO": unquote_to_bytes(raw_path).decode("latin-1") if "%" in raw_path else raw_path,
         "QUERY_STRING": query,
@@ -37,14 +40,15 @@ def environ_of(scope: dict[str, Any], stream: Any, *, max_head: int = MAX_HEAD) 
         "SERVER_PROTOCOL": VERSIONS.get(scope["http_version"], "HTTP/1.1"),
         "wsgi.input": stream,
     }
-    environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = scope["client"]
+    if "REMOTE_ADDR" not in base:
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = scope["client"]
     size = len(target) + 20
     for name, value in scope["headers"]:
         size += len(name) + len(value) + 4
         key = _keys[name]
         if not key:
             continue
-        text = str(value, "latin-1")
+        text = value.decode("latin-1")
         if key in environ:
             if key in ONCE:
                 raise Refused(400, f"The request has no valid {ONCE[key]}")
