@@ -110,15 +110,6 @@ class Ledger:
         if request is not None and request.ledger is self:
             request.record_error(error)
 
-    def routed(self) -> None:
-        """Record the route that Flask has found for this thread's request (its request_started).
-
-        It is called for every request, so it does not use `flask.request`, which takes longer than all of the rest.
-        """
-        request: _Request | None = current.request
-        if request is not None and request.ledger is self:
-            request.routed()
-
 
 def find(ledger: Ledger, number: int) -> Cancellable | None:
     """Return the request of this number; None if it has ended, or was never in this ledger. From any thread."""
@@ -279,7 +270,10 @@ class _Request(Watched, Cancellable):
             self.complete = True
 
     def routed(self) -> None:
-        """Record endpoint and rule, if there are any."""
+        """Record the endpoint and rule that Flask has found, if there are any (its request_started).
+
+        It is called for every request, so it does not use `flask.request`, which takes longer than all of the rest.
+        """
         if self.row is not None and self.environ is not None:
             rule = getattr(self.environ.get("werkzeug.request"), "url_rule", None)
             if rule is not None:
