@@ -103,4 +103,5 @@ def check_start(status: str, headers: Any) -> Start:
             close = close or (special == "connection" and "close" in value.lower())
             continue
         sent.append((name, value))
-    return Start(code, status if len(status) > 3 else f"{status} ", sent, length, bodiless, close)
+    status = status if len(status) > 3 else f"{status} "
+    return tuple.__new__(Start, (code, status, sent, length, bodiless, close))  # no frame, as Start() takes
