@@ -125,7 +125,6 @@ class Core:
         self.app = app
         self._listeners = listeners
         self._extension = extension
-        self._changed: Callable[[], None] = lambda: None
         self._unwatch = contextlib.ExitStack()
         self._at_close: deque[Callable[[], None]] = deque(maxlen=MOST_AT_CLOSE)
         self._losses = Losses([], 0, 0)
@@ -135,7 +134,7 @@ class Core:
         self._recorder = recorder
         self.ledger = Ledger(
             inner,
-            lambda: self._changed(),
+            lambda: None,
             table=request_table,
             errors=errors,
             slow=slow,
@@ -149,7 +148,7 @@ class Core:
 
     def serve(self, on_change: Callable[[], None]) -> None:
         """Begin to accept; returns when requests are answered. `on_change` is called from any thread."""
-        self._changed = on_change
+        self.ledger.on_end = on_change
         install_extension(self.app, self._extension)
         warn_of_websockets(self.engine.name)
         if self.settings.ledger:

@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flaskd.app.wrapped import find_flask
 from flaskd.guard import log_failure
+from flaskd.http.cancelling import current
 from flaskd.ledger.middleware import Ledger
 
 if TYPE_CHECKING:
@@ -79,21 +80,37 @@ def watch_flask(ledger: Ledger) -> Callable[[], None]:
 
     This covers all Flask applications in the process, since ours may be behind middleware: the ledger knows its own requests.
     """
-
-    def routed(sender: flask.Flask, **extra: Any) -> None:
-        ledger.routed()
+    _watching_routes.append(ledger)
+    vars(flask.request_started)["send"] = _send_started
 
     def noted(sender: flask.Flask, exception: BaseException, **extra: Any) -> None:
         ledger.record_error(flask.request.environ, exception)
 
-    flask.request_started.connect(routed, weak=False)
     flask.got_request_exception.connect(noted, weak=False)
 
     def ended() -> None:
-        flask.request_started.disconnect(routed)
+        _watching_routes.remove(ledger)
+        if not _watching_routes and vars(flask.request_started)["send"] is _send_started:
+            del vars(flask.request_started)["send"]
         flask.got_request_exception.disconnect(noted)
 
     return ended
+
+
+_watching_routes: Final[list[Ledger]] = []
+"""The ledgers that record routes, one for each `watch_flask`."""
+
+
+def _send_started(*sender: Any, **extra: Any) -> Any:
+    """Record the route of this thread's request, then send Flask's `request_started` to its receivers, if there are any.
+
+    It stands in the place of the signal's `send`. blinker takes five times as long to call a receiver.
+    """
+    request = current.request
+    if request is not None and request.ledger in _watching_routes:
+        request.routed()
+    signal = flask.request_started
+    return type(signal).send(signal, *sender, **extra) if signal.receivers else []
 
 
 def with_shutdown_hook(app: "WSGIApplication", ask: Callable[[], None]) -> "WSGIApplication":

@@ -26,6 +26,9 @@ HOP_BY_HOP: Final = frozenset(
     }
 )
 
+MAX_NAMES: Final = 512
+"""Names of headers that are remembered; an application may make them up."""
+
 _STATUS: Final = re.compile(r"[1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?")
 _NAME: Final = re.compile(NAME)
 _NO_VALUE: Final = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
@@ -59,11 +62,20 @@ def code_of(status: str) -> int:
     return int(status[:3])
 
 
-@functools.lru_cache(maxsize=512)
-def _lower(name: str) -> str:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise BadResponse(f"{name!r} is no name of a header")
-    return name.lower()
+class _Special(dict[str, str]):
+    """The name in lower case of a header that is not just passed on; "" for any other that is valid."""
+
+    def __missing__(self, name: str) -> str:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise BadResponse(f"{name!r} is no name of a header")
+        lower = name.lower()
+        special = lower if lower in HOP_BY_HOP or lower == "content-length" else ""
+        if len(self) < MAX_NAMES:
+            self[name] = special
+        return special
+
+
+_special: Final = _Special()
 
 
 def check_start(status: str, headers: Any) -> Start:
@@ -74,21 +86,22 @@ def check_start(status: str, headers: Any) -> Start:
     close = False
     sent = []
     for name, value in headers:
-        lower = _lower(name)
+        special = _special[name]
         # The first two checks are fast, and enough for nearly all values.
         if not isinstance(value, str) or (
             not (value.isascii() and value.isprintable()) and _NO_VALUE.search(value)
         ):
             raise BadResponse(f"the header {name} cannot have the value {value!r}")
-        if lower in HOP_BY_HOP:
-            close = close or (lower == "connection" and "close" in value.lower())
-            continue
-        if lower == "content-length":
+        if special == "content-length":
             digits = value.strip(" \t")
             if not _LENGTH.fullmatch(digits) or (length is not None and length != int(digits)):
                 raise BadResponse(f"the header Content-Length cannot have the value {value!r}")
             if length is not None or code < 200 or code == 204:  # RFC 9110, section 8.6
                 continue
             length = int(digits)
+        elif special:
+            close = close or (special == "connection" and "close" in value.lower())
+            continue
         sent.append((name, value))
-    return Start(code, status if len(status) > 3 else f"{status} ", sent, length, bodiless, close)
+    status = status if len(status) > 3 else f"{status} "
+    return tuple.__new__(Start, (code, status, sent, length, bodiless, close))  # no frame, as Start() takes

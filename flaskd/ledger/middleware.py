@@ -110,15 +110,6 @@ class Ledger:
         if request is not None and request.ledger is self:
             request.record_error(error)
 
-    def routed(self) -> None:
-        """Record the route that Flask has found for this thread's request (its request_started).
-
-        It is called for every request, so it does not use `flask.request`, which takes longer than all of the rest.
-        """
-        request: _Request | None = current.request
-        if request is not None and request.ledger is self:
-            request.routed()
-
 
 def find(ledger: Ledger, number: int) -> Cancellable | None:
     """Return the request of this number; None if it has ended, or was never in this ledger. From any thread."""
@@ -151,14 +142,13 @@ class _Request(Watched, Cancellable):
     __slots__ = (
         "body",
         "complete",
-        "endpoint",
         "environ",
         "error",
         "ledger",
         "request_id",
         "respond",
+        "route",
         "row",
-        "rule",
         "size",
         "status",
         "written",
@@ -179,7 +169,7 @@ class _Request(Watched, Cancellable):
         self.request_id = request_id
         self.written: Callable[[bytes], object] | None = None
         self.body: Iterable[bytes] | None = None
-        self.endpoint = self.rule = ""
+        self.route: Any = None
         self.status = ""
         self.error: ErrorReport | None = None
         self.size = 0
@@ -214,7 +204,16 @@ class _Request(Watched, Cancellable):
         while True:
             try:
                 try:
-                    data = self._next(body)
+                    # No loop from here on while a cancellation can arrive: the jump to a loop's beginning is where one
+                    # arrives, and the compiler leaves some of these jumps out of the `try` that they are in (Python 3.11
+                    # to 3.13).
+                    self.inside = get_ident()
+                    if self.cancellation is not None:
+                        self.entered_cancelled()
+                    data: Any = next(body, _END)
+                    self.inside = 0
+                    if self.cancellation is not None:
+                        self.leave()
                 except BaseException:
                     self.leave()
                     raise
@@ -227,21 +226,6 @@ class _Request(Watched, Cancellable):
             self.size += len(data)
             yield data
         self.complete = True
-
-    def _next(self, body: Iterator[bytes]) -> Any:
-        """Return the next part of the body, or _END.
-
-        It has no loop, nor does anything else of ours while a cancellation can arrive: the jump to a loop's beginning is where
-        one arrives, and the compiler leaves some of these jumps out of the `try` that they are in (Python 3.11 to 3.13).
-        """
-        self.inside = get_ident()
-        if self.cancellation is not None:
-            self.entered_cancelled()
-        data = next(body, _END)
-        self.inside = 0
-        if self.cancellation is not None:
-            self.leave()
-        return data
 
     def close(self) -> None:
         """Close the body, which ends the request."""
@@ -279,11 +263,14 @@ class _Request(Watched, Cancellable):
             self.complete = True
 
     def routed(self) -> None:
-        """Record endpoint and rule, if there are any."""
+        """Record the endpoint and rule that Flask has found, if there are any (its request_started).
+
+        It is called for every request, so it does not use `flask.request`, which takes longer than all of the rest.
+        """
         if self.row is not None and self.environ is not None:
             rule = getattr(self.environ.get("werkzeug.request"), "url_rule", None)
             if rule is not None:
-                self.endpoint, self.rule = rule.endpoint, rule.rule
+                self.route = rule
                 self.row.route(rule.endpoint, rule.rule)
 
     def end(self) -> None:
@@ -293,7 +280,7 @@ class _Request(Watched, Cancellable):
         if ledger is None or row is None or ledger.depth != forks.depth:
             return  # ended before, or in a child that the application forked: the request is its parent's
         now = monotonic()
-        seconds = row.age(now)
+        seconds = now - row.since
         slow = ledger.slow
         bad = self.error is not None or self.status >= "500"
         if bad or seconds > slow.least or now >= slow.until:
@@ -309,12 +296,14 @@ class _Request(Watched, Cancellable):
             if ledger.behind_proxies and self.environ is not None:
                 # The proxy's time is earlier: it includes the time that the connection waited to be accepted.
                 waited = since_proxy(self.environ, time() - seconds) or waited
-            ledger.count(self.endpoint, self.rule, kind, seconds, self.size, waited)
+            route = self.route
+            endpoint, rule = (route.endpoint, route.rule) if route is not None else ("", "")
+            ledger.count(endpoint, rule, kind, seconds, self.size, waited)
         row.owner = None
         row.end(kind)
         if self.cancellation is not None:
             self.cancellation.over.set()
-        self.environ = self.respond = self.written = self.body = None
+        self.environ = self.respond = self.written = self.body = self.route = None
         ledger.on_end()
 
     def _record(self, ledger: Ledger, row: Row, *, bad: bool, seconds: float, now: float) -> None:

@@ -66,24 +66,24 @@ _thread: Final = _ThreadName()
 class Row:
     """A row of the request table. It holds one request at a time; the thread that took it writes to it, until `end`.
 
-    `owner` is the request that holds it, in the process that serves it.
+    `owner` is the request that holds it, and `since` when it began (monotonic), in the process that serves it.
     """
 
-    __slots__ = ("_endpoint", "_free", "_memory", "_rule", "_since", "_words", "owner")
+    __slots__ = ("_endpoint", "_free", "_memory", "_rule", "_words", "owner", "since")
 
     def __init__(self, memory: memoryview, free: "deque[Row]") -> None:
         self._memory = memory
         self._words = memory.cast("Q")
         self._free = free
         self._endpoint = self._rule = ""
-        self._since = 0.0
+        self.since = 0.0
         self.owner: Any = None
 
     def begin(self, number: int, request_id: str, environ: "WSGIEnvironment") -> None:
         """Record a request that enters the application now. `number` is above 0 and was never used in this table."""
         get = environ.get
         path = get("SCRIPT_NAME", "") + get("PATH_INFO", "")
-        self._since = since = monotonic()
+        self.since = since = monotonic()
         _REQUEST.pack_into(
             self._memory,
             TEXT,
@@ -111,10 +111,6 @@ class Row:
     def number(self) -> int:
         """The request's number; 0 if the row is free."""
         return self._words[NUMBER]
-
-    def age(self, now: float) -> float:
-        """Return how many seconds before `now` (monotonic) the request began; in the process that serves it."""
-        return now - self._since
 
     def serves(self) -> tuple[int, int, str] | None:
         """Return the request's number, its thread's identifier and its endpoint; None if the row changes meanwhile."""

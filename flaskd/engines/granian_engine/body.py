@@ -100,7 +100,7 @@ def body_of(environ: dict[str, Any], *, timeout: float) -> Body | None:
     if "HTTP_TRANSFER_ENCODING" in environ:
         # Not with a Content-Length, which distinguishes a body's end from a client that has left.
         environ["wsgi.input_terminated"] = True
-    elif not (length := int(environ.get("CONTENT_LENGTH") or 0)):
+    elif not (text := environ.get("CONTENT_LENGTH")) or not (length := int(text)):
         environ["wsgi.input"] = io.BytesIO()
         return None
     assert stream is not None  # granian has brought one

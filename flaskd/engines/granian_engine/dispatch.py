@@ -27,13 +27,13 @@ def dispatcher(app: "WSGIApplication", base: "WSGIEnvironment", server: Server) 
     def answer(exchange: Exchange) -> None:
         try:
             try:
-                environ = environ_of(exchange.scope, exchange, max_head=server.options.max_head)
+                environ = environ_of(exchange.scope, exchange, base, max_head=server.options.max_head)
             except Refused as refused:
                 _refuse(exchange, server, refused)
             else:
-                environ.update(base)
                 respond(app, exchange, environ, server)
-            server.discarder.discard(exchange.body)
+            if exchange.body is not None:
+                server.discarder.discard(exchange.body)
             exchange.release()
         except BaseException:  # the thread's outer edge
             log.exception("a request could not be answered")

@@ -13,38 +13,43 @@ from flaskd.engines.choice import MAX_HEAD
 from flaskd.http.environ import HeaderKeys, join_values
 from flaskd.http.syntax import HOST, Refused, check_coding
 
-VERSIONS: Final = {"1": "HTTP/1.0", "1.1": "HTTP/1.1"}
 ONCE: Final = {"HTTP_HOST": "Host", "CONTENT_LENGTH": "Content-Length"}
 NO_HOST: Final = (b"host", b"")
 
 _keys: Final = HeaderKeys()
 
 
-def environ_of(scope: dict[str, Any], stream: Any, *, max_head: int = MAX_HEAD) -> dict[str, Any]:
-    """Make the environ of a request, without what all requests share; `stream` becomes `wsgi.input`. Raises Refused.
+def environ_of(
+    scope: dict[str, Any], stream: Any, base: dict[str, Any], *, max_head: int = MAX_HEAD
+) -> dict[str, Any]:
+    """Make the environ of a request. `base` is what all requests share; `stream` becomes `wsgi.input`. Raises Refused.
 
     hyper does not count a head exactly: it looks at `max_head` before it reads on, and may read as much again.
     """
     raw_path = scope["raw_path"].decode("latin-1")
     query = scope["query_string"].decode("latin-1")
+    method = scope["method"]
+    modern = scope["http_version"] != "1"
     target = f"{raw_path}?{query}" if query else raw_path
     environ: dict[str, Any] = {
-        "REQUEST_METHOD": scope["method"],
+        **base,
+        "REQUEST_METHOD": method,
         "PATH_INFO": unquote_to_bytes(raw_path).decode("latin-1") if "%" in raw_path else raw_path,
         "QUERY_STRING": query,
         "RAW_URI": target,
         "REQUEST_URI": target,
-        "SERVER_PROTOCOL": VERSIONS.get(scope["http_version"], "HTTP/1.1"),
+        "SERVER_PROTOCOL": "HTTP/1.1" if modern else "HTTP/1.0",
         "wsgi.input": stream,
     }
-    environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = scope["client"]
+    if "REMOTE_ADDR" not in base:
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = scope["client"]
     size = len(target) + 20
     for name, value in scope["headers"]:
         size += len(name) + len(value) + 4
         key = _keys[name]
         if not key:
             continue
-        text = str(value, "latin-1")
+        text = value.decode("latin-1")
         if key in environ:
             if key in ONCE:
                 raise Refused(400, f"The request has no valid {ONCE[key]}")
@@ -52,24 +57,17 @@ def environ_of(scope: dict[str, Any], stream: Any, *, max_head: int = MAX_HEAD) 
         environ[key] = text
     if size > max_head:
         raise Refused(431, f"The request's head is larger than {max_head} bytes")
-    _check(environ, scope)
-    return environ
-
-
-def _check(environ: dict[str, Any], scope: dict[str, Any]) -> None:
-    """Raise Refused for what hyper accepts and we do not."""
-    modern = scope["http_version"] != "1"
+    # What hyper accepts and we do not.
     if not environ["HTTP_HOST"] and scope["headers"][0] == NO_HOST:
         if modern:
             raise Refused(400, "The request has no Host")
         del environ["HTTP_HOST"]
     else:
         _check_host(environ["HTTP_HOST"])
-    path = scope["raw_path"]
-    if not path.startswith(b"/"):
-        if scope["method"] == "CONNECT":
+    if not raw_path.startswith("/"):
+        if method == "CONNECT":
             raise Refused(501, "This server is no proxy")
-        if path != b"*" or scope["method"] != "OPTIONS":
+        if raw_path != "*" or method != "OPTIONS":
             raise Refused(400, "The request has no valid target")
     if "HTTP_TRANSFER_ENCODING" in environ:
         check_coding(environ["HTTP_TRANSFER_ENCODING"], modern)
@@ -79,6 +77,7 @@ def _check(environ: dict[str, Any], scope: dict[str, Any]) -> None:
             raise Refused(400, "The request has no valid Content-Length")
     if "HTTP_EXPECT" in environ and environ["HTTP_EXPECT"].lower() != "100-continue":
         raise Refused(417, "The only expectation that is met is 100-continue")
+    return environ
 
 
 @functools.lru_cache(maxsize=512)

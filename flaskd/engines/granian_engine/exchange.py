@@ -61,7 +61,7 @@ class Exchange:
         self._pending: Any = None  # a piece of the body that was asked for
         self._kept: list[dict[str, Any]] = []  # pieces that came and were not read
         self._closes = False  # whether the end of the connection is the end of the response's body
-        self._timeout = MinRateTimeout(server.options.write_timeout)
+        self._timeout: MinRateTimeout | None = None  # for a client that has to be waited for
         self._check_at = 0.0  # when to check whether the client has left, monotonic
         self.scope: dict[str, Any] = watcher.scope
         self.body: Body | None = None
@@ -87,16 +87,22 @@ class Exchange:
 
     def response_bytes(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole response."""
-        self._head(status, headers)
+        self.begun = True
+        send = self._proto.send
+        send({"type": "http.response.start", "status": status, "headers": _encoded(headers)})
         self.ended = True
-        self._proto.send({"type": "http.response.body", "body": body})
+        send({"type": "http.response.body", "body": body})
 
     def response_write(self, status: int, headers: Headers, piece: bytes) -> None:
         """Send the next piece, the head before the first one; raises ClientLeft."""
         if self.begun:
             self._check_client()
         else:
-            self._head(status, headers)
+            self.begun = True
+            self._closes = self.scope["http_version"] == "1" and not any(
+                name.lower() == "content-length" for name, _ in headers
+            )
+            self._proto.send({"type": "http.response.start", "status": status, "headers": _encoded(headers)})
             self._check_at = time.monotonic() + CHECK_EVERY
         future = self._proto.send({"type": "http.response.body", "body": piece, "more_body": True})
         if hasattr(future, "add_done_callback"):
@@ -127,23 +133,16 @@ class Exchange:
                 self._server.connections.shut_reading(self.scope["client"])
         self._watcher = self._proto = self._pending = None
 
-    def _head(self, status: int, headers: Headers) -> None:
-        self.begun = True
-        self._closes = self.scope["http_version"] == "1" and not any(
-            name.lower() == "content-length" for name, _ in headers
-        )
-        sent = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        self._proto.send({"type": "http.response.start", "status": status, "headers": sent})
-
     def _wait(self, future: Any, count: int) -> None:
+        timeout = self._timeout = self._timeout or MinRateTimeout(self._server.options.write_timeout)
         began = time.monotonic()
         try:
-            _result(future, self._timeout.remaining)
+            _result(future, timeout.remaining)
         except TimeoutError:
             # The error that breaks it off would wait behind what the client does not take.
             self._server.connections.reset(self.scope["client"], now=True)
             raise ClientLeft("the client did not take the response in its time") from None
-        self._timeout.transferred(count, time.monotonic() - began)
+        timeout.transferred(count, time.monotonic() - began)
 
     def _check_client(self) -> None:
         """Raise ClientLeft if the client has left, which is received instead of the body's next piece, or after the last.
@@ -164,6 +163,10 @@ class Exchange:
                 raise ClientLeft("the client has left")
             self._kept.append(message)
             self._pending = None
+
+
+def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
 def _nothing(_: Any) -> None:

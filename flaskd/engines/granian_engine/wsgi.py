@@ -12,7 +12,8 @@ from flaskd.engines.granian_engine.exchange import Exchange, Headers
 from flaskd.engines.granian_engine.server import Server
 from flaskd.engines.shared.answering import Response, answer
 from flaskd.http.failures import ClientLeft
-from flaskd.http.responses import BadResponse, Start
+from flaskd.http.responses import BadResponse
+from flaskd.process import forks
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -47,20 +48,20 @@ class ExchangeResponse(Response):
         if self.broken and not (self.inherited or self._answered_late() or self._exchange.ended):
             self._exchange.break_off()
 
-    def _begin(self) -> Start:
-        start = super()._begin()
+    def _head(self, size: int | None) -> bytes:
+        start = self._begin()
         if start.code < 200:  # hyper does not send one
             raise BadResponse(f"{start.status!r} is no status of a final response")
         self._headers = start.headers
         if start.close or not self._server.keepalive or (self._body is not None and not self._body.whole):
             # RFC 9112, section 9.6: the client is to leave, or what follows is no request.
             self._headers = [*start.headers, ("Connection", "close")]
-        return start
+        return b""
 
     def _send_part(self, head: bytes, data: bytes, *, first: bool) -> None:
-        if self.inherited:
+        if forks.depth != self._depth:
             raise ClientLeft("the client is the parent's")
-        if self._answered_late():
+        if self._claim is not None and not self._claim():
             raise ClientLeft("it was answered meanwhile")
         start = self._start
         assert start is not None

@@ -11,7 +11,7 @@ rules hold whatever the application does:
 
 import http.client
 import logging
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from flaskd.http import request_id
@@ -115,8 +115,7 @@ class Response:
 
     def _head(self, size: int | None) -> bytes:
         """Decide on the head, and return it if it is sent as bytes; `size` is the body's length if known."""
-        self._begin()
-        return b""
+        raise NotImplementedError
 
     def _begin(self) -> Start:
         start = self._start
@@ -144,9 +143,10 @@ def answer(app: "WSGIApplication", environ: "WSGIEnvironment", response: Respons
         body = app(environ, response.start)
         from_file = response.write_file(body)
         if not from_file:
-            joined = response.joins_lists and isinstance(body, list | tuple)
-            pieces = (b"".join(body),) if joined else body
-            single = isinstance(pieces, Sized) and len(pieces) == 1
+            pieces, single = body, False
+            if isinstance(body, (list, tuple)):
+                pieces = (b"".join(body),) if response.joins_lists else body
+                single = len(pieces) == 1
             for piece in pieces:
                 if piece:  # the head is sent with the first bytes, not before (PEP 3333)
                     response.write(piece, whole=single)

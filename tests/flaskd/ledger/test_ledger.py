@@ -311,6 +311,29 @@ def test_the_rule_is_known_once_flask_has_routed(shop: tuple[flask.Flask, Ledger
     assert ledger.table.in_flight == 0
 
 
+def test_the_signal_of_a_route_reaches_the_application_too() -> None:
+    """With what Flask sends, also if it is muted; when nobody watches any more, the signal is as it was."""
+    app = flask.Flask("shop")
+    app.add_url_rule("/", "home", lambda: "")
+    heard: list[object] = []
+
+    def hear(sender: flask.Flask, **extra: object) -> None:
+        heard.append((sender, flask.request.endpoint))
+
+    ledgers = [Ledger(app, lambda: None) for _ in range(2)]
+    first, second = map(watch_flask, ledgers)
+    with flask.request_started.connected_to(hear, app):
+        for ledger in ledgers:
+            Client(ledger).get("/").close()
+        with flask.request_started.muted():
+            Client(ledgers[0]).get("/").close()
+        first()
+        Client(ledgers[1]).get("/").close()
+    assert heard == [(app, "home")] * 3
+    second()
+    assert "send" not in vars(flask.request_started)
+
+
 def test_a_ledger_notes_only_what_came_through_it(shop: tuple[flask.Flask, Ledger]) -> None:
     """An exception goes with the request that met it: two servers may serve one application, and a program call it itself."""
     app, ledger = shop
