@@ -23,6 +23,7 @@ import flask
 from flaskd.app.importing import attribute, failed, import_module
 from flaskd.app.namesakes import release
 from flaskd.errors import FlaskdError, LoadError
+from flaskd.ledger.masking import mask_traceback
 from flaskd.settings.target import is_path
 
 if TYPE_CHECKING:
@@ -178,11 +179,14 @@ def name_of(app: "WSGIApplication") -> str:
 
 
 def applications_traceback(error: BaseException) -> str:
-    """Return the traceback of an error in the application's code, from its first own line on; "" if it raised none."""
+    """Return the traceback of an error in the application's code, from its first own line on; "" if it raised none.
+
+    Values that look secret are masked.
+    """
     if isinstance(error, FlaskdError) and error.__cause__ is None:
         return ""
     shown = traceback.TracebackException.from_exception(error.__cause__ or error)
     ours = (os.path.dirname(__file__), os.path.dirname(importlib.__file__), "<frozen importlib")
     theirs = itertools.dropwhile(lambda frame: frame.filename.startswith(ours), shown.stack)
     shown.stack[:] = list(theirs)
-    return "".join(shown.format())
+    return mask_traceback("".join(shown.format()))

@@ -11,6 +11,7 @@ import msgspec
 from flaskd.app.wrapped import find_flask
 from flaskd.app_commands.calling import CallError, call
 from flaskd.app_commands.registry import COMMANDS
+from flaskd.ledger.masking import mask_text, mask_traceback
 from flaskd.serving import Core
 from flaskd.tasks import (
     CallCommand,
@@ -59,10 +60,10 @@ def call_command(core: Core, task: CallCommand, send: Callable[[Note], None]) ->
     except CallError as error:
         return CommandCalled(
             failed=error.kind,
-            message=_bounded(str(error)),
+            message=_bounded(mask_text(str(error))),
             hint=_bounded(error.hint),
             path=_bounded(error.path),
-            traceback=_bounded(error.trace, LONGEST_TRACE),
+            traceback=_bounded(mask_traceback(error.trace), LONGEST_TRACE),
             took=_since(began),
         )
     return CommandCalled(result=result, took=_since(began))

@@ -5,14 +5,13 @@ or of flaskd's. If there is none, it is the innermost frame.
 """
 
 import os
-import re
 import sys
 import sysconfig
 import traceback
 from types import TracebackType
 from typing import Final, NamedTuple
 
-from flaskd.ledger.masking import mask_source, mask_text
+from flaskd.ledger.masking import mask_text, mask_traceback
 
 LONGEST_TRACE: Final = 8192
 """Bytes of a traceback, in UTF-8; a longer one loses its middle."""
@@ -27,7 +26,6 @@ _FOREIGN: Final = tuple(
     {OWN, *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib"))}
 )
 _PACKAGES: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-_PLACE: Final = re.compile(r'  File ".*", line \d+')
 
 
 class ErrorReport(NamedTuple):
@@ -116,7 +114,7 @@ def _trace(error: BaseException) -> str:
     text = "".join(described.format()).rstrip("\n")
     if len(text) > EXAMINED:  # whole lines, so that no value is parted from its name
         text = cut_middle(text, EXAMINED)
-    return cut_middle("\n".join(_masked(text.split("\n"), _chain(error))), LONGEST_TRACE)
+    return cut_middle(mask_traceback(text, harmless=_chain(error)), LONGEST_TRACE)
 
 
 def _applications(trace: TracebackType | None) -> TracebackType | None:
@@ -126,19 +124,6 @@ def _applications(trace: TracebackType | None) -> TracebackType | None:
     ):
         trace = trace.tb_next
     return trace
-
-
-def _masked(lines: list[str], harmless: set[str]) -> list[str]:
-    """Mask lines of a formatted traceback; below a frame's place are lines of source code."""
-    found, source = [], False
-    for line in lines:
-        if _PLACE.match(line):
-            source = True
-            found.append(line)
-            continue
-        source = source and line.startswith("    ")
-        found.append(mask_source(line) if source else mask_text(line, harmless=harmless))
-    return found
 
 
 def _chain(error: BaseException) -> set[str]:

@@ -21,6 +21,7 @@ _LITERAL: Final = re.compile(
 )
 _VALUE: Final = re.compile(r"(?!\{)(?:(?:Basic|Bearer|Digest|Token)\s+)?[^\s,;&)\]}>'\"]+", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"[0-9][0-9A-Fa-fxob_.]*")
+_PLACE: Final = re.compile(r'  File ".*", line \d+')
 _USER: Final = re.compile(r"(?<=://)[^\s/?#@'\"]{1,256}@")
 
 
@@ -30,6 +31,19 @@ def mask_text(text: str, *, harmless: Collection[str] = ()) -> str:
         text = _USER.sub(f"{MASK}@", text)
     text = _mask_after(_NAMED, text, (_LITERAL, _VALUE), harmless)
     return _mask_after(_OPTION, text, (_LITERAL, _VALUE), harmless) if "--" in text else text
+
+
+def mask_traceback(text: str, *, harmless: Collection[str] = ()) -> str:
+    """Return a formatted traceback with MASK for values that look secret, in messages and in the source below each place."""
+    found, source = [], False
+    for line in text.split("\n"):
+        if _PLACE.match(line):
+            source = True
+            found.append(line)
+            continue
+        source = source and line.startswith("    ")
+        found.append(mask_source(line) if source else mask_text(line, harmless=harmless))
+    return "\n".join(found)
 
 
 def mask_source(line: str) -> str:

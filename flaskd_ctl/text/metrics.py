@@ -41,10 +41,12 @@ WORKERS: Final = (
 def _stats(result: dict[str, Any], _colour: bool) -> str:
     total = result.get("total") or {}
     only = [one for one in result.get("endpoints") or [] if one.get("endpoint") is not None]
+    listed = result.get("endpoints") or []
+    shown = listed[0] if len(listed) == 1 and not result.get("not_shown") else total
     busy = f"{_known(result.get('in_flight'))} of {_known(result.get('threads'))} threads busy"
     parts = [
         f"since {clock(float(result.get('since') or 0.0))}: {_served(total)}; {busy}, CPU {fine_span(result.get('cpu'))}",
-        _windows(total, result.get("queue") or {}),
+        _windows(shown, result.get("queue") or {}),
         _endpoints(result.get("endpoints") or []),
     ]
     if not_shown := result.get("not_shown"):

@@ -69,6 +69,23 @@ def test_results_and_progress_are_json_and_failures_are_bounded() -> None:
     assert 60_000 < len(failed.traceback) <= 65_536
 
 
+def test_values_that_look_secret_are_masked_in_what_a_command_raises() -> None:
+    """As in the tracebacks of requests: in the message, and in the lines of source."""
+
+    @flaskd.command("connect")
+    def connect() -> None:
+        raise ConnectionError("cannot connect: password=hunter2 at postgresql://shop:hunter3@db")
+
+    failed = call("connect")
+
+    assert (
+        failed.message
+        == "connect raised ConnectionError: cannot connect: password=*** at postgresql://***@db"
+    )
+    assert "in connect" in failed.traceback
+    assert "hunter" not in failed.traceback
+
+
 def test_a_list_that_is_too_long_is_cut(own: registry.Registry) -> None:
     """And says how many are missing."""
     for number in range(100):

@@ -174,6 +174,6 @@ def test_what_did_not_fit_is_told() -> None:
     routes = results.as_text("routes", {"routes": [route], "missing": 3})
     config = results.as_text("app_config", {"config": {"A": "1"}, "missing": 2})
 
-    assert routes.splitlines()[1].split() == ["/", "GET", "front", "12", "0.12", "s"]
+    assert routes.splitlines()[1].split() == ["/", "GET", "front", "12", "125", "ms"]
     assert routes.endswith("(3 more routes did not fit into the reply)")
     assert config.splitlines() == ["A  1", "(2 more keys did not fit into the reply)"]
