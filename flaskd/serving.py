@@ -153,7 +153,6 @@ class Core:
         warn_of_websockets(self.engine.name)
         if self.settings.ledger:
             self._unwatch.callback(watch_flask(self.ledger))
-            self._unwatch.callback(self._recorder.watch_garbage_collector())
             self._recorder.watch_queues([each.waiting for each in self._listeners])
         sockets = [listener.socket for listener in self._listeners]
         self.engine.serve(self.outermost, sockets, on_change=on_change)

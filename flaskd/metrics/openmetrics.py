@@ -157,13 +157,9 @@ class _Collector:
         counts = self._core.CounterMetricFamily(
             "flaskd_gc_collections", "Garbage collections.", labels=["generation"]
         )
-        seconds = self._core.CounterMetricFamily(
-            "flaskd_gc_seconds", "Time of garbage collections.", labels=["generation"], unit="seconds"
-        )
         for generation in range(3):
             counts.add_metric([str(generation)], header[f"gc_{generation}"])
-            seconds.add_metric([str(generation)], header[f"gc_ns_{generation}"] / 1e9)
-        yield from (counts, seconds)
+        yield counts
 
     def _instance(self) -> Iterator[Any]:
         state, served_by = self._exposed.state, self._exposed.served

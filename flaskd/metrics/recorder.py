@@ -41,7 +41,7 @@ LOOK_PAUSE: Final = 0.05
 """Seconds between two looks at the accept queues, at least."""
 
 _WAITING, _WAITS, _WAIT_NS = WORD["waiting"], WORD["waits"], WORD["wait_ns"]
-_COLLECTIONS, _COLLECTING_NS = WORD["gc_0"], WORD["gc_ns_0"]
+_COLLECTIONS = WORD["gc_0"]
 
 
 class Recorder:
@@ -93,23 +93,6 @@ class Recorder:
         with self._lock:
             self._words[_WAITING] += change
 
-    def watch_garbage_collector(self) -> Callable[[], None]:
-        """Count garbage collections and their time, by generation. Call the result to stop."""
-        began = 0.0
-
-        def collects(phase: str, info: dict[str, int]) -> None:
-            nonlocal began
-            if phase == "start":
-                began = monotonic()
-                return
-            # One collection at a time, so no lock; it may have begun in a thread that holds ours.
-            generation = min(info["generation"], 2)
-            self._words[_COLLECTIONS + generation] += 1
-            self._words[_COLLECTING_NS + generation] += int((monotonic() - began) * 1e9)
-
-        gc.callbacks.append(collects)
-        return lambda: gc.callbacks.remove(collects)
-
     def watch_queues(self, lengths: Sequence[Callable[[], int]]) -> None:
         """Look at the accept queues, whose lengths are returned by `lengths`: once in each period, and while requests wait."""
         self._queues = lengths[:MOST_QUEUES]
@@ -156,6 +139,9 @@ class Recorder:
         self._periods[header] = period
         self._places.clear()
         self._look_at_queues(now)
+        # Not by gc.callbacks: a function of ours that runs in the application's thread could swallow a cancellation.
+        for generation, each in enumerate(gc.get_stats()[:3]):
+            self._words[_COLLECTIONS + generation] = each["collections"]
 
     def _place(self, cell: int) -> int:
         """Return where the present period has the count of a cell that is new in it."""

@@ -135,15 +135,8 @@ class Summary:
 
 
 def collections(sums: Sums) -> list[Collections]:
-    """Summarize garbage collections."""
-    return [
-        Collections(
-            generation=each,
-            count=sums.header[f"gc_{each}"],
-            seconds=round(sums.header[f"gc_ns_{each}"] / 1e9, 6),
-        )
-        for each in range(3)
-    ]
+    """Count garbage collections."""
+    return [Collections(generation=each, count=sums.header[f"gc_{each}"]) for each in range(3)]
 
 
 def last_minute(memory: MetricsMemory) -> Latency:

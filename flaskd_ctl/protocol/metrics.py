@@ -81,11 +81,10 @@ class ListenerStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Collections(msgspec.Struct, frozen=True, kw_only=True):
-    """Garbage collections of one generation: how many, and the seconds that they took in all."""
+    """Garbage collections of one generation, as counted up to 10 s ago."""
 
     generation: int
     count: int
-    seconds: float
 
 
 class WorkerStats(msgspec.Struct, frozen=True, kw_only=True):

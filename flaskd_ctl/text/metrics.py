@@ -118,7 +118,6 @@ def _workers(workers: list[dict[str, Any]]) -> str:
     rows = []
     for one in workers:
         minute = one.get("minute") or {}
-        pauses = [each for each in one.get("collections") or [] if each.get("count")]
         rows.append(
             (
                 one.get("worker") or "-",
@@ -131,7 +130,7 @@ def _workers(workers: list[dict[str, Any]]) -> str:
                 _known(one.get("waiting")),
                 fine_span(one.get("cpu")),
                 f"{mebibytes(one.get('rss'))}/{mebibytes(one.get('pss'))}",
-                f"{sum(each['count'] for each in pauses)} in {fine_span(sum(each['seconds'] for each in pauses))}",
+                sum(each.get("count") or 0 for each in one.get("collections") or []),
             )
         )
     return table(rows, head=WORKERS, indent="  ")
