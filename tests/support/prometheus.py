@@ -1,6 +1,7 @@
 """A real Prometheus (Debian's) that scrapes one instance; ended by its own pid."""
 
 import json
+import os
 import re
 import select
 import subprocess
@@ -84,8 +85,9 @@ class Prometheus:
         assert self._process.stderr is not None
         until = time.monotonic() + PATIENCE
         while (found := LISTENING.search(self._log)) is None or READY not in self._log:
+            # Not readline: what it has buffered, select does not see.
             ready, _, _ = select.select([self._process.stderr], [], [], max(0.0, until - time.monotonic()))
-            line = self._process.stderr.readline().decode() if ready else ""
-            assert line, f"Prometheus does not listen:\n{self._log}"
-            self._log += line
+            data = os.read(self._process.stderr.fileno(), 65536) if ready else b""
+            assert data, f"Prometheus does not listen:\n{self._log}"
+            self._log += data.decode()
         return found[1]
