@@ -3,7 +3,6 @@
 It is what the owner stops (see `shutdown.stoppable`).
 """
 
-import contextlib
 import importlib.metadata
 import platform
 import time
@@ -125,7 +124,7 @@ class Core:
         self.app = app
         self._listeners = listeners
         self._extension = extension
-        self._unwatch = contextlib.ExitStack()
+        self._unwatch: Callable[[], None] = lambda: None
         self._at_close: deque[Callable[[], None]] = deque(maxlen=MOST_AT_CLOSE)
         self._losses = Losses([], 0, 0)
         inner = with_shutdown_hook(app, shutdown_hook) if settings.werkzeug_shutdown_hook else app
@@ -152,7 +151,7 @@ class Core:
         install_extension(self.app, self._extension)
         warn_of_websockets(self.engine.name)
         if self.settings.ledger:
-            self._unwatch.callback(watch_flask(self.ledger))
+            self._unwatch = watch_flask(self.ledger)
             self._recorder.watch_queues([each.waiting for each in self._listeners])
         sockets = [listener.socket for listener in self._listeners]
         self.engine.serve(self.outermost, sockets, on_change=on_change)
@@ -169,7 +168,7 @@ class Core:
 
     def close(self) -> None:
         """Stop the engine, after the stop or in its place."""
-        for step in (*self._at_close, self.engine.stop_accepting, self.engine.stop, self._unwatch.close):
+        for step in (*self._at_close, self.engine.stop_accepting, self.engine.stop, self._unwatch):
             with log_failure("close the engine"):
                 step()
 

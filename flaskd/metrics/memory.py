@@ -159,6 +159,9 @@ class MetricsMemory:
         header = self.header()
         if self._descriptor is not None:
             os.pwrite(self._descriptor, bytes(8 * MOST_QUEUES), WORD["queue_0"] * 8)
+        elif self._memory is not None:
+            start = WORD["queue_0"] * 8
+            self._memory[start : start + 8 * MOST_QUEUES] = bytes(8 * MOST_QUEUES)
         return [header[f"queue_{number}"] for number in range(MOST_QUEUES)]
 
     def names(self) -> list[tuple[str, str]]:

@@ -36,7 +36,6 @@ CROWDED: Final = ENTRIES - 188
 SHORTEST_WAIT: Final = 0.001
 """Seconds in the queue below which a request has not waited."""
 
-
 LOOK_PAUSE: Final = 0.05
 """Seconds between two looks at the accept queues, at least."""
 

@@ -1,11 +1,10 @@
 """Makes the result of `stats`."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from flaskd.metrics.memory import MetricsMemory
-from flaskd.metrics.summary import Summary, collections, last_minute, served as served_by_class
+from flaskd.metrics.summary import Summary, collections, last_minute, served as served_by_class, total
 from flaskd.metrics.totals import Names, Sums
 from flaskd_ctl.protocol import ListenerStats, StatsParams, StatsResult, WorkerStats
 
@@ -78,13 +77,10 @@ def _listener(listener: Queue, number: int, queues: Sequence[Sequence[int]]) -> 
 def _worker(process: Process, memory: MetricsMemory) -> WorkerStats:
     sums = Sums(Names())
     sums.add(memory)
-    finished: Counter[int] = Counter()
-    for series in sums.series.values():
-        finished.update(series.counts)
     return WorkerStats(
         **process._asdict(),
         waiting=sums.header["waiting"],
-        served=served_by_class(finished),
+        served=served_by_class(total(series.counts for series in sums.series.values())),
         minute=last_minute(memory),
         collections=collections(sums),
     )

@@ -37,7 +37,7 @@ class Window(NamedTuple):
 
     def total(self) -> Counter[int]:
         """Return the requests of all endpoints."""
-        return _total(self.endpoints.values())
+        return total(self.endpoints.values())
 
 
 class Summary:
@@ -94,7 +94,7 @@ class Summary:
         for period, counts in self._periods.items():
             endpoints = _window(counts).endpoints
             steps[-(-period // STEP)].update(
-                _total(endpoints.values()) if only is None else endpoints.get(only, {})
+                total(endpoints.values()) if only is None else endpoints.get(only, {})
             )
         now = time.time()
         starts = ((now + (step - 1) * STEP * PERIOD, counts) for step, counts in sorted(steps.items()))
@@ -191,7 +191,8 @@ def _window(counts: Counts) -> Window:
     return Window(endpoints, waits)
 
 
-def _total(each: Iterable[Counts]) -> Counter[int]:
+def total(each: Iterable[Counts]) -> Counter[int]:
+    """Add requests up."""
     found: Counter[int] = Counter()
     for counts in each:
         found.update(counts)

@@ -46,10 +46,6 @@ class Names:
         """Return the number of an endpoint that was counted; None for another."""
         return self._numbers.get(name)
 
-    def by_number(self) -> dict[int, str]:
-        """Return the name of each number but OTHER."""
-        return {number: name for name, number in self._numbers.items()}
-
 
 class Sums:
     """Numbers since the start: each endpoint's, the time in the queue, garbage collections."""

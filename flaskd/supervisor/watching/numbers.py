@@ -9,7 +9,7 @@ from flaskd.metrics.report import Process, Served, stats_result
 from flaskd.metrics.summary import Summary
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.member import Member
-from flaskd.supervisor.process_stats import ProcessStats, cpu_seconds
+from flaskd.supervisor.process_stats import ProcessStats, Stats, cpu_seconds
 from flaskd_ctl.errors import NotFound
 from flaskd_ctl.protocol import EndpointStats, StatsParams, StatsResult
 
@@ -56,18 +56,20 @@ class Numbers:
 
     def _served(self, members: list[Member], *, whole: bool) -> Served:
         history = self._fleet.history
+        stats = self._stats.of(
+            [member.pid for member in members]
+        )  # all at once: each call looks at all connections
         return Served(
             since=self._instance.started,
             threads=self._fleet.settings.threads * len(members),
             listeners=self._instance.listeners,
-            processes={member.id: self._process(member) for member in members},
+            processes={member.id: self._process(member, stats[member.pid]) for member in members},
             cpu_gone=_of_children() - self._cpu_before if whole else 0.0,
             starts=history.starts,
             ends=history.ends,
         )
 
-    def _process(self, member: Member) -> Process:
-        stats = self._stats.of([member.pid])[member.pid]
+    def _process(self, member: Member, stats: Stats) -> Process:
         return Process(
             worker=member.id,
             pid=member.pid,

@@ -183,6 +183,16 @@ def test_the_longest_queue_since_the_last_look_is_kept(memory: MetricsMemory, cl
     assert [memory.take_queues()[0] for _ in range(2)] == [7, 0]
 
 
+def test_a_private_memory_forgets_the_longest_queue_too(clock: Clock) -> None:
+    """A Server's is read like a worker's."""
+    memory = MetricsMemory.private()
+    recorder = Recorder(memory)
+    recorder.watch_queues([lambda: 5])
+    recorder.record("cart", "/cart", OK, 0.01, 1, 0.0)
+
+    assert [memory.take_queues()[0] for _ in range(2)] == [5, 0]
+
+
 def test_a_worker_that_writes_everywhere_is_read_up_to_a_bound(memory: MetricsMemory) -> None:
     """It would occupy the supervisor with a million cells."""
     os.pwrite(memory.descriptor, b"\1" * (SIZE - 24), 24)
