@@ -1,7 +1,7 @@
 """All benchmarks, one after the other.
 
-python -m benchmarks.all --quick                       a smoke test of less than a minute
-python -m benchmarks.all --write docs                  everything, about half an hour; draws docs/benchmarks*
+python -m benchmarks.all --quick                       a smoke test of a few minutes
+python -m benchmarks.all --write docs                  everything, about half an hour; draws in docs
 python -m benchmarks.all --write docs --only memory    one of them anew, the others' findings stay
 python -m benchmarks.all --draw docs                   draws tables and plots again from what was found
 """
@@ -14,12 +14,17 @@ from collections.abc import Iterator
 from typing import Final
 
 from benchmarks import (
+    autoscale,
     cli_start,
+    dev_reload,
+    even_load,
     idle_wakeups,
+    import_time,
     ledger_cost,
     lost_requests,
     memory,
     page,
+    preload,
     profile_cost,
     reload_time,
     request_cpu,
@@ -35,14 +40,19 @@ BENCHMARKS: Final[dict[str, Measure]] = {
     "lost_requests": lost_requests.measure,
     "request_cpu": request_cpu.measure,
     "throughput": throughput.measure,
+    "even_load": even_load.measure,
     "ledger_cost": ledger_cost.measure,
     "status_round_trip": status_round_trip.measure,
     "cli_start": cli_start.measure,
     "start_and_stop": start_and_stop.measure,
+    "import_time": import_time.measure,
     "profile_cost": profile_cost.measure,
     "reload_time": reload_time.measure,
+    "dev_reload": dev_reload.measure,
     "idle_wakeups": idle_wakeups.measure,
     "memory": memory.measure,
+    "preload": preload.measure,
+    "autoscale": autoscale.measure,
 }
 
 
@@ -71,7 +81,8 @@ def main() -> None:
 def _copy_of_docs() -> Iterator[str]:
     """Make a directory to draw in that is thrown away, so that drawing is tried in any case."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as directory:
-        shutil.copy(os.path.join(ROOT, "docs", "benchmarks.md"), directory)
+        for name in page.PAGES:
+            shutil.copy(os.path.join(ROOT, "docs", name), directory)
         yield directory
 
 

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import zmq
@@ -22,7 +22,7 @@ from benchmarks.findings import Figure, Findings, missing
 from benchmarks.running import ROOT, Running, serving
 from benchmarks.side_by_side import main
 from benchmarks.start_and_stop import free_port
-from benchmarks.status_round_trip import Exchange, requester, round_trips, stream
+from benchmarks.status_round_trip import connecting, requester, round_trips, stream
 
 APP: Final = "benchmarks.hello:app"
 VIEWER: Final = 65_534
@@ -110,17 +110,9 @@ def _ask(server: Running, trips: int) -> dict[str, list[float]]:
         return {
             "plain stream": round_trips(over_stream, trips),
             "ZeroMQ": round_trips(over_zeromq, trips),
-            "plain stream, connecting": round_trips(_connecting(stream, sock), trips // 5),
-            "ZeroMQ, connecting": round_trips(_connecting(requester, zeromq), trips // 5),
+            "plain stream, connecting": round_trips(connecting(stream, sock), trips // 5),
+            "ZeroMQ, connecting": round_trips(connecting(requester, zeromq), trips // 5),
         }
-
-
-def _connecting(opener: Callable[[str], contextlib.AbstractContextManager[Exchange]], path: str) -> Exchange:
-    def exchange() -> bytes:
-        with opener(path) as ask:
-            return ask()
-
-    return exchange
 
 
 def _p99(what: str, times: list[float]) -> Figure:

@@ -1,8 +1,9 @@
-"""Requests lost when a server is stopped or reloaded gracefully under load: 20 stops and 20 reloads, closed-loop and open-loop.
+"""Requests lost under load in 20 graceful stops, 20 reloads, and 20 cycles of growing and shrinking; closed-loop and open-loop.
 
 What counts as lost is said in tests/support/outcome.py. The application is httpbin. The load begins before the change and ends
 after it; it comes at a random moment. Stops are each of a server of its own with one worker; reloads are one after the other
-of a server with two workers (uvicorn reloads only then), each when the one before has ended.
+of a server with two workers (uvicorn reloads only then), each when the one before has ended. In a cycle 40 more clients come,
+flaskd (`--workers 2..4`) starts workers, they go, and it stops them again; none of the others has that.
 """
 
 import concurrent.futures
@@ -15,10 +16,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from benchmarks.contenders import ALL, GUNICORN, GUNICORN_C, OURS, Contender, python
+from benchmarks.contenders import ALL, GUNICORN, GUNICORN_C, OURS, Contender, flaskd, python
 from benchmarks.findings import Figure, Findings, Rounds, count, missing
-from benchmarks.running import ROOT, serving
+from benchmarks.running import PATIENCE, ROOT, Running, serving
 from benchmarks.side_by_side import main
+from tests.support.pressure import Pressure
 
 APP: Final = "httpbin:app"
 MODES: Final = ("closed", "open")
@@ -59,6 +61,38 @@ def reload_under_load(contender: Contender, mode: str, times: int) -> Report:
         return {**_end(load), "exit": status, "took": max(took)}
 
 
+def cycle_under_load(contender: Contender, mode: str, times: int) -> Report:
+    """Start, load, let the number of workers go from 2 to 4 and back so many times; return the load client's report.
+
+    With `exit` and `took`, the slowest cycle; what the further clients lost is added to `lost`.
+    """
+    took, failed = [0.0], 0
+    with serving(contender, APP, workers=2) as running, _load(running.url, mode, times) as load:
+        for _ in range(times):
+            begun = time.monotonic()
+            with Pressure(running.url, 40) as pressure:
+                _wait_wanted(running, 4)
+            failed += len(pressure.failures)
+            _wait_wanted(running, 2)
+            took.append(time.monotonic() - begun)
+        report = _end(load)
+        return {**report, "lost": report["lost"] + failed, "exit": 0, "took": max(took)}
+
+
+def _wait_wanted(running: Running, workers: int) -> None:
+    """Wait until so many workers are wanted, and serve."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        done = subprocess.run([*running.ctl, "status", "--json"], capture_output=True, text=True, check=True)
+        status = json.loads(done.stdout)
+        serving_now = sum(each["state"] == "serving" for each in status["workers"])
+        if status["wanted_workers"] == serving_now == workers:
+            return
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{running.contender.name} did not come to {workers} workers")
+        time.sleep(0.1)
+
+
 @contextlib.contextmanager
 def _load(url: str, mode: str, seed: int) -> Iterator[subprocess.Popen[str]]:
     command = python(
@@ -84,6 +118,19 @@ def _end(load: subprocess.Popen[str]) -> Report:
     return report
 
 
+CHANGES: Final[dict[str, Callable[[Contender, str, int], Report]]] = {
+    "stops": stop_under_load,
+    "reloads": reload_under_load,
+    "autoscale cycles": cycle_under_load,
+}
+
+FOLLOWING: Final = {
+    each.name: flaskd("--workers", "2..4", "--scale-down-after", "1", name=each.name, engine=each.modules[0])
+    for each in OURS
+}
+"""flaskd on each engine, with workers that follow the load."""
+
+
 def measure(quick: bool) -> Findings:
     """Change every contender so many times in each mode, a few side by side: most of the time is spent waiting."""
     times = 1 if quick else 20
@@ -92,13 +139,23 @@ def measure(quick: bool) -> Findings:
     installed = [each for each in contenders if each.installed]
     jobs: list[Job] = [("reloads", each, mode, times) for mode in MODES for each in installed if each.reload]
     jobs += [("stops", each, mode, seed) for seed in range(times) for mode in MODES for each in installed]
+    jobs += [
+        ("autoscale cycles", FOLLOWING[each.name], mode, times)
+        for mode in MODES
+        for each in installed
+        if each in OURS
+    ]
     with concurrent.futures.ThreadPoolExecutor(1 + (os.cpu_count() or 1)) as pool:
         reports = list(zip(jobs, pool.map(_report, jobs), strict=True))
     figures, rounds = [], []
-    for change in ("stops", "reloads"):
+    for change in CHANGES:
         for mode in MODES:
             own = {
-                each.name: [report for job, report in reports if job[:3] == (change, each, mode)]
+                each.name: [
+                    report
+                    for job, report in reports
+                    if (job[0], job[1].name, job[2]) == (change, each.name, mode)
+                ]
                 for each in installed
             }
             own = {name: of_it for name, of_it in own.items() if of_it}
@@ -115,7 +172,7 @@ def measure(quick: bool) -> Findings:
 
 def _report(job: Job) -> Report:
     change, contender, mode, number = job
-    return (stop_under_load if change == "stops" else reload_under_load)(contender, mode, number)
+    return CHANGES[change](contender, mode, number)
 
 
 def _figures(what: str, name: str, reports: list[Report]) -> list[Figure]:
@@ -139,7 +196,9 @@ def _rounds(change: str, mode: str, reports: dict[str, list[Report]]) -> list[Ro
 
     def rounds(key: str, what: str, unit: str, of: Callable[[Report], float]) -> Rounds:
         numbers = {name: [float(of(report)) for report in own] for name, own in reports.items()}
-        return Rounds(f"{change}-{mode}-{key}", f"{what}{change}, {mode}-loop", unit, numbers)
+        return Rounds(
+            f"{change.replace(' ', '-')}-{mode}-{key}", f"{what}{change}, {mode}-loop", unit, numbers
+        )
 
     lost = {name: sum(report["lost"] for report in own) for name, own in reports.items()}
     answered = {name: sum(report["ok"] for report in own) for name, own in reports.items()}
@@ -151,7 +210,9 @@ def _rounds(change: str, mode: str, reports: dict[str, list[Report]]) -> list[Ro
         rounds("refused", "refused in ", "requests", lambda report: report["refused"]),
         rounds("failed", "failures in ", "requests", lambda report: report["exit"] is None),
         rounds("took", "time for one of ", "s", lambda report: report["took"]),
-        Rounds(f"{change}-{mode}-share", f"{change}, {mode}-loop", "% of requests lost", share),
+        Rounds(
+            f"{change.replace(' ', '-')}-{mode}-share", f"{change}, {mode}-loop", "% of requests lost", share
+        ),
     ]
 
 

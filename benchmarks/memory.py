@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from benchmarks import procfs
-from benchmarks.contenders import ALL, OURS, python
+from benchmarks.contenders import ALL, FLASKD_GRANIAN, GRANIAN, OURS, python
 from benchmarks.findings import Findings, Rounds, missing, ratio
 from benchmarks.running import Running, serving
 from benchmarks.side_by_side import main
@@ -21,7 +21,7 @@ BARE: Final = "python -c 'import asyncio, zmq, click, msgspec'"
 
 def measure(quick: bool) -> Findings:
     """Weigh all of them while all are running, so that each shares its libraries with the same others; each time anew."""
-    contenders = [each for each in (OURS if quick else ALL) if each.installed]
+    contenders = [each for each in ((*OURS, GRANIAN) if quick else ALL) if each.installed]
     whole: dict[str, list[float]] = {each.name: [] for each in contenders}
     worker: dict[str, list[float]] = {each.name: [] for each in contenders}
     supervisor: dict[str, list[float]] = {each.name: [] for each in OURS if each.installed}
@@ -52,6 +52,12 @@ def measure(quick: bool) -> Findings:
         else missing(f"memory (PSS) of the supervisor, {each.name}", BARE, "not installed", goal=1.25)
         for each in OURS
     ]
+    what = "memory (PSS) of all processes, one worker, granian engine"
+    if FLASKD_GRANIAN.installed:
+        pair = {"ours": whole[FLASKD_GRANIAN.name], "theirs": whole[GRANIAN.name]}
+        figures.append(ratio(what, **pair, against=GRANIAN.name, goal=1.2, unit="MiB"))
+    else:
+        figures.append(missing(what, GRANIAN.name, "not installed", goal=1.2))
     rounds = [
         Rounds("memory", "memory of all processes, one worker", "MiB", whole),
         Rounds("memory-worker", "memory of the worker", "MiB", worker),

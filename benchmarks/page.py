@@ -1,8 +1,9 @@
-"""docs/benchmarks.md: its tables are drawn from docs/benchmarks/findings.json, where each benchmark's findings are noted.
+"""The pages whose tables and plots are drawn from docs/benchmarks/findings.json, where each benchmark's findings are noted.
 
 What stands between `<!-- drawn: NAME -->` and `<!-- end -->` on the page is drawn, the rest is written by hand.
 """
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -10,14 +11,14 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from benchmarks.contenders import ALL, OURS, in_order
 from benchmarks.findings import Figure, Findings, Rounds
 
-PAGE: Final = "benchmarks.md"
+PAGES: Final = ("benchmarks.md", "workers.md")
 NOTES: Final = os.path.join("benchmarks", "findings.json")
 PEERS: Final = (
     "granian",
@@ -31,7 +32,9 @@ PEERS: Final = (
     "Flask",
 )
 DRAWN: Final = re.compile(r"(?<=<!-- drawn: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
-CHANGES: Final = [(change, mode) for change in ("stops", "reloads") for mode in ("closed", "open")]
+CHANGES: Final = [
+    (change, mode) for change in ("stops", "reloads", "autoscale-cycles") for mode in ("closed", "open")
+]
 COST: Final = {
     "cpu": "CPU seconds for 1,000 requests",
     "throughput-1": "requests/s, 1 worker",
@@ -45,6 +48,49 @@ LIFE: Final = {
     "memory": "memory, 1 worker, MiB",
     "memory-worker": "of it the worker",
 }
+
+
+class Plot(NamedTuple):
+    """A picture: what it shows, the keys of the rounds that its panels are made of, and what is said below it."""
+
+    shows: str
+    keys: tuple[str, ...]
+    note: str = ""
+
+
+PLOTS: Final = {
+    "lost": Plot(
+        "Share of requests lost",
+        ("stops-closed-share", "stops-open-share", "reloads-closed-share", "reloads-open-share"),
+    ),
+    "cpu": Plot("CPU for 1,000 requests", ("cpu",)),
+    "throughput": Plot("Requests a second", ("throughput-1", "throughput-2")),
+    "connections": Plot(
+        "Requests a second of two workers, by the number of connections",
+        ("even-16-kept", "even-64-kept", "even-256-kept", "even-short"),
+    ),
+    "even": Plot(
+        "Requests of the busiest of four workers, divided by the mean",
+        ("even-workers",),
+        "16 kept connections; 1 is even.",
+    ),
+    "life": Plot("Start, stop and reload", ("start", "stop", "reload")),
+    "memory": Plot("Memory", ("memory", "memory-worker")),
+    "preload_memory": Plot(
+        "Memory of four preloaded workers", ("preload-memory-large_app", "preload-memory-django_admin")
+    ),
+    "preload_times": Plot(
+        "Replacement of a worker and reload of four, with preload",
+        ("preload-replacement", "preload-reload"),
+        "The application takes five seconds to load.",
+    ),
+    "autoscale": Plot(
+        "From one worker to four and back",
+        ("autoscale-up", "autoscale-down"),
+        "The application takes two seconds to load; `--scale-down-after` is one second.",
+    ),
+}
+"""Each plot, by the name of its file. A page shows one where it has `<!-- drawn: plot_NAME -->`."""
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -72,20 +118,21 @@ def note(docs: str, name: str, findings: Findings, *, order: Sequence[str]) -> N
 
 
 def draw(docs: str) -> None:
-    """Draw the tables on the page, and the plots beside it."""
+    """Draw the tables on the pages, and the plots beside them."""
     notes = read(docs)
-    path = os.path.join(docs, PAGE)
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(drawn(text, notes))
+    for page in PAGES:
+        path = os.path.join(docs, page)
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(drawn(text, notes))
     from benchmarks import plots  # matplotlib is needed for nothing else
 
     plots.draw(os.path.join(docs, "benchmarks"), _by_key(notes))
 
 
 def drawn(text: str, notes: Notes) -> str:
-    """Return the page with its tables drawn anew."""
+    """Return a page with its tables drawn anew, and with the plots of what was measured."""
     rounds = _by_key(notes)
     tables: dict[str, Callable[[], str]] = {
         "machine": lambda: _machine(notes.values()),
@@ -95,7 +142,17 @@ def drawn(text: str, notes: Notes) -> str:
         "cost": lambda: _side_by_side(rounds, COST),
         "life": lambda: _side_by_side(rounds, LIFE),
     }
+    for name in PLOTS:
+        tables[f"plot_{name}"] = functools.partial(_image, name, rounds)
     return DRAWN.sub(lambda found: f"{found[1]}{found[2]}\n{tables[found[1]]()}\n\n", text)
+
+
+def _image(name: str, rounds: Mapping[str, Rounds]) -> str:
+    """Show a plot, if anything of it was measured."""
+    plot = PLOTS[name]
+    if not any(key in rounds for key in plot.keys):
+        return ""
+    return f"![{plot.shows}](benchmarks/{name}.svg)" + f"\n\n{plot.note}" * bool(plot.note)
 
 
 def _goals(figures: list[Figure]) -> str:
@@ -140,12 +197,12 @@ def _verdict(figure: Figure) -> str:
 
 
 def _lost(rounds: Mapping[str, Rounds]) -> str:
-    rows = []
+    rows, measured = [], [(change, mode) for change, mode in CHANGES if f"{change}-{mode}-lost" in rounds]
     for contender in ALL:
-        cells = [_lost_in(rounds, f"{change}-{mode}", contender.name) for change, mode in CHANGES]
+        cells = [_lost_in(rounds, f"{change}-{mode}", contender.name) for change, mode in measured]
         if any(cells):
             rows.append([_name(contender.name), *(cell or "-" for cell in cells)])
-    return _table(["", *(f"{change}, {mode}-loop" for change, mode in CHANGES)], rows)
+    return _table(["", *(f"{change}, {mode}-loop" for change, mode in measured)], rows)
 
 
 def _lost_in(rounds: Mapping[str, Rounds], key: str, name: str) -> str:
@@ -157,7 +214,7 @@ def _lost_in(rounds: Mapping[str, Rounds], key: str, name: str) -> str:
     lost, races, refused = total("lost"), total("races"), total("refused")
     told = f"{lost:,} of {lost + total('ok'):,}" + f", {races:,} race{'s' * (races > 1)}" * bool(races)
     told += f", {total('failed')} did not come to an end" * bool(total("failed"))
-    if key.startswith("reloads"):
+    if not key.startswith("stops"):
         return told + f", {refused:,} refused" * bool(refused)
     return f"{told}; {max(rounds[f'{key}-took'].numbers[name]):.1f} s"  # nobody listens then: refused is as it should be
 

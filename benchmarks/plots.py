@@ -1,7 +1,8 @@
-"""The plots on docs/benchmarks.md: bars side by side, ours in colour, with a line from the least to the greatest round."""
+"""The plots of the documentation: bars side by side, ours in colour, with a line from the least to the greatest round."""
 
 import os
 import statistics
+import textwrap
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,20 +14,16 @@ from matplotlib.axes import Axes
 
 from benchmarks.contenders import OURS, in_order
 from benchmarks.findings import Rounds
-
-PLOTS: Final = {
-    "lost": ("stops-closed-share", "stops-open-share", "reloads-closed-share", "reloads-open-share"),
-    "cpu": ("cpu",),
-    "throughput": ("throughput-1", "throughput-2"),
-    "life": ("start", "stop", "reload"),
-    "memory": ("memory", "memory-worker"),
-}
-"""Each plot's panels, by the keys of their rounds."""
+from benchmarks.page import PLOTS
 
 COLOURS: Final = ("#b0b7bf", "#1f6fb2")
 """Theirs and ours."""
 
+INK: Final = "#7a7f87"
+"""Of texts and lines: it can be read on white and on black, since there is no ground."""
+
 STYLE: Final[dict[Any, Any]] = {
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
     "svg.fonttype": "none",  # texts stay texts: small, and can be searched
     "svg.hashsalt": "flaskd",  # the same numbers, the same file
     "font.family": "sans-serif",
@@ -39,8 +36,8 @@ STYLE: Final[dict[Any, Any]] = {
 def draw(directory: str, rounds: Mapping[str, Rounds]) -> None:
     """Write each plot for which anything was measured."""
     os.makedirs(directory, exist_ok=True)
-    for name, keys in PLOTS.items():
-        panels = [rounds[key] for key in keys if key in rounds]
+    for name, plot in PLOTS.items():
+        panels = [rounds[key] for key in plot.keys if key in rounds]
         if panels:
             _plot(os.path.join(directory, f"{name}.svg"), panels)
 
@@ -58,7 +55,8 @@ def _plot(path: str, panels: list[Rounds]) -> None:
         )
         for each, rounds in zip(axes[0], panels, strict=True):
             _panel(each, rounds, names)
-        figure.savefig(path, metadata={"Date": None, "Creator": None})
+            each.set_title(textwrap.fill(rounds.what, width=100 // len(panels)), fontsize=9)
+        figure.savefig(path, transparent=True, metadata={"Date": None, "Creator": None})
         pyplot.close(figure)
 
 
@@ -67,11 +65,11 @@ def _panel(axes: Axes, rounds: Rounds, names: list[str]) -> None:
     for place, name in enumerate(reversed(names)):
         numbers = rounds.numbers.get(name)
         if not numbers:
-            axes.text(0, place, " -", va="center", color="#888888")
+            axes.text(0, place, " -", va="center", color=INK)
             continue
         middle = statistics.median(numbers)
         axes.barh(place, middle, height=0.7, color=COLOURS[name.startswith(ours)])
-        axes.plot([min(numbers), max(numbers)], [place, place], color="#444444", linewidth=0.8)
+        axes.plot([min(numbers), max(numbers)], [place, place], color=INK, linewidth=0.8)
         axes.text(
             max(numbers),
             place,
@@ -81,7 +79,7 @@ def _panel(axes: Axes, rounds: Rounds, names: list[str]) -> None:
         )
     axes.set_yticks(range(len(names)), list(reversed(names)))
     axes.tick_params(axis="y", length=0)
-    axes.set_title(rounds.what, fontsize=9)
     axes.set_xlabel(rounds.unit)
     most = max((number for numbers in rounds.numbers.values() for number in numbers), default=0)
     axes.set_xlim(0, 1.22 * most or 1)
+    axes.locator_params(axis="x", nbins=4)  # more of them overlap where panels are narrow

@@ -1,7 +1,7 @@
 """CPU time for 1,000 requests of a Flask hello: what flaskd adds to each engine, and what the peers take.
 
 All are saturated by wrk in turns; CPU time is that of all the server's processes, from /proc. The goals are against
-granian's own command, with control plane, ledger and access log off, and against gunicorn gthread.
+granian's own command, gunicorn gthread and uWSGI.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from benchmarks.contenders import (
     GRANIAN,
     GUNICORN,
     PEERS,
+    UWSGI,
     WAITRESS,
     WERKZEUG,
     Contender,
@@ -42,12 +43,13 @@ ALL_ON: Final = flaskd(*LOG, name="flaskd on waitress, access log on", engine="w
 ALL_ON_GRANIAN: Final = flaskd(*LOG, name="flaskd on granian, access log on", engine="granian")
 COMPARED: Final[list[tuple[str, Contender, Contender, float | None]]] = [
     (f"granian engine, {OFF}", BARE_GRANIAN, GRANIAN, 1.03),
-    (f"granian engine, {ON}", FLASKD_GRANIAN, GRANIAN, None),
+    (f"granian engine, {ON}", FLASKD_GRANIAN, GRANIAN, 1.10),
+    (f"granian engine, {ON}", FLASKD_GRANIAN, UWSGI, 1.00),
     (f"granian engine, {LOGGED}", ALL_ON_GRANIAN, GRANIAN, None),
     (f"granian engine, {ON}", FLASKD_GRANIAN, BARE_GRANIAN, None),
     (f"granian engine, {OFF}", BARE_GRANIAN, GUNICORN, 0.45),
     (f"granian engine, {ON}", FLASKD_GRANIAN, GUNICORN, 0.45),
-    (f"waitress engine, {ON}", FLASKD, GUNICORN, 0.70),
+    (f"waitress engine, {ON}", FLASKD, GUNICORN, 0.60),
     (f"waitress engine, {OFF}", BARE, WAITRESS, None),
     (f"waitress engine, {ON}", FLASKD, BARE, None),
     (f"waitress engine, {LOGGED}", ALL_ON, BARE, None),
@@ -60,7 +62,7 @@ CONTENDERS: Final = (
     *(FLASKD, BARE, ALL_ON),
     *(FLASKD_WERKZEUG, BARE_WERKZEUG, *PEERS),
 )
-QUICK: Final = (FLASKD, GUNICORN, BARE_GRANIAN, GRANIAN)
+QUICK: Final = (FLASKD, GUNICORN, FLASKD_GRANIAN, BARE_GRANIAN, GRANIAN)
 
 
 def measure(quick: bool) -> Findings:

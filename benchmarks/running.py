@@ -91,6 +91,17 @@ class Running:
         with urllib.request.urlopen(f"{self.url}/", timeout=PATIENCE) as answer:
             answer.read()
 
+    def wait_workers(self, count: int) -> None:
+        """Return when so many processes serve: the first one may answer while others are still to be started.
+
+        Raises RuntimeError when patience ends first.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while len(self.workers) < count:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.contender.name} has {len(self.workers)} of {count} workers")
+            time.sleep(0.01)
+
     def begin_stop(self) -> None:
         """Ask for a graceful stop."""
         self.contender.stop(self)

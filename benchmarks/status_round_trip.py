@@ -1,11 +1,13 @@
-"""`status` and `stats` on an open connection: one request, one reply, again and again.
+"""`status` and `stats`: one request, one reply, again and again.
 
-Idle, against a bare pyzmq REQ/ROUTER echo (and a bare echo on a Unix stream); and while wrk saturates the application, against
-itself when idle. It is the supervisor that answers, for a worker in another process; on few CPUs it has to share them with the
-worker and with wrk.
+On an open connection, idle, against a bare pyzmq REQ/ROUTER echo (and a bare echo on a Unix stream); and while wrk saturates
+the application, against itself when idle. With a connection for each, idle, against what peers have: gunicorn's control
+socket, asked by the client of gunicornc, and uWSGI's stats socket; a bare echo in Python is beside them. It is the supervisor
+that answers, for a worker in another process; on few CPUs it has to share them with the worker and with wrk.
 """
 
 import contextlib
+import dataclasses
 import os
 import socket
 import statistics
@@ -13,10 +15,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import zmq
 
-from benchmarks.contenders import FLASKD, OURS, Contender, python
+from benchmarks.contenders import FLASKD, GUNICORN, OURS, UWSGI, Contender, python
 from benchmarks.findings import Figure, Findings, missing, ratio
 from benchmarks.running import ROOT, Running, serving
 from benchmarks.side_by_side import interleave, main
@@ -32,6 +35,7 @@ def measure(quick: bool) -> Findings:
     """Compare medians idle, then the slowest hundredth under load with that when idle."""
     trips, rounds = (100, 3) if quick else (500, 15)
     figures = _idle(FLASKD, trips=trips, rounds=rounds)
+    figures += _connecting(FLASKD, trips=trips, rounds=rounds)
     loaded = {"trips": 2 * trips, "rounds": max(2, rounds // 2)}
     figures += [_under_load(each, "status", STATUS, **loaded) for each in OURS]
     figures += [_under_load(each, "stats", STATS, **loaded) for each in OURS]
@@ -55,7 +59,7 @@ def _idle(contender: Contender, *, trips: int, rounds: int) -> list[Figure]:
             ours=p50["zmq"],
             theirs=p50["zmq echo"],
             against="a bare pyzmq REQ/ROUTER echo",
-            goal=1.5,
+            goal=2,
             unit="ms",
         ),
         ratio(
@@ -67,6 +71,88 @@ def _idle(contender: Contender, *, trips: int, rounds: int) -> list[Figure]:
             unit="ms",
         ),
     ]
+
+
+def _connecting(contender: Contender, *, trips: int, rounds: int) -> list[Figure]:
+    """Compare with peers that are installed, all of them running."""
+    what = "`status`, connect and read, idle, p50, plain stream"
+    peers: dict[Contender, tuple[str, Callable[[Running], Exchange]]] = {
+        GUNICORN: ("gunicornc's client", _gunicorn_workers),
+        UWSGI_STATS: ("uWSGI's stats socket", _uwsgi_stats),
+    }
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving(contender, APP))
+        echo = stack.enter_context(_echo())
+        exchanges: dict[str, Exchange] = {
+            contender.name: connecting(stream, server.control_socket),
+            ECHO: connecting(stream, os.path.join(echo, "sock")),
+        }
+        for peer, (_, asking) in peers.items():
+            if peer.installed:
+                exchanges[peer.name] = asking(stack.enter_context(serving(peer, APP)))
+        p50 = interleave({name: _p50(exchange, trips) for name, exchange in exchanges.items()}, rounds)
+    figures = [
+        ratio(what, ours=p50[contender.name], theirs=p50[peer.name], against=against, goal=1, unit="ms")
+        if peer.installed
+        else missing(what, against, "not installed", goal=1)
+        for peer, (against, _) in peers.items()
+    ]
+    # What Python takes to accept, to read and to answer, in a thread that does nothing else.
+    figures.append(
+        ratio(what, ours=p50[contender.name], theirs=p50[ECHO], against=ECHO, goal=None, unit="ms")
+    )
+    if UWSGI_STATS.name in p50:
+        figures.append(
+            ratio(
+                f"{ECHO}, connect and read",
+                ours=p50[ECHO],
+                theirs=p50[UWSGI_STATS.name],
+                against="uWSGI's stats socket",
+                goal=None,
+                unit="ms",
+            )
+        )
+    return figures
+
+
+ECHO: Final = "a bare Unix stream echo in Python"
+UWSGI_STATS: Final = dataclasses.replace(
+    UWSGI,
+    name="uWSGI, stats socket",
+    command=lambda setup: [*UWSGI.command(setup), "--stats", f"{setup.directory}/stats"],
+)
+
+
+def _gunicorn_workers(server: Running) -> Exchange:
+    from gunicorn.ctl.client import ControlClient
+
+    path = os.path.join(server.directory, "gunicorn.ctl")
+
+    def exchange() -> bytes:
+        with ControlClient(path) as client:
+            return repr(client.send_command("show workers")).encode()
+
+    return exchange
+
+
+def _uwsgi_stats(server: Running) -> Exchange:
+    def exchange() -> bytes:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(30)
+            connection.connect(os.path.join(server.directory, "stats"))
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+    return exchange
+
+
+def connecting(opener: Callable[[str], contextlib.AbstractContextManager[Exchange]], path: str) -> Exchange:
+    """Return an exchange that opens a connection for itself."""
+
+    def exchange() -> bytes:
+        with opener(path) as ask:
+            return ask()
+
+    return exchange
 
 
 def _under_load(contender: Contender, command: str, message: bytes, *, trips: int, rounds: int) -> Figure:

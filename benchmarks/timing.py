@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from typing import Final
 
 WRK: Final = shutil.which("wrk")
@@ -24,12 +25,15 @@ def command_seconds(command: list[str], *, expected: frozenset[int] = frozenset(
     return took
 
 
-def wrk(url: str, *, seconds: int, connections: int = 8) -> int:
-    """Saturate a server for so long; return how many requests were answered, all of them 2xx."""
+def wrk(url: str, *, seconds: int, connections: int = 8, headers: Sequence[str] = ()) -> int:
+    """Saturate a server for so long; return how many requests were answered, all of them 2xx.
+
+    `headers` are lines that each request has besides.
+    """
     if WRK is None:
         raise RuntimeError("wrk is not installed")
     done = subprocess.run(
-        [WRK, "-t1", f"-c{connections}", f"-d{seconds}s", url],
+        [WRK, "-t1", f"-c{connections}", f"-d{seconds}s", *(f"-H{line}" for line in headers), url],
         check=True,
         capture_output=True,
         text=True,

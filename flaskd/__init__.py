@@ -1,9 +1,8 @@
 """Run a Flask application as a daemon that can be operated: `Server`, `run` (a drop-in for `app.run()`), and `command`."""
 
-from typing import TYPE_CHECKING, Any
-
 from flaskd.version import __version__
 
+TYPE_CHECKING = False  # not from `typing`, which takes as long to import as a bare Python to start
 if TYPE_CHECKING:
     from flaskd.app.extension import Extension, worker_stopping
     from flaskd.app_commands.registry import command
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Extension", "RequestCancelled", "Server", "__version__", "command", "run", "worker_stopping"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import what is asked for: the supervisor of `flaskd run` lives without Flask and Werkzeug."""
     if name == "Server":
         from flaskd.embedded.server import Server

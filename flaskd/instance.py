@@ -52,6 +52,8 @@ class Instance:
 
     A context manager: entering takes all of it, in the order in which it must not be seen too early, and raises FlaskdError
     or BadPlace with everything undone. `handed` are listeners that systemd opened. `report` says each order's outcome.
+    `endpoints` are the URLs of the control socket; none where it is off. `restart_command` is for `status`. Without
+    `keep_note`, nothing is known of the instance once it has stopped: its name is used once.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Instance:
         audit_log: str,
         report: Reporter | None = None,
         handed: Sequence[Handed] = (),
+        keep_note: bool = True,
     ) -> None:
         self.settings = settings
         self.name = name
@@ -73,8 +76,11 @@ class Instance:
         self.audit = Audit("", report=report)
         self.listeners: list[listeners.Listener] = []
         self.probes: dict[str, ProbeListener] = {}
+        self.endpoints: list[str] = []
+        self.restart_command = ""
         self._audit = (audit_log, report)
         self._handed = handed
+        self._keep_note = keep_note
         self._rules = rules_of(settings, owner=os.geteuid())
         self._claim: Claim | None = None
         self._remote: TcpEndpoints | None = None
@@ -93,9 +99,10 @@ class Instance:
                 )
                 self._claim = stack.enter_context(Claim.hold(place, self._rules))
                 self._remote = stack.enter_context(tcp_endpoints(settings, place))
+                self.endpoints = [*place.endpoints, *(self._remote.urls if self._remote else [])]
             audit_log, report = self._audit
             self.audit = Audit.from_setting(audit_log, self.name, report=report)
-            if self._claim is not None:
+            if self._claim is not None and self._keep_note:
                 note = LastStopNote(self.name, self._claim.place.directory, audit_log=self.audit.path)
                 self._note = stack.enter_context(note)
             self._listen(stack)
@@ -121,13 +128,6 @@ class Instance:
     def urls(self) -> list[str]:
         """The URLs that are served, with the real ports."""
         return [listener.url for listener in self.listeners]
-
-    @property
-    def endpoints(self) -> list[str]:
-        """The URLs of the control socket; none where it is off."""
-        if self._claim is None:
-            return []
-        return [*self._claim.place.endpoints, *(self._remote.urls if self._remote else [])]
 
     @property
     def last_stop(self) -> LastStop | None:
@@ -190,6 +190,8 @@ class Instance:
             "deadline_left": round(max(0.0, stop.deadline - time.monotonic()), 3) if stop else None,
             "last_stop": self.last_stop,
             "installed_flaskd": installed_version(),
+            "restart_command": self.restart_command,
+            "probes": {name: probe.address for name, probe in self.probes.items()},
         }
         return StatusResult(**{**known, **others})
 
@@ -258,7 +260,7 @@ class Operated(abc.ABC):
                 "the ledger of requests is off (--no-ledger), so there is nothing for --wait-unrouted to count",
                 hint="use --lame-duck, which waits for a fixed time",
             )
-        return self.owner.ask(Shutdown(by, asked))
+        return self.owner.ask(Shutdown(by, asked=asked))
 
     def order_kill(self, by: Actor) -> None:
         """See `Operable.order_kill`."""

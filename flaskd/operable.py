@@ -49,8 +49,11 @@ class Workers(Protocol):
     def order_reload(self, *, check: str | None) -> Future[ReloadResult]:
         """Replace every worker; completes when no old one accepts connections."""
 
-    def order_scale(self, *, to: int | None, by: int | None) -> Future[ScaleResult]:
-        """Run `to` workers, or `by` more; completes when exactly that many serve."""
+    def order_scale(self, *, to: int | None, by: int | None, seconds: float | None) -> Future[ScaleResult]:
+        """Run `to` workers, or `by` more, for some seconds, or for as long as is usual; completes when exactly that many serve.
+
+        With neither, run as many as the setting `workers` says.
+        """
 
     def order_restart(self, worker: int) -> Future[RestartResult]:
         """Replace one worker; completes when the new one serves and the old one accepts no connections."""
@@ -230,28 +233,36 @@ class Orders:
         """Run `count` more workers, or fewer, on a signal."""
         workers = self._workers()
         return self._instance.audit.run(
-            "scale", {"by": count}, by, lambda: workers.order_scale(to=None, by=count)
+            "scale", {"by": count}, by, lambda: workers.order_scale(to=None, by=count, seconds=None)
         )
 
     def reopen_logs(self, by: Actor) -> "Future[list[str]]":
         """Open the log files again on a signal."""
         return self._instance.audit.run("reopen_logs", {}, by, self._instance.order_reopen_logs)
 
-    def of_application(self, by: Actor, what: str, params: Mapping[str, Any]) -> None:
-        """Do what a worker's application asked for; a worker says whatever its application lets it say."""
+    def of_application(self, by: Actor, what: str, params: Mapping[str, Any]) -> "Future[Any] | None":
+        """Do what a worker's application asked for; a worker says whatever its application lets it say.
+
+        Returns the reply, or None for an order that is refused, which the audit log has.
+        """
         match what:
             case "drain":
-                self.drain(by)
+                return self.drain(by)
             case "resume":
-                self.resume(by)
+                return self.resume(by)
             case "shutdown":
                 try:
                     asked = msgspec.convert(params, ShutdownParams)
                 except msgspec.ValidationError as error:
-                    self._instance.audit.refuse("shutdown", {}, by, f"bad parameters: {error}", role="")
+                    self.refuse(by, what, f"bad parameters: {error}")
                 else:
                     with contextlib.suppress(WrongState):  # the audit log has it
-                        self.shutdown(by, asked)
+                        return self.shutdown(by, asked)
+        return None
+
+    def refuse(self, by: Actor, what: str, error: str) -> None:
+        """Do nothing of what a worker's application asked for, and log that."""
+        self._instance.audit.refuse(what, {}, by, error, role="")
 
     def _workers(self) -> Workers:
         workers = self._instance.fleet

@@ -3,6 +3,7 @@
 It is what the owner stops (see `shutdown.stoppable`).
 """
 
+import functools
 import importlib.metadata
 import platform
 import time
@@ -21,7 +22,9 @@ from flaskd.app.extension import (
     with_shutdown_hook,
 )
 from flaskd.engines.protocol import Engine, LiveOptions, Options
+from flaskd.engines.shared.load_share import LoadShare
 from flaskd.guard import log_failure
+from flaskd.http.queue_limit import QueueLimit
 from flaskd.ledger.access_log import Line
 from flaskd.ledger.errors import ErrorTable
 from flaskd.ledger.middleware import Ledger
@@ -29,8 +32,10 @@ from flaskd.ledger.shared_memory import RequestTable
 from flaskd.ledger.slowest import SlowTable
 from flaskd.listening.listeners import Listener, block_all, close_all
 from flaskd.metrics.recorder import Recorder
+from flaskd.process.capacity import capacity
 from flaskd.release.code import Code
-from flaskd.settings.schema import Settings, size, worker_count
+from flaskd.settings.schema import Settings, size
+from flaskd.settings.workers import bounds, uses_auto
 from flaskd.shutdown.phases import Action, Phase, Snapshot, Stop
 from flaskd.shutdown.stoppable import Losses
 from flaskd.version import __version__
@@ -55,8 +60,12 @@ def engine_options(
     recorder: Recorder,
     late: "LateAnswers | None" = None,
     multiprocess: bool = False,
+    load_share: LoadShare | None = None,
 ) -> Options:
     """Return what `settings` mean for the engine of one process."""
+    cpus = (
+        capacity().cpus if uses_auto(settings.workers) else 0
+    )  # it takes long, and half a MiB of a forked worker
     return Options(
         threads=settings.threads,
         backlog=settings.backlog,
@@ -65,12 +74,21 @@ def engine_options(
         write_timeout=settings.write_timeout,
         max_head=settings.max_request_header_size,
         max_body=settings.max_request_body_size,
-        spool=size(settings.max_spool_size) // worker_count(settings),
+        spool=size(settings.max_spool_size) // bounds(settings.workers, cpus).maximum,
         tls=tls,
         late=late,
         multiprocess=multiprocess,
         waiting=recorder.waiting,
+        max_queue_time=settings.max_queue_time,
+        load_share=load_share,
     )
+
+
+@functools.cache
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python, flaskd, Flask and Werkzeug; looked up once, since that reads their metadata."""
+    packages = {name: importlib.metadata.version(name) for name in VERSIONS_OF}
+    return {"python": platform.python_version(), "flaskd": __version__, **packages}
 
 
 def live_options(settings: Settings) -> LiveOptions:
@@ -81,13 +99,15 @@ def live_options(settings: Settings) -> LiveOptions:
         body_timeout=settings.body_timeout,
         write_timeout=settings.write_timeout,
         max_head=settings.max_request_header_size,
+        max_queue_time=settings.max_queue_time,
     )
 
 
 class Core:
     """Serves `app` with `engine` on `listeners`, from `serve` to `close`. `extension` becomes `app.extensions["flaskd"]`.
 
-    `worker` is the worker's id, 0 in a `Server`. `on_settings` is called with settings that `use_settings` brings. `base` are
+    `wrap` puts middleware around the application. `worker` is the worker's id, 0 in a `Server`. `on_settings` is called with
+    settings that `use_settings` brings. `base` are
     the settings without what an operator has set, `tuned` is the serial number of that (see `tasks.Tune`). `code` and
     `packages` are what the application was loaded from.
     """
@@ -108,6 +128,7 @@ class Core:
         errors: ErrorTable | None = None,
         slow: SlowTable | None = None,
         log: Callable[[Line], None] | None = None,
+        wrap: "Callable[[WSGIApplication], WSGIApplication] | None" = None,
         worker: int = 0,
         base: Settings | None = None,
         tuned: int = 0,
@@ -127,7 +148,9 @@ class Core:
         self._unwatch: Callable[[], None] = lambda: None
         self._at_close: deque[Callable[[], None]] = deque(maxlen=MOST_AT_CLOSE)
         self._losses = Losses([], 0, 0)
-        inner = with_shutdown_hook(app, shutdown_hook) if settings.werkzeug_shutdown_hook else app
+        inner = app if wrap is None else wrap(app)
+        if settings.werkzeug_shutdown_hook:
+            inner = with_shutdown_hook(inner, shutdown_hook)
         if settings.max_request_body_size:
             inner = BodyLimit(inner, settings.max_request_body_size)
         self._recorder = recorder
@@ -139,8 +162,10 @@ class Core:
             slow=slow,
             log=log,
             count=recorder.record,
+            count_rejected=recorder.reject,
             behind_proxies=bool(settings.trusted_proxies),
         )
+        self._limit_queue_time(settings)
         self.outermost = self.ledger if settings.ledger else inner
         if settings.trusted_proxies:  # outermost, so that the ledger shows the real client
             self.outermost = behind_proxies(self.outermost, settings.trusted_proxies)
@@ -160,7 +185,12 @@ class Core:
         """Use other values of the settings that can change while it serves; from any thread, one at a time."""
         self.settings = settings
         self.engine.change_options(live_options(settings))
+        self._limit_queue_time(settings)
         self.on_settings(settings)
+
+    def _limit_queue_time(self, settings: Settings) -> None:
+        seconds, behind_proxies = settings.max_queue_time, bool(settings.trusted_proxies)
+        self.ledger.queue_limit = QueueLimit(seconds, behind_proxies=behind_proxies) if seconds else None
 
     def call_at_close(self, step: Callable[[], None]) -> None:
         """Call `step` first when the server closes; from any thread."""
@@ -174,9 +204,7 @@ class Core:
 
     def versions(self) -> dict[str, str]:
         """Return the versions of Python, flaskd, Flask, Werkzeug and the engine."""
-        packages = {name: importlib.metadata.version(name) for name in VERSIONS_OF}
-        own = {"python": platform.python_version(), "flaskd": __version__}
-        return {**own, **packages, self.engine.name: self.engine.version}
+        return {**library_versions(), self.engine.name: self.engine.version}
 
     def snapshot(self, stop: Stop) -> Snapshot:
         """See `Stoppable.snapshot`."""

@@ -7,6 +7,14 @@ wrong state and a bug are different classes. Only the command line turns them in
 from typing import Any, ClassVar, Final
 
 
+def with_next_step(sentence: str, hint: str) -> str:
+    """Write `hint`, if there is one, as a sentence of its own behind `sentence`."""
+    if not hint:
+        return sentence
+    end = "" if hint.endswith("?") else "."
+    return f"{sentence}. {hint[0].upper()}{hint[1:]}{end}"
+
+
 class ControlError(Exception):
     """Base class of everything that an operation on an instance may raise.
 
@@ -21,6 +29,11 @@ class ControlError(Exception):
         super().__init__(message)
         self.hint = hint
         self.data = data or {}
+
+    @property
+    def with_hint(self) -> str:
+        """The sentence, and as another one the next step, if there is one."""
+        return with_next_step(str(self), self.hint)
 
 
 class Failed(ControlError):

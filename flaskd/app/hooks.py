@@ -1,5 +1,6 @@
 """The hooks of an application: a worker calls `post_load` before it serves, and `pre_stop` before it ends.
 
+A template calls `pre_fork` before it forks workers.
 Each is called with the application, on the main thread. Another thread watches the time, because nothing else can interrupt a
 function that waits: the process ends with a hook that takes too long.
 """
@@ -27,6 +28,7 @@ class Hooks:
 
     def __init__(self, settings: Settings) -> None:
         self._limit = settings.hook_timeout
+        self._pre_fork = load_function(settings.pre_fork, "pre_fork") if settings.pre_fork else None
         self._post_load = load_function(settings.post_load, "post_load") if settings.post_load else None
         self._pre_stop = load_function(settings.pre_stop, "pre_stop") if settings.pre_stop else None
 
@@ -35,15 +37,13 @@ class Hooks:
 
         If it takes too long, another thread calls `give_up` with the stack that shows where it hangs, to end the process.
         """
-        if self._post_load is None:
-            return
-        over = LoadError(f"post_load did not end within {self._limit:g} s (--hook-timeout)")
-        with _time_limit(self._limit, lambda trace: give_up(over, trace)):
-            try:
-                self._post_load(app)
-            except (Exception, SystemExit) as error:  # whatever the application's code raises
-                traceback.print_exception(error)
-                raise LoadError(f"post_load failed: {what_failed(error)}") from error
+        if self._post_load is not None:
+            self._call("post_load", self._post_load, app, give_up)
+
+    def forking(self, app: "WSGIApplication", *, give_up: Callable[[LoadError, str], None]) -> None:
+        """Call `pre_fork`, as `loaded` calls `post_load`."""
+        if self._pre_fork is not None:
+            self._call("pre_fork", self._pre_fork, app, give_up)
 
     def stopping(self, app: "WSGIApplication") -> None:
         """Call `pre_stop`. Its error is printed; if it takes too long, the process ends."""
@@ -60,6 +60,21 @@ class Hooks:
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the application's code raises
                 say(f"flaskd: pre_stop failed: {what_failed(error)}", Priority.WARNING)
                 traceback.print_exception(error)
+
+    def _call(
+        self,
+        name: str,
+        hook: Callable[..., object],
+        app: "WSGIApplication",
+        give_up: Callable[[LoadError, str], None],
+    ) -> None:
+        over = LoadError(f"{name} did not end within {self._limit:g} s (--hook-timeout)")
+        with _time_limit(self._limit, lambda trace: give_up(over, trace)):
+            try:
+                hook(app)
+            except (Exception, SystemExit) as error:  # whatever the application's code raises
+                traceback.print_exception(error)
+                raise LoadError(f"{name} failed: {what_failed(error)}") from error
 
 
 @contextlib.contextmanager
@@ -80,3 +95,4 @@ def _time_limit(seconds: float, on_over: Callable[[str], None]) -> Iterator[None
         yield
     finally:
         timer.cancel()
+        timer.join()  # it holds what it was called with, and a template must not fork beside it

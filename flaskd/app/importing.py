@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shlex
 import traceback
 from collections.abc import Callable
 from types import ModuleType, TracebackType
@@ -14,20 +15,24 @@ def load_function(target: str, setting: str) -> Callable[..., Any]:
     """Import and return the function, module:function, that `setting` names. Raises LoadError."""
     where, _, what = target.partition(":")
     label, hint = f"{setting} {target}", "name it as module:function"
-    found = attribute(import_module(where, label, hint=hint), what, label, hint=lambda: hint)
+    module = import_module(where, label, hint=hint, app="APP")
+    found = attribute(module, what, label, hint=lambda: hint)
     if not callable(found):
         raise LoadError(f"cannot load {label}: it is of type {type(found).__name__}, not a function")
     function: Callable[..., Any] = found
     return function
 
 
-def import_module(name: str, label: str, *, hint: str = "") -> ModuleType:
-    """Import a module. Raises LoadError naming `label`, with the module's own error."""
+def import_module(name: str, label: str, *, hint: str = "", app: str = "") -> ModuleType:
+    """Import a module. Raises LoadError naming `label`, with the module's own error.
+
+    `app` is the application as `flaskd check` takes it, by default `label`.
+    """
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise failed(label, error) from error
+            raise failed(label, error, app=app) from error
         parent, _, last = name.rpartition(".")
         how = (
             f"if {last} is in the module {parent}, write {parent}:{last}"
@@ -39,7 +44,7 @@ def import_module(name: str, label: str, *, hint: str = "") -> ModuleType:
             hint=hint or how,
         ) from None
     except (Exception, SystemExit) as error:  # whatever the application's code raises
-        raise failed(label, error) from error
+        raise failed(label, error, app=app) from error
 
 
 def attribute(module: ModuleType, path: str, label: str, *, hint: Callable[[], str]) -> Any:
@@ -52,13 +57,13 @@ def attribute(module: ModuleType, path: str, label: str, *, hint: Callable[[], s
     return found
 
 
-def failed(target: str, error: BaseException) -> LoadError:
-    """Make the error for code of the application that raised `error`."""
+def failed(target: str, error: BaseException, *, app: str = "") -> LoadError:
+    """Make the error for code of the application, `app`, that raised `error`."""
     if isinstance(error, FlaskdError):  # what it has asked of us is refused
         return LoadError(f"cannot load {target}: {error}", hint=error.hint)
     return LoadError(
         f"cannot load {target}: {what_failed(error)}",
-        hint="the traceback is shown by `flaskd check --traceback`",
+        hint=f"the traceback is shown by `flaskd check {shlex.quote(app or target)} --traceback`",
     )
 
 

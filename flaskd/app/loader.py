@@ -1,7 +1,7 @@
 """Load the application that a target such as "shop:app" names.
 
 A target is `module`, `module:attribute`, `module:factory()` with literal arguments, or the same with a path in place of
-the module (`shop.py:app`, `src/shop`). A function that takes no arguments is a factory too. Without an attribute the
+the module (`shop.py:app`, `src/shop`). A function that needs no arguments is a factory too. Without an attribute the
 application is found as `flask --app` finds it: `app` or `application`, else the only Flask object, else `create_app()` or
 `make_app()`. Any WSGI callable is accepted; if a module has several Flask objects, the target has to name one.
 """
@@ -116,14 +116,15 @@ def _named(module: ModuleType, what: str, target: str) -> Any:
         )
     if called:
         return _called(found, target, *arguments, **keywords)
-    if inspect.isfunction(found) and (found.__name__ in FACTORIES or _takes_nothing(found)):
+    if inspect.isfunction(found) and (found.__name__ in FACTORIES or _needs_nothing(found)):
         return _called(found, target)
     return found
 
 
-def _takes_nothing(function: Any) -> bool:
-    """Whether a function is a factory; a WSGI application takes `environ` and `start_response`."""
-    return not inspect.signature(function).parameters
+def _needs_nothing(function: Any) -> bool:
+    """Whether a function is a factory: every parameter has a default. A WSGI application needs two, or takes `*args`."""
+    parameters = inspect.signature(function).parameters.values()
+    return all(each.default is not each.empty for each in parameters)
 
 
 def _best(module: ModuleType, target: str) -> Any:

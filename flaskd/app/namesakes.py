@@ -21,11 +21,10 @@ def release(directory: str, kept: Callable[[], Iterable[str]]) -> None:
     """Let the application import what `directory` holds, except for the modules that `kept` names and flaskd's."""
     there = {name.partition(".")[0] for name in os.listdir(directory or ".")}
     loaded = {name.partition(".")[0] for name in sys.modules}
-    namesakes = (there & loaded) - OURS
-    if not namesakes:
+    foreign = {name for name in (there & loaded) - OURS if _is_another(name, directory)}
+    if not foreign:
         return
-    namesakes.difference_update(name.partition(".")[0] for name in kept())
-    foreign = {name for name in namesakes if _is_another(name, directory)}
+    foreign.difference_update(name.partition(".")[0] for name in kept())
     for name in [name for name in sys.modules if name.partition(".")[0] in foreign]:
         del sys.modules[name]
 

@@ -4,8 +4,7 @@ import inspect
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -30,8 +29,7 @@ ROLES: Final = (Role.OPERATOR, Role.ADMIN)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
-class AppCommand:
+class AppCommand(NamedTuple):
     """A command of the application. `place` says where it is defined: two definitions at one place are the same command."""
 
     name: str

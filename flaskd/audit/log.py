@@ -174,6 +174,7 @@ class AuditRecord:
         self._entry = entry
         self._began = time.monotonic()
         self._followed = False
+        self._failure = ""
 
     def __enter__(self) -> Self:
         return self
@@ -185,6 +186,10 @@ class AuditRecord:
     def note(self, **facts: Any) -> None:
         """Add facts to the parameters that are logged with the outcome."""
         self._entry = msgspec.structs.replace(self._entry, params={**self._entry.params, **facts})
+
+    def failed(self, why: str) -> None:
+        """Log it as failed when it ends, though it has a result: each process that should have done it refused."""
+        self._failure = why
 
     def follow(self, future: Future[Any]) -> None:
         """Log the outcome of `future` as the command's, even if nobody waits for it any more."""
@@ -198,11 +203,12 @@ class AuditRecord:
 
     def finish(self, error: BaseException | None) -> None:
         """Log the outcome."""
+        why = self._failure if error is None else str(error) or type(error).__name__
         self._audit.finish(
             msgspec.structs.replace(
                 self._entry,
-                outcome="done" if error is None else "failed",
-                error="" if error is None else error_text(str(error) or type(error).__name__),
+                outcome="failed" if why else "done",
+                error=error_text(why) if why else "",
                 took=round(time.monotonic() - self._began, 3),
             )
         )

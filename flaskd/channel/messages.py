@@ -1,4 +1,4 @@
-"""The messages between a supervisor and a worker: JSON, one object a line, each of one of these types.
+"""The messages between a supervisor and a worker or a template: JSON, one object a line, each of one of these types.
 
 The supervisor sends calls, each with a number. The worker answers each with one reply of that number, and sends events by
 itself. A call that it does not know, or cannot carry out now, is answered with `Refused`.
@@ -7,6 +7,7 @@ A worker runs the application, so the supervisor believes what a worker says onl
 (docs/threat-model.md).
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -25,8 +26,9 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
 class Start(Call, frozen=True, tag="start"):
     """Load the application and prepare to serve. The first call; `Ready` answers it once the worker serves.
 
-    Descriptors are inherited under these numbers. `log` is for the access log, `records` for records of `logging`. `tune` is
-    what an operator has set in place of what `settings` say.
+    Descriptors are inherited under these numbers. `log` is for the access log, `records` for records of `logging`. `load_row`
+    is its row in the load table, `loads`. `tune` is what an operator has set in place of what `settings` say. `alone`: no other
+    worker serves.
     """
 
     settings: Settings
@@ -39,12 +41,47 @@ class Start(Call, frozen=True, tag="start"):
     metrics: int
     errors: int
     slow: int
+    loads: int
+    load_row: int
     stacks: int
     log: int
     records: int
     check: str = ""
     closing: bool = False
     tune: Tune | None = None
+    alone: bool = False
+
+
+class LoadTemplate(Call, frozen=True, tag="load_template"):
+    """Load the application, to fork workers from. The first call to a template; `TemplateLoaded` answers it.
+
+    Descriptors are inherited under these numbers. `records` is for records of `logging`, `stacks` for the threads' stacks.
+    """
+
+    settings: Settings
+    engine: str
+    stacks: int
+    records: int
+
+
+class Fork(Call, frozen=True, tag="fork"):
+    """Fork a worker; `Forked` answers. What the worker inherits travels with the call (SCM_RIGHTS, unix(7)).
+
+    `descriptors` are the numbers that its `Start` has for them, in the same order: the first three are its end of the channel,
+    stdout and stderr.
+    """
+
+    descriptors: list[int]
+
+
+def renumbered(start: Start, numbers: Mapping[int, int]) -> Start:
+    """Return the call with the numbers that its descriptors have in another process."""
+    names = ("request_table", "metrics", "errors", "slow", "loads", "stacks", "log", "records")
+    return msgspec.structs.replace(
+        start,
+        listeners=[numbers[number] for number in start.listeners],
+        **{name: numbers[getattr(start, name)] for name in names},
+    )
 
 
 class Serve(Call, frozen=True, tag="serve"):
@@ -100,6 +137,19 @@ Calls = (
 )
 
 
+TemplateCalls = LoadTemplate | Fork
+
+
+class TemplateLoaded(Reply, frozen=True, tag="template_loaded"):
+    """Answers `LoadTemplate`: the application is loaded, and workers can be forked."""
+
+
+class Forked(Reply, frozen=True, tag="forked"):
+    """Answers `Fork`: the process of the worker, a child of the supervisor by now."""
+
+    pid: Annotated[int, msgspec.Meta(gt=1, le=1 << 31)]
+
+
 class Ready(Reply, frozen=True, tag="ready"):
     """Answers `Start`: the worker serves, with these versions of its libraries."""
 
@@ -139,6 +189,10 @@ class RequestBegan(msgspec.Struct, frozen=True, tag_field="type", tag="request_b
     """A request has begun, which the supervisor had asked to be told."""
 
 
+class RequestRejected(msgspec.Struct, frozen=True, tag_field="type", tag="request_rejected"):
+    """A request was answered 503 because it had waited too long; at most one of these messages a second."""
+
+
 class QuotaReached(msgspec.Struct, frozen=True, tag_field="type", tag="quota_reached"):
     """The worker has served `max_requests` and should be replaced."""
 
@@ -150,5 +204,5 @@ class Asked(msgspec.Struct, frozen=True, tag_field="type", tag="asked"):
     params: dict[str, Any] = {}
 
 
-Event = Loaded | Progress | RequestBegan | QuotaReached | Asked
-FromWorker = Ready | Stopped | Done | Refused | TaskReplies | Event
+Event = Loaded | Progress | RequestBegan | RequestRejected | QuotaReached | Asked
+FromWorker = Ready | Stopped | Done | Refused | TemplateLoaded | Forked | TaskReplies | Event

@@ -1,12 +1,15 @@
-"""The supervisor's end of the channel to a worker: a socketpair that the worker inherits (see `messages`).
+"""The supervisor's end of the channel to a worker or a template: a socketpair that it inherits (see `messages`).
 
 Sending never blocks: a worker that is stopped or hung does not read.
 """
 
 import asyncio
+import contextlib
+import os
 import socket
-from collections.abc import Callable
-from typing import Final
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -20,6 +23,13 @@ MAX_UNREAD: Final = 4 * 1024 * 1024
 """Bytes that a socket may hold; it is some 200 KiB unless an administrator has it otherwise (socket(7), rmem_max)."""
 
 DECODER: Final = msgspec.json.Decoder(FromWorker)
+
+
+class _Unsent(NamedTuple):
+    """What is left of a message, and the descriptors that travel with its first byte."""
+
+    data: bytearray
+    descriptors: list[int]
 
 
 class SupervisorChannel:
@@ -41,7 +51,7 @@ class SupervisorChannel:
         self._last = 0
         self._calls: dict[int, asyncio.Future[Reply]] = {}
         self._on_note: dict[int, Callable[[Note], None]] = {}
-        self._unsent = bytearray()
+        self._unsent: deque[_Unsent] = deque()
         self._loop.add_reader(sock, self._read)
 
     @property
@@ -49,20 +59,29 @@ class SupervisorChannel:
         """Calls that have no reply yet, also those that nobody waits for any more."""
         return len(self._calls)
 
-    def call(self, call: Call, *, on_note: Callable[[Note], None] | None = None) -> "asyncio.Future[Reply]":
+    def call(
+        self,
+        call: Call,
+        *,
+        on_note: Callable[[Note], None] | None = None,
+        descriptors: Iterable[int] = (),
+    ) -> "asyncio.Future[Reply]":
         """Send a call; the future gets the reply or Failed, or is cancelled when the channel ends.
 
-        `on_note` gets what a task reports before its reply.
+        `on_note` gets what a task reports before its reply. Duplicates of `descriptors` travel with the call. Raises OSError
+        where there is no descriptor left for them.
         """
         reply: asyncio.Future[Reply] = self._loop.create_future()
         if self._socket.fileno() < 0:
             reply.cancel()
             return reply
+        duplicates = _duplicates(descriptors)
         self._last += 1
         self._calls[self._last] = reply
         if on_note is not None:
             self._on_note[self._last] = on_note
-        self._unsent += msgspec.json.encode(msgspec.structs.replace(call, number=self._last)) + b"\n"
+        data = msgspec.json.encode(msgspec.structs.replace(call, number=self._last)) + b"\n"
+        self._unsent.append(_Unsent(bytearray(data), duplicates))
         self._write()
         return reply
 
@@ -79,6 +98,7 @@ class SupervisorChannel:
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._socket.close()
+        self._drop_unsent()
         for reply in self._calls.values():
             reply.cancel()
         self._calls.clear()
@@ -122,14 +142,45 @@ class SupervisorChannel:
 
     def _write(self) -> None:
         try:
-            del self._unsent[: self._socket.send(self._unsent)]
+            while self._unsent:
+                data, descriptors = self._unsent[0]
+                if descriptors:
+                    sent = socket.send_fds(self._socket, [data], descriptors)
+                    _close(descriptors)
+                else:
+                    sent = self._socket.send(data)
+                del data[:sent]
+                if not data:
+                    self._unsent.popleft()
         except BlockingIOError:
             pass  # full: later
         except OSError:
-            self._unsent.clear()  # closed, which reading shows; such a socket always counts as writable
+            self._drop_unsent()  # closed, which reading shows; such a socket always counts as writable
         if self._unsent:
             self._loop.add_writer(self._socket, self._write_more)
+
+    def _drop_unsent(self) -> None:
+        for unsent in self._unsent:
+            _close(unsent.descriptors)
+        self._unsent.clear()
 
     def _write_more(self) -> None:
         self._loop.remove_writer(self._socket)
         self._write()
+
+
+def _duplicates(descriptors: Iterable[int]) -> list[int]:
+    """Return duplicates, which last until they are sent. Raises OSError, with none left open."""
+    with contextlib.ExitStack() as undo:
+        made = []
+        for descriptor in descriptors:
+            made.append(os.dup(descriptor))
+            undo.callback(os.close, made[-1])
+        undo.pop_all()
+    return made
+
+
+def _close(descriptors: list[int]) -> None:
+    """Close descriptors of ours, and forget them."""
+    while descriptors:
+        os.close(descriptors.pop())

@@ -9,7 +9,6 @@ import re
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -34,7 +33,10 @@ class Peer(Protocol):
     """The other end of a connection, as a transport sees it. `groups` is None if the transport does not report them."""
 
     caller: Actor
-    groups: frozenset[int] | None
+
+    @property
+    def groups(self) -> frozenset[int] | None:
+        """Its groups, as the transport reports them."""
 
     def takes_notifications(self) -> bool:
         """Return whether the peer can receive more than one reply to a request (a ZeroMQ REQ cannot)."""
@@ -55,8 +57,7 @@ class Peer(Protocol):
         """Run `work` until it ends or the connection is lost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Generic[P]):
+class Call(msgspec.Struct, Generic[P], frozen=True):
     """One call of `command`. `caller` identifies the peer, including its groups.
 
     `record` is the call's entry in the audit log; None for a command that changes nothing.
@@ -174,7 +175,9 @@ class Registry:
             return _error_reply(request_id, error)
 
     def _caller(self, peer: Peer) -> policy.Caller:
-        """Return a peer's identity, with its groups if they are known."""
+        """Return a peer's identity, with its groups if they matter and are known."""
+        if policy.is_privileged(peer.caller, self._rules):
+            return policy.Caller(peer.caller)
         groups = self._groups.known(peer.caller.uid) if peer.groups is None else peer.groups
         return policy.Caller(peer.caller, groups)
 

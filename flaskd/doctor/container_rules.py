@@ -6,6 +6,8 @@ from typing import Final
 
 from flaskd.doctor.facts import GRACEFUL, Pod, Service, Task
 from flaskd.doctor.findings import Problem
+from flaskd.process.capacity import Capacity
+from flaskd.settings.workers import AUTO, MOST_WORKERS, bounds, uses_auto
 
 WITHDRAWN: Final = 3.0
 """Seconds after which the cluster's proxies have usually heard that a pod is leaving; Kubernetes promises none."""
@@ -29,6 +31,30 @@ def lame_duck(service: Service) -> Iterator[Problem]:
         yield Problem(
             f"a stop waits for {waits:g} s without a new request, but for {most:g} s at most (lame duck)",
             f"set a lame duck of more than {waits:g} s",
+        )
+
+
+def too_many_workers(service: Service) -> Iterator[Problem]:
+    """There are more workers than CPUs that it may use."""
+    text = str(service.value("workers"))
+    if not service.cpus or text == AUTO:
+        return
+    least, most = bounds(text, 1).minimum, Capacity(MOST_WORKERS, service.cpus).cpus
+    if least > most:
+        yield Problem(
+            f"it starts {least} workers ({service.settings['workers'].source}), but may use the time of {service.cpus:g} CPUs: "
+            "an interpreter computes on one CPU at a time, so the others only take memory",
+            "set --workers auto, or a range that begins with 1 if its requests mostly wait",
+        )
+
+
+def unlimited_auto(service: Pod | Task) -> Iterator[Problem]:
+    """The number of workers is automatic, and nothing limits the CPUs."""
+    if uses_auto(str(service.value("workers"))) and not service.cpus:
+        yield Problem(
+            f"--workers {service.value('workers')} counts the CPUs, and nothing limits them: on a host with 64 it starts as "
+            "many workers, if the memory has room",
+            "set a limit of CPUs (resources.limits.cpu, deploy.resources.limits.cpus), or a range such as --workers 1..4",
         )
 
 

@@ -49,6 +49,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """A shell runs flaskd and receives its signals."""
     from_socket: bool = False
     """systemd holds its listeners: clients wait while it is not running."""
+    cpus: float = 0.0
+    """How many CPUs' time it may use; 0 if its file sets no limit."""
 
     def value(self, name: str) -> Any:
         """Return a setting's value."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 from flaskd.doctor.command_lines import find_command, run_options, settings_of, stop_of
 from flaskd.doctor.documents import Node, at, words
 from flaskd.doctor.facts import Pod, Probe
-from flaskd.doctor.reading import Unreadable, number
+from flaskd.doctor.reading import Unreadable, cpus, number
 from flaskd.settings.sources import Found
 
 KINDS: Final = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod"}
@@ -93,6 +93,7 @@ def _pod(
         settings=found,
         stop=stop_of(hook, found, where=where, by="SIGTERM", before=_slept(container, hook)),
         shell=command is not None and command.shell,
+        cpus=cpus(at(container, "resources", "limits", "cpu", default=0), f"{where}: resources.limits.cpu"),
         grace_period=float(number(pod.get("terminationGracePeriodSeconds", 30), where)),
         replicas=number(spec.get("replicas", 1), where),
         strategy=str(strategy.get("type", "RollingUpdate")),

@@ -72,6 +72,15 @@ def number(text: object, where: str) -> int:
         raise Unreadable(f"{where}: {text!r} is not a whole number", hint="correct it") from None
 
 
+def cpus(text: object, where: str) -> float:
+    """Read how many CPUs' time a process may use: 0.5, 500m (Kubernetes' milli), 50% (systemd). Raises Unreadable."""
+    words = str(text).strip()
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(m|%)?", words)
+    if found is None:
+        raise Unreadable(f"{where}: {text!r} is not a number of CPUs", hint="correct it")
+    return float(found[1]) * {None: 1.0, "m": 1e-3, "%": 1e-2}[found[2]]
+
+
 def signal_name(text: str) -> str:
     """Return the name of a signal that is written as 15, TERM or SIGTERM."""
     word = text.strip().upper()

@@ -8,7 +8,7 @@ from typing import Any, Final
 from flaskd.doctor.command_lines import find_command, run_options, settings_of, stop_of
 from flaskd.doctor.documents import Node, at, interpolated, words
 from flaskd.doctor.facts import Health, Task
-from flaskd.doctor.reading import DOCKER, duration, number, signal_name
+from flaskd.doctor.reading import DOCKER, cpus, duration, number, signal_name
 from flaskd.settings.sources import Found
 
 INTERVAL: Final = "30s"
@@ -59,6 +59,9 @@ def _task(where: str, service: Node, *, local: Found, unseen: list[str]) -> Task
         settings=found,
         stop=stop_of(None, found, where=where, by=stop_signal),
         shell=command is not None and command.shell,
+        cpus=cpus(
+            at(deploy, "resources", "limits", "cpus", default=service.get("cpus", 0)), f"{where}: cpus"
+        ),
         stop_grace=duration(service.get("stop_grace_period", "10s"), DOCKER, f"{where}: stop_grace_period"),
         stop_signal=stop_signal,
         swarm=isinstance(deploy, Mapping),

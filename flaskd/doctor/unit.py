@@ -8,7 +8,7 @@ from typing import Final
 
 from flaskd.doctor.command_lines import find_command, settings_of, stop_of
 from flaskd.doctor.facts import NEVER, Unit
-from flaskd.doctor.reading import SYSTEMD, Unreadable, duration, read_text, signal_name, split
+from flaskd.doctor.reading import SYSTEMD, Unreadable, cpus, duration, read_text, signal_name, split
 from flaskd.settings.sources import Found
 
 Entries = dict[str, list[str]]
@@ -25,7 +25,7 @@ SHOWN: Final = {
 COMMANDS: Final = ("ExecStart", "ExecStop", "ExecReload")
 ASKED: Final = (
     *SHOWN, *COMMANDS, "LoadState", "ActiveState",
-    "Type", "KillMode", "KillSignal", "Environment", "WorkingDirectory", "TriggeredBy",
+    "Type", "KillMode", "KillSignal", "CPUQuotaPerSecUSec", "Environment", "WorkingDirectory", "TriggeredBy",
 )  # fmt: skip
 
 
@@ -59,6 +59,9 @@ def from_shown(name: str, shown: str, *, local: Found, unseen: list[str]) -> Uni
             value = "".join(re.findall(r"argv\[\]=(.*?) ;", value))
         if key == "EnvironmentFiles":
             value = value.rpartition(" (")[0]
+        if key == "CPUQuotaPerSecUSec":  # the CPU time of each second
+            quota = 0.0 if value == "infinity" else duration(value, SYSTEMD, f"{name}: {key}")
+            key, value = "CPUQuota", f"{100 * quota:g}%"
         if value:
             entries.setdefault(SHOWN.get(key, key), []).append(value)
     if entries.get("LoadState") != ["loaded"]:
@@ -102,6 +105,7 @@ def _unit(entries: Entries, *, where: str, local: Found, unseen: list[str]) -> U
         where=where,
         settings=found,
         stop=stop_of(stops, found, where=where, by=kill_signal),
+        cpus=cpus(last("CPUQuota", "0"), f"{where}: CPUQuota"),
         kind=last("Type", "simple"),
         timeout_stop=span("TimeoutStopSec", both),
         timeout_start=span("TimeoutStartSec", both),

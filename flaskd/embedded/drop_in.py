@@ -20,8 +20,8 @@ def run(
 ) -> ShutdownResult:
     """Serve `app` until stopped: a drop-in for `app.run(host, port)`, on 127.0.0.1:5000 by default.
 
-    Prints where it serves. `debug` sets `app.debug`, as Flask's does; the reloader and the debugger are not part of flaskd and
-    raise ConfigError. Other keyword arguments are settings.
+    Prints where it serves. `debug` sets `app.debug`, as Flask's does; the reloader and the debugger are those of `flaskd dev`,
+    and raise ConfigError here. Other keyword arguments are settings.
     """
     if debug is not None and hasattr(app, "debug"):
         app.debug = bool(debug)
@@ -29,11 +29,11 @@ def run(
         settings.pop(name, None)
     if use_reloader := [name for name in ("use_reloader", "use_debugger") if settings.pop(name, False)]:
         raise ConfigError(
-            f"flaskd has no {use_reloader[0]}", hint="for development, run `flask --app … run --debug`"
+            f"flaskd.run has no {use_reloader[0]}", hint="for development, use `flaskd dev`, which has both"
         )
     shown = f"[{host}]" if host and ":" in host else host or "127.0.0.1"
     server = Server(app, bind=f"{shown}:{5000 if port is None else port}", **settings)
-    server.bus.subscribe(lambda event: banner.announce(server, event))
+    server.bus.subscribe(banner.announcer(server))
     result = server.serve()
     banner.farewell(server.name, result)
     return result

@@ -27,6 +27,7 @@ from flaskd.logs.tap import tapped
 from flaskd.metrics import openmetrics
 from flaskd.metrics.memory import MetricsMemory
 from flaskd.metrics.openmetrics import Exposed, State
+from flaskd.metrics.overload_watch import Counts, OverloadWatch
 from flaskd.metrics.recorder import Recorder
 from flaskd.metrics.report import Process, Served, stats_result
 from flaskd.metrics.summary import Summary
@@ -94,6 +95,9 @@ class Running(Operated):
         self._totals = Totals()
         self._summing = threading.Lock()  # protects _totals
         recorder = Recorder(self._metrics)
+        self._overload = OverloadWatch(bus, counts=self._counts, later=_later)
+        recorder.on_reject = self._overload.rejected
+        stack.callback(self._overload.stop)
         self._mailbox = mailbox
         self._engine = choice
         self._core = Core(
@@ -156,6 +160,9 @@ class Running(Operated):
             engine_why=self._engine.why,
             versions=self._versions,
             last_error=ledger.table.last_error,
+            queued=self._metrics.waiting() + sum(each.waiting() for each in self.instance.listeners),
+            rejected=self._counts().rejected,
+            saturated=self._overload.saturated,
         )
 
     def requests(self) -> RequestsResult:
@@ -199,6 +206,7 @@ class Running(Operated):
             state=lifecycle.state.value,
             states=[each.value for each in States],
             ready=lifecycle.ready,
+            saturated=self._overload.saturated,
             wanted=0,
             workers={},
             versions={
@@ -211,6 +219,9 @@ class Running(Operated):
             sums = self._totals.sums({0: self._metrics})
         queues = [(each.url, each.waiting()) for each in self.instance.listeners]
         return functools.partial(openmetrics.write, Exposed(sums, self._served(), state, queues), accept)
+
+    def _counts(self) -> Counts:
+        return Counts(self._metrics.rejected(), self._core.ledger.table.finished())
 
     def _served(self) -> Served:
         process = Process(
@@ -262,3 +273,11 @@ class Running(Operated):
     def counts_requests(self) -> bool:
         """See `Operated.counts_requests`."""
         return self.instance.settings.ledger
+
+
+def _later(seconds: float, look: Callable[[], None]) -> Callable[[], None]:
+    """Call `look` on a thread of its own after some seconds, unless the result is called before."""
+    timer = threading.Timer(seconds, look)
+    timer.daemon = True
+    timer.start()
+    return timer.cancel

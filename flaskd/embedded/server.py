@@ -17,6 +17,7 @@ import msgspec
 
 from flaskd.app.loader import name_of
 from flaskd.audit.log import quiet
+from flaskd.embedded.naming import default_name, is_unnamed
 from flaskd.embedded.running import Running
 from flaskd.errors import ConfigError, IllegalMove
 from flaskd.events import Bus
@@ -48,8 +49,8 @@ class Server:
             print(server.listeners)
 
     `serve()` blocks and takes SIGTERM and SIGINT as a graceful shutdown; `start()` returns when it serves. A server serves
-    once. `stopping` is set when its stop begins (`flaskd.Extension`). Keyword arguments are the settings of
-    `flaskd.settings.schema.Settings`; a bad one raises ConfigError.
+    once. With port 0 and without `name=`, its name is one that no other server has. `stopping` is set when its stop begins
+    (`flaskd.Extension`). Keyword arguments are the settings of `flaskd.settings.schema.Settings`; a bad one raises ConfigError.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Server:
             key: f"Server({key}=)" for key in checked
         }
         self.app = app
-        self.name = self.settings.name or name_of(app)
+        self.name = default_name(app, self.settings)
         self.bus = Bus()
         self.stopping = threading.Event()
         self.version = __version__
@@ -205,6 +206,7 @@ class Server:
                 process_exits=self._process_exits,
                 audit_log=self.settings.audit_log or "off",  # a program's own orders are its own business
                 report=quiet,
+                keep_note=not is_unnamed(self.settings),
             )
             with contextlib.ExitStack() as stack:
                 self._running = Running(

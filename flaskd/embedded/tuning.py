@@ -16,6 +16,7 @@ class ServerTuning:
     """Lets this process use what is set (see `tuning.tuner.User`)."""
 
     wanted_workers = None
+    scaled_workers = None
 
     def __init__(
         self,

@@ -34,12 +34,12 @@ def engine_class(name: str) -> Callable[[Options], Engine]:
 def check_engine(name: str, *, tls: "Tls | None") -> None:
     """Raise ConfigError if the engine called `name` could not be made."""
     if name == "waitress":
-        from flaskd.engines.waitress_engine.private import probe as probe_waitress
+        from flaskd.engines.waitress_engine.private import probed as probe_waitress
 
         probe_waitress()
     if name == "granian":
         from flaskd.engines.granian_engine.certificate import check_certificate
-        from flaskd.engines.granian_engine.private import probe as probe_granian
+        from flaskd.engines.granian_engine.private import probed as probe_granian
 
         probe_granian()
         if tls is not None:

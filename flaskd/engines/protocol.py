@@ -5,8 +5,9 @@ request are decided outside (`flaskd.shutdown.phases`), so they are the same for
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import msgspec
 
 from flaskd.engines.choice import MAX_HEAD
 from flaskd.http.queue_time import Waiting
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIApplication
 
+    from flaskd.engines.shared.load_share import LoadShare
     from flaskd.http.late_answers import LateAnswers
     from flaskd.listening.tls import Tls
 
@@ -39,6 +41,7 @@ class LiveOptions(NamedTuple):
     body_timeout: float
     write_timeout: float
     max_head: int
+    max_queue_time: float
 
 
 class Engine(Protocol):
@@ -79,15 +82,16 @@ class Engine(Protocol):
         """Close all connections at once; returns how many had an unanswered request or an unfinished response."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(msgspec.Struct, frozen=True, kw_only=True):
     """An engine's options; times in seconds, sizes in bytes.
 
     `threads`: how many requests may be in the application at a time. `head_timeout`: for a request's head. `body_timeout` and
     `write_timeout`: for sending its body and for taking the response (see `MinRateTimeout`). `max_head`: a larger head is
     answered 431. `max_body`: a larger body is answered 413; 0: no limit. `spool`: bound for all stored bodies together. `late`:
     answers requests in the application's place, with granian and waitress. `multiprocess`: other processes may serve the
-    application at the same time. `waiting` is told of requests that wait for a free thread.
+    application at the same time. `waiting` is told of requests that wait for a free thread. `max_queue_time`: a request that
+    waits as long for one is handed over all the same, marked as expired (see `http.queue_time`), on one more thread; 0: none.
+    `load_share` keeps the load of these processes even.
     """
 
     threads: int
@@ -102,3 +106,5 @@ class Options:
     late: "LateAnswers | None" = None
     multiprocess: bool = False
     waiting: Waiting = _ignore
+    max_queue_time: float = 0.0
+    load_share: "LoadShare | None" = None

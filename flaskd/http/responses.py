@@ -32,7 +32,7 @@ MAX_NAMES: Final = 512
 _STATUS: Final = re.compile(r"[1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?")
 _NAME: Final = re.compile(NAME)
 _NO_VALUE: Final = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
-_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_MAX_DIGITS: Final = 18  # of a Content-Length
 
 
 class BadResponse(ValueError):
@@ -94,7 +94,8 @@ def check_start(status: str, headers: Any) -> Start:
             raise BadResponse(f"the header {name} cannot have the value {value!r}")
         if special == "content-length":
             digits = value.strip(" \t")
-            if not _LENGTH.fullmatch(digits) or (length is not None and length != int(digits)):
+            valid = digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS  # isdigit() knows ²
+            if not valid or (length is not None and length != int(digits)):
                 raise BadResponse(f"the header Content-Length cannot have the value {value!r}")
             if length is not None or code < 200 or code == 204:  # RFC 9110, section 8.6
                 continue

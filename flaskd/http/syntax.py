@@ -133,17 +133,23 @@ def _make_head(method: str, target: str, modern: bool, fields: list[tuple[str, s
     path, query, authority = _split(method, target)
     if authority is not None:  # RFC 9112, section 3.2.2: it takes the place of Host
         fields = [each for each in fields if each[0].lower() != "host"] + [("Host", authority)]
-    return Head(
-        method=method,
-        target=target,
-        path=unquote_to_bytes(path.encode("latin-1")).decode("latin-1") if "%" in path else path,
-        query=query,
-        version="HTTP/1.1" if modern else "HTTP/1.0",
-        fields=fields,
-        length=length,
-        chunked=coding is not None,
-        close=closed or not (modern or kept),
-        continues=continues and (coding is not None or bool(length)),
+    if "%" in path:
+        path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
+    chunked = coding is not None
+    return tuple.__new__(  # no frame and no keywords, as Head() takes
+        Head,
+        (
+            method,
+            target,
+            path,
+            query,
+            "HTTP/1.1" if modern else "HTTP/1.0",
+            fields,
+            length,
+            chunked,
+            closed or not (modern or kept),
+            continues and (chunked or bool(length)),
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from flaskd.in_process.app_config import show_config
 from flaskd.in_process.cancelling import cancel_request
-from flaskd.in_process.code import describe_code
+from flaskd.in_process.code import describe_code, list_files
 from flaskd.in_process.commands import call_command, list_commands
 from flaskd.in_process.garbage import collect_garbage
 from flaskd.in_process.profile import end_profile, take_profile
@@ -26,6 +26,7 @@ from flaskd.tasks import (
     EndProfile,
     FindLogger,
     ListCommands,
+    ListFiles,
     ListLevels,
     ListRoutes,
     Note,
@@ -48,6 +49,7 @@ FUNCTIONS: Final[dict[type[Task], Callable[[Any, Any], Reply]]] = {
     FindLogger: find_logger,
     ListLevels: list_levels,
     DescribeCode: describe_code,
+    ListFiles: list_files,
     TakeStacks: take_stacks,
     TakeProfile: take_profile,
     EndProfile: end_profile,

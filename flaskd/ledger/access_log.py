@@ -3,9 +3,10 @@
 If nobody reads it, lines wait in memory up to MOST_WAITING, and further ones are dropped; stderr says how many.
 
 `common` is the Common Log Format of NCSA httpd, followed by the seconds taken and the request's id. `combined` has the referer
-and the user agent too, and at its end the worker and the trace's id; `json` is one object a line, with all of that. Text from
-clients is escaped. Unlike everywhere else, the path is logged with its query string, without the values that look secret: an
-access log is for that, and is off by default because of it.
+and the user agent too, and at its end the worker and the trace's id; `json` is one object a line, with all of that. `short`
+is for people at a terminal: time, request, status and duration. Text from clients is escaped. Unlike everywhere else, the path
+is logged with its query string, without the values that look secret: an access log is for that, and is off by default because
+of it.
 
 What can be done by the thread that writes is not done on a request's thread.
 """
@@ -26,7 +27,7 @@ from flaskd.logs.form import json_text
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-FORMATS: Final = ("off", "common", "combined", "json")
+FORMATS: Final = ("off", "common", "combined", "json", "short")
 
 _TRACEPARENT: Final = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
@@ -94,11 +95,11 @@ def line_of(environ: "WSGIEnvironment", status: int, *, size: int, seconds: floa
 class AccessLog:
     """Writes lines to `stream` in the background, from `__enter__` to `__exit__`, which waits a moment for the rest.
 
-    `worker` is the id of the worker that this is, 0 if the instance is one process.
+    `worker` is the id of the worker that this is, 0 if the instance is one process. `coloured`: `short` in colour.
     """
 
-    def __init__(self, form: str, stream: TextIO, *, worker: int = 0) -> None:
-        self._format = _WRITERS[form]
+    def __init__(self, form: str, stream: TextIO, *, worker: int = 0, coloured: bool = False) -> None:
+        self._format = _coloured if form == "short" and coloured else _WRITERS[form]
         self._worker = worker
         self._stream = stream
         self._lines: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
@@ -191,7 +192,28 @@ def _json(line: Line, worker: int) -> str:
     )
 
 
-_WRITERS: Final = {"common": _common, "combined": _combined, "json": _json}
+def _short(line: Line, worker: int) -> str:
+    when = time.strftime("%H:%M:%S", time.localtime(line.began))
+    asked = _quoted(f"{line.method} {mask_url(line.target)}")[1:-1]
+    return f"{when} {asked} {line.status} {_duration(line.seconds)}"
+
+
+def _coloured(line: Line, worker: int) -> str:
+    """Return the line of `short` in the colour of its status, for a terminal (ECMA-48)."""
+    return f"\x1b[{_COLOURS.get(line.status // 100, _RED)}m{_short(line, worker)}\x1b[0m"
+
+
+_RED: Final = 31
+_COLOURS: Final = {1: 36, 2: 32, 3: 36, 4: 33}
+"""Cyan, green, cyan and yellow, by the first digit of the status."""
+
+_WRITERS: Final = {"common": _common, "combined": _combined, "json": _json, "short": _short}
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 999.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds * 1000:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
 
 
 def _head(line: Line) -> str:

@@ -5,8 +5,8 @@ or of flaskd's. If there is none, it is the innermost frame.
 """
 
 import os
+import site
 import sys
-import sysconfig
 import traceback
 from types import TracebackType
 from typing import Final, NamedTuple
@@ -22,10 +22,13 @@ EXAMINED: Final = 65_536
 OWN: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 """The directory of this package, flaskd."""
 
-_FOREIGN: Final = tuple(
-    {OWN, *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib"))}
-)
-_PACKAGES: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+STANDARD: Final = os.path.dirname(os.__file__) + os.sep
+"""The directory of the standard library; those of packages may be below it. `sysconfig` would say it in 0.4 MiB of memory."""
+
+PACKAGES: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+"""What the paths of installed packages contain."""
+
+_FOREIGN: Final = (OWN, STANDARD, *(path + os.sep for path in site.getsitepackages()))
 
 
 class ErrorReport(NamedTuple):
@@ -69,7 +72,7 @@ def type_name(kind: type[BaseException]) -> str:
 
 def is_application(file: str) -> bool:
     """Tell whether a file of code is the application's own."""
-    return not (file.startswith((*_FOREIGN, "<frozen ")) or any(part in file for part in _PACKAGES))
+    return not (file.startswith((*_FOREIGN, "<frozen ")) or any(part in file for part in PACKAGES))
 
 
 def cut_middle(text: str, most: int) -> str:

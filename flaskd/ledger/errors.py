@@ -13,11 +13,11 @@ import hashlib
 import struct
 import threading
 import time
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 from flaskd.ledger.error_report import LONGEST_TRACE, ErrorReport
 from flaskd.ledger.row import LARGEST, TEXT, TRIES, decode_field, printable
-from flaskd.process.shared_memory import Format, SharedMemory
+from flaskd.process.shared_memory import Format, SharedMemory, SharedTable
 from flaskd_ctl.protocol import ErrorGroup, InFlight
 
 GROUPS: Final = 100
@@ -69,11 +69,16 @@ class Recorded(NamedTuple):
         return newest._replace(times=times, first=min(self.first, other.first))
 
 
-class ErrorTable:
+class ErrorTable(SharedTable):
     """The groups of errors of one process, which alone records them."""
 
+    form = _FORMAT
+    head = _HEADER
+    entry = SLOT_SIZE
+    usual = GROUPS
+
     def __init__(self, memory: SharedMemory) -> None:
-        self._memory = memory
+        super().__init__(memory)
         count = (len(memory.bytes) - _HEADER) // SLOT_SIZE
         starts = [_HEADER + slot * SLOT_SIZE for slot in range(count)]
         self._slots = [memory.bytes[start : start + SLOT_SIZE] for start in starts]
@@ -82,31 +87,11 @@ class ErrorTable:
         self._places: dict[Key, int] = {}
         self._newest: dict[int, float] = {}  # when each slot was written to
 
-    @classmethod
-    def create(cls, groups: int = GROUPS) -> Self:
-        """Make memory for so many groups, which another process can map."""
-        return cls(SharedMemory.create(_FORMAT, _HEADER + groups * SLOT_SIZE))
-
-    @classmethod
-    def attach(cls, descriptor: int) -> Self:
-        """Map the table behind `descriptor`; raises ValueError for anything else, or another version's table."""
-        return cls(SharedMemory.attach(_FORMAT, descriptor, least=_HEADER + SLOT_SIZE))
-
-    @classmethod
-    def private(cls, groups: int = GROUPS) -> Self:
-        """Make a table that only this process can read; it needs no `close`."""
-        return cls(SharedMemory.private(_FORMAT, _HEADER + groups * SLOT_SIZE))
-
-    @property
-    def descriptor(self) -> int:
-        """The descriptor that another process attaches to. Raises ValueError for a private table."""
-        return self._memory.descriptor
-
     def close(self) -> None:
         """Release the memory; this object cannot be used afterwards. Other processes keep theirs."""
         for view in (*self._words, *self._slots):
             view.release()
-        self._memory.close()
+        super().close()
 
     def record(self, report: ErrorReport | None, request: InFlight, status: int) -> None:
         """Count an error of `request`; without a `report` it is a response of that status."""

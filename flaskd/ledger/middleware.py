@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flaskd.http.cancelling import Cancellable, Cancellation, current, shielded
 from flaskd.http.failures import status_of
 from flaskd.http.file_wrapper import Watched
+from flaskd.http.queue_limit import QueueLimit
 from flaskd.http.queue_time import queue_time, since_proxy
 from flaskd.http.request_id import VALID
 from flaskd.ledger.access_log import Line, line_of
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 Count = Callable[[str, str, int, float, int, float], None]
 """See `metrics.recorder.Recorder.record`."""
 
+CountRejected = Callable[[float], None]
+"""See `metrics.recorder.Recorder.reject`."""
+
 ROWS: Final = 64
 """Rows of a private request table; requests beyond that are recorded too, at a higher cost."""
 
@@ -40,13 +44,17 @@ _ABORTED: Final = KINDS.index("aborted")
 _KEY: Final = "flaskd.request"
 _END: Final = object()
 
+_make: Final = object.__new__
+"""Makes a request, of which `begin` sets every attribute: before Python 3.13 a call of the class takes twice as long."""
+
 
 class Ledger:
     """WSGI middleware that knows the requests in flight.
 
     It calls `on_end` after each request, on the request's thread; `log`, if given, with its line; `count`, if given, with its
     numbers. `table`, `errors` and `slow` may be shared with other processes; by default the ledger has its own.
-    `behind_proxies`: X-Request-Start, which a client may send too, comes from a trusted proxy.
+    `behind_proxies`: X-Request-Start, which a client may send too, comes from a trusted proxy. `queue_limit` answers some
+    requests in the application's place; `count_rejected` is called with the seconds that each of them has waited.
 
     Each request has an id: the `X-Request-ID` it came with, or one made here. The application finds it in the request's header,
     the client in the response's, an operator in `requests`, the last error and the access log.
@@ -62,6 +70,7 @@ class Ledger:
         slow: SlowTable | None = None,
         log: Callable[[Line], None] | None = None,
         count: Count | None = None,
+        count_rejected: CountRejected = lambda waited: None,
         behind_proxies: bool = False,
     ) -> None:
         self.table = table or RequestTable.private(ROWS)
@@ -70,6 +79,8 @@ class Ledger:
         self.on_end = on_end
         self.log = log
         self.count = count
+        self.count_rejected = count_rejected
+        self.queue_limit: QueueLimit | None = None
         self.behind_proxies = behind_proxies
         self._app = app
         self.depth = forks.depth
@@ -84,13 +95,14 @@ class Ledger:
         if request_id is None or not VALID.fullmatch(request_id):
             request_id = environ["HTTP_X_REQUEST_ID"] = f"{self._id_prefix}-{number}"
         row = self._begin(number, request_id, environ)
-        request = environ[_KEY] = current.request = row.owner = _Request(
-            self, row, environ, start_response, request_id
-        )
+        request = _make(_Request)
+        request.begin(self, row, environ, start_response, request_id)
+        environ[_KEY] = current.request = row.owner = request
         try:
             try:
                 request.inside = get_ident()
-                request.body = self._app(environ, request.started)
+                app = self._app if self.queue_limit is None else self._chosen(request, self.queue_limit)
+                request.body = app(environ, request.started)
                 request.inside = 0
                 if request.cancellation is not None:
                     request.leave()
@@ -103,6 +115,12 @@ class Ledger:
             request.close()  # it may have a body already
             raise
         return request
+
+    def _chosen(self, request: "_Request", limit: QueueLimit) -> "WSGIApplication":
+        """Return what answers a request: the application, or the limit in its place."""
+        assert request.environ is not None
+        request.rejected = limit.exceeded(request.environ)
+        return limit.answer if request.rejected else self._app
 
     def record_error(self, environ: "WSGIEnvironment", error: BaseException) -> None:
         """Record an exception that the framework turned into a response (Flask's got_request_exception)."""
@@ -145,6 +163,7 @@ class _Request(Watched, Cancellable):
         "environ",
         "error",
         "ledger",
+        "rejected",
         "request_id",
         "respond",
         "route",
@@ -154,7 +173,7 @@ class _Request(Watched, Cancellable):
         "written",
     )
 
-    def __init__(
+    def begin(
         self,
         ledger: Ledger,
         row: Row,
@@ -162,6 +181,7 @@ class _Request(Watched, Cancellable):
         respond: "StartResponse",
         request_id: str,
     ) -> None:
+        """Set each attribute, once."""
         self.ledger: Ledger | None = ledger
         self.row: Row | None = row
         self.environ: WSGIEnvironment | None = environ
@@ -174,6 +194,7 @@ class _Request(Watched, Cancellable):
         self.error: ErrorReport | None = None
         self.size = 0
         self.complete = False
+        self.rejected = False
         self.inside = 0
         self.cancellation: Cancellation | None = None
 
@@ -283,7 +304,7 @@ class _Request(Watched, Cancellable):
         seconds = now - row.since
         slow = ledger.slow
         bad = self.error is not None or self.status >= "500"
-        if bad or seconds > slow.least or now >= slow.until:
+        if (bad or seconds > slow.least or now >= slow.until) and not self.rejected:
             self._record(ledger, row, bad=bad, seconds=seconds, now=now)
         if self.environ is not None and ledger.log is not None:
             status = int(self.status[:3]) if self.status[:3].isdigit() else 500
@@ -296,9 +317,12 @@ class _Request(Watched, Cancellable):
             if ledger.behind_proxies and self.environ is not None:
                 # The proxy's time is earlier: it includes the time that the connection waited to be accepted.
                 waited = since_proxy(self.environ, time() - seconds) or waited
-            route = self.route
-            endpoint, rule = (route.endpoint, route.rule) if route is not None else ("", "")
-            ledger.count(endpoint, rule, kind, seconds, self.size, waited)
+            if self.rejected:
+                ledger.count_rejected(waited)
+            else:
+                route = self.route
+                endpoint, rule = (route.endpoint, route.rule) if route is not None else ("", "")
+                ledger.count(endpoint, rule, kind, seconds, self.size, waited)
         row.owner = None
         row.end(kind)
         if self.cancellation is not None:

@@ -15,10 +15,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from flaskd.ledger.row import COUNTS, KINDS, LARGEST, NUMBER, ROUTED, ROW_SIZE, TEXT, TRIES, Row, decode_field
-from flaskd.process.shared_memory import Format, SharedMemory
+from flaskd.process.shared_memory import Format, SharedMemory, SharedTable
 from flaskd_ctl.protocol import InFlight, LastError
 
 if TYPE_CHECKING:
@@ -33,16 +33,19 @@ _ERROR: Final = struct.Struct("=d136s408s408s")  # at, request id, request, mess
 assert TEXT + _ERROR.size == ROW_SIZE
 
 
-class RequestTable:
+class RequestTable(SharedTable):
     """The requests of one worker: those in flight, counts of finished ones, and the last error.
 
-    `create` makes the memory, `attach` maps it in a process that has inherited the descriptor, `private` does without sharing.
-    One process begins requests; any process may read. `on_next_request` is called in the first one, once for each
-    `notify_on_next_request`.
+    There is a row for each request at a time. One process begins requests; any process may read. `on_next_request` is called in
+    the first one, once for each `notify_on_next_request`.
     """
 
+    form = _FORMAT
+    head = _HEADER * ROW_SIZE
+    entry = ROW_SIZE
+
     def __init__(self, memory: SharedMemory) -> None:
-        self._memory = memory
+        super().__init__(memory)
         self._bytes = memory.bytes
         self._words = memory.words
         self._free: deque[Row] = deque()
@@ -53,36 +56,16 @@ class RequestTable:
         self.on_next_request: Callable[[], None] = lambda: None
         self._lock = threading.Lock()  # protects writes to blocks 0 to 2, and _overflow
 
-    @classmethod
-    def create(cls, rows: int) -> Self:
-        """Make memory for `rows` requests at a time, which another process can map."""
-        return cls(SharedMemory.create(_FORMAT, (_HEADER + rows) * ROW_SIZE))
-
-    @classmethod
-    def attach(cls, descriptor: int) -> Self:
-        """Map the table behind `descriptor`; raises ValueError for anything else, or another version's table."""
-        return cls(SharedMemory.attach(_FORMAT, descriptor, least=(_HEADER + 1) * ROW_SIZE))
-
-    @classmethod
-    def private(cls, rows: int) -> Self:
-        """Make a table that only this process can read; it needs no `close`."""
-        return cls(SharedMemory.private(_FORMAT, (_HEADER + rows) * ROW_SIZE))
-
     @property
     def rows(self) -> int:
         """How many requests at a time have a row, with which others see them."""
         return len(self._rows)
 
-    @property
-    def descriptor(self) -> int:
-        """The descriptor that another process attaches to; it is not inheritable. Raises ValueError for a private table."""
-        return self._memory.descriptor
-
     def close(self) -> None:
         """Release the memory; this object cannot be used afterwards. Other processes keep theirs."""
         for row in self._rows:
             row.release()
-        self._memory.close()
+        super().close()
 
     def begin(self, number: int, request_id: str, environ: "WSGIEnvironment") -> Row:
         """Record a request that enters the application now. `number` is above 0 and was never used in this table."""

@@ -14,12 +14,12 @@ import struct
 import threading
 import time
 from collections.abc import Iterable
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 import msgspec
 
 from flaskd.ledger.row import LARGEST, TEXT, TRIES, decode_field
-from flaskd.process.shared_memory import Format, SharedMemory
+from flaskd.process.shared_memory import Format, SharedMemory, SharedTable
 from flaskd_ctl.protocol import InFlight, SlowRequest
 
 KEPT: Final = 50
@@ -46,43 +46,22 @@ class Slow(NamedTuple):
     request: SlowRequest
 
 
-class SlowTable:
+class SlowTable(SharedTable):
     """The slowest requests of one process, which alone records them.
 
     A request has to be recorded if it took longer than `least`, or ends after `until` (monotonic).
     """
 
+    form = _FORMAT
+    entry = (1 + SLICES * KEPT) * _ENTRY_SIZE
+
     def __init__(self, memory: SharedMemory) -> None:
-        self._memory = memory
+        super().__init__(memory)
         self._lock = threading.Lock()  # protects what the writer changes: the memory, and what follows
         self._slowest: list[tuple[float, int]] = []  # a heap of this slice's: seconds, entry
         self._slice = -1
         self.least = 0.0
         self.until = 0.0
-
-    @classmethod
-    def create(cls) -> Self:
-        """Make memory that another process can map."""
-        return cls(SharedMemory.create(_FORMAT, _SIZE))
-
-    @classmethod
-    def attach(cls, descriptor: int) -> Self:
-        """Map the table behind `descriptor`; raises ValueError for anything else, or another version's table."""
-        return cls(SharedMemory.attach(_FORMAT, descriptor, least=_SIZE))
-
-    @classmethod
-    def private(cls) -> Self:
-        """Make a table that only this process can read; it needs no `close`."""
-        return cls(SharedMemory.private(_FORMAT, _SIZE))
-
-    @property
-    def descriptor(self) -> int:
-        """The descriptor that another process attaches to. Raises ValueError for a private table."""
-        return self._memory.descriptor
-
-    def close(self) -> None:
-        """Release the memory; this object cannot be used afterwards. Other processes keep theirs."""
-        self._memory.close()
 
     def record(self, request: InFlight, status: int, *, seconds: float, now: float) -> None:
         """Keep a request that ended at monotonic time `now`, if it is slow enough."""
@@ -147,9 +126,6 @@ class SlowTable:
             if words[at // 8] == sequence and not sequence & 1:
                 return _decode(copy)
         return None
-
-
-_SIZE: Final = (1 + SLICES * KEPT) * _ENTRY_SIZE
 
 
 class Slowest:

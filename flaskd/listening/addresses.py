@@ -49,6 +49,12 @@ def bind(address: str, *, backlog: int, scheme: str = "http") -> Listener:
         raise _bind_error(address, error, port) from None
 
 
+def any_port(address: str) -> bool:
+    """Tell whether an address leaves the port to the kernel: 0 or HOST:0."""
+    port = address.rpartition(":")[2]
+    return port.isascii() and port.isdigit() and int(port) == 0 and not address.startswith("unix:")
+
+
 def parse(address: str) -> str | tuple[str, int]:
     """Return the absolute path of a Unix address, or host and port. Raises BindError for an invalid address."""
     if "://" in address.removeprefix("unix:"):
@@ -73,6 +79,19 @@ def parse(address: str) -> str | tuple[str, int]:
         hint = "write 127.0.0.1:8000, [::1]:8000 or unix:/path/to/socket"
         raise _invalid(address, f"{port!r} is no port (0 to 65535)", hint=hint)
     return host or "0.0.0.0", int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`: a name that cannot be resolved cannot be bound either."""
+    import ipaddress  # 0.3 MiB, and only `flaskd dev` asks
+
+    if not host.isascii():
+        return False
+    try:
+        found = socket.getaddrinfo(host.encode(), None, type=socket.SOCK_STREAM)
+    except OSError:
+        return True
+    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in found)
 
 
 def _invalid(address: str, reason: str, *, hint: str) -> BindError:

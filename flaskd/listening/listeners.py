@@ -66,19 +66,13 @@ class Listener:
 
     def queued(self) -> bool:
         """Return whether a connection waits in the accept queue."""
-        poller = select.poll()
-        poller.register(self.socket, select.POLLIN)
-        return bool(poller.poll(0))
+        return _queued(self.socket)
 
     def queue_length(self) -> int:
         """Return the number of connections in the accept queue, 0 if closed. At most 1 if the kernel does not tell."""
         if self.socket.fileno() < 0:
             return 0
-        if LINUX and self._path is None:
-            with log_failure("count the accept queue (TCP_INFO)"):
-                info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, QUEUE_OFFSET + 4)
-                return int(struct.unpack_from("=I", info, QUEUE_OFFSET)[0])
-        return int(Listener.queued(self))
+        return queue_length(self.socket)
 
     def waiting(self) -> int:
         """Return the number of connections in the accept queue, whoever they are left to."""
@@ -168,6 +162,21 @@ class SharedListener(Listener):
     def close(self) -> None:
         """Close only our descriptor."""
         self.socket.close()
+
+
+def queue_length(listener: socket.socket) -> int:
+    """Return the number of connections in the accept queue; at most 1 if the kernel does not tell, as for a Unix socket."""
+    if LINUX and listener.family != socket.AF_UNIX:
+        with log_failure("count the accept queue (TCP_INFO)"):
+            info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, QUEUE_OFFSET + 4)
+            return int(struct.unpack_from("=I", info, QUEUE_OFFSET)[0])
+    return int(_queued(listener))
+
+
+def _queued(listener: socket.socket) -> bool:
+    poller = select.poll()
+    poller.register(listener, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def close_all(listeners: Sequence[Listener]) -> int:

@@ -1,5 +1,7 @@
 """A log file: what `--log-file` names. It is opened again when another program has renamed it (logrotate(8)).
 
+With a maximum size it is renamed here, to FILE.1, in place of the one before: so two files are kept, within twice the size.
+
 One thread writes to it, and opens it again between two writes, so no line is lost or torn by a rotation. Where it cannot be
 opened again, or its disk is full, that is said once, and serving goes on.
 """
@@ -25,17 +27,19 @@ Report = Callable[[str, Priority], None]
 class LogFile:
     """A sink that appends to a file. `report` is told what goes wrong; it must not wait.
 
-    Raises ConfigError if the file cannot be opened. `setting` is the option's name, for that.
+    Raises ConfigError if the file cannot be opened. `setting` is the option's name, for that. `max_size` is in bytes; 0: no
+    maximum.
     """
 
-    def __init__(self, path: str, style: Style, *, setting: str, report: Report) -> None:
+    def __init__(self, path: str, style: Style, *, setting: str, report: Report, max_size: int = 0) -> None:
+        self._max_size = max_size
         self.path = os.path.abspath(path)
         self._style = style
         self._report = report
         self._torn = False  # the last write ended within a line
         self._lost = 0  # lines, since it was last written to
         try:
-            self._descriptor = _open(self.path)
+            self._descriptor = open_to_append(self.path)
         except OSError as error:
             raise ConfigError(
                 f"cannot write the log file {self.path}: {error.strerror}", hint=f"choose another {setting}"
@@ -48,7 +52,7 @@ class LogFile:
     def reopen(self) -> None:
         """Open the file again, which may be another one by now. Raises Failed where that cannot be; the old one stays."""
         try:
-            fresh = _open(self.path)
+            fresh = open_to_append(self.path)
         except OSError as error:
             raise Failed(
                 f"cannot open the log file {self.path} again: {error.strerror}; lines still go to the one that is open",
@@ -75,6 +79,22 @@ class LogFile:
             self._report(
                 f"flaskd: the log file {self.path} is written again; lines lost: {lost}", Priority.WARNING
             )
+        if self._max_size and start + len(data) >= self._max_size:
+            self._rotate()
+
+    def _rotate(self) -> None:
+        """Rename the file and begin a new one. If that fails, it is said once, and the file grows."""
+        try:
+            if _same(self.path, self._descriptor):  # otherwise another program has renamed it
+                os.replace(self.path, f"{self.path}.1")
+            self.reopen()
+        except (OSError, Failed) as error:
+            self._max_size = 0
+            why = error.strerror if isinstance(error, OSError) else error
+            self._report(
+                f"flaskd: cannot rotate the log file {self.path}: {why}; from now on it grows",
+                Priority.ERR,
+            )
 
     def _failed(self, error: OSError, data: bytes, *, written: int) -> None:
         """Count the lines that are lost, those after the first `written` bytes, and say so when it begins."""
@@ -91,7 +111,14 @@ class LogFile:
         return os.fstat(self._descriptor).st_size
 
 
-def _open(path: str) -> int:
+def _same(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def open_to_append(path: str) -> int:
     """Open a file to append to. Only a file: opening a pipe would wait for its reader. Raises OSError."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
     descriptor = os.open(path, flags, MODE)

@@ -1,4 +1,7 @@
-"""How a line is written: as text for people, as JSON for programs, or for the journal, which knows the time itself."""
+"""How a line is written: as text for people, as JSON for programs, plain for somebody who develops, or for the journal.
+
+The journal knows the time itself.
+"""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +13,7 @@ from flaskd.console.priority import Priority
 from flaskd_ctl.contract.log_line import BAR, escaped, header, origin, text_of, timestamp
 from flaskd_ctl.protocol import LogLine
 
-FORMATS: Final = ("text", "json")
+FORMATS: Final = ("text", "json", "plain")
 
 PRIORITIES: Final = {
     "debug": Priority.DEBUG,
@@ -34,7 +37,11 @@ def as_text(entry: Entry) -> bytes:
     """Return an entry for a terminal or a file."""
     line = entry.line
     if entry.printed is not None:
-        return (header(line.at, line.stream) + origin(line.worker)).encode() + entry.printed + b"\n"
+        return (
+            (header(line.at, line.stream) + origin(line.worker, process=line.process)).encode()
+            + entry.printed
+            + b"\n"
+        )
     return f"{text_of(**msgspec.structs.asdict(line))}\n".encode("utf-8", "backslashreplace")
 
 
@@ -44,6 +51,7 @@ def as_json(entry: Entry) -> bytes:
     fields = {
         "time": timestamp(line.at),
         "level": line.level,
+        "process": line.process,
         "worker": line.worker,
         "request_id": line.request_id or None,
         "logger": line.logger or None,
@@ -51,6 +59,17 @@ def as_json(entry: Entry) -> bytes:
         "message": line.message,
     }
     return f"{json_text(fields)}\n".encode()
+
+
+def as_plain(entry: Entry) -> bytes:
+    """Return an entry for somebody who develops: what was printed as it is, a record without time, worker and request."""
+    line = entry.line
+    if entry.printed is not None:
+        return entry.printed + b"\n"
+    text = "\n".join(map(escaped, line.message.split("\n")))
+    name = f"{escaped(line.logger)}: " if line.logger else ""
+    level = f"{line.level} " if line.logger not in {"", "flaskd"} else ""
+    return f"{level}{name}{text}\n".encode("utf-8", "backslashreplace")
 
 
 def json_text(fields: Mapping[str, Any]) -> str:
@@ -63,7 +82,7 @@ def for_journal(entry: Entry) -> bytes:
     """Return an entry for a stream that the journal reads: each line with its priority (sd-daemon(3))."""
     before = mark(entry.priority)
     if entry.printed is not None:
-        return before + origin(entry.line.worker).encode() + entry.printed + b"\n"
+        return before + origin(entry.line.worker, process=entry.line.process).encode() + entry.printed + b"\n"
     lines = journal_message(entry.line).encode("utf-8", "backslashreplace").split(b"\n")
     return b"".join(before + line + b"\n" for line in lines)
 
@@ -77,8 +96,10 @@ def journal_message(line: LogLine) -> str:
     """Return a record as the journal shows it."""
     name = f"{escaped(line.logger)}: " if line.logger else ""
     first, *rest = (escaped(each) for each in line.message.split("\n"))
-    return "\n".join([f"{origin(line.worker, line.request_id)}{name}{first}", *(BAR + each for each in rest)])
+    return "\n".join(
+        [f"{origin(line.worker, line.request_id, line.process)}{name}{first}", *(BAR + each for each in rest)]
+    )
 
 
-WRITERS: Final = {"text": as_text, "json": as_json}
+WRITERS: Final = {"text": as_text, "json": as_json, "plain": as_plain}
 """What writes an entry, by the setting `log_format`."""

@@ -43,6 +43,10 @@ class RecordHandler(logging.Handler):
         self._write = write
         self._request_id = request_id
 
+    def redirect(self, write: Callable[[bytes], object]) -> None:
+        """Write with another function from now on."""
+        self._write = write
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record. Its text is what the handler's formatter makes: the message, and below it the traceback."""
         try:

@@ -51,8 +51,8 @@ def encode(at: float, level: int, logger: str, *, request_id: str, text: str) ->
         return msgspec.json.encode(Written(at, level, logger, request_id, text)) + b"\n"
 
 
-def decode(line: bytes, worker: int | None) -> LogLine | None:
-    """Return the record in a line that `worker` wrote; None if there is none in it."""
+def decode(line: bytes, worker: int | None, process: str = "worker") -> LogLine | None:
+    """Return the record in a line that a process wrote; None if there is none in it."""
     try:
         found = _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -64,4 +64,5 @@ def decode(line: bytes, worker: int | None) -> LogLine | None:
         message=found.text,
         request_id=found.request_id[:LONGEST_NAME],
         logger=found.logger[:LONGEST_NAME],
+        process=process,
     )

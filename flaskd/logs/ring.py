@@ -29,11 +29,12 @@ OVERHEAD: Final = 256
 
 
 class Wanted(NamedTuple):
-    """Which lines a reader wants: of a worker, from a level on, of a request. None: all."""
+    """Which lines a reader wants: of a worker, from a level on, of a request, of a kind of process. None: all."""
 
     worker: int | None = None
     level: str | None = None
     request_id: str | None = None
+    process: str | None = None
 
     def fits(self, line: LogLine) -> bool:
         """Return whether a line is wanted."""
@@ -41,6 +42,7 @@ class Wanted(NamedTuple):
             (self.worker is None or line.worker == self.worker)
             and (self.level is None or rank(line.level) >= rank(self.level))
             and (self.request_id is None or line.request_id == self.request_id)
+            and (self.process is None or line.process == self.process)
         )
 
 

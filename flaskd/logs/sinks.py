@@ -27,9 +27,9 @@ class Style:
         """Return the bytes of some entries for stdout or stderr; the journal wants the priority in front of each line."""
         if not self.journal:
             return self.for_file(entries)
-        if self.form == "text":
-            return b"".join(map(for_journal, entries))
-        return b"".join(mark(entry.priority) + as_json(entry) for entry in entries)
+        if self.form == "json":
+            return b"".join(mark(entry.priority) + as_json(entry) for entry in entries)
+        return b"".join(map(for_journal, entries))
 
 
 class Sink(Protocol):
@@ -81,7 +81,7 @@ class JournalSink(StreamSink):
 
     def write(self, entries: Iterable[Entry]) -> None:
         """See `Sink.write`."""
-        if self._style.form != "text":
+        if self._style.form == "json":
             super().write(entries)
             return
         for entry in entries:
@@ -96,6 +96,7 @@ class JournalSink(StreamSink):
 
 
 FIELDS: Final[Mapping[str, str]] = {
+    "process": "FLASKD_PROCESS",
     "worker": "FLASKD_WORKER",
     "request_id": "FLASKD_REQUEST",
     "logger": "FLASKD_LOGGER",

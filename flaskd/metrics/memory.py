@@ -5,7 +5,7 @@ The memory is sparse: a page costs nothing before something is counted in it.
     header    eight-byte words (HEADER_WORDS names them)
     names     for each endpoint its name and rule, and the sums of its requests: seconds, bytes
     cells     for each endpoint, kind of end (see `ledger.row.KINDS`) and bucket of the duration: a count
-    waits     for each bucket of the time in the queue: a count
+    waits     for each bucket of the time in the queue: a count; then a cell for the requests that had waited too long
     ring      for each period of ten seconds of the last hour: the cells that were counted, with a count
 
 The writer takes a lock, since two threads may count in the same cell. A reader takes none: it may see a request in one place
@@ -20,8 +20,7 @@ from typing import Final, Literal, NamedTuple, Self
 
 from flaskd.ledger.row import KINDS, LARGEST, decode_field
 from flaskd.metrics.buckets import BUCKETS
-from flaskd.process.memory import anonymous_file
-from flaskd.process.shared_memory import seal
+from flaskd.process.shared_memory import Format, check_file, create_file
 
 PAGE: Final = 4096
 NAMED: Final = 512
@@ -31,7 +30,9 @@ CELLS: Final = len(KINDS) * BUCKETS
 """Cells of one endpoint."""
 WAITS: Final = (NAMED + 1) * CELLS
 """The number of the first cell of the waits."""
-ALL_CELLS: Final = WAITS + BUCKETS
+REJECTED: Final = WAITS + BUCKETS
+"""The number of the cell that counts requests answered in the application's place (see `http.queue_limit`)."""
+ALL_CELLS: Final = REJECTED + 1
 
 PERIOD: Final = 10.0
 """Seconds of a period. Periods are counted from the start of the monotonic clock, which all processes share."""
@@ -53,6 +54,7 @@ HEADER_WORDS: Final = (
     "queue_1",
     "queue_2",
     "queue_3",
+    "rejected",
 )
 WORD: Final = {name: number for number, name in enumerate(HEADER_WORDS, 3)}
 """Words of the header; the first three hold the mark of the format."""
@@ -69,11 +71,11 @@ MOST_CELLS: Final = 20_000
 MOST_QUEUES: Final = 4
 """Listeners whose accept queue a worker looks at."""
 
-_MARK: Final = b"flaskd metrics 1"
 NAMES_AT: Final = PAGE
 CELLS_AT: Final = NAMES_AT + -(-(NAMED + 1) * NAME_SIZE // PAGE) * PAGE
 RING_AT: Final = CELLS_AT + -(-ALL_CELLS * 8 // PAGE) * PAGE
 SIZE: Final = RING_AT + PERIODS * PAGE
+_FORMAT: Final = Format("metrics table", b"flaskd metrics 1", mark_at=0, unit=SIZE)
 
 
 def name_as_read(endpoint: str) -> str:
@@ -108,23 +110,12 @@ class MetricsMemory:
     @classmethod
     def create(cls) -> Self:
         """Make memory that another process can map."""
-        descriptor = anonymous_file("flaskd-metrics")
-        try:
-            os.ftruncate(descriptor, SIZE)
-            seal(descriptor, "metric")
-            os.pwrite(descriptor, _MARK, 0)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return cls(descriptor)
+        return cls(create_file(_FORMAT, SIZE))
 
     @classmethod
     def attach(cls, descriptor: int) -> Self:
         """Use the memory behind `descriptor`; raises ValueError for anything else, or another version's."""
-        if os.fstat(descriptor).st_size != SIZE or os.pread(descriptor, len(_MARK), 0) != _MARK:
-            raise ValueError(f"descriptor {descriptor} has no metrics of this version of flaskd")
-        # It came through an exec; the application's children must not inherit it.
-        os.set_inheritable(descriptor, False)
+        check_file(_FORMAT, descriptor, least=SIZE)
         return cls(descriptor)
 
     @classmethod
@@ -153,6 +144,14 @@ class MetricsMemory:
         """Return the words of the header."""
         words = self._read(0, PAGE, "Q")
         return {name: min(words[number], LARGEST) for name, number in WORD.items()}
+
+    def waiting(self) -> int:
+        """Return how many requests wait for a free thread."""
+        return self._word("waiting")
+
+    def rejected(self) -> int:
+        """Return how many requests were answered 503 because they had waited too long."""
+        return self._word("rejected")
 
     def take_queues(self) -> list[int]:
         """Return the longest accept queue of each listener that the worker has seen since the last call."""
@@ -203,6 +202,9 @@ class MetricsMemory:
                 pairs = row.cast("B").cast("I")[4 : 4 + 2 * min(row[1], ENTRIES)].tolist()
                 pairs_of = zip(pairs[::2], pairs[1::2], strict=True)
                 yield period, {cell: count for cell, count in pairs_of if cell < ALL_CELLS}
+
+    def _word(self, name: str) -> int:
+        return min(self._read(WORD[name] * 8, 8, "Q")[0], LARGEST)
 
     def _read(self, at: int, size: int, form: Literal["Q", "B"]) -> memoryview:
         if self._memory is not None:

@@ -27,15 +27,22 @@ OPENMETRICS: Final = "application/openmetrics-text;version=1.0.0"
 
 
 class State(NamedTuple):
-    """What is exposed of the instance's state; `workers` counts them by theirs."""
+    """What is exposed of the instance's state; `workers` counts them by theirs.
+
+    `bounds` are the least and the largest number of workers, None where one process serves; `scalings` counts the changes of
+    the number by itself, by cause.
+    """
 
     name: str
     state: str
     states: Sequence[str]
     ready: bool
+    saturated: bool
     wanted: int
     workers: Mapping[str, int]
     versions: Mapping[str, str]
+    bounds: tuple[int, int] | None = None
+    scalings: Mapping[str, int] = {}
 
 
 class Exposed(NamedTuple):
@@ -122,7 +129,7 @@ class _Collector:
         )
         requests = sum(series.counts.total() for series in sums.series.values())
         waits = Counter(sums.waits)
-        waits[0] += max(0, requests - sums.waits.total())
+        waits[0] += max(0, requests + sums.header["rejected"] - sums.waits.total())
         family = self._core.HistogramMetricFamily(
             "flaskd_queue_duration_seconds",
             "Time that requests waited before the application.",
@@ -130,6 +137,11 @@ class _Collector:
         )
         family.add_metric([], _cumulative(waits), sums.header["wait_ns"] / 1e9)
         yield family
+        yield self._counter(
+            "flaskd_requests_rejected",
+            "Requests answered 503 because they had waited too long.",
+            sums.header["rejected"],
+        )
         queues = self._core.GaugeMetricFamily(
             "flaskd_accept_queue_connections",
             "Connections that no worker has accepted yet.",
@@ -145,10 +157,14 @@ class _Collector:
         cpu = served_by.cpu_gone + sum(each.cpu or 0.0 for each in processes)
         yield self._counter("flaskd_cpu_seconds", "CPU time of all workers.", cpu, unit="seconds")
         memory = self._core.GaugeMetricFamily(
-            "flaskd_memory_bytes", "Memory of all workers.", labels=["kind"], unit="bytes"
+            "flaskd_memory_bytes",
+            "Memory of all workers, and of the template.",
+            labels=["kind"],
+            unit="bytes",
         )
         for kind in ("rss", "pss"):
-            memory.add_metric([kind], sum(getattr(each, kind) or 0 for each in processes))
+            everybody = (*processes, *served_by.templates)
+            memory.add_metric([kind], sum(getattr(each, kind) or 0 for each in everybody))
         yield memory
         largest = max((each.rss or 0 for each in processes), default=0)
         yield self._gauge(
@@ -169,12 +185,27 @@ class _Collector:
         yield self._gauge(
             "flaskd_ready", "1 if the instance is in rotation and a worker serves.", int(state.ready)
         )
+        yield self._gauge(
+            "flaskd_saturated",
+            "1 while many requests are rejected because they waited too long.",
+            int(state.saturated),
+        )
         yield self._core.StateSetMetricFamily(
             "flaskd_state",
             "State of the instance.",
             {each: each == state.state for each in state.states},
         )
         yield self._gauge("flaskd_workers_wanted", "Wanted workers.", state.wanted)
+        if state.bounds is not None:
+            minimum, maximum = state.bounds
+            yield self._gauge("flaskd_workers_minimum", "Least number of workers.", minimum)
+            yield self._gauge("flaskd_workers_maximum", "Largest number of workers.", maximum)
+            changes = self._core.CounterMetricFamily(
+                "flaskd_scalings", "Changes of the number of wanted workers by itself.", labels=["reason"]
+            )
+            for reason, count in state.scalings.items():
+                changes.add_metric([reason], count)
+            yield changes
         workers = self._core.GaugeMetricFamily("flaskd_workers", "Workers by state.", labels=["state"])
         for each, count in state.workers.items():
             workers.add_metric([each], count)

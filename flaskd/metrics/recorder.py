@@ -22,6 +22,7 @@ from flaskd.metrics.memory import (
     PAGE,
     PERIOD,
     PERIODS,
+    REJECTED,
     RING_AT,
     SUM_BYTES,
     SUM_SECONDS,
@@ -40,11 +41,11 @@ LOOK_PAUSE: Final = 0.05
 """Seconds between two looks at the accept queues, at least."""
 
 _WAITING, _WAITS, _WAIT_NS = WORD["waiting"], WORD["waits"], WORD["wait_ns"]
-_COLLECTIONS = WORD["gc_0"]
+_COLLECTIONS, _REJECTED = WORD["gc_0"], WORD["rejected"]
 
 
 class Recorder:
-    """Counts the requests of this process, from any thread."""
+    """Counts the requests of this process, from any thread. `on_reject` is called after each that was rejected."""
 
     def __init__(self, memory: MetricsMemory) -> None:
         view = memoryview(memory.map())
@@ -59,6 +60,7 @@ class Recorder:
         self._next_period = 0.0  # monotonic
         self._places: dict[int, int] = {}  # where the present period has the count of a cell
         self._row = 0
+        self.on_reject: Callable[[], None] = lambda: None
         self._queues: Sequence[Callable[[], int]] = ()
         self._next_look = 0.0  # at the queues, monotonic
 
@@ -72,8 +74,10 @@ class Recorder:
             index = self._index(endpoint, rule)
         cell = index * CELLS + kind * BUCKETS + bisect_right(BOUNDS, seconds)
         now = monotonic()
-        # No call in the usual case, so that no other thread runs while this one holds the lock.
-        with self._lock:
+        # No call in the usual case, so that no other thread runs while this one holds the lock. `with` takes twice as long.
+        lock = self._lock
+        lock.acquire()
+        try:
             self._cells[cell] += 1
             sums = index * 32
             self._sums[sums + SUM_SECONDS] += int(seconds * 1e9)
@@ -84,8 +88,22 @@ class Recorder:
             if place is None:
                 place = self._place(cell)
             self._entries[place] += 1
+        finally:
+            lock.release()
         if waited >= SHORTEST_WAIT:
             self._wait(waited)
+
+    def reject(self, waited: float) -> None:
+        """Count a request that was answered 503 after it had waited for `waited` seconds, too long; no other number has it."""
+        now = monotonic()
+        with self._lock:
+            if now >= self._next_period:
+                self._turn(now)
+            self._words[_REJECTED] += 1
+            place = self._places.get(REJECTED)
+            self._entries[self._place(REJECTED) if place is None else place] += 1
+        self._wait(waited)
+        self.on_reject()
 
     def waiting(self, change: int) -> None:
         """Note that one more request waits for a free thread, or one fewer."""

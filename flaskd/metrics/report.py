@@ -31,8 +31,18 @@ class Process(NamedTuple):
     pss: int | None
 
 
+class Memory(NamedTuple):
+    """Bytes of memory of a process; `pss` shares out what processes share (proc(5))."""
+
+    rss: int
+    pss: int
+
+
 class Served(NamedTuple):
-    """What is known of an instance besides what was counted; see `StatsResult`. `cpu_gone` is of processes that are gone."""
+    """What is known of an instance besides what was counted; see `StatsResult`. `cpu_gone` is of processes that are gone.
+
+    `templates` are processes that serve nothing, and that workers were forked from.
+    """
 
     since: float
     threads: int
@@ -41,6 +51,7 @@ class Served(NamedTuple):
     cpu_gone: float = 0.0
     starts: Mapping[str, int] = {}
     ends: Mapping[str, int] = {}
+    templates: Sequence[Memory] = ()
 
 
 def stats_result(
@@ -58,13 +69,14 @@ def stats_result(
         total=summary.total(),
         endpoints=endpoints,
         not_shown=0 if only is not None else summary.count() - len(endpoints),
-        history=summary.history(only),
+        history=summary.history(only, step=asked.step),
         queue=summary.queue(),
         listeners=[_listener(each, number, queues) for number, each in enumerate(served.listeners)],
         workers=[_worker(process, memories[number]) for number, process in served.processes.items()],
         cpu=round(served.cpu_gone + sum(each.cpu or 0.0 for each in processes), 3),
         starts=dict(served.starts),
         ends=dict(served.ends),
+        step=float(asked.step),
     )
 
 

@@ -7,16 +7,13 @@ from typing import Any, Final, NamedTuple
 
 from flaskd.ledger.row import KINDS
 from flaskd.metrics.buckets import BUCKETS, MIDDLES, percentiles
-from flaskd.metrics.memory import CELLS, OTHER, PERIOD, WAITS, MetricsMemory
+from flaskd.metrics.memory import CELLS, OTHER, PERIOD, REJECTED, WAITS, MetricsMemory
 from flaskd.metrics.totals import HOUR, Series, Sums, Totals
 from flaskd_ctl.errors import NotFound
 from flaskd_ctl.protocol import Collections, EndpointStats, Latency, Moment, QueueStats
 
 WINDOWS: Final = {"minute": 6, "five_minutes": 30, "hour": HOUR}
 """Periods of ten seconds."""
-
-STEP: Final = 30
-"""Periods of a step of the history."""
 
 SERVER_ERRORS: Final = {KINDS.index("5xx"), KINDS.index("aborted")}
 FRACTIONS: Final = (0.5, 0.95, 0.99)
@@ -30,10 +27,11 @@ Counts = Mapping[int, int]
 
 
 class Window(NamedTuple):
-    """What was counted in some time: requests by endpoint, and those that waited, by bucket."""
+    """What was counted in some time: requests by endpoint, those that waited, by bucket, and how many were rejected."""
 
     endpoints: Mapping[int, Counts]
     waits: Mapping[int, int]
+    rejected: int
 
     def total(self) -> Counter[int]:
         """Return the requests of all endpoints."""
@@ -43,10 +41,14 @@ class Window(NamedTuple):
 class Summary:
     """The numbers of an instance, or of one of its workers, at one moment."""
 
-    def __init__(self, sums: Sums, periods: Mapping[int, Counts], windows: Mapping[str, Counts]) -> None:
+    def __init__(
+        self, sums: Sums, periods: Mapping[int, Counts], windows: Mapping[str, Counts], *, elapsed: float
+    ) -> None:
         self._sums = sums
         self._periods = periods
-        start = Window({number: each.counts for number, each in sums.series.items()}, sums.waits)
+        self._elapsed = elapsed  # seconds of the period under way
+        counted = {number: each.counts for number, each in sums.series.items()}
+        start = Window(counted, sums.waits, sums.header["rejected"])
         self._windows = {"start": start, **{name: _window(counts) for name, counts in windows.items()}}
 
     @classmethod
@@ -54,7 +56,7 @@ class Summary:
         """Summarize an instance with the workers that have `memories`, and those that are gone."""
         sums, periods, living = totals.sums(memories), totals.periods, list(memories.values())
         windows = {name: periods.last(count, living) for name, count in WINDOWS.items()}
-        return cls(sums, periods.each(living), windows)
+        return cls(sums, periods.each(living), windows, elapsed=periods.elapsed())
 
     @classmethod
     def of_worker(cls, memory: MetricsMemory) -> "Summary":
@@ -87,29 +89,37 @@ class Summary:
         number = self._number(name)
         return self._endpoint(number, self._sums.series[number])
 
-    def history(self, name: str | None = None) -> list[Moment]:
-        """Summarize each five minutes of the last hour, of one endpoint or of all; raises NotFound."""
+    def history(self, name: str | None = None, *, step: float = 300.0) -> list[Moment]:
+        """Summarize each `step` seconds of the last hour, of one endpoint or of all; raises NotFound."""
         only = None if name is None else self._number(name)
+        width = max(1, int(step / PERIOD))
         steps: defaultdict[int, Counter[int]] = defaultdict(Counter)
         for period, counts in self._periods.items():
-            endpoints = _window(counts).endpoints
-            steps[-(-period // STEP)].update(
-                total(endpoints.values()) if only is None else endpoints.get(only, {})
+            steps[-(-period // width)].update(counts)
+        under_way = time.time() - self._elapsed
+        moments = []
+        for number, counts in sorted(steps.items()):
+            window = _window(counts)
+            counted = window.total() if only is None else window.endpoints.get(only, {})
+            moments.append(
+                Moment(
+                    at=round(under_way + ((number - 1) * width + 1) * PERIOD, 3),
+                    latency=latency(counted),
+                    queue=_waiting(window),
+                    seconds=round(width * PERIOD - (0.0 if number else PERIOD - self._elapsed), 3),
+                )
             )
-        now = time.time()
-        starts = ((now + (step - 1) * STEP * PERIOD, counts) for step, counts in sorted(steps.items()))
-        return [Moment(at=round(at, 3), latency=latency(counts)) for at, counts in starts]
+        return moments
 
     def queue(self) -> QueueStats:
         """Summarize the time before the application."""
         header = self._sums.header
-        latencies = {
-            name: _waiting(window.total().total(), window.waits) for name, window in self._windows.items()
-        }
+        latencies = {name: _waiting(window) for name, window in self._windows.items()}
         return QueueStats(
             waiting=header["waiting"],
             waited=header["waits"],
             seconds=round(header["wait_ns"] / 1e9, 6),
+            rejected=header["rejected"],
             **latencies,
         )
 
@@ -168,15 +178,15 @@ def latency(counts: Counts) -> Latency:
     return Latency(requests=buckets.total(), errors=errors, p50=p50, p95=p95, p99=p99)
 
 
-def _waiting(requests: int, waits: Counts) -> Latency:
+def _waiting(window: Window) -> Latency:
     """Summarize the time in the queue; the requests that are not among the `waits` waited for no time."""
-    waited = sum(waits.values())
-    shares = Counter(waits) + Counter({0: max(0, requests - waited)})
+    requests = window.total().total() + window.rejected
+    shares = Counter(window.waits) + Counter({0: max(0, requests - sum(window.waits.values()))})
     p50, p95, p99 = (
         None if each is None else 0.0 if each <= MIDDLES[0] else each
         for each in percentiles(shares, FRACTIONS)
     )
-    return Latency(requests=requests, p50=p50, p95=p95, p99=p99)
+    return Latency(requests=requests, errors=window.rejected, p50=p50, p95=p95, p99=p99)
 
 
 def _window(counts: Counts) -> Window:
@@ -184,11 +194,11 @@ def _window(counts: Counts) -> Window:
     waits: dict[int, int] = {}
     for cell, count in counts.items():
         number, rest = divmod(cell, CELLS)
-        if cell >= WAITS:
+        if WAITS <= cell < REJECTED:
             waits[cell - WAITS] = count
-        elif count > 0:
+        elif cell < WAITS and count > 0:
             endpoints[number][rest] = count
-    return Window(endpoints, waits)
+    return Window(endpoints, waits, counts.get(REJECTED, 0))
 
 
 def total(each: Iterable[Counts]) -> Counter[int]:

@@ -6,9 +6,10 @@ kept. Endpoints have numbers here that hold for all workers.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
+
+import msgspec
 
 from flaskd.metrics.memory import CELLS, NAMED, OTHER, PERIOD, WAITS, MetricsMemory
 
@@ -19,13 +20,12 @@ LATE: Final = 2
 """Periods after which nothing is counted in a period any more, also if its writer was held up."""
 
 
-@dataclass(slots=True)
-class Series:
+class Series(msgspec.Struct):
     """What was counted of one endpoint: requests by cell, nanoseconds in the application, bytes of bodies."""
 
     name: str
     rule: str
-    counts: Counter[int] = field(default_factory=Counter)
+    counts: Counter[int] = msgspec.field(default_factory=Counter)
     nanoseconds: int = 0
     bytes: int = 0
 
@@ -125,6 +125,10 @@ class Periods:
                 found[period - now].update(counts)
         return found
 
+    def elapsed(self) -> float:
+        """Return the seconds of the period under way that have passed."""
+        return self._clock() % PERIOD
+
     def _now(self) -> int:
         return int(self._clock() / PERIOD)
 
@@ -168,6 +172,11 @@ class Totals:
         self._gone.add(memory)
         self._gone.header["waiting"] = 0  # which nobody does any more
         self.periods.read_rest(worker, memory)
+
+    def rejected(self, memories: Iterable[MetricsMemory]) -> int:
+        """Count the requests that were answered 503 because they had waited too long."""
+        living = sum(memory.rejected() for memory in memories)
+        return self._gone.header["rejected"] + living
 
     def sums(self, memories: Mapping[int, MetricsMemory]) -> Sums:
         """Sum up everything since the start; `memories` are those of the workers that are there."""

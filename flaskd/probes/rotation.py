@@ -10,7 +10,8 @@ IN_ROTATION = frozenset({State.RUNNING, State.DEGRADED})
 class Rotation(NamedTuple):
     """The state of an instance, the number of workers that serve and that are wanted, and the threads of each.
 
-    `in_flight` is the number of requests in all workers, 0 without a ledger.
+    `in_flight` is the number of requests in all workers, 0 without a ledger. `saturated`: many requests waited too long
+    and are answered 503; `unready`: readiness is off meanwhile.
     """
 
     state: State
@@ -18,10 +19,17 @@ class Rotation(NamedTuple):
     wanted: int
     threads: int
     in_flight: int
+    saturated: bool = False
+    unready: bool = False
 
     @property
     def ready(self) -> bool:
-        """Whether new requests should be sent here: the instance is in rotation and a worker serves."""
+        """Whether readiness probes are told to send requests here."""
+        return self.in_rotation and not (self.saturated and self.unready)
+
+    @property
+    def in_rotation(self) -> bool:
+        """Whether the instance is in rotation and a worker serves."""
         return self.state in IN_ROTATION and self.serving > 0
 
     @property
@@ -33,5 +41,7 @@ class Rotation(NamedTuple):
     @property
     def text(self) -> str:
         """The state in words, as probes see it."""
-        lacks = "" if self.serving or self.state not in IN_ROTATION else ", no worker serves"
-        return f"{self.state.value}{lacks}"
+        if self.state not in IN_ROTATION:
+            return self.state.value
+        also = ", no worker serves" if not self.serving else ", saturated" if self.saturated else ""
+        return f"{self.state.value}{also}"

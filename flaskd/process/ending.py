@@ -16,6 +16,7 @@ from flaskd.console.say import say
 from flaskd.errors import ConfigError
 from flaskd.process.descriptors import RESERVE
 
+STDIN: Final = 0
 STDOUT: Final = 1
 STDERR: Final = 2
 
@@ -38,25 +39,6 @@ SUPERVISOR_SIGNALS: Final = (
 
 STACKS_SIGNAL: Final = signal.SIGURG
 """Makes a worker write the stacks of its threads; a process that does not handle it ignores it (signal(7))."""
-
-
-def fill_standard_descriptors() -> None:
-    """Open /dev/null in place of a closed stdin, stdout or stderr (`>&-`): or the next file would get its number."""
-    descriptor = os.open(os.devnull, os.O_RDWR)
-    while descriptor <= STDERR:
-        descriptor = os.dup(descriptor)
-    os.close(descriptor)
-
-
-def raise_descriptor_limit() -> int:
-    """Raise RLIMIT_NOFILE to the hard limit (setrlimit(2)). Return the limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):  # macOS refuses its own "unlimited"
-            return soft
-    return hard
 
 
 def check_descriptors(threads: int, limit: int) -> None:

@@ -11,12 +11,15 @@ So each child gets back the handlers that were there before ours. A signal may c
 signals until the child is ready for them.
 """
 
+import logging
 import os
 import signal
 import threading
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+log: Final = logging.getLogger(__name__)
 
 
 class Inherited(Protocol):
@@ -70,8 +73,11 @@ def _after_fork_in_child() -> None:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
         for thing in list(_guarded):
-            for descriptor in list(thing.descriptors()):
-                os.dup2(null, descriptor, inheritable=False)
+            try:
+                for descriptor in list(thing.descriptors()):
+                    os.dup2(null, descriptor, inheritable=False)
+            except Exception:  # of one: those of the others must be closed all the same
+                log.exception("a child that the application forked keeps descriptors of %r", thing)
     finally:
         os.close(null)
         _guarded.clear()

@@ -1,6 +1,5 @@
 """Threads and processes that the kernel does not let us start (EAGAIN, pthread_create(3) and fork(2))."""
 
-import asyncio
 import errno
 import threading
 from collections.abc import Callable
@@ -46,6 +45,8 @@ def explained(error: BaseException) -> ConfigError | None:
 
 async def in_thread(function: Callable[[], T]) -> T:
     """Call `function` on another thread, or on this one if no further thread can be started."""
+    import asyncio  # a worker needs this module too, and no loop
+
     loop = asyncio.get_running_loop()
     try:
         called = loop.run_in_executor(None, function)

@@ -1,6 +1,7 @@
 """Check settings: each value by itself, then whether they go together."""
 
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -9,7 +10,9 @@ from msgspec import Meta
 
 from flaskd.engines.choice import choose
 from flaskd.errors import ConfigError
+from flaskd.settings.developing import check_developing
 from flaskd.settings.schema import FIELDS, SETTINGS, Settings, option
+from flaskd.settings.workers import MOST_WORKERS, bounds, is_range
 
 TYPES: Final = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
 """What people call the types of msgspec's messages."""
@@ -18,9 +21,10 @@ TYPES: Final = {"int": "a whole number", "float": "a number", "bool": "true or f
 def check(name: str, value: Any, source: str) -> Any:
     """Convert `value` to the setting's type. Raises ConfigError naming the setting, the value and its source."""
     if name not in FIELDS:
-        raise ConfigError(
-            f"{source}: there is no setting {name!r}", hint=f"the settings are {', '.join(FIELDS)}"
-        )
+        from flaskd.settings.elsewhere import instead
+
+        hint = instead(name, str, assign="") or f"the settings are {', '.join(FIELDS)}"
+        raise ConfigError(f"{source}: there is no setting {name!r}", hint=hint)
     if isinstance(FIELDS[name].default, tuple) and isinstance(value, str):
         value = tuple(part.strip() for part in value.split(",") if part.strip())
     if SETTINGS[name].numeric and type(value) is int:
@@ -50,9 +54,32 @@ def check_together(settings: Settings) -> Settings:
                 f"{option(name)} does not work with the {engine.name} engine ({engine.why})",
                 hint=f"use --engine {' or '.join(declared.engines)}, or leave out {option(name)}",
             )
+    if settings.dev:
+        check_developing(settings)
+    if is_range(settings.workers):
+        _check_range(settings)
     if settings.max_worker_memory != "0" and not os.path.exists("/proc/self/statm"):
         raise ConfigError("--max-worker-memory needs Linux: it reads /proc", hint="leave it out")
+    if settings.preload and sys.platform != "linux":
+        raise ConfigError(
+            "--preload needs Linux: only there a process can adopt what another forks (prctl(2))",
+            hint="leave it out",
+        )
     return settings
+
+
+def _check_range(settings: Settings) -> None:
+    minimum, maximum = bounds(settings.workers, MOST_WORKERS)
+    if minimum > maximum:
+        raise ConfigError(
+            f"--workers {settings.workers}: the minimum is larger than the maximum",
+            hint=f"use --workers {maximum}..{minimum}",
+        )
+    if not settings.ledger:
+        raise ConfigError(
+            f"--workers {settings.workers} needs the ledger: the number follows the requests that it counts",
+            hint="leave out --no-ledger, or use a fixed number of workers",
+        )
 
 
 def check_alone(settings: Settings) -> Settings:

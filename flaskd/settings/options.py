@@ -3,21 +3,27 @@
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
 
 from flaskd.errors import ConfigError, LoadError
+from flaskd.settings import flask_environment
+from flaskd.settings.developing import check_packages
 from flaskd.settings.schema import FIELDS, SETTINGS, option, shown, variable
 from flaskd.settings.sources import Found, Provenance, resolve
 from flaskd.settings.target import default_name
 
+WORDS: Final = "flaskd.words"
+"""The arguments of a command, in click's context."""
+
 
 class Given(NamedTuple):
-    """The settings that a command line names, and the TOML file of its `--config`."""
+    """The settings that a command line names, and the TOML file of its `--config`; `words` is the command line itself."""
 
     options: Mapping[str, Any]
     file: str | None = None
+    words: tuple[str, ...] = ()
 
     def find(
         self,
@@ -29,11 +35,33 @@ class Given(NamedTuple):
         """Find every setting, as seen from `directory` (None: the current one). Raises FlaskdError."""
         here = directory or absolute("")
         found = resolve(self.options, environ=environ, directory=here, file=self.file)
+        if found["dev"].value:
+            return self._find_developing(environ, here)
         app = found["app"].value.strip()
         if not app.partition(":")[0] and app_required:
             raise LoadError("no application was named", hint="name it: flaskd run shop:app")
         if app and not found["name"].value:
             found["name"] = Provenance(default_name(app, here), "the application's name")
+        return found
+
+    def _find_developing(self, environ: Mapping[str, str], here: str) -> Found:
+        """Find every setting for `flaskd dev`, with what `flask` would find. Raises FlaskdError."""
+        check_packages()
+        environ = flask_environment.with_files(environ)
+        found = resolve(self.options, environ=environ, directory=here, file=self.file)
+        if not found["app"].value.strip() and (named := environ.get("FLASK_APP", "").strip()):
+            found["app"] = Provenance(named, "FLASK_APP")
+        if not found["app"].value.strip():
+            found["app"] = Provenance(flask_environment.find_application(here), "found as `flask` finds it")
+            name = flask_environment.name_of_directory(here)
+        else:
+            name = default_name(found["app"].value.strip(), here)
+        if not found["name"].value:
+            found["name"] = Provenance(name, "the application's name")
+        if found["bind"].source == "default":
+            address = flask_environment.address(environ, found["bind"].value[0])
+            if address not in found["bind"].value:
+                found["bind"] = Provenance((address,), "FLASK_RUN_HOST, FLASK_RUN_PORT")
         return found
 
 
@@ -45,10 +73,22 @@ class SettingsCommand(click.Command):
     ) -> None:
         super().__init__(name, params=[*params, *_options()], **attributes)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the options; for one of another server, say what it is called here."""
+        ctx.meta[WORDS] = tuple(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            from flaskd.settings.elsewhere import instead
+
+            if hint := instead(error.option_name):
+                raise click.UsageError(f"No such option: {error.option_name}. Next: {hint}", ctx) from None
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         """Call the command's function."""
         options = {name: ctx.params.pop(name) for name in list(ctx.params) if name in FIELDS}
-        ctx.params["given"] = Given(options, ctx.params.pop("file"))
+        ctx.params["given"] = Given(options, ctx.params.pop("file"), ctx.meta[WORDS])
         return super().invoke(ctx)
 
 
@@ -100,7 +140,7 @@ def _option(name: str) -> click.Option:
 def help_text(name: str) -> str:
     """Say what a setting does, and its default."""
     default, declared = FIELDS[name].default, SETTINGS[name]
-    value = f"{default:g}" if isinstance(default, float) else shown(default)
+    value = shown(default)
     means = declared.default_means
     default = f"{value} ({means})" if value and means else value or means
     return f"{declared.help} Default: {default}." if default else declared.help

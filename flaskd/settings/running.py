@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from flaskd.engines.choice import ENGINES
 from flaskd.settings.setting import OWN_READERS, SIZE, Count, Function, Limit, Setting, one_of
+from flaskd.settings.workers import PATTERN
 from flaskd_ctl.protocol import Seconds
 
 
@@ -59,15 +60,32 @@ class RunningSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = "auto"
     workers: Annotated[
         str,
-        Meta(pattern="^(auto|[1-9][0-9]{0,2})$", description="a number from 1 to 999, or auto"),
+        Meta(pattern=PATTERN, description="a number from 1 to 999, a range such as 2..8, or auto"),
         Setting(
-            "Number of worker processes; auto starts one for each CPU core.",
-            metavar="NUMBER",
+            "Number of worker processes. auto: as many as the machine or container has CPUs and memory for. MIN..MAX: as many "
+            "as the load needs.",
+            metavar="NUMBER|MIN..MAX|auto",
             workers_only=True,
             numeric=True,
             command="flaskd_ctl scale",
         ),
     ] = "1"
+    scale_down_after: Annotated[
+        Limit,
+        Setting(
+            "With --workers MIN..MAX, stop a worker when fewer would have been enough for this many seconds.",
+            workers_only=True,
+            live="supervisor",
+        ),
+    ] = 60.0
+    scale_hold: Annotated[
+        Limit,
+        Setting(
+            "With --workers MIN..MAX, keep a number that `flaskd_ctl scale` sets for this many seconds, unless it says --for.",
+            workers_only=True,
+            live="supervisor",
+        ),
+    ] = 600.0
     worker_user: Annotated[
         str,
         Meta(pattern="^([^:]+|[0-9]+:[0-9]+)?$", description="the name of a user, a uid, or UID:GID"),
@@ -87,6 +105,15 @@ class RunningSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             live_engines=OWN_READERS,
         ),
     ] = 16
+    max_queue_time: Annotated[
+        Seconds,
+        Setting(
+            "Answer 503 to a request that has waited this many seconds, before the application sees it.",
+            default_means="off",
+            requires=("ledger",),
+            live="workers",
+        ),
+    ] = 0.0
     backlog: Annotated[
         int,
         Meta(ge=1, le=65_535),
@@ -130,6 +157,14 @@ class RunningSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             live="supervisor",
         ),
     ] = 5.0
+    worker_grace: Annotated[
+        Seconds,
+        Setting(
+            "Like --grace, for a worker that a reload, a scale or a limit replaces or removes.",
+            default_means="as --grace",
+            workers_only=True,
+        ),
+    ] = 0.0
     start_timeout: Annotated[
         Limit,
         Setting(
@@ -137,6 +172,22 @@ class RunningSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             live="supervisor",
         ),
     ] = 60.0
+    preload: Annotated[
+        bool,
+        Setting(
+            "Load the application once, in a template process, and fork workers from it: they share its memory. Linux only.",
+            workers_only=True,
+        ),
+    ] = False
+    pre_fork: Annotated[
+        Function,
+        Setting(
+            "In the template, call this function with the application before workers are forked.",
+            metavar="MODULE:FUNCTION",
+            workers_only=True,
+            requires=("preload",),
+        ),
+    ] = ""
     post_load: Annotated[
         Function,
         Setting(
@@ -153,7 +204,9 @@ class RunningSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             workers_only=True,
         ),
     ] = ""
-    hook_timeout: Annotated[Limit, Setting("Give --post-load and --pre-stop this many seconds each.")] = 10.0
+    hook_timeout: Annotated[
+        Limit, Setting("Give --pre-fork, --post-load and --pre-stop this many seconds each.")
+    ] = 10.0
     check: Annotated[
         str,
         Meta(pattern="^(/.*)?$", description="a path that begins with /"),

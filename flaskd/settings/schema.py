@@ -4,7 +4,6 @@ Command-line options, environment variables, TOML keys, `flaskd config`, docs/co
 these declarations.
 """
 
-import os
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -14,12 +13,15 @@ from flaskd.engines.choice import MAX_HEAD
 from flaskd.ledger.access_log import FORMATS
 from flaskd.logs.form import FORMATS as LOG_FORMATS
 from flaskd.logs.handler import LEVELS
-from flaskd.settings.running import RunningSettings
+from flaskd.settings.developing import DevelopingSettings
 from flaskd.settings.setting import OWN_READERS, SIZE, Count, HostPort, Limit, Roles, Setting, one_of
 
 
-class Settings(RunningSettings, frozen=True, forbid_unknown_fields=True):
-    """All settings of an instance: those of what runs, then HTTP, probes, control, logs and TLS. Durations are in seconds."""
+class Settings(DevelopingSettings, frozen=True, forbid_unknown_fields=True):
+    """All settings of an instance: those of what runs, of `flaskd dev`, then HTTP, probes, control, logs and TLS.
+
+    Durations are in seconds.
+    """
 
     head_timeout: Annotated[
         Limit,
@@ -86,6 +88,15 @@ class Settings(RunningSettings, frozen=True, forbid_unknown_fields=True):
             workers_only=True,
         ),
     ] = ""
+    unready_when_saturated: Annotated[
+        bool,
+        Setting(
+            "Answer 503 at /readyz while many requests exceed --max-queue-time.",
+            workers_only=True,
+            requires=("max_queue_time",),
+            live="supervisor",
+        ),
+    ] = False
     control: Annotated[bool, Setting("Open the control socket.", restart="to change")] = True
     control_endpoints: Annotated[
         tuple[Annotated[str, Meta(pattern=r"^tcp://[^/]+:[0-9]{1,5}$")], ...],
@@ -175,7 +186,7 @@ class Settings(RunningSettings, frozen=True, forbid_unknown_fields=True):
         str,
         one_of(*LOG_FORMATS),
         Setting(
-            "Write the log as text or as JSON, one object a line. See docs/logs.md.",
+            "Write the log as text, as JSON (one object a line), or plain: without times and workers. See docs/logs.md.",
             metavar=f"[{'|'.join(LOG_FORMATS)}]",
             workers_only=True,
         ),
@@ -190,6 +201,18 @@ class Settings(RunningSettings, frozen=True, forbid_unknown_fields=True):
             workers_only=True,
         ),
     ] = ""
+    log_max_size: Annotated[
+        str,
+        Meta(pattern="^(0|[1-9][0-9]{0,15}[KMGT]?)$", description=SIZE),
+        Setting(
+            "Rename a log file of this size to FILE.1 and begin a new one; one old file is kept.",
+            metavar="SIZE",
+            default_means="never",
+            restart="to change",
+            workers_only=True,
+            numeric=True,
+        ),
+    ] = "0"
     audit_log: Annotated[
         str,
         Setting(
@@ -202,7 +225,7 @@ class Settings(RunningSettings, frozen=True, forbid_unknown_fields=True):
     trusted_proxies: Annotated[
         int,
         Meta(ge=0, le=100),
-        Setting("Trust the X-Forwarded-* headers of this many reverse proxies in front."),
+        Setting("Trust the X-Forwarded-* and X-Request-Start headers of this many reverse proxies in front."),
     ] = 0
     tls_cert: Annotated[
         str,
@@ -254,6 +277,8 @@ def shown(value: Any) -> str:
     """Write a setting's value as the option, the environment and TOML have it."""
     if isinstance(value, tuple):
         return ", ".join(value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -262,8 +287,6 @@ def size(text: str) -> int:
     return int(text.rstrip("KMGT")) << 10 * (1 + "KMGT".find(text[-1]))
 
 
-def worker_count(settings: Settings) -> int:
-    """Return the number of workers to start; "auto" is one for each core that we may use (sched_getaffinity(2))."""
-    if settings.workers != "auto":
-        return int(settings.workers)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def worker_grace(settings: Settings) -> float:
+    """Return the grace period, in seconds, of a worker that is replaced or removed."""
+    return settings.worker_grace or settings.grace

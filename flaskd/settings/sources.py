@@ -1,7 +1,7 @@
 """Where the value of a setting comes from.
 
 The first of these that has it wins: the command line, the environment (FLASKD_<NAME>), `flaskd.toml`, `[tool.flaskd]` in
-pyproject.toml (both in the current directory), the default.
+pyproject.toml (both in the current directory), the default. With --dev, see `developing`.
 """
 
 import os
@@ -12,9 +12,16 @@ from typing import Any, Final, NamedTuple
 
 from flaskd.errors import ConfigError
 from flaskd.settings.checks import check, check_together
+from flaskd.settings.developing import DEFAULTS, PRODUCTION
 from flaskd.settings.schema import FIELDS, PREFIX, Settings, option, variable
 
 HEADER: Final = re.compile(r"\s*\[+\s*([^\]]*?)\s*\]")
+OF_THE_CLIENT: Final = ("FLASKD_CTL_CONFIG", "FLASKD_CTL_SSH")
+"""Variables of flaskd_ctl."""
+
+SERVICE: Final = re.compile(r"\w+_SERVICE_(HOST|PORT(_\w+)?)|\w+_PORT(_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)?")
+"""Variables that Kubernetes sets in each container, for services of the namespace: one may be called flaskd-shop."""
+
 KEY: Final = re.compile(r"""\s*(["']?)([A-Za-z0-9_-]+)\1\s*=""")
 
 
@@ -75,7 +82,17 @@ def resolve(
         given = (Provenance(*each) for each in values if each[0] not in (None, ()))
         first = next(given, Provenance(field.default, "default"))
         found[name] = first._replace(value=check(name, first.value, first.source))
-    return found
+    return _developing(found) if found["dev"].value else found
+
+
+def _developing(found: dict[str, Provenance]) -> dict[str, Provenance]:
+    """Return the settings as `flaskd dev` uses them: what the command line says wins."""
+    own = {name: value for name, value in DEFAULTS.items() if found[name].source == "default"}
+    own |= {name: value for name, value in PRODUCTION.items() if found[name].source != option(name)}
+    return {
+        name: Provenance(own[name], option("dev")) if own.get(name, each.value) != each.value else each
+        for name, each in found.items()
+    }
 
 
 def settings_from(found: Found) -> Settings:
@@ -89,9 +106,19 @@ def read_settings(found: Found) -> ReadSettings:
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """List the FLASKD_ variables that are no setting. They may be another program's, but are probably misspelt."""
-    known = set(map(variable, FIELDS))
-    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    """Say which FLASKD_ variables are no setting, with a guess: they may be another program's, but are probably misspelt."""
+    known = {*map(variable, FIELDS), *OF_THE_CLIENT}
+    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    if "KUBERNETES_SERVICE_HOST" in environ:
+        unknown = [name for name in unknown if not SERVICE.fullmatch(name)]
+    return [_unknown_variable(name) for name in unknown]
+
+
+def _unknown_variable(name: str) -> str:
+    from flaskd.settings.elsewhere import instead
+
+    hint = instead(name.removeprefix(PREFIX), variable, assign="=")
+    return f"{name} is set, and there is no setting of that name" + (f": {hint}" if hint else "")
 
 
 def _tables(directory: str, file: str | None) -> list[_Table]:

@@ -7,8 +7,9 @@ docs/states.md draws TRANSITIONS.
 """
 
 import enum
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from flaskd.errors import IllegalMove
 from flaskd_ctl.protocol import Actor
@@ -53,8 +54,7 @@ TRANSITIONS: Final = {
 """Every legal move; any other raises IllegalMove."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lifecycle:
+class Lifecycle(msgspec.Struct, frozen=True):
     """A state, since when (Unix time, seconds), and who asked for it (None: nobody)."""
 
     state: State

@@ -8,7 +8,6 @@ workers of a supervisor) reports what can be seen and does what is ordered.
 import os
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -24,34 +23,29 @@ from flaskd.shutdown.stoppable import Stoppable
 from flaskd_ctl.protocol import Actor, CutEvent, ShutdownParams, ShutdownResult, StateEvent, StateResult
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """An order in the mailbox; `reply` completes when it has been carried out."""
 
     by: Actor
-    reply: Future[Any] = field(default_factory=Future, kw_only=True)
+    reply: Future[Any] = msgspec.field(default_factory=Future)
 
 
-@dataclass(frozen=True, slots=True)
-class Drain(Ask):
+class Drain(Ask, frozen=True):
     """Go out of rotation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resume(Ask):
+class Resume(Ask, frozen=True):
     """Go back into rotation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shutdown(Ask):
+class Shutdown(Ask, frozen=True):
     """Stop without losing a request. `linger` is in seconds; None is the owner's own."""
 
-    asked: ShutdownParams = ShutdownParams()  # noqa: RUF009 - frozen
+    asked: ShutdownParams = ShutdownParams()
     linger: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Kill(Ask):
+class Kill(Ask, frozen=True):
     """End without waiting for anything."""
 
 

@@ -17,8 +17,7 @@ deadline) and at the time that the last step named. It carries out the actions a
 """
 
 import enum
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from flaskd_ctl.protocol import ShutdownParams
 
@@ -59,8 +58,7 @@ class Action(enum.Enum):
     CUT = "cut"
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """What the owner sees. `now` is monotonic seconds. Read `half_open` before `queued`, or a connection slips between them.
 
     `accepting` says whether any worker still accepts. `begun` counts all requests that have begun; it matters to a lame duck.
@@ -76,16 +74,14 @@ class Snapshot:
     begun: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """Actions to carry out now, and when to take the next step at the latest (monotonic; None: after a change)."""
 
     actions: tuple[Action, ...] = ()
     look_again: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LameDuck:
+class LameDuck(NamedTuple):
     """Serve with readiness off for `longest` seconds, or until no request has come for `unrouted` seconds (0: do not count)."""
 
     longest: float = 0.0
@@ -100,8 +96,7 @@ class LameDuck:
         return LameDuck(bound, wait)
 
 
-@dataclass(frozen=True, slots=True)
-class StopTimes:
+class StopTimes(NamedTuple):
     """The seconds of a stop: for requests in flight (`grace`), for idle connections (`linger`), and before it (`lame_duck`)."""
 
     grace: float

@@ -17,14 +17,13 @@ from flaskd.guard import log_failure
 from flaskd.installed import check_installed
 from flaskd.settings.checks import check_together
 from flaskd.settings.reload import take_over
-from flaskd.settings.schema import Settings, worker_count
+from flaskd.settings.schema import Settings
 from flaskd.settings.sources import ReadSettings
+from flaskd.settings.workers import MOST_WORKERS
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.plan import Failures, WorkerState, WorkerView
 from flaskd_ctl.errors import ControlError, Failed, NotFound, WrongState
 from flaskd_ctl.protocol import ReloadResult, RestartResult, ScaleResult
-
-MOST_WORKERS: Final = 999
 
 PRESENT: Final = {WorkerState.STARTING, WorkerState.SERVING}
 
@@ -147,6 +146,9 @@ class SettingsUser(Protocol):
     def use_settings(self, read: ReadSettings) -> None:
         """Use them, as far as they are the supervisor's."""
 
+    def wanted_by(self, settings: Settings) -> int:
+        """Return the number of workers that these settings want now."""
+
     def with_set(self, settings: Settings) -> Settings:
         """Return settings with what an operator has set in their place."""
 
@@ -167,6 +169,11 @@ class Changes:
         self._under_way: list[Change] = []
         self._next_reload: list[tuple[Future[Any], str | None]] = []
 
+    @property
+    def under_way(self) -> bool:
+        """Whether somebody waits for a change."""
+        return bool(self._under_way)
+
     def order_reload(self, *, check: str | None) -> "Future[ReloadResult]":
         """Replace every worker, one after the other, new before old; completes when no old one accepts connections.
 
@@ -181,9 +188,24 @@ class Changes:
             return future
         return self._reload(check)
 
+    def order_newest_reload(self) -> "Future[ReloadResult] | None":
+        """Replace every worker, and those that are being loaded too: they load what is out of date.
+
+        None if no worker has served yet: then the first ones are loaded anew.
+        """
+        if not self._fleet.up.done():
+            for member in self._fleet.in_state(WorkerState.STARTING):
+                member.due = "reload"
+            self._fleet.look_soon()
+            return None
+        self._check_changeable()
+        return self._reload(None)
+
     def order_scale(self, *, to: int | None, by: int | None) -> "Future[ScaleResult]":
         """Run so many workers; completes when exactly that many serve. If one cannot start, the number is as before."""
         self._check_changeable()
+        if self._fleet.settings.dev:
+            raise WrongState("`flaskd dev` runs one worker", hint="use `flaskd run`")
         wanted = to if to is not None else self._fleet.wanted + (by or 0)
         if not 1 <= wanted <= MOST_WORKERS:
             raise WrongState(
@@ -192,7 +214,7 @@ class Changes:
             )
         change = Scale(self._fleet.wanted)
         self._fleet.wanted = wanted
-        self._fleet.why_missing = "scale"
+        self._fleet.why_missing = self._fleet.why_surplus = "scale"
         return self._begin(change)
 
     def order_restart(self, worker: int) -> "Future[RestartResult]":
@@ -220,6 +242,7 @@ class Changes:
                     result = msgspec.structs.replace(result, joined=True)
                 reply.set_result(result)
         if any(isinstance(change, Reload) for change in done):
+            fleet.end_generation(failed=False)
             fleet.check = fleet.settings.check  # the check that a reload asked for was for that reload
             self._reload_next()
 
@@ -236,6 +259,7 @@ class Changes:
             if change.was is not None and not any(isinstance(other, Scale) for other in self._under_way):
                 fleet.wanted = change.was
             if isinstance(change, Reload):
+                fleet.end_generation(failed=True)
                 with log_failure("go back to the settings before"):
                     self._use(change.before)
         count = len(fleet.serving)
@@ -277,10 +301,10 @@ class Changes:
         overridden = [name for name in changed if name in self._user.names_set()]
         changed = [name for name in changed if name not in overridden]
         if "workers" in changed:
-            fleet.wanted = worker_count(settings)
+            fleet.wanted = self._user.wanted_by(settings)
         if check is not None:
             fleet.check = check
-        fleet.generation += 1
+        fleet.begin_generation()
         old = [member for member in fleet.members.values() if member.state is not WorkerState.LEAVING]
         for member in old:
             member.due = "reload"

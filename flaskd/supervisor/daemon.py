@@ -5,27 +5,29 @@ import contextlib
 import functools
 import gc
 import os
-from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from flaskd.channel.messages import Asked, Event, QuotaReached, RequestBegan
+from flaskd.channel.messages import Asked, Event, QuotaReached, RequestBegan, RequestRejected
+from flaskd.console.say import say
 from flaskd.engines.choice import Choice, choose
 from flaskd.errors import FlaskdError
 from flaskd.events import Bus
 from flaskd.guard import log_failure
-from flaskd.instance import Instance, Operated, stop_times
-from flaskd.metrics import openmetrics
+from flaskd.instance import Instance, stop_times
+from flaskd.metrics.overload_watch import OverloadWatch
 from flaskd.operable import Orders
 from flaskd.probes.metrics import MetricsPage
 from flaskd.process import reaper, signals
-from flaskd.release.code import Code, on_disk
-from flaskd.settings.schema import Settings, worker_count
+from flaskd.process.load_table import LoadTable
+from flaskd.settings.schema import Settings
 from flaskd.settings.sources import ReadSettings
 from flaskd.shutdown import lifecycle, owner
 from flaskd.shutdown.lifecycle import State
 from flaskd.shutdown.mailbox import Mailbox
 from flaskd.shutdown.on_loop import OwnerOnLoop
+from flaskd.start.starter import SLOW_START
+from flaskd.supervisor.answers import Answers
 from flaskd.supervisor.changes import Change, Changes, Reload, SettingsSource
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.fleet_shutdown import FleetShutdown
@@ -33,9 +35,12 @@ from flaskd.supervisor.launcher import Launcher
 from flaskd.supervisor.member import Member
 from flaskd.supervisor.output import WorkerOutput
 from flaskd.supervisor.overdue import Overdue
+from flaskd.supervisor.plan import WorkerState
 from flaskd.supervisor.process_stats import ProcessStats
+from flaskd.supervisor.scaling.scaler import Scaler
 from flaskd.supervisor.stack_dumps import StackDumps
 from flaskd.supervisor.tasks import TaskOrders
+from flaskd.supervisor.template import Template
 from flaskd.supervisor.tuning import FleetTuning
 from flaskd.supervisor.watching.checks import Checks
 from flaskd.supervisor.watching.report import Report
@@ -44,26 +49,29 @@ from flaskd.systemd.notify import ServiceManager
 from flaskd.systemd.status import ServiceStatus
 from flaskd.systemd.watchdog import Watchdog
 from flaskd.tuning.levels import LEVELS
+from flaskd.tuning.shown import shown
 from flaskd.tuning.tuner import Tuner
+from flaskd_ctl.contract.endpoint import client_command
 from flaskd_ctl.errors import ControlError, WrongState
 from flaskd_ctl.protocol import (
     Actor,
-    EndpointStats,
-    ErrorsResult,
-    RequestsResult,
+    IncidentEvent,
     ShutdownParams,
     ShutdownResult,
-    SlowResult,
-    StatsParams,
-    StatsResult,
-    StatusResult,
+    TemplateEvent,
 )
+
+if TYPE_CHECKING:
+    from flaskd.supervisor.dev.reloader import Reloader
 
 END_TIME: Final = 5.0
 """Seconds in which workers that were killed must be gone; the kernel needs milliseconds."""
 
+MOST_ORDERS: Final = 16
+"""Orders of one worker's application that wait to be carried out: the supervisor keeps them."""
 
-class Daemon(Operated):
+
+class Daemon(Answers):
     """An instance with workers (see `operable.Operable`); made on the running loop."""
 
     def __init__(
@@ -87,12 +95,14 @@ class Daemon(Operated):
             name=instance.name,
             engine=self._engine.name,
             listeners=instance.listeners,
+            loads=LoadTable.create(),
             log=log,
             output=output,
         )
+        self._scaler = Scaler(settings, listeners=instance.listeners, bus=bus, audit=instance.audit)
         self._fleet = Fleet(
             settings,
-            wanted=worker_count(settings),
+            wanted=self._scaler.wanted_first,
             launcher=self._launcher,
             overdue=Overdue(stats),
             bus=bus,
@@ -100,6 +110,7 @@ class Daemon(Operated):
         )
         self._launcher.base = settings
         self._changes = Changes(self._fleet, source=source, user=self, read=read)
+        self._scaler.attach(self._fleet, lambda: self._changes.under_way)
         self._checks = Checks(self._fleet, bus)
         owned = owner.Owner(
             FleetShutdown(self._fleet, instance.listeners, self._launcher),
@@ -110,15 +121,27 @@ class Daemon(Operated):
         )
         super().__init__(instance, owned, bus)
         self._turns = OwnerOnLoop(owned, mailbox, after_turn=self._judge)
-        self._report = Report(instance, self._fleet, owned, stats)
+        self._overload = OverloadWatch(
+            bus, counts=self._fleet.counts, later=lambda seconds, look: loop.call_later(seconds, look).cancel
+        )
+        self._report = Report(
+            instance,
+            self._fleet,
+            owned,
+            stats,
+            overload=self._overload,
+            templates=self._launcher.templates,
+            scaling=self._scaler.status,
+        )
         self._service = ServiceStatus(manager, self._report, loop)
-        self.fleet = Workers(self._fleet, self._changes, self._report, self._service)
+        self.fleet = Workers(self._fleet, self._changes, self._scaler, self._report, self._service)
         tasks = TaskOrders(self._fleet)
         self.order_task = tasks.order
         tunes = FleetTuning(
             self._fleet,
             launcher=self._launcher,
             checks=self._checks,
+            scaler=self._scaler,
             tasks=tasks,
             owner=owned,
             source=source,
@@ -127,6 +150,18 @@ class Daemon(Operated):
         self.tuning = Tuner(read, tunes, own_levels=True)
         self.with_set, self.names_set = self.tuning.with_set, self.tuning.names_set
         bus.subscribe(functools.partial(tunes.follow, self.tuning))
+        if settings.dev:
+            from flaskd.supervisor.dev import terminal
+
+            self._launcher.terminal = terminal.is_ours()
+        self._reloader = _reloader(
+            settings,
+            fleet=self._fleet,
+            changes=self._changes,
+            bus=bus,
+            directory=self._launcher.directory or os.getcwd(),
+            order=tasks.order,
+        )
         self.order_stack_dump = StackDumps(self._fleet).order
         self._control = instance.control(self)
         self._watchdog = Watchdog(manager, lambda: self._control is None or self._control.serving, loop)
@@ -134,6 +169,11 @@ class Daemon(Operated):
         bus.subscribe(self._service.receive)
         signals.handle_signals(loop, Orders(self), log_files=bool(output.files()))
         reaper.on_child_exit(loop, self._bury)
+        self._templates = self._launcher.templates
+        self._templates.adopt = lambda: reaper.adopt_orphans(loop, self._bury)
+        self._templates.children = self._children
+        self._templates.on_change = self._template_changed
+        self._templates.on_fork = self._bury
 
     @property
     def name(self) -> str:
@@ -147,6 +187,7 @@ class Daemon(Operated):
         # What is loaded stays: collecting the garbage of a flood must not walk through it, or find
         # 60,000 objects at once. Either takes 70 ms in which nobody is answered.
         gc.freeze()
+        gc.enable()
         gc.set_threshold(700, 10, 2)
         for probe in self.instance.probes.values():
             await probe.open(self._report.rotation, MetricsPage(self.metrics))
@@ -163,51 +204,11 @@ class Daemon(Operated):
 
     def close(self) -> None:
         """End all timers."""
-        for stop in (self._watchdog.stop, self._checks.stop, self._service.stop, self._turns.close):
+        timers = (self._watchdog, self._checks, self._overload, self._scaler, self._service)
+        reloads = () if self._reloader is None else (self._reloader.stop,)
+        for stop in (*reloads, *(each.stop for each in timers), self._turns.close):
             with log_failure("end a timer"):
                 stop()
-
-    def status(self) -> StatusResult:
-        """See `Operable.status`."""
-        return self._report.status(self._engine)
-
-    def requests(self) -> RequestsResult:
-        """See `Operable.requests`."""
-        self.check_ledger("`flaskd_ctl status` shows the connections")
-        return self._report.requests()
-
-    def stats(self, asked: StatsParams) -> StatsResult:
-        """See `Operable.stats`."""
-        self.check_ledger()
-        return self._report.stats(asked)
-
-    def endpoint_stats(self) -> list[EndpointStats]:
-        """See `Operable.endpoint_stats`."""
-        self.check_ledger()
-        return self._report.endpoint_stats()
-
-    def metrics(self, accept: str) -> Callable[[], tuple[str, bytes]]:
-        """See `Operable.metrics`."""
-        self.check_ledger()
-        return functools.partial(openmetrics.write, self._report.exposed(), accept)
-
-    def errors(self, ident: str | None) -> ErrorsResult:
-        """See `Operable.errors`."""
-        self.check_ledger("see the application's log")
-        return self._report.errors(ident)
-
-    def slow(self, limit: int) -> SlowResult:
-        """See `Operable.slow`."""
-        self.check_ledger("see the access log")
-        return self._report.slow(limit)
-
-    def code_on_disk(self) -> Code:
-        """See `Operable.code_on_disk`."""
-        return on_disk(self._fleet.settings.app, self._launcher.directory or os.getcwd())
-
-    def counts_requests(self) -> bool:
-        """See `Operated.counts_requests`."""
-        return self._fleet.settings.ledger
 
     def order_reopen_logs(self) -> "Future[list[str]]":
         """See `Operable.order_reopen_logs`."""
@@ -226,13 +227,18 @@ class Daemon(Operated):
         self._launcher.engine = self._engine.name
         self.owner.times = stop_times(settings)
         self.instance.set_rules(settings, self._control)
+        self._scaler.use(settings)
+
+    def wanted_by(self, settings: Settings) -> int:
+        """See `changes.SettingsUser`; the settings are in use already."""
+        return self._scaler.own_number()
 
     def fleet_changed(self) -> None:
         """See `fleet.Observer`."""
         self.owner.changed()
-        if not self._fleet.members:
+        if not self._fleet.members and not self._templates.all:
             self._all_gone.set()
-        for follow in (self._judge, self._checks.check_soon, self._bury):
+        for follow in (self._judge, self._checks.check_soon, self._bury, self._scaler.fleet_changed):
             with log_failure("follow a change of the workers"):
                 follow()
 
@@ -243,19 +249,43 @@ class Daemon(Operated):
     def changes_fail(self, error: ControlError, *, after_start: bool) -> None:
         """See `fleet.Observer`: a worker that crashes after its start fails only a reload, which rolls out what crashes."""
         self._changes.fail(error, kind=Reload if after_start else Change)
+        if not after_start:
+            self._scaler.start_failed()
+
+    def first_serves(self, member: Member) -> None:
+        """See `fleet.Observer`."""
+        self._scaler.first_serves(member)
+
+    def out_of_memory(self, member: Member, workers: int) -> None:
+        """See `fleet.Observer`."""
+        self._scaler.out_of_memory(member, workers)
 
     def worker_reported(self, member: Member, event: Event) -> None:
         """See `fleet.Observer`."""
         match event:
             case RequestBegan():
                 self._service.request_began()
+                self._scaler.request_began()
+            case RequestRejected():
+                self._overload.rejected()
             case QuotaReached():
                 self._fleet.replace(member, "max requests")
             case Asked(order, params):
-                Orders(self).of_application(Actor(via="application", pid=member.pid), order, params)
+                self._obey_application(member, order, params)
+
+    def _obey_application(self, member: Member, order: str, params: dict[str, Any]) -> None:
+        """Carry out what a worker's application asks for; what it asks faster than that is refused."""
+        orders, by = Orders(self), Actor(via="application", pid=member.pid)
+        if member.orders == MOST_ORDERS:
+            orders.refuse(by, order, f"{MOST_ORDERS} orders of this worker are not carried out yet")
+        elif reply := orders.of_application(by, order, params):
+            member.orders += 1
+            reply.add_done_callback(lambda _: member.order_carried_out())
 
     async def _serve(self) -> ShutdownResult:
         self._service.start()
+        if self._reloader is not None:
+            self._reloader.start()
         self._fleet.begin()
         failure: Exception | None = None
         try:
@@ -274,7 +304,10 @@ class Daemon(Operated):
         """Wait for the first workers, and say that the instance serves; returns early if it is stopped before."""
         up = asyncio.wrap_future(self._fleet.up)
         either: list[asyncio.Future[Any]] = [up, self._turns.stopped]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(either, timeout=SLOW_START, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            self._report_slow_start()
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self._turns.stopped.done():
             up.cancel()
         elif self.owner.lifecycle.state is State.STARTING:
@@ -282,9 +315,25 @@ class Daemon(Operated):
                 raise FlaskdError(str(error), hint=error.hint)
             self.instance.publish()
             self._watchdog.start()
+            self._scaler.look_soon()
             self.owner.move(lifecycle.Event.READY)  # the last: whoever is told can use all of it
         else:
             up.exception()  # it stops already: how it began matters no more
+
+    def _report_slow_start(self) -> None:
+        """Say that the start takes its time, what it waits for, and how to see where that is."""
+        starting = f"flaskd: {self.name} is still starting after {SLOW_START:g} s"
+        app = shown("app", self._fleet.settings.app)
+        for template in self._templates.all:
+            if template.state == "loading":
+                say(f"{starting}: the template (pid {template.pid}) loads {app}")
+                return
+        workers = self._fleet.in_state(WorkerState.STARTING)
+        loading = ", ".join(f"worker {each.id} (pid {each.pid})" for each in workers)
+        stacks = ""
+        if endpoints := self.instance.endpoints:
+            stacks = f"; see where: {client_command(endpoints, os.environ, os.geteuid())} stacks"
+        say(f"{starting}: {loading or 'no worker'} loads {app}{stacks}")
 
     def _judge(self) -> None:
         """Move between running and degraded, as the workers are."""
@@ -294,8 +343,29 @@ class Daemon(Operated):
         elif state is State.DEGRADED and len(fleet.serving) >= fleet.wanted:
             self.owner.move(lifecycle.Event.RECOVERED)
 
+    def _template_changed(self, template: Template) -> None:
+        self.bus.publish(
+            TemplateEvent(
+                at=template.since,
+                pid=template.pid,
+                state=template.state,
+                generation=template.generation,
+                why=template.why,
+            )
+        )
+        if template.crashed:
+            incident = self._fleet.history.incidents.note_template(template)
+            self.bus.publish(IncidentEvent(at=incident.at, incident=incident))
+        if not self._fleet.members and not self._templates.all:
+            self._all_gone.set()
+
+    def _children(self) -> set[int]:
+        templates = {each.pid for each in self._templates.all}
+        return templates | {member.pid for member in self._fleet.members.values()}
+
     def _bury(self) -> None:
-        reaper.reap(lambda: {member.pid for member in self._fleet.members.values()})
+        if not self._templates.forking:  # else it may be a worker whose pid is not known yet
+            reaper.reap(self._children)
 
     async def _see_all_gone(self) -> None:
         """Kill what is left of the workers, and wait until the kernel has taken them away."""
@@ -304,9 +374,20 @@ class Daemon(Operated):
         self._all_gone.clear()
         for member in members:
             member.dismiss()
-        if members:
+        templates = self._templates.all
+        self._templates.end()
+        if members or templates:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._all_gone.wait(), END_TIME)
+
+
+def _reloader(settings: Settings, **parts: Any) -> "Reloader | None":
+    """Make what reloads in `flaskd dev`; others do not import it."""
+    if not settings.dev:
+        return None
+    from flaskd.supervisor.dev.reloader import Reloader
+
+    return Reloader(settings, **parts)
 
 
 def _engine(settings: Settings) -> Choice:

@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections import Counter
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from flaskd.channel.messages import Event
 from flaskd.errors import ConfigError
@@ -13,14 +14,16 @@ from flaskd.events import Bus
 from flaskd.guard import log_failure
 from flaskd.ledger.records import Records
 from flaskd.ledger.row import KINDS
+from flaskd.metrics.overload_watch import Counts
 from flaskd.metrics.totals import Totals
 from flaskd.process.threads import explained
-from flaskd.settings.schema import Settings
+from flaskd.settings.schema import Settings, worker_grace
 from flaskd.supervisor.incidents import Incidents, bare
 from flaskd.supervisor.launcher import Launcher
 from flaskd.supervisor.member import Member
 from flaskd.supervisor.overdue import Overdue
 from flaskd.supervisor.plan import (
+    OOM_PAUSE,
     Action,
     EndStart,
     Failures,
@@ -49,26 +52,32 @@ class Observer(Protocol):
     def worker_reported(self, member: Member, event: Event) -> None:
         """Take note of what a worker reports."""
 
+    def first_serves(self, member: Member) -> None:
+        """Take note that a worker serves while the instance starts: more may be wanted now."""
 
-@dataclass(slots=True)
-class History:
+    def out_of_memory(self, member: Member, workers: int) -> None:
+        """Take note that the OOM killer has ended a worker; it was one of so many."""
+
+
+class History(msgspec.Struct):
     """What became of the workers that are gone.
 
     `served` counts what they finished, by status class; `totals` has all of their numbers; `records` their errors and slowest
-    requests; `starts` and `ends` count workers by why they came and left; `lost` are requests lost with workers that ended
-    during a shutdown.
+    requests; `starts` and `ends` count workers by why they came and left, `scalings` changes of their number by itself;
+    `lost` are requests lost with workers that ended during a shutdown.
     """
 
-    failures: Failures = Failures()  # noqa: RUF009 - frozen
-    incidents: Incidents = field(default_factory=Incidents)
+    failures: Failures = Failures()
+    incidents: Incidents = msgspec.field(default_factory=Incidents)
     restarts: int = 0
     last_failure: WorkerFailure | None = None
-    served: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
-    totals: Totals = field(default_factory=Totals)
-    starts: Counter[str] = field(default_factory=Counter)
-    ends: Counter[str] = field(default_factory=Counter)
-    records: Records = field(default_factory=Records)
-    lost: list[InFlight] = field(default_factory=list)
+    served: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    totals: Totals = msgspec.field(default_factory=Totals)
+    starts: Counter[str] = msgspec.field(default_factory=Counter)
+    ends: Counter[str] = msgspec.field(default_factory=Counter)
+    scalings: Counter[str] = msgspec.field(default_factory=Counter)
+    records: Records = msgspec.field(default_factory=Records)
+    lost: list[InFlight] = msgspec.field(default_factory=list)
     workers_lost: int = 0
 
 
@@ -99,11 +108,25 @@ class Fleet:
         self.up: Future[None] = Future()
         self.held = False
         self.why_missing = "start"
+        self.why_surplus = "scale"
         self._launcher = launcher
         self._bus = bus
         self._observer = observer
         self._last_id = 0
         self._next_look: asyncio.Handle | None = None
+
+    def counts(self) -> Counts:
+        """Count the requests since the start, of all workers that there were."""
+        return Counts(self.rejected(), self.finished())
+
+    def rejected(self) -> int:
+        """Count the requests that were answered 503 because they had waited too long, of all workers that there were."""
+        return self.history.totals.rejected(member.metrics for member in self.members.values())
+
+    def finished(self) -> int:
+        """Count the requests that are finished, of all workers that there were."""
+        living = sum(member.request_table.finished() for member in self.members.values())
+        return sum(self.history.served.values()) + living
 
     def begin(self) -> None:
         """Start the first workers."""
@@ -182,6 +205,18 @@ class Fleet:
                 self._next_look.cancel()
             self._next_look = asyncio.get_running_loop().call_soon(self.look)
 
+    def begin_generation(self) -> None:
+        """Have workers that are started from now on load the application anew."""
+        self.generation += 1
+        self._launcher.templates.renew()
+
+    def end_generation(self, *, failed: bool) -> None:
+        """Start workers only from the new generation from now on, or only from the old one if the new one has failed."""
+        if failed:
+            self._launcher.templates.revert()
+        else:
+            self._launcher.templates.settle()
+
     def member_changed(self, member: Member) -> None:
         """See `member.Watcher`."""
         self._bus.publish(
@@ -200,6 +235,8 @@ class Fleet:
                 self._gone(member)
         if member.state is WorkerState.SERVING:
             self.overdue.call_off(member)
+        if not self.up.done() and member.state is WorkerState.SERVING:
+            self._observer.first_serves(member)
         if not self.up.done() and len(self.serving) >= self.wanted:
             self.up.set_result(None)
         self.member_stopped_accepting(member)
@@ -226,12 +263,13 @@ class Fleet:
                 self.members[worker].dismiss()
             case EndStart(worker) | StopWorker(worker):
                 member = self.members[worker]
-                member.stop_gracefully(grace=self.settings.grace, linger=self.settings.worker_linger)
+                member.stop_gracefully(grace=worker_grace(self.settings), linger=self.settings.worker_linger)
                 self.overdue.limit_leaving(member, self.settings)
 
     def _start(self, why: str) -> None:
         self._last_id += 1
         member = Member(self._last_id, generation=self.generation, why=why, watcher=self)
+        member.alone = not self.serving
         try:
             self._launcher.launch(member, self.settings, check=self.check)
         except Exception as raised:  # noqa: BLE001 - a change that waits for this worker fails with it
@@ -245,20 +283,21 @@ class Fleet:
         self.members[member.id] = member
         self.history.starts[why.partition(":")[0]] += 1
         self.overdue.limit_start(member, self.settings)
-        self.member_changed(member)
+        if member.has_process:
+            self.member_changed(member)
 
     def _why(self, member: Member) -> str:
         """Tell why it came, or, once it leaves, why it does."""
         if member.state is WorkerState.GONE:
             return member.reason
         if member.state is WorkerState.LEAVING:
-            return member.due or ("shutdown" if self.held else "scale")
+            return member.due or ("shutdown" if self.held else self.why_surplus)
         return member.due or member.why
 
     def _gone(self, member: Member) -> None:
         """Count what it did, and see whether its end was wanted."""
         self.overdue.call_off(member)
-        reason = member.due or ("shutdown" if self.held else "scale")
+        reason = member.due or ("shutdown" if self.held else self.why_surplus)
         if member.reported.result is None and not member.dismissed:
             reason = self._ended_badly(member)
         self.history.ends[reason] += 1
@@ -272,6 +311,7 @@ class Fleet:
     def _ended_badly(self, member: Member) -> str:
         """Note that a worker has failed, and return the kind of failure."""
         history, served = self.history, member.served
+        workers = len(self.serving) + 1
         incident = history.incidents.note(member, "crash" if served else "start failed")
         if self.held:
             history.lost += incident.requests
@@ -285,12 +325,16 @@ class Fleet:
                 data=trace,
             )
             self._failed(failure, member, incident.reason)
+            if member.out_of_memory and self.up.done() and not self.held:
+                self._observer.out_of_memory(member, workers)
             self._observer.changes_fail(failure, after_start=False)
         elif member.was is not WorkerState.LEAVING and not self.held:
             history.restarts += 1
             self.why_missing = f"{incident.kind}: {incident.reason}"
             failure = Failed(f"worker {member.id} ended: {incident.reason}")
             self._failed(failure, member, incident.reason)
+            if member.out_of_memory:
+                self._observer.out_of_memory(member, workers)
             if member.generation == self.generation:
                 self._observer.changes_fail(failure, after_start=True)
         self._bus.publish(IncidentEvent(at=incident.at, incident=bare(incident)))
@@ -298,7 +342,10 @@ class Fleet:
 
     def _failed(self, error: Failed, member: Member, reason: str) -> None:
         """Note a failure: it puts the next start off."""
-        self.history.failures = self.history.failures.one_more(time.monotonic(), served=member.served)
+        pause = OOM_PAUSE if member.out_of_memory else 0.0
+        self.history.failures = self.history.failures.one_more(
+            time.monotonic(), served=member.served, pause=pause
+        )
         self.history.last_failure = WorkerFailure(
             at=time.time(),
             worker=member.id,

@@ -101,10 +101,7 @@ class FleetShutdown:
 
     def finished(self) -> int:
         """See `Stoppable.finished`: of all workers that there were."""
-        members = self._fleet.members.values()
-        return sum(self._fleet.history.served.values()) + sum(
-            member.request_table.finished() for member in members
-        )
+        return self._fleet.finished()
 
     def losses(self) -> Losses:
         """See `Stoppable.losses`: what the workers cut, and what was lost with those that did not report."""

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from flaskd.supervisor.member import Member, requests_of
+from flaskd.supervisor.template import Template
 from flaskd_ctl.errors import NotFound
 from flaskd_ctl.protocol import Incident, IncidentsResult
 
@@ -37,6 +38,22 @@ class Incidents:
             unnamed=max(0, member.connections_seen - len(requests)),
             stacks=member.stacks(),
             traceback=str(error.data.get("traceback", "")) if error else "",
+        )
+        self._kept.append(incident)
+        return incident
+
+    def note_template(self, template: Template) -> Incident:
+        """Keep what is known of a template that has ended by itself: worker 0, since it serves nothing."""
+        self._count += 1
+        incident = Incident(
+            id=self._count,
+            at=time.time(),
+            kind="crash",
+            worker=0,
+            pid=template.pid,
+            reason=template.why,
+            requests=[],
+            unnamed=0,
         )
         self._kept.append(incident)
         return incident

@@ -17,13 +17,19 @@ from flaskd.process.ending import STDOUT
 from flaskd.settings.sources import ReadSettings
 from flaskd.shutdown import owner
 from flaskd.shutdown.mailbox import Mailbox
+from flaskd.start.starter import Starter
 from flaskd.supervisor.changes import SettingsSource
 from flaskd.supervisor.daemon import Daemon
 from flaskd.supervisor.output import WorkerOutput
 from flaskd.systemd.activation import Handed
 from flaskd.systemd.notify import ServiceManager
 from flaskd.tuning.shown import shown
-from flaskd_ctl.protocol import ShutdownResult
+from flaskd_ctl.protocol import Event, ShutdownResult, StateEvent
+
+
+def serves(event: Event) -> bool:
+    """Tell whether the event says that the instance serves for the first time."""
+    return isinstance(event, StateEvent) and (event.was, event.state) == ("starting", "running")
 
 
 class Ended(NamedTuple):
@@ -41,14 +47,15 @@ def run(
     output: WorkerOutput,
     manager: ServiceManager,
     handed: Sequence[Handed] = (),
+    starter: Starter,
 ) -> Ended:
     """Serve an application with workers until told to stop.
 
     `read` are its settings; `source` reads them again for a reload; `output` passes on what the workers write; `manager` is the
-    service manager, `handed` are listeners that it opened. Raises FlaskdError or BadPlace, with everything undone, for what
-    keeps it from serving.
+    service manager, `handed` are listeners that it opened; `starter` is told when it serves. Raises FlaskdError or BadPlace,
+    with everything undone, for what keeps it from serving.
     """
-    return asyncio.run(_run(read, source, output, manager, handed))
+    return asyncio.run(_run(read, source, output, manager, handed, starter))
 
 
 async def _run(
@@ -57,10 +64,15 @@ async def _run(
     output: WorkerOutput,
     manager: ServiceManager,
     handed: Sequence[Handed],
+    starter: Starter,
 ) -> Ended:
     settings = read.settings
     report = functools.partial(journal.report, settings.name) if priority.marking() else None
     with contextlib.ExitStack() as stack:
+        if settings.dev:
+            from flaskd.supervisor.dev.terminal import Terminal
+
+            stack.enter_context(Terminal())
         mailbox: Mailbox[owner.Ask | None] = stack.enter_context(Mailbox())
         instance = stack.enter_context(
             Instance(
@@ -73,10 +85,12 @@ async def _run(
                 handed=handed,
             )
         )
+        instance.restart_command = starter.restart_command(instance.endpoints)
         log = os.dup(STDOUT)  # for access logs: those lines need no prefix
         stack.callback(os.close, log)
         daemon = Daemon(instance, mailbox, read=read, source=source, output=output, manager=manager, log=log)
         stack.callback(daemon.close)
-        daemon.bus.subscribe(lambda event: banner.announce(daemon, event))
+        daemon.bus.subscribe(banner.announcer(daemon, developing=settings.dev))
+        daemon.bus.subscribe(lambda event: starter.ready() if serves(event) else None)
         result = await daemon.serve()
         return Ended(instance.name, result, killed=daemon.killed)

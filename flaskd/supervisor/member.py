@@ -9,7 +9,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
@@ -39,6 +38,7 @@ from flaskd.ledger.slowest import SlowTable
 from flaskd.metrics.memory import MetricsMemory
 from flaskd.process.ending import STACKS_SIGNAL
 from flaskd.shutdown.phases import Phase
+from flaskd.supervisor.forked_process import ForkedProcess
 from flaskd.supervisor.plan import MOVES, Move, WorkerState, WorkerView
 from flaskd.supervisor.process import Process
 from flaskd.tasks import Task
@@ -61,7 +61,7 @@ LONGEST_VERSION: Final = 64
 class Resources(NamedTuple):
     """What belongs to a worker that was launched; `stacks` is the descriptor that it writes its threads' stacks to."""
 
-    process: Process
+    process: Process | ForkedProcess
     channel: SupervisorChannel
     request_table: RequestTable
     metrics: MetricsMemory
@@ -86,13 +86,12 @@ class Watcher(Protocol):
         """Take note that its channel has ended: it exits, or it sent anything but its messages, and cannot be told anything."""
 
 
-@dataclass(slots=True)
-class Reported:
+class Reported(msgspec.Struct):
     """What a worker has reported: why it could not start, what its stop cut, its libraries' versions."""
 
     failure: ControlError | None = None
     result: Stopped | None = None
-    versions: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = msgspec.field(default_factory=dict)
     stopped_accepting: bool = False
 
 
@@ -101,7 +100,8 @@ class Member:
 
     `why` is why it was started, `due` why it is to be replaced. `verdict` is why the supervisor kills it (kind of incident,
     reason); `dismissed` says that it is not wanted any more; `admitted` that it was told to accept: from then on it may have
-    requests, though it has not yet said that it serves. `was` is the state before this one.
+    requests, though it has not yet said that it serves; `alone` that no other served when it was started.
+    `was` is the state before this one. `orders` of its application are not carried out yet.
     """
 
     def __init__(self, ident: int, *, generation: int, why: str, watcher: Watcher) -> None:
@@ -115,7 +115,9 @@ class Member:
         self.verdict: tuple[str, str] | None = None
         self.dismissed = False
         self.admitted = False
+        self.alone = False
         self.connections_seen = 0
+        self.orders = 0
         self._watcher = watcher
         self._resources: Resources | None = None
 
@@ -126,8 +128,13 @@ class Member:
 
     @property
     def pid(self) -> int:
-        """Its process id; 0 where no process could be started."""
+        """Its process id; 0 where no process could be started, and while its template loads."""
         return self._resources.process.pid if self._resources else 0
+
+    @property
+    def has_process(self) -> bool:
+        """Whether there is, or was, a process of its own: not while its template loads."""
+        return self._held.process.stacks is None
 
     @property
     def served(self) -> bool:
@@ -161,9 +168,25 @@ class Member:
         return self._held.process.how_it_ended
 
     @property
+    def out_of_memory(self) -> bool:
+        """Whether the kernel's OOM killer has ended it; ask when it is gone."""
+        return self._resources is not None and self._resources.process.out_of_memory
+
+    @property
     def _held(self) -> Resources:
         assert self._resources is not None, "it was not launched"
         return self._resources
+
+    def forked(self) -> None:
+        """Note that its template has forked it."""
+        self._watcher.member_changed(self)
+
+    def refused(self, error: ControlError | None) -> None:
+        """Note that its template cannot fork it, and why; None: that is another worker's failure."""
+        if error is None:
+            self.dismissed = True
+        else:
+            self.reported.failure = _shortened(error)
 
     def call(self, call: Call) -> "asyncio.Future[Reply]":
         """Send a call to the worker (see `SupervisorChannel.call`)."""
@@ -206,19 +229,26 @@ class Member:
 
     def stacks(self) -> str:
         """Return what it has written of its threads' stacks."""
-        descriptor = self._held.stacks
+        descriptor = self._held.process.stacks
+        if descriptor is None:
+            descriptor = self._held.stacks
         size = min(os.fstat(descriptor).st_size, LONGEST_STACKS)
-        return printable(os.pread(descriptor, size, 0).decode(errors="replace"), keep="\n\t")
+        return printable(os.pread(descriptor, size, 0).rstrip(b"\0").decode(errors="replace"), keep="\n\t")
 
     def view(self) -> WorkerView:
         """Return what the plan needs to know."""
         return WorkerView(self.id, self.state, self.due)
+
+    def order_carried_out(self) -> None:
+        """Note that an order of its application was carried out, or failed."""
+        self.orders -= 1
 
     def close(self) -> None:
         """Close what belonged to it; it is gone."""
         for memory in (self.request_table, self.metrics, self.errors, self.slow):
             memory.close()
         os.close(self._held.stacks)
+        self._held.process.close()
 
     def move(self, move: Move) -> None:
         """Change its state as the table MOVES says; raises IllegalMove."""

@@ -34,10 +34,18 @@ STREAMS: Final = {STDOUT: "stdout", STDERR: "stderr"}
 class WorkerOutput:
     """Passes on what workers write, from `__enter__` to `__exit__`.
 
-    `log_file` and `access_log_file` are paths, or empty: then lines go to stdout and stderr. Raises ConfigError.
+    `log_file` and `access_log_file` are paths, or empty: then lines go to stdout and stderr. A file of `log_max_size` bytes is
+    rotated; 0: never. Raises ConfigError.
     """
 
-    def __init__(self, style: Style | None = None, *, log_file: str = "", access_log_file: str = "") -> None:
+    def __init__(
+        self,
+        style: Style | None = None,
+        *,
+        log_file: str = "",
+        access_log_file: str = "",
+        log_max_size: int = 0,
+    ) -> None:
         self.ring = Ring()
         self.style = style or Style()
         self._targets: dict[int | str, OutputThread] = {}
@@ -46,11 +54,12 @@ class WorkerOutput:
         self._said: Callable[[bytes], object] | None = None
         for setting, path in (("--log-file", log_file), ("--access-log-file", access_log_file)):
             if path:
-                self._files[setting] = LogFile(path, self.style, setting=setting, report=self._report)
+                file = LogFile(path, self.style, setting=setting, report=self._report, max_size=log_max_size)
+                self._files[setting] = file
 
     def __enter__(self) -> Self:
         if self._files:
-            end = self._pipe(Origin(None, RECORDS), STDERR)
+            end = self._pipe(Origin(None, RECORDS, "supervisor"), STDERR)
             self._said = self._never_waits(end, note_recorded).buffer.write
         return self
 
@@ -71,12 +80,14 @@ class WorkerOutput:
     def stream(self, descriptor: int) -> TextIO:
         """Return a stream for the supervisor's own prints, until `__exit__`. Writing to it never blocks."""
         kind = STREAMS.get(descriptor, "stderr")
-        end = self.pipe(Origin(None, kind), descriptor)
+        end = self.pipe(Origin(None, kind, "supervisor"), descriptor)
         return self._never_waits(end, note_printed)
 
     def records(self, descriptor: int) -> Callable[[bytes], object]:
         """Return a function that takes the supervisor's own records, until `__exit__`. It never blocks."""
-        return self._never_waits(self.pipe(Origin(None, RECORDS), descriptor), note_recorded).buffer.write
+        return self._never_waits(
+            self.pipe(Origin(None, RECORDS, "supervisor"), descriptor), note_recorded
+        ).buffer.write
 
     def has_access_log_file(self) -> bool:
         """Return whether lines of the access log go to a file of their own."""

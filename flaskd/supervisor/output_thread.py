@@ -28,10 +28,11 @@ RAW: Final = "raw"
 
 
 class Origin(NamedTuple):
-    """Who writes to a pipe: a worker's id, or None for the supervisor. `kind`: "stdout", "stderr", RECORDS or RAW."""
+    """Who writes to a pipe: a worker's id, or None for another `process`. `kind`: "stdout", "stderr", RECORDS or RAW."""
 
     worker: int | None
     kind: str
+    process: str = "worker"
 
 
 class OutputThread:
@@ -154,15 +155,15 @@ class _Stream:
         return lines
 
     def _write(self, lines: list[bytes]) -> None:
-        worker, kind = self._origin
+        origin, kind = self._origin, self._origin.kind
         if kind == RAW:
             self._sink.write_raw(b"\n".join([*lines, b""]))
             return
         now = time.time()
         if kind == RECORDS:
-            entries = [_recorded(line, worker) or _printed(line, worker, "stderr", now) for line in lines]
+            entries = [_recorded(line, origin) or _printed(line, origin, "stderr", now) for line in lines]
         else:
-            entries = [_printed(line, worker, kind, now) for line in lines]
+            entries = [_printed(line, origin, kind, now) for line in lines]
         with log_failure("write the log", said=_said):  # without its thread, workers would wait for ever
             self._ring.append(entry.line for entry in entries)
             self._sink.write(entries)
@@ -172,13 +173,15 @@ _said: Final[set[str]] = set()
 """What has gone wrong already."""
 
 
-def _recorded(line: bytes, worker: int | None) -> Entry | None:
+def _recorded(line: bytes, origin: Origin) -> Entry | None:
     """Return the entry of a record; None for a line that is none."""
-    found = decode(line, worker)
+    found = decode(line, origin.worker, origin.process)
     return Entry(found, priority=PRIORITIES[found.level or "info"]) if found is not None else None
 
 
-def _printed(line: bytes, worker: int | None, stream: str, now: float) -> Entry:
+def _printed(line: bytes, origin: Origin, stream: str, now: float) -> Entry:
     gravity, line = priority.of(line)
     text = line.decode("utf-8", "backslashreplace")
-    return Entry(LogLine(now, None, worker, text, stream=stream), line, gravity)
+    return Entry(
+        LogLine(now, None, origin.worker, text, stream=stream, process=origin.process), line, gravity
+    )

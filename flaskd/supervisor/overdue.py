@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from flaskd.settings.schema import Settings
+from flaskd.settings.schema import Settings, worker_grace
 from flaskd.supervisor.member import Member
 from flaskd.supervisor.plan import WorkerState
 from flaskd.supervisor.process_stats import ProcessStats, is_stopped
@@ -82,4 +82,4 @@ class Overdue:
 def _leave_time(settings: Settings) -> float:
     """Return the seconds in which a worker that was told to leave is gone."""
     hook = settings.hook_timeout if settings.pre_stop else 0.0
-    return settings.grace + LEAVE_TIME + hook
+    return worker_grace(settings) + LEAVE_TIME + hook

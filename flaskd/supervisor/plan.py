@@ -15,11 +15,15 @@ After failures (a start that failed, a worker that ended by itself) starts are d
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 PAUSES: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Delay in seconds of the next start after so many failures in a row; the last for all further ones."""
+
+OOM_PAUSE: Final = 5.0
+"""Least delay in seconds after a worker that the OOM killer has ended: the next may need as much memory."""
 
 CRASH_LOOP: Final = 3
 """Failures in a row, with fewer workers serving than wanted, that are a crash loop."""
@@ -58,8 +62,7 @@ MOVES: Final = {
 """Every legal move of a worker; docs/states.md draws it."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerView:
+class WorkerView(msgspec.Struct, frozen=True):
     """One worker as the plan sees it. The smaller id is the older worker. `due` says why it is to be replaced, or nothing."""
 
     id: int
@@ -67,25 +70,27 @@ class WorkerView:
     due: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Failures:
-    """The failures in a row so far; `last` is the time of the last one (monotonic seconds)."""
+class Failures(msgspec.Struct, frozen=True):
+    """The failures in a row so far; `last` is when the last one was, `pause` the least delay after it (monotonic seconds)."""
 
     streak: int = 0
     last: float = 0.0
+    pause: float = 0.0
 
     @property
     def not_before(self) -> float:
         """The earliest time of the next start."""
-        return self.last + PAUSES[min(self.streak, len(PAUSES)) - 1] if self.streak else 0.0
+        if not self.streak:
+            return 0.0
+        return self.last + max(self.pause, PAUSES[min(self.streak, len(PAUSES)) - 1])
 
     @property
     def looping(self) -> bool:
         """Whether this is a crash loop, provided that too few workers serve."""
         return self.streak >= CRASH_LOOP
 
-    def one_more(self, now: float, *, served: bool) -> "Failures":
-        """Count a failure at `now`: of a worker that had `served`, or of a start.
+    def one_more(self, now: float, *, served: bool, pause: float = 0.0) -> "Failures":
+        """Count a failure at `now`: of a worker that had `served`, or of a start; `pause` is the least delay after it.
 
         A failure while starts are delayed already belongs to the one before, and does not delay them further. Otherwise eight
         workers that are killed together would wait half a minute, and one that fails now and then would keep all others from
@@ -94,25 +99,22 @@ class Failures:
         if now < self.not_before:
             return self
         calm = served and now > self.not_before + CALM
-        return Failures(1 if calm else self.streak + 1, now)
+        return Failures(1 if calm else self.streak + 1, now, pause)
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """Start a worker; `replaces` is the id of the one that is due, None where one is missing."""
 
     replaces: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class StopWorker:
+class StopWorker(msgspec.Struct, frozen=True):
     """Let a serving worker answer what it has and exit."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class EndStart:
+class EndStart(msgspec.Struct, frozen=True):
     """End a worker that does not serve yet."""
 
     worker: int
@@ -121,8 +123,7 @@ class EndStart:
 Action = Start | StopWorker | EndStart
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What to do now, in this order; `look_again` is when a delayed start is due (monotonic)."""
 
     actions: tuple[Action, ...] = ()

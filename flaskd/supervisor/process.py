@@ -1,7 +1,9 @@
 """A worker's process: started by exec, with inherited descriptors; a pidfd tells when it has ended (pidfd_open(2)).
 
-It is never forked: the supervisor holds ZeroMQ sockets and threads, which do not work in a forked child. The process leads its
-own session, so Ctrl-C does not reach it. Where the kernel has no pidfd, or refuses it, a thread waits for the process.
+The supervisor never forks it: it holds ZeroMQ sockets and threads, which do not work in a forked child. The first one is forked
+before there are any (see `early_worker`), and with --preload a template forks, which has neither (see `forked_process`). The
+process leads its own session, so Ctrl-C does not reach it. Where the kernel has no pidfd, or refuses it, a thread waits for the
+process.
 """
 
 import asyncio
@@ -12,7 +14,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from flaskd.guard import warn_once
 from flaskd.settings.identity import Identity
@@ -21,16 +23,30 @@ EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """Why there may be no pidfd although the kernel has them."""
 
 
-class Process:
-    """A child process; `on_end` is called on the running loop when it has ended. Made by `start`."""
+class Child(Protocol):
+    """A child of this process, as `Popen` has it."""
 
-    def __init__(
-        self, popen: "subprocess.Popen[bytes]", on_end: Callable[[], None], by_oom: Callable[[], bool]
-    ) -> None:
+    pid: int
+
+    def wait(self) -> int:
+        """Wait until it has ended, and return its exit code, or minus the number of the signal that ended it."""
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+
+
+class Process:
+    """A child process; `on_end` is called on the running loop when it has ended."""
+
+    stacks: int | None = None
+
+    def __init__(self, popen: Child, on_end: Callable[[], None], by_oom: Callable[[], bool]) -> None:
         self.pid = popen.pid
         self._by_oom = by_oom
         self._killed = False
         self._how = ""
+        self.out_of_memory = False
+        """Whether the OOM killer has ended it, once `how_it_ended` says how it ended."""
         self._popen = popen
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
@@ -51,6 +67,7 @@ class Process:
         if code >= 0:
             return f"exit code {code}"
         if code == -signal.SIGKILL and not self._killed and self._by_oom():
+            self.out_of_memory = True
             return "killed by SIGKILL: out of memory (the kernel's OOM killer)"
         with contextlib.suppress(ValueError):  # a real-time signal has no name
             return f"killed by {signal.Signals(-code).name}"
@@ -63,7 +80,10 @@ class Process:
     def kill(self) -> None:
         """Kill it."""
         self._killed = True
-        self._popen.kill()
+        self._popen.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Release what it holds beside the process: nothing."""
 
     def _wait(self) -> None:
         self._popen.wait()
@@ -95,6 +115,7 @@ def start(
     command: Sequence[str],
     *,
     descriptors: Iterable[int],
+    stdin: int = subprocess.DEVNULL,
     stdout: int,
     stderr: int,
     directory: str | None,
@@ -116,7 +137,7 @@ def start(
         }
     popen = subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         pass_fds=tuple(descriptors),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from flaskd.listening.listeners import Listener
+from flaskd.process.resident import proportional
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 """Ticks in a second of CPU time."""
@@ -71,17 +72,8 @@ def is_stopped(pid: int) -> bool:
 
 
 def _stats(pid: int, ours: set[int]) -> Stats:
-    rss, pss = _memory(pid)
+    rss, pss = proportional(pid) or (None, None)
     return Stats(rss, pss, _count(pid, ours))
-
-
-def _memory(pid: int) -> tuple[int | None, int | None]:
-    try:
-        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-            sizes = {words[0]: int(words[1]) for line in file if len(words := line.split()) == 3}
-        return sizes["Rss:"] * 1024, sizes["Pss:"] * 1024
-    except (OSError, ValueError, KeyError):
-        return None, None
 
 
 def _count(pid: int, ours: set[int]) -> int | None:

@@ -62,7 +62,9 @@ class TaskOrders:
                 return [min(serving, key=lambda member: (member.unanswered, member.request_table.in_flight))]
             return serving
         states = ABLE | {WorkerState.STARTING} if early else ABLE
-        able = [member for member in self._fleet.members.values() if member.state in states]
+        able = [
+            member for member in self._fleet.members.values() if member.state in states and member.has_process
+        ]
         if worker is None:
             if not able:
                 raise WrongState("no worker serves now", hint="see `flaskd_ctl workers`")

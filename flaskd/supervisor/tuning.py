@@ -5,7 +5,7 @@ import contextlib
 from flaskd.audit.log import Audit
 from flaskd.errors import ConfigError
 from flaskd.instance import stop_times
-from flaskd.process import ending
+from flaskd.process import ending, inherited
 from flaskd.settings.checks import check_together
 from flaskd.settings.schema import Settings
 from flaskd.settings.sources import ReadSettings
@@ -14,12 +14,14 @@ from flaskd.supervisor.changes import SettingsSource
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.launcher import Launcher
 from flaskd.supervisor.plan import WorkerState
+from flaskd.supervisor.scaling.scaler import Scaler
 from flaskd.supervisor.tasks import TaskOrders
 from flaskd.supervisor.watching.checks import Checks
 from flaskd.tasks import Tune
+from flaskd.tuning.overrides import Override
 from flaskd.tuning.tuner import Tuner
 from flaskd_ctl.errors import ControlError
-from flaskd_ctl.protocol import Event, WorkerEvent
+from flaskd_ctl.protocol import Actor, Event, WorkerEvent
 
 
 class FleetTuning:
@@ -31,6 +33,7 @@ class FleetTuning:
         *,
         launcher: Launcher,
         checks: Checks,
+        scaler: Scaler,
         tasks: TaskOrders,
         owner: Owner,
         source: SettingsSource,
@@ -39,6 +42,7 @@ class FleetTuning:
         self._fleet = fleet
         self._launcher = launcher
         self._checks = checks
+        self._scaler = scaler
         self._owner = owner
         self._source = source
         self.audit = audit
@@ -54,6 +58,12 @@ class FleetTuning:
         """How many workers are to serve."""
         return self._fleet.wanted
 
+    @property
+    def scaled_workers(self) -> Override | None:
+        """The number of workers that an operator has set with `scale`."""
+        hold = self._scaler.held
+        return None if hold is None else Override(str(hold.workers), Actor(via="control"), hold.until)
+
     def read_files(self) -> ReadSettings:
         """Read the settings again; on any thread."""
         return self._source.look()
@@ -62,7 +72,7 @@ class FleetTuning:
         """Raise FlaskdError if these settings cannot be used now, in the workers that there are."""
         check_together(settings)
         if settings.threads != self._fleet.settings.threads:
-            ending.check_descriptors(settings.threads, ending.raise_descriptor_limit())
+            ending.check_descriptors(settings.threads, inherited.raise_descriptor_limit())
             most = min((each.request_table.rows for each in self._fleet.members.values()), default=None)
             if most is not None and settings.threads > most:
                 raise ConfigError(
@@ -76,6 +86,7 @@ class FleetTuning:
         self._fleet.settings = settings
         self._owner.times = stop_times(settings)
         self._checks.check_soon()
+        self._scaler.use(settings)
 
     def follow(self, tuner: Tuner, event: Event) -> None:
         """Tell a worker that has begun to serve what was set while it started; forget what was set for one that is gone."""

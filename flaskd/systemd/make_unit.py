@@ -34,6 +34,8 @@ def make(
     if not math.isfinite(watchdog):
         raise ConfigError(f"--watchdog cannot be {watchdog}: expected a number of seconds, 0 for none")
     where = absolute(directory or logical_directory() or "")
+    if given.options.get("dev"):
+        raise ConfigError("--dev is for a terminal, not for a service", hint="leave it out")
     settings = settings_from(given.find(environ={}, directory=where, app_required=not template))
     if not template:
         check_name(settings.name)

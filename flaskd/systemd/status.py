@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeVar
 from flaskd.probes.rotation import Rotation
 from flaskd.shutdown.lifecycle import State
 from flaskd.systemd.notify import ServiceManager, Timers, microseconds
-from flaskd_ctl.protocol import Event, ProgressEvent, StateEvent, WorkerEvent
+from flaskd_ctl.protocol import Event, ProgressEvent, StateEvent, TemplateEvent, WorkerEvent
 
 PAUSE: Final = 1.0
 """Seconds between two status texts if only numbers change."""
@@ -85,7 +85,7 @@ class ServiceStatus:
                 self._update()
             case ProgressEvent():
                 self._update_soon()
-            case WorkerEvent() if self._reloads:
+            case WorkerEvent() | TemplateEvent() if self._reloads:
                 self._update(self._extension(self._source.start_timeout()))  # for the next step of the reload
             case WorkerEvent():
                 self._update_soon()

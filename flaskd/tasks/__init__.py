@@ -30,7 +30,12 @@ from flaskd.tasks.base import (
     Task as Task,
 )
 from flaskd.tasks.cancelling import CancelOutcome as CancelOutcome, CancelRequest as CancelRequest
-from flaskd.tasks.code import CodeDescribed as CodeDescribed, DescribeCode as DescribeCode
+from flaskd.tasks.code import (
+    CodeDescribed as CodeDescribed,
+    DescribeCode as DescribeCode,
+    FilesListed as FilesListed,
+    ListFiles as ListFiles,
+)
 from flaskd.tasks.garbage import CollectGarbage as CollectGarbage, GarbageCollected as GarbageCollected
 from flaskd.tasks.profile import (
     EndProfile as EndProfile,
@@ -63,6 +68,7 @@ Tasks = (
     | FindLogger
     | ListLevels
     | DescribeCode
+    | ListFiles
 )
 """Every task. A task is decoded by its tag."""
 
@@ -81,5 +87,6 @@ TaskReplies = (
     | LoggerFound
     | LevelsListed
     | CodeDescribed
+    | FilesListed
 )
 """Every reply to a task, and every note."""

@@ -1,10 +1,12 @@
 """The code that a process has loaded."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
 from flaskd.tasks.base import Reply, Task
+
+MOST_FILES: Final = 10_000
 
 Path = Annotated[str, msgspec.Meta(max_length=4096)]
 Short = Annotated[str, msgspec.Meta(max_length=256)]
@@ -32,3 +34,17 @@ class CodeDescribed(Reply, frozen=True, tag="code_described"):
     packages: Packages
     more: int
     changed: Packages
+
+
+class ListFiles(Task, frozen=True, tag="list_files"):
+    """List the files that a change of the application changes."""
+
+
+class FilesListed(Reply, frozen=True, tag="files_listed"):
+    """The Python files of modules that are loaded, without Python's and flaskd's own, and the directories of templates.
+
+    Links in their paths are resolved.
+    """
+
+    modules: Annotated[list[Path], msgspec.Meta(max_length=MOST_FILES)]
+    templates: Annotated[list[Path], msgspec.Meta(max_length=MOST_FILES)]

@@ -1,5 +1,6 @@
 """The settings of a running instance as `config` shows them. Pure."""
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -28,20 +29,20 @@ def table(
     overrides: Mapping[str, Override],
     engine: str,
     reloads: bool,
-    wanted: int | None = None,
+    scaled: Override | None = None,
 ) -> list[Setting]:
     """Describe each setting. `files` is what would be read now, None if that is not known.
 
-    `engine` is the name of the engine, `reloads` whether the instance can be reloaded, `wanted` the number of workers if that
-    was scaled.
+    `engine` is the name of the engine, `reloads` whether the instance can be reloaded, `scaled` the number of workers if an
+    operator has set one.
     """
 
     def described(name: str) -> Setting:
         value, source, until = getattr(running.settings, name), running.place(name), None
         if (override := overrides.get(name)) is not None:
             value, source, until = override.value, "set", override.until
-        elif name == "workers" and wanted is not None:
-            value, source = str(wanted), "scale"
+        elif name == "workers" and scaled is not None:
+            value, source, until = scaled.value, "scale", scaled.until
         found = Setting(name, shown(name, value), source, how_to_change(name, engine, reloads=reloads), until)
         if files is None:
             return found
@@ -87,6 +88,7 @@ def shown(name: str, value: Any) -> Value:
     return _text(name, str(value))
 
 
+@functools.lru_cache(maxsize=256)  # each `status` shows the name of the application
 def _text(name: str, text: str) -> str:
     if text and looks_secret(name) and SETTINGS[name].metavar not in PATHS:
         return MASK

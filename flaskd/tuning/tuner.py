@@ -16,7 +16,7 @@ from flaskd.audit.log import Audit
 from flaskd.errors import FlaskdError
 from flaskd.guard import log_failure
 from flaskd.settings.checks import check
-from flaskd.settings.schema import FIELDS, SETTINGS, Settings, worker_count
+from flaskd.settings.schema import FIELDS, SETTINGS, Settings
 from flaskd.settings.sources import ReadSettings
 from flaskd.tasks import Ordered, Task, Tune
 from flaskd.tuning import levels
@@ -47,6 +47,10 @@ class User(Protocol):
     @property
     def wanted_workers(self) -> int | None:
         """How many workers are to serve; None where one process serves."""
+
+    @property
+    def scaled_workers(self) -> Override | None:
+        """The number of workers that an operator has set; None if that is not so."""
 
     def check_live(self, settings: Settings) -> None:
         """Raise FlaskdError if these settings cannot be used while it runs."""
@@ -204,7 +208,6 @@ class Tuner:
         return now.value, now.source
 
     def _table(self, files: ReadSettings | None) -> list[Setting]:
-        wanted = self._user.wanted_workers
         overrides = {name: self._held(name) for name in self.names_set()}
         return table(
             self._read,
@@ -212,7 +215,7 @@ class Tuner:
             overrides=overrides,
             engine=self._user.engine,
             reloads=self._reloads,
-            wanted=None if wanted in {None, worker_count(self._read.settings)} else wanted,
+            scaled=self._user.scaled_workers,
         )
 
     def _held(self, name: str) -> Override:

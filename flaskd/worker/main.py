@@ -7,24 +7,23 @@ worker answers what has reached it, then exits too.
 """
 
 import faulthandler
-import importlib
+import functools
+import logging
 import os
-import signal
 import socket
 import sys
 import threading
-import traceback
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
 import msgspec
 
 from flaskd import in_process
-from flaskd.app import patches
 from flaskd.app.hooks import Hooks
-from flaskd.app.loader import applications_traceback, load
+from flaskd.app.loader import applications_traceback
 from flaskd.channel.messages import (
     AnnounceClose,
     AnnounceStopping,
@@ -38,6 +37,7 @@ from flaskd.channel.messages import (
     QuotaReached,
     Ready,
     RequestBegan,
+    RequestRejected,
     Serve,
     Start,
     StopGracefully,
@@ -45,25 +45,26 @@ from flaskd.channel.messages import (
     TakeAccepted,
 )
 from flaskd.channel.worker_end import WorkerChannel
-from flaskd.engines.factory import check_engine, engine_class, make_engine
-from flaskd.errors import FlaskdError
+from flaskd.engines.factory import make_engine
+from flaskd.engines.shared.load_share import LoadShare
+from flaskd.errors import FlaskdError, LoadError
 from flaskd.events import Bus
 from flaskd.http.late_answers import LateAnswers
 from flaskd.in_process.tuning import use_levels
 from flaskd.installed import check_installed
 from flaskd.ledger.access_log import AccessLog
 from flaskd.ledger.errors import ErrorTable
-from flaskd.ledger.middleware import current_request_id, number_of
+from flaskd.ledger.middleware import number_of
 from flaskd.ledger.quota import Quota
 from flaskd.ledger.shared_memory import RequestTable
 from flaskd.ledger.slowest import SlowTable
 from flaskd.listening import tls
 from flaskd.listening.listeners import SharedListener
-from flaskd.logs import handler
 from flaskd.metrics.memory import MetricsMemory
 from flaskd.metrics.recorder import Recorder
+from flaskd.metrics.saturation import LOOK
 from flaskd.process import ending
-from flaskd.process.threads import explained
+from flaskd.process.load_table import LoadTable
 from flaskd.release import code
 from flaskd.serving import Core, engine_options
 from flaskd.settings.schema import Settings
@@ -72,30 +73,28 @@ from flaskd.shutdown.lifecycle import Event
 from flaskd.shutdown.mailbox import Mailbox
 from flaskd.shutdown.phases import Action, StopTimes
 from flaskd.tasks import Reply, Task
+from flaskd.worker.application import Application, load_application
 from flaskd.worker.extension import Extension
 from flaskd.worker.orphan import OrphanAlarm
-from flaskd.worker.signals import take_signals, write_stacks_to
+from flaskd.worker.process import LAST_MOMENT, WorkerProcess
+from flaskd.worker.signals import take_signals
 from flaskd_ctl.protocol import Actor, ProgressEvent, ShutdownParams, ShutdownResult
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-LAST_MOMENT: Final = 5.0
-"""Seconds that the application's own threads and atexit functions get after the worker has stopped."""
-
-ESSENTIAL: Final = {"flaskd-channel", "flaskd-accept"}
-"""Threads without which a worker cannot work."""
-
 SUPERVISOR: Final = Actor(via="supervisor")
+
+log = logging.getLogger("flaskd")
 
 
 class Worker:
     """Loads, serves and stops, all on the main thread; calls from the supervisor are received on a thread of their own."""
 
-    def __init__(self, channel: WorkerChannel, start: Start, flask: Sequence[str] = ()) -> None:
+    def __init__(self, channel: WorkerChannel, start: Start, load: Callable[[], Application]) -> None:
         self._channel = channel
         self._start = start
-        self._flask = flask
+        self._load_application = load
         self._settings = start.settings
         if start.tune is not None:
             self._settings = msgspec.structs.replace(start.settings, **start.tune.settings)
@@ -103,30 +102,45 @@ class Worker:
         self._mailbox: Mailbox[owner.Ask | None] = Mailbox()
         self._owner: owner.Owner | None = None
         self._core: Core | None = None
-        self._code = code.Code(), dict[str, str]()
+        self._code = code.Code()
+        self._packages: dict[str, str] = {}
         self._quota: Quota | None = None
         self._closing = start.closing
         self._admitted = threading.Event()
+        self._report_rejected_from = 0.0  # monotonic
         self._late = LateAnswers(number_of) if start.settings.request_timeout_answer else None
         self._orphan = OrphanAlarm(start.settings.grace + LAST_MOMENT)
 
     def run(self) -> bool:
         """Serve until told to stop; returns whether nothing was cut. Raises what keeps it from serving."""
         threading.Thread(target=self._receive, name="flaskd-channel", daemon=True).start()
-        settings = self._settings
-        _import_all(self._start)
-        patches.keep_originals()
-        patches.refuse_monkey_patching()
-        app = load(settings.app, kept=lambda: self._flask)
-        self._code = code.of_target(settings.app), code.packages()
-        hooks = Hooks(settings)
-        hooks.loaded(app, give_up=self._give_up)
+        app, hooks = self._load_or_show()
         take_signals()  # again, where the application has taken them
         if self._start.tune is not None:  # not before: the application configures its loggers
             use_levels(self._start.tune, worker=self._start.worker)
         clean = self._serve(app)
-        hooks.stopping(app)
+        if hooks is not None:
+            hooks.stopping(app)
         return clean
+
+    def _load_or_show(self) -> "tuple[WSGIApplication, Hooks | None]":
+        """Load the application; in `flaskd dev`, if no other worker serves, one that shows why it cannot be loaded."""
+        try:
+            return self._load()
+        except LoadError as error:
+            if not (self._settings.dev and self._start.alone):
+                raise
+            from flaskd.app.developing import failing
+
+            sys.stderr.write(applications_traceback(error))
+            log.error("%s", error)  # noqa: TRY400 - its traceback has been shown
+            return failing(error.__cause__ or error), None
+
+    def _load(self) -> "tuple[WSGIApplication, Hooks]":
+        app, self._code, self._packages = self._load_application()
+        hooks = Hooks(self._settings)
+        hooks.loaded(app, give_up=self._give_up)
+        return app, hooks
 
     def _serve(self, app: "WSGIApplication") -> bool:
         settings, channel = self._settings, self._channel
@@ -134,7 +148,7 @@ class Worker:
             stack.enter_context(self._mailbox)
             core = self._core = self._make_core(app, stack)
             core.on_settings = self._use_settings
-            core.code, core.packages = self._code
+            core.code, core.packages = self._code, self._packages
             self._owner = owner.Owner(
                 core,
                 mailbox=self._mailbox,
@@ -165,6 +179,13 @@ class Worker:
         if self._quota is not None:
             self._quota.set(settings.max_requests, jitter=settings.max_requests_jitter)
 
+    def _report_rejected(self) -> None:
+        """Tell the supervisor of a rejected request; it looks at the counters itself from then on."""
+        now = time.monotonic()
+        if now >= self._report_rejected_from:
+            self._report_rejected_from = now + LOOK
+            self._channel.send(RequestRejected())
+
     def _report_progress(self, event: object) -> None:
         if isinstance(event, ProgressEvent):
             self._channel.send(Progress(event.phase))
@@ -184,17 +205,30 @@ class Worker:
         table = RequestTable.attach(start.request_table)
         recorder = Recorder(MetricsMemory.attach(start.metrics))
         table.on_next_request = lambda: self._channel.send(RequestBegan())
+        recorder.on_reject = self._report_rejected
+        wrap = None
+        if settings.dev:
+            from flaskd.app.developing import developed
+
+            wrap = functools.partial(developed, settings=settings, announce=start.alone)
         log = None
         if settings.access_log != "off":
             # Not closed here: that would wait for a line that nobody reads.
             stream = os.fdopen(start.log, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-            log = stack.enter_context(AccessLog(settings.access_log, stream, worker=start.worker)).put
+            log = stack.enter_context(self._access_log(stream)).put
         return Core(
             app,
             settings,
             engine=make_engine(
                 start.engine,
-                engine_options(settings, tls=secured, recorder=recorder, late=self._late, multiprocess=True),
+                engine_options(
+                    settings,
+                    tls=secured,
+                    recorder=recorder,
+                    late=self._late,
+                    multiprocess=True,
+                    load_share=LoadShare(LoadTable.attach(start.loads), start.load_row),
+                ),
             ),
             listeners=[SharedListener(descriptor, scheme=scheme) for descriptor in start.listeners],
             extension=extension,
@@ -204,10 +238,15 @@ class Worker:
             errors=ErrorTable.attach(start.errors),
             slow=SlowTable.attach(start.slow),
             log=log,
+            wrap=wrap,
             worker=start.worker,
             base=start.settings,
             tuned=start.tune.serial if start.tune is not None else 0,
         )
+
+    def _access_log(self, stream: TextIO) -> AccessLog:
+        coloured = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        return AccessLog(self._settings.access_log, stream, worker=self._start.worker, coloured=coloured)
 
     def _receive(self) -> None:
         """Carry out the supervisor's calls; the end of the channel is an order to stop."""
@@ -270,7 +309,7 @@ class Worker:
             if call is not None:
                 self._channel.refuse(call, "the worker has not loaded its application")
             return
-        stop = owner.Shutdown(SUPERVISOR, ShutdownParams(grace=grace), linger=linger)
+        stop = owner.Shutdown(SUPERVISOR, asked=ShutdownParams(grace=grace), linger=linger)
         if call is not None:
             stop.reply.add_done_callback(lambda reply: self._stopped(call, reply))
         self._owner.ask(stop)
@@ -281,14 +320,6 @@ class Worker:
         else:
             result = reply.result()
             self._channel.reply(call, Stopped(cut=result.cut, connections_cut=result.connections_cut))
-
-
-def _import_all(start: Start) -> None:
-    """Import what is needed later: once the application is loaded, an import may find a file of its own instead."""
-    engine_class(start.engine)
-    check_engine(start.engine, tls=None)
-    if start.check:
-        importlib.import_module("werkzeug.test")
 
 
 def check(app: "WSGIApplication", path: str) -> None:
@@ -302,41 +333,17 @@ def check(app: "WSGIApplication", path: str) -> None:
             )
 
 
-def end_with_thread(failed: threading.ExceptHookArgs) -> None:
-    """Exit if a thread fails without which the worker cannot accept or receive calls; the supervisor replaces it."""
-    threading.__excepthook__(failed)
-    if failed.thread is not None and failed.thread.name in ESSENTIAL:
-        ending.exit_now(1)
-
-
-def main(flask: Sequence[str] = ()) -> NoReturn:
-    """Run a worker; the first argument is the descriptor of its end of the channel. `flask`: what `namesakes.release` keeps."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what is written comes out at once
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the supervisor holds its signals, which is inherited
-    take_signals()
-    threading.excepthook = end_with_thread
-    unclean = False
-    ending.skip_finalizing(lambda: unclean)
+def main(kept: Callable[[], Iterable[str]] = list) -> NoReturn:
+    """Run a worker; the first argument is the descriptor of its end of the channel. `kept`: see `namesakes.release`."""
+    process = WorkerProcess()
     with socket.socket(fileno=int(sys.argv[1])) as sock:
         channel = WorkerChannel(sock)
         start = channel.receive()
         if not isinstance(start, Start):
             ending.exit_now(1)
-        for descriptor in (sock.fileno(), start.stacks, start.log, start.records, *start.listeners):
-            # They came through an exec; what the application starts does not get them.
-            os.set_inheritable(descriptor, False)
-        handler.install(handler.to_descriptor(start.records), start.settings.log_level, current_request_id)
-        write_stacks_to(start.stacks)
-        try:
-            unclean = not Worker(channel, start, flask).run()
-        except BaseException as raised:  # noqa: BLE001 - the process's outer edge: the supervisor reports it
-            error = explained(raised) or raised
-            hint = error.hint if isinstance(error, FlaskdError) else ""
-            channel.refuse(start, error, hint=hint, trace=applications_traceback(error))
-            if not isinstance(error, FlaskdError):
-                # Also in the log: once it has served, nobody waits for that reply.
-                traceback.print_exception(error)
-            ending.exit_now(1)
-        ending.exit_within(LAST_MOMENT)
-        sys.exit(0)
+        os.set_inheritable(sock.fileno(), False)
+
+        def load() -> Application:
+            return load_application(start.settings, engine=start.engine, check=bool(start.check), kept=kept)
+
+        process.run(Worker(channel, start, load).run, channel, start)

@@ -3,13 +3,16 @@
 import faulthandler
 import signal
 from types import FrameType
+from typing import Final
 
 from flaskd.process import ending, forks
+
+IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def take_signals() -> None:
     """Ignore signals that reach every process of the instance (from systemd, a container engine): the supervisor decides."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in IGNORED:
         # Not SIG_IGN, which what the application starts would inherit (execve(2)). What is ignored already stays so, there too.
         if signal.getsignal(number) is not signal.SIG_IGN:
             forks.take_signal(number, leave_to_supervisor)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from flaskd_ctl.contract.log_line import LEVELS
+from flaskd_ctl.cli.options import Seconds
+from flaskd_ctl.contract.log_line import LEVELS, PROCESSES
 
 if TYPE_CHECKING:
     _Int = click.ParamType[int]
@@ -29,45 +30,71 @@ class UrlPath(_Str):
 
 
 class Number(_Int):
-    """A whole number from 1 to `limit`; `what` it is, for the error message."""
+    """A whole number from 1 to `limit`; `what` it is and the `hint`, for the error message."""
 
     name = "number"
 
-    def __init__(self, what: str, limit: int) -> None:
+    def __init__(self, what: str, limit: int, *, hint: str = "") -> None:
         self._what = what
         self._limit = limit
+        self._hint = hint
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read the number."""
         if not _is_number(str(value)) or not 1 <= int(value) <= self._limit:
-            self.fail(f"{value!r} is not {self._what} (1 to {self._limit})", param, ctx)
+            hint = f"; {self._hint}" if self._hint else ""
+            self.fail(f"{value!r} is not {self._what} (1 to {self._limit}){hint}", param, ctx)
         return int(value)
 
 
 class Count(_Params):
-    """A number of workers, or with a sign how many more or fewer: the parameter `to` or `by`."""
+    """A number of workers, with a sign how many more or fewer, or auto: the parameter `to`, `by` or `auto`."""
 
     name = "count"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
-        """Read the number and its sign."""
+        """Read the word, or the number and its sign."""
         text = str(value)
+        if text == "auto":
+            return {"auto": True}
         signed = text[:1] in {"+", "-"}
         if not _is_number(text[signed:]):
-            self.fail(f"{text!r} is not a number of workers: N, +N or -N", param, ctx)
+            self.fail(f"{text!r} is not a number of workers: N, +N, -N or auto", param, ctx)
         if not int(text):
             what = "changes nothing" if signed else "workers serve nothing: the least is 1"
             self.fail(f"{text} {what}", param, ctx)
         return {"by" if signed else "to": int(text)}
 
 
+class Step(_Int):
+    """A length of steps of the history: a multiple of 10 s, from 10 s to 5 min; in seconds."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the duration."""
+        seconds = Seconds().convert(value, param, ctx)
+        if not 10 <= seconds <= 300 or seconds % 10:
+            self.fail(
+                f"{value} is not a multiple of 10 s between 10 s and 5 min: give 10s, 30s, 1m", param, ctx
+            )
+        return int(seconds)
+
+
 TYPES: Final[dict[str, click.ParamType[Any]]] = {
     "path": UrlPath(),
     "limit": Number("a number of entries", 1000),
     "most": Number("a number of requests", 100),
+    "step": Step(),
     "rate": Number("a number of times a second", 1000),
     "id": Number("an id", 999_999_999),
+    "worker": Number(
+        "the id of a worker",
+        999_999_999,
+        hint="`flaskd_ctl workers` lists them; an instance that is one process has none",
+    ),
     "level": click.Choice(LEVELS),
+    "process": click.Choice(PROCESSES),
     "text": click.STRING,
     "setting": click.STRING,
     "flag": click.BOOL,
@@ -76,12 +103,14 @@ TYPES: Final[dict[str, click.ParamType[Any]]] = {
 
 
 def count() -> click.Argument:
-    """Make the argument that sets `to` or, with a sign, `by`."""
+    """Make the argument that sets `to`, `by` or `auto`."""
 
     def spread(ctx: click.Context, param: click.Parameter, value: dict[str, int] | None) -> None:
         ctx.params.update(value or {})
 
-    return click.Argument(["count"], type=Count(), metavar="N|+N|-N", expose_value=False, callback=spread)
+    return click.Argument(
+        ["count"], type=Count(), metavar="N|+N|-N|auto", expose_value=False, callback=spread
+    )
 
 
 def level() -> click.Argument:

@@ -40,7 +40,7 @@ def parameters(command: Command) -> list[click.Parameter]:
     return [
         click.Argument(["called"], required=False, metavar="[NAME]", shell_complete=complete_names),
         click.Argument(["values"], nargs=-1, metavar="[KEY=VALUE]...", shell_complete=complete_values),
-        click.Option(["--worker"], type=TYPES["id"], help=helps["worker"]),
+        click.Option(["--worker"], type=TYPES["worker"], help=helps["worker"]),
     ]
 
 

@@ -19,7 +19,8 @@ STREAMS: Final = ("follow", "watch")
 class CliCommand(click.Command):
     """A command that calls `work` with the Run and its own options, and turns failures into exit codes.
 
-    `changes`: it changes something at the instance. `no_targets`: it cannot be used with --target.
+    `changes`: it changes something at the instance. `no_targets`: it cannot be used with --target. `own_targets`: it finds the
+    instances of several targets itself.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class CliCommand(click.Command):
         options: Sequence[click.Parameter] = (),
         changes: bool = False,
         no_targets: bool = False,
+        own_targets: bool = False,
         **attrs: Any,
     ) -> None:
         own = {option.name for option in options}
@@ -38,17 +40,25 @@ class CliCommand(click.Command):
         self.work = work
         self.changes = changes
         self.no_targets = no_targets
+        self.own_targets = own_targets
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take a negative number (`scale -1`) for a number, not for an option."""
         ctx.ignore_unknown_options = any(arg[:1] == "-" and arg[1:].isdecimal() for arg in args)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            from flaskd_ctl.cli.guesses import with_hint
+
+            raise with_hint(error, ctx) from None
 
     def invoke(self, ctx: click.Context) -> Exit:
         """Run the command; every failure becomes a sentence and an exit code."""
         run: Run = ctx.obj
         try:
-            return self._for_targets(run, ctx) if run.targets else self.work(run, **ctx.params)
+            if run.targets and not self.own_targets:
+                return self._for_targets(run, ctx)
+            return self.work(run, **ctx.params)
         except ControlError as error:
             run.screen.error(error)
             return code_of(error, method=ctx.info_name or "")

@@ -1,4 +1,4 @@
-"""The commands of `flaskd_ctl`: those of the COMMANDS table, and four that are the client's own."""
+"""The commands of `flaskd_ctl`: those of the COMMANDS table, and those that are the client's own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flaskd_ctl.cli.exits import Exit
 from flaskd_ctl.cli.options import Seconds, complete_settings, endpoint_of_application
 from flaskd_ctl.cli.own import HEADING as HEADING_OF_OWN, OWN
 from flaskd_ctl.cli.run import Run
-from flaskd_ctl.contract.commands import COMMANDS, PROGRESS, SECTIONS, Command, Param
+from flaskd_ctl.contract.commands import AUTO, COMMANDS, PROGRESS, SECTIONS, Command, Param
 
 
 class Table(click.Group):
@@ -37,6 +37,27 @@ class Table(click.Group):
                 formatter.write_dl(
                     [(name.ljust(width), made.short_help or "") for name, made in rows if made]
                 )
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; for an unknown one, say what is probably meant."""
+        name = args[0]
+        if not name.startswith("-") and not ctx.resilient_parsing and self.get_command(ctx, name) is None:
+            from flaskd_ctl.cli.guesses import command_hint
+
+            hint = command_hint(name, self.list_commands(ctx))
+            ctx.fail(f"No such command {name!r}." + (f" Next: {hint}" if hint else ""))
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the options before the command; for an unknown one, say what is probably meant."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            from flaskd_ctl.cli.guesses import with_hint
+
+            raise with_hint(error, ctx) from None
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Build a command, once."""
@@ -134,11 +155,11 @@ def derive(command: Command) -> CliCommand:
 def _parameter(param: Param) -> click.Parameter | None:
     """Make a parameter's option or argument; None for one that the command line sets itself."""
     flag = f"--{word(param.name)}"
-    if param.kind == "seconds":
-        return click.Option([flag], type=Seconds(), help=param.help)
+    if param.kind in {"seconds", "period"}:
+        return click.Option([flag], type=Seconds(zero=param.kind == "seconds"), help=param.help)
     if param.kind == "endpoint":
         return endpoint_of_application(param.help)
-    if param is PROGRESS or param.kind in {"change", "logger"}:
+    if param in {PROGRESS, AUTO} or param.kind in {"change", "logger"}:
         return None
     from flaskd_ctl.cli import arguments
 

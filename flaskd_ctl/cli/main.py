@@ -18,6 +18,7 @@ from flaskd_ctl.cli.options import shared_options
 from flaskd_ctl.cli.run import COMPLETE_VAR, PROGRAM
 from flaskd_ctl.cli.screen import Screen
 from flaskd_ctl.errors import ControlError
+from flaskd_ctl.text.layout import use_terminal_width
 
 
 class Usage(ControlError):
@@ -66,6 +67,7 @@ def _version() -> click.Option:
 
 def _run(arguments: list[str]) -> int:
     screen = Screen(json="--json" in arguments)
+    use_terminal_width(screen.width)
     try:
         code = group().main(arguments, PROGRAM, complete_var=COMPLETE_VAR, standalone_mode=False)
         return code if isinstance(code, int) else Exit.DONE

@@ -23,9 +23,13 @@ COMPLETION_TIME: Final = 2.0
 
 
 class Seconds(_Float):
-    """A duration from 0 to a day: `5`, `0.5s`, `10m`, `1h`; in seconds."""
+    """A duration from `at_least` seconds to a day: `5`, `0.5s`, `10m`, `1h`; in seconds. Without `zero`, 0 is refused."""
 
     name = "seconds"
+
+    def __init__(self, *, at_least: float = 0.0, zero: bool = True) -> None:
+        self._at_least = at_least
+        self._zero = zero
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read the number and its unit."""
@@ -37,8 +41,10 @@ class Seconds(_Float):
             self.fail(
                 f"{value!r} is not a duration: give seconds, or a number with s, m or h (10m)", param, ctx
             )
-        if not 0 <= seconds <= DAY:
-            self.fail(f"{value} is not between 0 and 86400 seconds (a day)", param, ctx)
+        if not self._at_least <= seconds <= DAY:
+            self.fail(f"{value} is not between {self._at_least:g} and 86400 seconds (a day)", param, ctx)
+        if not seconds and not self._zero:
+            self.fail("give more than 0 seconds, or leave it out to keep it", param, ctx)
         return seconds
 
 
@@ -109,6 +115,12 @@ def endpoint_of_application(help_text: str) -> click.Option:
 def complete_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Complete the names of instances."""
     return [name for name in _run_of(ctx).instances.names() if name.startswith(incomplete)]
+
+
+def complete_stopped(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the names of instances that have left files."""
+    instances = _run_of(ctx).instances
+    return [name for name in sorted({*instances.names(), *instances.notes()}) if name.startswith(incomplete)]
 
 
 def complete_targets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any, Final, TextIO
 
-from flaskd_ctl.errors import ControlError, Failed
+from flaskd_ctl.errors import ControlError, Failed, with_next_step
 from flaskd_ctl.text.layout import paragraph, printable
 from flaskd_ctl.text.results import as_json
 
@@ -30,6 +30,11 @@ class Screen:
     def colour(self) -> bool:
         """Whether stdout wants colour."""
         return _wants_colour(sys.stdout)
+
+    @property
+    def width(self) -> int:
+        """The columns of the terminal that stdout is; 0 if it is none."""
+        return _columns(sys.stdout) if _is_terminal(sys.stdout) else 0
 
     @property
     def shows_progress(self) -> bool:
@@ -71,9 +76,7 @@ class Screen:
             _write(sys.stderr, f"{DIM}{text}{BRIGHT}\n" if _wants_colour(sys.stderr) else f"{text}\n")
         field = str(error.data.get("path") or "")
         sentence = f"{error} ({field})" if field and field not in str(error) else str(error)
-        hint = printable(error.hint)
-        hint = f". {hint[0].upper()}{hint[1:]}." if hint else ""
-        _write(sys.stderr, f"flaskd_ctl: {printable(sentence)}{hint}\n")
+        _write(sys.stderr, f"flaskd_ctl: {printable(with_next_step(sentence, error.hint))}\n")
 
     def remark(self, text: str) -> None:
         """Write a remark for people on stderr; with --json it is left out."""
@@ -84,11 +87,7 @@ class Screen:
     def progress(self, text: str) -> None:
         """Overwrite the progress line."""
         if self.shows_progress:
-            try:
-                width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-            except OSError:
-                width = 80
-            _write(sys.stderr, f"\r\x1b[K{printable(text)[: width - 1]}")
+            _write(sys.stderr, f"\r\x1b[K{printable(text)[: _columns(sys.stderr) - 1]}")
             self._shown = True
 
     def clear(self) -> None:
@@ -120,6 +119,13 @@ def _encodable(text: str, stream: TextIO) -> str:
 def _wants_colour(stream: TextIO | None) -> bool:
     """Tell whether escapes are shown as colours (https://no-color.org)."""
     return _is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

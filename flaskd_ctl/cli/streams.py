@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flaskd_ctl.cli.exits import Exit
 from flaskd_ctl.client.session import RESPONSE_TIMEOUT, Session, given
 from flaskd_ctl.contract.conversation import Patience
+from flaskd_ctl.errors import NotRunning
 from flaskd_ctl.text import results
 from flaskd_ctl.transports import backend
 from flaskd_ctl.transports.backend import BLOCKING
@@ -56,15 +58,28 @@ def run_logs(run: Run, command: Command, *, follow: bool | None, reopen: bool, *
         return run.show("reopen_logs", run.ask(run.target(), "reopen_logs"))
     if follow:
         return _follow(run, command, asked)
-    result = run.ask(run.target(), command.name, asked)
+    result = run.ask(_target(run), command.name, asked)
     _remark_missing(run, result)
     return run.show(command.name, result)
+
+
+def _target(run: Run) -> Target:
+    """Find the instance. If one that `flaskd start` has started does not run, raise NotRunning with its log file."""
+    try:
+        return run.target()
+    except NotRunning as error:
+        from flaskd_ctl.contract.start_record import read_record
+
+        record = read_record(str(error.data.get("name") or ""), os.environ, os.geteuid())
+        if record is None:
+            raise
+        raise NotRunning(str(error), hint=f"its log is {record.log}", data=error.data) from None
 
 
 def _follow(run: Run, command: Command, asked: dict[str, Any]) -> Exit:
     from flaskd_ctl.text.logs import log_line, lost
 
-    with subscribed(run, run.target(), command.name, {**asked, "follow": True}) as (begun, events):
+    with subscribed(run, _target(run), command.name, {**asked, "follow": True}) as (begun, events):
         _remark_missing(run, begun)
         for event in itertools.chain([begun], events):
             if event.get("event") == "lost" and event.get("count"):

@@ -144,13 +144,15 @@ class BaseClient(
         to: int | None = None,
         *,
         by: int | None = None,
+        auto: bool = False,
+        for_: float | None = None,
         on_progress: Callable[[WorkerEvent], None] | None = None,
         timeout: float | None = None,
     ) -> ScaleResult:
-        """Set the number of workers (`to`) or change it (`by`); return when that many serve."""
+        """Set the number of workers, or let the setting `workers` decide again (see `Client`)."""
         result = await self._follow(
             "scale",
-            given(to=to, by=by),
+            given(to=to, by=by, auto=auto or None, **{"for": for_}),
             on_progress=typed_progress(on_progress, WorkerEvent),
             timeout=timeout,
         )

@@ -163,11 +163,19 @@ class Client(
         to: int | None = None,
         *,
         by: int | None = None,
+        auto: bool = False,
+        for_: float | None = None,
         on_progress: Callable[[WorkerEvent], None] | None = None,
         timeout: float | None = None,
     ) -> ScaleResult:
-        """Set the number of workers (`to`) or change it (`by`); return when that many serve."""
-        return run(self._client.scale(to, by=by, on_progress=on_progress, timeout=timeout))
+        """Set the number of workers (`to`) or change it (`by`); return when that many serve.
+
+        After `for_` seconds the setting `workers` decides again; None: after --scale-hold if that is a range, else never.
+        `auto` lets it decide at once.
+        """
+        return run(
+            self._client.scale(to, by=by, auto=auto, for_=for_, on_progress=on_progress, timeout=timeout)
+        )
 
     def restart_worker(
         self,

@@ -19,24 +19,28 @@ class LogMethods(Asking):
         self,
         worker: int | None = None,
         *,
+        process: str | None = None,
         level: str | None = None,
         request: str | None = None,
         limit: int = 100,
     ) -> LogsResult:
         """Return the newest lines of the log (see `Client`)."""
-        params = given(worker=worker, level=level, request=request, limit=limit)
+        params = given(worker=worker, process=process, level=level, request=request, limit=limit)
         return await self._typed("logs", LogsResult, params)
 
     async def follow_logs(
         self,
         worker: int | None = None,
         *,
+        process: str | None = None,
         level: str | None = None,
         request: str | None = None,
         limit: int = 1,
     ) -> AsyncGenerator[LogLine | LostEvent, None]:
         """Yield lines of the log until the instance has stopped (see `Client`)."""
-        params: dict[str, Any] = given(worker=worker, level=level, request=request, limit=limit, follow=True)
+        params: dict[str, Any] = given(
+            worker=worker, process=process, level=level, request=request, limit=limit, follow=True
+        )
         patience = Patience(time.monotonic(), first=self._timeout)
         with await Session.open(self._backend, self._target(), deadline=patience.deadline) as session:
             begun = typed("logs", await session.subscribe(patience, "logs", params), LogsResult)
@@ -64,20 +68,23 @@ class BlockingLogMethods:
         self,
         worker: int | None = None,
         *,
+        process: str | None = None,
         level: str | None = None,
         request: str | None = None,
         limit: int = 100,
     ) -> LogsResult:
         """Return the newest lines of the log, oldest first.
 
-        `worker`, `level` (the lowest) and `request` (the request's ID) choose among them; at most `limit`, up to 1000.
+        `worker`, `process` ("supervisor", "template" or "worker"), `level` (the lowest) and `request` (the request's ID) choose
+        among them; at most `limit`, up to 1000.
         """
-        return run(self._client.logs(worker, level=level, request=request, limit=limit))
+        return run(self._client.logs(worker, process=process, level=level, request=request, limit=limit))
 
     def follow_logs(
         self,
         worker: int | None = None,
         *,
+        process: str | None = None,
         level: str | None = None,
         request: str | None = None,
         limit: int = 1,
@@ -87,7 +94,9 @@ class BlockingLogMethods:
         A `LostEvent` says how many lines are missing where this program reads too slowly. Raises ConnectionLost if the instance
         ends without saying so. It begins with the first `next()`, and ends when the iterator is closed or collected.
         """
-        return iterate(self._client.follow_logs(worker, level=level, request=request, limit=limit))
+        return iterate(
+            self._client.follow_logs(worker, process=process, level=level, request=request, limit=limit)
+        )
 
     def reopen_logs(self) -> list[str]:
         """Open the log files again, after another program has renamed them; return their paths.

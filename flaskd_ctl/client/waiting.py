@@ -7,8 +7,8 @@ that an instance has been started, and that no request is in flight.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Any, Final
 
 from flaskd_ctl.client.session import RESPONSE_TIMEOUT, Session
 from flaskd_ctl.client.stopping import ends_process, wait_until_gone
@@ -16,8 +16,6 @@ from flaskd_ctl.contract.conversation import Patience
 from flaskd_ctl.contract.endpoint import Target
 from flaskd_ctl.errors import ConnectionLost, InvalidParams, NotRunning, TimedOut, WrongState
 from flaskd_ctl.transports.backend import Backend
-
-T = TypeVar("T")
 
 RECHECK: Final = 0.1
 """Seconds between two looks for an instance that has not been started yet."""
@@ -55,14 +53,17 @@ class Wait:
 
     async def until_reached(self) -> dict[str, Any]:
         """Wait; return the last status seen ({} when there is nothing to ask). Raises TimedOut with what was seen last."""
-        if self._goal == "stopped":
-            return await self._until_gone()
+        ways = {"stopped": self._until_gone, "idle": self._until_idle}
+        wait = ways.get(self._goal, self._until_announced)
         while True:
             try:
-                return await (self._until_idle() if self._goal == "idle" else self._until_announced())
+                return await wait()
             except (NotRunning, ConnectionLost):
                 self._seen = "not running"
                 await self._pause(self._recheck)
+            except TimedOut as error:
+                # Of a step: what was too short for it may be the rest of the time for the whole wait.
+                raise (error if time.monotonic() < self._deadline else self._too_late()) from None
 
     async def _until_announced(self) -> dict[str, Any]:
         target = self._choose()
@@ -72,14 +73,15 @@ class Wait:
             await self._open(target, patience) as asking,
         ):
             self._seen = "no answer"
-            await self._in_time(events.subscribe(patience))
+            await events.subscribe(patience)
             while not GOALS[self._goal](status := await self._status(asking)):
-                if await self._in_time(events.next_event(patience)) is None:
+                if await events.next_event(patience) is None:
                     raise NotRunning(f"{target.name} has stopped")
             return status
 
     async def _until_idle(self) -> dict[str, Any]:
         with await self._open(self._choose(), self._patience()) as session:
+            self._seen = "no answer"
             while not GOALS["idle"](status := await self._status(session)):
                 if status.get("in_flight", 0) is None:
                     raise WrongState(
@@ -106,14 +108,6 @@ class Wait:
         except (NotRunning, ConnectionLost):
             return {}
         raise self._too_late()
-
-    async def _in_time(self, step: Coroutine[Any, Any, T]) -> T:
-        try:
-            return await step
-        except TimedOut:
-            if time.monotonic() < self._deadline:
-                raise
-            raise self._too_late() from None
 
     async def _open(self, target: Target, patience: Patience) -> Session:
         return await Session.open(self._backend, target, deadline=patience.deadline)

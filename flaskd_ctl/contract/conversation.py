@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final, NamedTuple
 
+from flaskd_ctl.contract import strict_json
 from flaskd_ctl.errors import BY_NAME, ControlError, Failed, ParseError, TooLarge
 
 MAX_MESSAGE: Final = 1024 * 1024
@@ -101,7 +102,7 @@ class Conversation:
         if len(message) > MAX_MESSAGE:
             raise TooLarge(f"a reply is longer than the protocol's {MAX_MESSAGE} bytes")
         try:
-            read = json.loads(message)
+            read = strict_json.loads(message)
         except (ValueError, RecursionError):
             raise _not_protocol(message) from None
         if not isinstance(read, dict) or read.get("jsonrpc") != "2.0":

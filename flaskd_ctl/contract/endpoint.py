@@ -14,7 +14,7 @@ instance is a file `<name>.json` in the state directory. Nothing here touches a 
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from flaskd_ctl.errors import BadPlace
@@ -238,6 +238,24 @@ def search_dirs(*, runtime_dir: str | None, environ: Mapping[str, str], uid: int
         found.append(os.path.join(environ["XDG_RUNTIME_DIR"], "flaskd"))
     found += [SYSTEM_RUNTIME, f"/tmp/flaskd-{uid}"]  # noqa: S108 - used only when ours and 0700
     return list(dict.fromkeys(found))
+
+
+def client_command(endpoints: Iterable[str], environ: Mapping[str, str], uid: int) -> str:
+    """Return the beginning of each command line for the instance with these endpoints: `flaskd_ctl --name shop`.
+
+    It names the directory too if flaskd_ctl would not look there, as seen from a shell of the user `uid`.
+    """
+    import shlex  # flaskd_ctl itself does not need it
+
+    socket = next(url for url in endpoints if url.startswith("unix://")).removeprefix("unix://")
+    runtime, name = os.path.split(os.path.dirname(socket))
+    shell = {name: value for name, value in environ.items() if name != "RUNTIME_DIRECTORY"}
+    found = runtime in search_dirs(runtime_dir=None, environ=shell, uid=uid)
+    return (
+        f"flaskd_ctl --name {name}"
+        if found
+        else f"flaskd_ctl --runtime-dir {shlex.quote(runtime)} --name {name}"
+    )
 
 
 def state_dirs(environ: Mapping[str, str]) -> list[str]:

@@ -21,8 +21,8 @@ STEP: Final = 10
 PRINTED_AS: Final = "info"
 """What the application prints has no level; where lines are chosen by level, it counts as this one."""
 
-SUPERVISOR: Final = "supervisor"
-"""Stands in the place of the worker's id."""
+PROCESSES: Final = ("supervisor", "template", "worker")
+"""What writes lines. The first two stand in the place of a worker's id."""
 
 BAR: Final = "  | "
 """Begins the second and each further line of a record."""
@@ -54,10 +54,12 @@ def text_of(
     request_id: str = "",
     logger: str = "",
     stream: str = "",
+    process: str = "",
 ) -> str:
     """Return a line as text, several lines if its message has several; unprintable characters are escaped."""
     first, *rest = (escaped(line) for line in message.split("\n"))
-    head = f"{header(at, level or stream)}{origin(worker, request_id)}{escaped(logger) + ': ' if logger else ''}{first}"
+    name = f"{escaped(logger)}: " if logger else ""
+    head = f"{header(at, level or stream)}{origin(worker, request_id, process)}{name}{first}"
     return "\n".join([head, *(BAR + line for line in rest)])
 
 
@@ -66,9 +68,9 @@ def header(at: float, word: str) -> str:
     return f"{timestamp(at)} {word:<8} "
 
 
-def origin(worker: int | None, request_id: str = "") -> str:
-    """Return who wrote a line, and for which request."""
-    who = SUPERVISOR if worker is None else worker
+def origin(worker: int | None, request_id: str = "", process: str = "") -> str:
+    """Return who wrote a line, and for which request; without a worker and a process, it is the supervisor."""
+    who = worker if worker is not None else escaped(process) or PROCESSES[0]
     return f"[{who} {escaped(request_id)}] " if request_id else f"[{who}] "
 
 

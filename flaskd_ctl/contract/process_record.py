@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from binascii import crc32
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from flaskd_ctl.contract.endpoint import state_dirs
@@ -48,30 +49,28 @@ def is_alive(record: Mapping[str, Any]) -> bool:
 
 
 def file_name(directory: str) -> str:
-    """Return the name of the record of the instance in `directory`: two of one name may run in different directories."""
-    from hashlib import sha256
+    """Return the name of the record of the instance in `directory`: two of one name may run in different directories.
 
-    digest = sha256(os.fsencode(os.path.realpath(directory))).hexdigest()
-    return f"{os.path.basename(directory)}.{digest[:16]}{SUFFIX}"
+    A checksum is enough to tell a user's directories apart, and hashlib would load OpenSSL into each `shutdown`.
+    """
+    path = os.fsencode(os.path.realpath(directory))
+    return f"{os.path.basename(directory)}.{crc32(path):08x}{crc32(path[::-1]):08x}{SUFFIX}"
 
 
 def running(environ: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Yield the records of processes that run, from all state directories."""
-    for path in _paths(environ):
-        record = of_process(path)
-        directory = record.get("directory")
-        if isinstance(directory, str) and os.path.basename(path) == file_name(directory):
-            yield record
+    return _of_running(record_paths(environ))
 
 
 def running_at(directory: str, environ: Mapping[str, str]) -> dict[str, Any] | None:
     """Return the record of the process whose instance is in `directory`; None if no such process runs."""
-    wanted = os.path.realpath(directory)
-    same = (record for record in running(environ) if os.path.realpath(record["directory"]) == wanted)
+    wanted, name = os.path.realpath(directory), file_name(directory)
+    paths = (path for path in record_paths(environ) if os.path.basename(path) == name)
+    same = (record for record in _of_running(paths) if os.path.realpath(record["directory"]) == wanted)
     return next(same, None)
 
 
-def _paths(environ: Mapping[str, str]) -> Iterator[str]:
+def record_paths(environ: Mapping[str, str]) -> Iterator[str]:
     """Yield the files that may be records, in a state directory or in the one that systemd made for a unit in it."""
     for directory in state_dirs(environ):
         for path in _entries(directory):
@@ -80,6 +79,14 @@ def _paths(environ: Mapping[str, str]) -> Iterator[str]:
             elif os.path.isdir(path):
                 own = f"{os.path.basename(path)}."
                 yield from (each for each in _entries(path) if os.path.basename(each).startswith(own))
+
+
+def _of_running(paths: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for path in paths:
+        record = of_process(path)
+        directory = record.get("directory")
+        if isinstance(directory, str) and os.path.basename(path) == file_name(directory):
+            yield record
 
 
 def _entries(directory: str) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from flaskd_ctl.contract import endpoint as places
 from flaskd_ctl.contract.endpoint import Endpoint, Place, Target
+from flaskd_ctl.contract.guess import did_you_mean
 from flaskd_ctl.contract.process_record import running
 from flaskd_ctl.contract.times import clock
 from flaskd_ctl.discovery.look import Found, look, lost_at, unreachable
@@ -31,10 +32,10 @@ class Instances:
         environ: Mapping[str, str] | None = None,
         uid: int | None = None,
     ) -> None:
-        self._environ = os.environ if environ is None else environ
+        self.environ = os.environ if environ is None else environ
         uid = os.geteuid() if uid is None else uid
         self._trust = Trust(uid, os.path.abspath(runtime_dir) if runtime_dir else None)
-        self.directories = places.search_dirs(runtime_dir=runtime_dir, environ=self._environ, uid=uid)
+        self.directories = places.search_dirs(runtime_dir=runtime_dir, environ=self.environ, uid=uid)
 
     def names(self) -> list[str]:
         """List the names of instances, running or not, without connecting (for shell completion)."""
@@ -42,7 +43,7 @@ class Instances:
 
     def all(self) -> list[Found]:
         """Return every instance that has a directory, nearest first, then those that have lost it and run."""
-        found = [each for place in self._places() if (each := look(place, self._environ))]
+        found = [each for place in self._places() if (each := look(place, self.environ))]
         return [*found, *self._lost(seen={each.place.directory for each in found})]
 
     def closed(self) -> list[str]:
@@ -82,7 +83,18 @@ class Instances:
         """Read the notes that instances have left, by name."""
         from flaskd_ctl.discovery.notes import notes
 
-        return notes(self._environ, self.directories)
+        return notes(self.environ, self.directories)
+
+    def note_paths(self, name: str) -> list[str]:
+        """Return the paths of the notes that instances called `name` have left."""
+        from flaskd_ctl.discovery.notes import note_files
+
+        return [path for path, note in note_files(self.environ, self.directories) if note["name"] == name]
+
+    def holds(self, directory: object) -> bool:
+        """Tell whether an instance with this directory is one of these."""
+        homes = map(os.path.realpath, self.directories)
+        return isinstance(directory, str) and os.path.realpath(os.path.dirname(directory)) in homes
 
     def _named(self, name: str) -> Target:
         looked: list[str] = []
@@ -96,7 +108,7 @@ class Instances:
             looked.append(place.sock)
             if not self._trust.instance(place.directory, within=directory):
                 continue
-            found = look(place, self._environ)
+            found = look(place, self.environ)
             if found and found.condition == "live":
                 return Target(name, found.endpoint)
             if found and found.condition == "hidden":
@@ -115,9 +127,19 @@ class Instances:
         ending, data = self._last_stop(name, seen[0] if seen else None)
         raise NotRunning(
             f"cannot reach {name}: nothing listens at {where}{ending}",
-            hint="try `flaskd_ctl list`",
+            hint=self.guess(name, known=bool(ending)) or "try `flaskd_ctl list`",
             data=data,
         )
+
+    def guess(self, name: str, *, known: bool = False, others: Collection[str] = ()) -> str:
+        """Return which instance `name` is probably meant to be; "" for none.
+
+        If an instance of that name is `known` to have run, the name is right. `others` are more names that can be meant.
+        """
+        if known:
+            return ""
+        names = {found.name for found in self.all() if found.condition in {"live", "unreachable"}}
+        return did_you_mean(name, sorted(names.union(others)))
 
     def _only(self) -> Target:
         seen = list(self.all())
@@ -152,7 +174,7 @@ class Instances:
         ending, data = self._last_stop(names[0], stale, naming=True) if names else ("", {})
         raise NotRunning(
             f"no instance is running: looked in {', '.join(self.directories)}{ending}",
-            hint="start one with `flaskd run`, or give its directory with --runtime-dir",
+            hint="start one with `flaskd start`, or `flaskd run`, or give its directory with --runtime-dir",
             data=data,
         )
 
@@ -192,13 +214,13 @@ class Instances:
     def _lost(self, name: str | None = None, *, seen: Collection[str] = ()) -> Iterator[Found]:
         """Yield the instances (called `name`) that run and whose directory is gone or not trusted, except those in `seen`."""
         homes = {os.path.realpath(directory): directory for directory in self.directories}
-        for record in running(self._environ):
+        for record in running(self.environ):
             place = Place(record["directory"])
             home = homes.get(os.path.realpath(os.path.dirname(place.directory)))
             if home is None or place.directory in seen or (name and place.name != name):
                 continue
             trusted = self._trust.runtime_dirs([home]) and self._trust.instance(place.directory, within=home)
-            found = look(place, self._environ) if trusted else lost_at(place, record)
+            found = look(place, self.environ) if trusted else lost_at(place, record)
             if found and found.condition == "unreachable":
                 yield found
 

@@ -25,18 +25,24 @@ STILL_ENDING: Final = "serves no more and has not ended yet"
 def notes(environ: Mapping[str, str], directories: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Read the newest note of each name whose instance lived in one of `directories`."""
     found: dict[str, dict[str, Any]] = {}
+    for _, note in note_files(environ, directories):
+        before = found.get(note["name"])
+        if before is None or before["started"] < note["started"]:
+            found[note["name"]] = note
+    return found
+
+
+def note_files(
+    environ: Mapping[str, str], directories: Iterable[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each note of an instance that lived in one of `directories`, after its path."""
     # The path may have been a link that no longer exists (DynamicUser=).
     homes = {same for directory in directories for same in (directory, os.path.realpath(directory))}
     for path in _paths(environ):
         note = read_object(path)
-        if not _is_note(note):
-            continue
-        name, (home, last) = str(note.get("name")), os.path.split(str(note.get("directory")))
-        if last == name and (home in homes or os.path.realpath(home) in homes):
-            before = found.get(name)
-            if before is None or before["started"] < note["started"]:
-                found[name] = note
-    return found
+        home, last = os.path.split(str(note.get("directory")))
+        if _is_note(note) and last == note.get("name") and (home in homes or os.path.realpath(home) in homes):
+            yield path, note
 
 
 def stop_of(note: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,4 +73,8 @@ def _local(name: str, config: Config, instances: Instances) -> Target:
         return instances.target(name)
     except NotRunning as error:
         hint = f"try `flaskd_ctl list`; {config.path} has no target or group {name}"
+        if meant := instances.guess(
+            name, known="last_stop" in error.data, others={*config.targets, *config.groups}
+        ):
+            hint = f"{meant} {config.path} has no target or group {name}"
         raise NotRunning(str(error), hint=hint, data=error.data) from None

@@ -40,8 +40,11 @@ from flaskd_ctl.protocol.events import (
     LogEvent as LogEvent,
     LostEvent as LostEvent,
     ProgressEvent as ProgressEvent,
+    SaturationEvent as SaturationEvent,
+    ScaleEvent as ScaleEvent,
     SlowEvent as SlowEvent,
     StateEvent as StateEvent,
+    TemplateEvent as TemplateEvent,
     WorkerEvent as WorkerEvent,
 )
 from flaskd_ctl.protocol.logs import (
@@ -108,7 +111,9 @@ from flaskd_ctl.protocol.status import (
     InFlight as InFlight,
     LastError as LastError,
     PingResult as PingResult,
+    Scaling as Scaling,
     StatusResult as StatusResult,
+    TemplateInfo as TemplateInfo,
     WorkerFailure as WorkerFailure,
     WorkerInfo as WorkerInfo,
     WorkersResult as WorkersResult,

@@ -53,8 +53,37 @@ class WorkerEvent(msgspec.Struct, frozen=True, tag_field="event", tag="worker"):
     why: str
 
 
+class TemplateEvent(msgspec.Struct, frozen=True, tag_field="event", tag="template"):
+    """A template (--preload) is "loading" the application, "ready" to fork workers, or "gone".
+
+    `why` says how it ended, or warns that memory may not suffice for what it loads.
+    """
+
+    at: float
+    pid: int
+    state: str
+    generation: int
+    why: str
+
+
+class ScaleEvent(msgspec.Struct, frozen=True, tag_field="event", tag="scale"):
+    """The number of wanted workers has changed by itself, from `was` to `wanted`, between `minimum` and `maximum`.
+
+    `cause` is "threads" (they were busy), "queue" (requests waited), "cpu", "quiet" (fewer are enough), "memory" (the OOM
+    killer has killed one), "failure" (a further one could not start) or "end" (the time of a number set by `scale` is over).
+    """
+
+    at: float
+    was: int
+    wanted: int
+    minimum: int
+    maximum: int
+    cause: str
+    why: str
+
+
 class IncidentEvent(msgspec.Struct, frozen=True, tag_field="event", tag="incident"):
-    """A worker has failed; `incidents` with its id has the stacks and the traceback."""
+    """A worker or a template has failed; `incidents` with its id has the stacks and the traceback."""
 
     at: float
     incident: Incident
@@ -66,6 +95,17 @@ class SlowEvent(msgspec.Struct, frozen=True, tag_field="event", tag="slow"):
     at: float
     request: InFlight
     limit: float
+
+
+class SaturationEvent(msgspec.Struct, frozen=True, tag_field="event", tag="saturation"):
+    """Many requests begin to be answered 503 because they waited too long (`saturated`), or that is over.
+
+    `rejected` counts them since they began.
+    """
+
+    at: float
+    saturated: bool
+    rejected: int
 
 
 class LostEvent(msgspec.Struct, frozen=True, tag_field="event", tag="lost"):
@@ -87,8 +127,11 @@ Event = (
     | ProgressEvent
     | CutEvent
     | WorkerEvent
+    | TemplateEvent
+    | ScaleEvent
     | IncidentEvent
     | SlowEvent
+    | SaturationEvent
     | CallProgressEvent
     | LogEvent
     | LostEvent

@@ -8,11 +8,15 @@ from flaskd_ctl.protocol.wire import Params, Positive
 
 
 class StatsParams(Params, frozen=True, forbid_unknown_fields=True):
-    """`endpoint` and `worker` limit what is counted; `limit` is the number of endpoints to show, the busiest ones."""
+    """`endpoint` and `worker` limit what is counted; `limit` is the number of endpoints to show, the busiest ones.
+
+    `step` is the length of the steps of the history in seconds, a multiple of 10.
+    """
 
     endpoint: str | None = None
     worker: Positive | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
+    step: Annotated[int, msgspec.Meta(ge=10, le=300, multiple_of=10)] = 300
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,22 +54,30 @@ class EndpointStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
-    """What finished in the five minutes from `at` on."""
+    """What finished in the `seconds` from `at` on; the step under way is shorter than the others.
+
+    `queue` is the time before the application, of all endpoints together, as in `QueueStats`. It is null from an instance of
+    an older version.
+    """
 
     at: float
     latency: Latency
+    queue: Latency | None = None
+    seconds: float = 300.0
 
 
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     """The time before the application.
 
     `waiting` requests wait for a free thread now. `waited` requests have waited since the start, `seconds` in all. The
-    percentiles are those of all requests, also of those that did not wait.
+    percentiles are those of all requests, also of those that did not wait. `rejected` requests were answered 503 because they
+    had waited too long (`max_queue_time`); in the windows of time they are the `errors`. No other number of `stats` has them.
     """
 
     waiting: int
     waited: int
     seconds: float
+    rejected: int = 0
     start: Latency
     minute: Latency
     five_minutes: Latency
@@ -116,8 +128,8 @@ class StatsResult(msgspec.Struct, frozen=True, kw_only=True):
 
     `threads` is how many requests all workers together can have in the application, `in_flight` how many they have. `cpu` is
     the CPU time of all workers, in seconds. `endpoints` has the ones that took most time; `not_shown` counts the others.
-    `history` has the last hour in steps of five minutes, oldest first, and ends with the step under way. `starts` and `ends`
-    count workers by the reason why they were started or ended.
+    `history` has the last hour in steps of `step` seconds, oldest first, and ends with the step under way; a step in which no
+    request finished is left out. `starts` and `ends` count workers by the reason why they were started or ended.
     """
 
     since: float
@@ -133,3 +145,4 @@ class StatsResult(msgspec.Struct, frozen=True, kw_only=True):
     cpu: float | None
     starts: dict[str, int] = {}
     ends: dict[str, int] = {}
+    step: float = 300.0

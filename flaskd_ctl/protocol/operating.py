@@ -3,7 +3,7 @@
 import msgspec
 
 from flaskd_ctl.protocol.status import InFlight
-from flaskd_ctl.protocol.wire import Params, Path, Positive, Seconds
+from flaskd_ctl.protocol.wire import Duration, Params, Path, Positive, Seconds
 
 
 class ShutdownParams(Params, frozen=True, forbid_unknown_fields=True):
@@ -23,10 +23,15 @@ class ReloadParams(Params, frozen=True, forbid_unknown_fields=True):
 
 
 class ScaleParams(Params, frozen=True, forbid_unknown_fields=True):
-    """The number of workers (`to`), or how many to add or remove (`by`, not 0): exactly one of the two."""
+    """The number of workers (`to`), how many to add or remove (`by`, not 0), or `auto`: exactly one of the three.
+
+    `auto` gives the number back to the setting `workers`. `for`: seconds after which that happens by itself, not with `auto`.
+    """
 
     to: Positive | None = None
     by: int | None = None
+    auto: bool = False
+    for_: Duration | None = msgspec.field(default=None, name="for")
     progress: bool = False
 
 
@@ -66,11 +71,15 @@ class ReloadResult(msgspec.Struct, frozen=True):
 
 
 class ScaleResult(msgspec.Struct, frozen=True):
-    """`workers` serve; `was` is the number wanted before. `took`: seconds."""
+    """`workers` serve; `was` is the number wanted before. `took`: seconds.
+
+    `until` is when the setting `workers` decides again; null: not before the instance ends, or at once after `auto`.
+    """
 
     workers: int
     was: int
     took: float
+    until: float | None = None
 
 
 class RestartResult(msgspec.Struct, frozen=True):

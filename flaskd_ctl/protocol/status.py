@@ -44,10 +44,10 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     """One worker process. Ids are never used again.
 
     `state` is "starting", "serving" or "leaving" (it finishes its requests and accepts nothing new), `since` the time of the
-    last change. `age` is seconds since its start. `generation` counts reloads. Unknown values are null: `in_flight` without
-    the ledger of requests, `rss` and `pss` (bytes of memory; pss divides shared memory among its processes) of a process that
-    has ended. `why` is why it was started: "start", "scale", "reload", "restart", "crash: killed by SIGKILL", "max requests",
-    ...
+    last change. `pid` is 0 while its template loads the application. `age` is seconds since its start. `generation` counts
+    reloads. Unknown values are null: `in_flight` without the ledger of requests, `rss` and `pss` (bytes of memory; pss divides
+    shared memory among its processes) of a process that has ended. `why` is why it was started: "start", "scale", "reload",
+    "restart", "crash: killed by SIGKILL", "max requests", ...
     """
 
     id: int
@@ -62,6 +62,18 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     rss: int | None
     pss: int | None
     why: str
+
+
+class TemplateInfo(msgspec.Struct, frozen=True):
+    """A process that workers are forked from (--preload); `state` is "loading" or "ready". See `WorkerInfo`."""
+
+    pid: int
+    state: str
+    since: float
+    age: float
+    generation: int
+    rss: int | None
+    pss: int | None
 
 
 class WorkerFailure(msgspec.Struct, frozen=True):
@@ -83,6 +95,25 @@ class PingResult(msgspec.Struct, frozen=True):
     protocol: str
 
 
+class Scaling(msgspec.Struct, frozen=True):
+    """Where the number of workers comes from.
+
+    `setting` is the value of `workers`: "4", "auto" or "2..8"; the number lies between `minimum` and `maximum`. `why` explains
+    it, `since` is when it last changed by itself, null if it has not. `limited` says why there are not more workers although
+    the load needs them. `scaled` is the number that `scale` has set, null if it has not; `until` is when that ends, null: not
+    by itself.
+    """
+
+    setting: str
+    minimum: int
+    maximum: int
+    why: str = ""
+    since: float | None = None
+    limited: str = ""
+    scaled: int | None = None
+    until: float | None = None
+
+
 class StatusResult(msgspec.Struct, frozen=True):
     """The state of an instance at a glance.
 
@@ -91,9 +122,13 @@ class StatusResult(msgspec.Struct, frozen=True):
     "5xx"; "aborted": the client disconnected, or the application raised after its first byte). `connections` counts open HTTP
     connections, with or without a request. `deadline_left` is set while stopping. `requested_by` and `requested_at` say who
     asked for the current state, and when; `last_stop` says how the previous run ended. `engine_why` says why this engine was
-    chosen. An instance that is one process has no `workers`, and `wanted_workers` is 0. `generation` counts reloads,
-    `restarts` the workers that exited unexpectedly. `versions` are those that run. `installed_flaskd` is the version of flaskd
-    on disk, null if it cannot be read; if it is another one, the instance needs a restart.
+    chosen. An instance that is one process has no `workers`, `scaling` is null, and `wanted_workers` is 0. `generation` counts
+    reloads, `restarts` the workers that exited unexpectedly. `versions` are those that run. `installed_flaskd` is the version
+    of flaskd on disk, null if it cannot be read; if it is another one, the instance needs a restart. `queued` counts what
+    waits for a free thread or in the accept queues. `probes` has the addresses of `health` and `agent`, HOST:PORT. `rejected`
+    requests waited too long (`max_queue_time`) and were answered 503, as `served` counts too; `saturated`: at present many
+    are. `restart_command` stops it and starts it again; "" if only who started it can. `templates` has the process that workers
+    are forked from (--preload), two during a reload.
     """
 
     name: str
@@ -125,16 +160,24 @@ class StatusResult(msgspec.Struct, frozen=True):
     last_failure: WorkerFailure | None = None
     last_stop: LastStop | None = None
     installed_flaskd: str | None = None
+    queued: int = 0
+    probes: dict[str, str] = {}
+    rejected: int = 0
+    saturated: bool = False
+    restart_command: str = ""
+    templates: list[TemplateInfo] = []
+    scaling: Scaling | None = None
 
 
 class WorkersResult(msgspec.Struct, frozen=True):
-    """The workers, oldest first."""
+    """The workers, and the templates that they are forked from (--preload), oldest first."""
 
     workers: list[WorkerInfo]
+    templates: list[TemplateInfo] = []
 
 
 class Incident(msgspec.Struct, frozen=True):
-    """A worker that failed; `kind` is "hung", "crash" or "start failed".
+    """A worker that failed; `kind` is "hung", "crash" or "start failed". Worker 0 is a template that has ended by itself.
 
     `requests` are its requests at that time, `unnamed` counts further connections that were lost. `stacks` (of all threads,
     taken before a hung worker was killed) and `traceback` are there only if you ask for one incident by its id.

@@ -5,12 +5,9 @@ from typing import Annotated
 import msgspec
 
 from flaskd_ctl.protocol.diagnosis import FromWorker
-from flaskd_ctl.protocol.wire import Params, Positive
+from flaskd_ctl.protocol.wire import Duration, Params, Positive
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
-Duration = Annotated[
-    float, msgspec.Meta(gt=0, le=86_400, description="seconds, more than 0 and at most a day")
-]
 Value = bool | int | float | str | list[str]
 
 

@@ -11,6 +11,9 @@ MAX_ID: Final = 1000
 """Longest id that is a string, in characters: each reply repeats it."""
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400, description="seconds, at most a day")]
+Duration = Annotated[
+    float, msgspec.Meta(gt=0, le=86_400, description="seconds, more than 0 and at most a day")
+]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Path = Annotated[str, msgspec.Meta(pattern="^/", description="a path, with or without a query")]
 

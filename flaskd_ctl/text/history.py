@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from flaskd_ctl.contract import audit_log
 from flaskd_ctl.contract.times import clock, span
-from flaskd_ctl.text.layout import printable, table
+from flaskd_ctl.text.layout import cut, printable, table
+
+LONGEST: Final = 50
+"""Characters of a command line in a text for people; with --json it is whole."""
 
 
 def last_stop(stop: Mapping[str, Any]) -> str:
@@ -22,12 +25,20 @@ def last_stop(stop: Mapping[str, Any]) -> str:
     return printable(f"{clock(float(stop['at']))}, {how}{took}: {why}{_by(stop)}")
 
 
+def brief(command_line: str) -> str:
+    """Shorten the command line of a caller: no directories of programs, and at most LONGEST characters."""
+    words = command_line.split(" ")
+    words[:2] = [word if word.startswith("-") else word.rpartition("/")[2] or word for word in words[:2]]
+    text = " ".join(words)
+    return cut(text, LONGEST)
+
+
 def _by(stop: Mapping[str, Any]) -> str:
     """Write who asked, unless `why` says it."""
     by = stop.get("by") or {}
     if by.get("uid") is None and not by.get("key"):
         return f" (pid {by['pid']})" if by.get("pid") else ""
-    return f" by {audit_log.described({**by, 'via': 'control'}, who=str(stop.get('who') or ''))}"
+    return f" by {audit_log.described({**by, 'via': 'control'}, who=brief(str(stop.get('who') or '')))}"
 
 
 def stopped_status(name: str, stop: Mapping[str, Any]) -> str:
@@ -48,7 +59,9 @@ def history(result: Mapping[str, Any], _colour: bool = False) -> str:
             span(float(entry["took"])) if isinstance(entry.get("took"), int | float) else "-",
             entry.get("role") or "-",
             audit_log.described(
-                entry.get("by") or {}, who=str(entry.get("who") or ""), user=str(entry.get("user") or "")
+                entry.get("by") or {},
+                who=brief(str(entry.get("who") or "")),
+                user=str(entry.get("user") or ""),
             ),
         )
         for entry in entries

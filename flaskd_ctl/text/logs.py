@@ -19,6 +19,7 @@ def log_line(line: Mapping[str, Any]) -> str:
         request_id=str(line.get("request_id") or ""),
         logger=str(line.get("logger") or ""),
         stream=str(line.get("stream") or ""),
+        process=str(line.get("process") or ""),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from flaskd_ctl.contract.times import clock, count, fine_span
+from flaskd_ctl.contract.times import clock, count, fine_span, span
 from flaskd_ctl.text.layout import mebibytes, table
 
 WINDOWS: Final = {"minute": "1 min", "five_minutes": "5 min", "hour": "1 h", "start": "start"}
@@ -51,7 +51,10 @@ def _stats(result: dict[str, Any], _colour: bool) -> str:
     ]
     if not_shown := result.get("not_shown"):
         parts.append(f"{count(not_shown, 'endpoint')} not shown (--limit)")
-    parts += [_history(result.get("history") or []), _workers(result.get("workers") or [])]
+    parts += [
+        _history(result.get("history") or [], float(result.get("step") or 300.0)),
+        _workers(result.get("workers") or []),
+    ]
     parts.append(_listeners(result))
     return "\n".join(part for part in parts if part) if only or total else "no numbers"
 
@@ -103,15 +106,21 @@ def _endpoints(endpoints: list[dict[str, Any]]) -> str:
     return table(rows, head=ENDPOINTS, indent="  ")
 
 
-def _history(history: list[dict[str, Any]]) -> str:
+def _history(history: list[dict[str, Any]], step: float) -> str:
     rows = []
     for moment in history:
-        one = moment.get("latency") or {}
-        percentiles = (fine_span(one.get(each)) for each in ("p50", "p95", "p99"))
+        one, waited = moment.get("latency") or {}, moment.get("queue") or {}
         rows.append(
-            (clock(float(moment.get("at") or 0.0)), one.get("requests"), one.get("errors"), *percentiles)
+            (
+                clock(float(moment.get("at") or 0.0)),
+                one.get("requests"),
+                one.get("errors"),
+                *(fine_span(one.get(each)) for each in ("p50", "p95", "p99")),
+                fine_span(waited.get("p95")),
+            )
         )
-    return table(rows, head=("5 min FROM", "REQUESTS", "ERRORS", "P50", "P95", "P99"), indent="  ")
+    head = (f"{span(step)} FROM", "REQUESTS", "ERRORS", "P50", "P95", "P99", "QUEUE P95")
+    return table(rows, head=head, indent="  ")
 
 
 def _workers(workers: list[dict[str, Any]]) -> str:
@@ -138,7 +147,8 @@ def _workers(workers: list[dict[str, Any]]) -> str:
 
 def _listeners(result: dict[str, Any]) -> str:
     queue = result.get("queue") or {}
-    parts = [f"{queue.get('waiting', 0)} wait for a thread, {queue.get('waited', 0)} have waited"]
+    rejected = f", {queue['rejected']} rejected after --max-queue-time" if queue.get("rejected") else ""
+    parts = [f"{queue.get('waiting', 0)} wait for a thread, {queue.get('waited', 0)} have waited{rejected}"]
     parts += [
         f"{one.get('listener')}: {_known(one.get('queue'))} in the accept queue, at most {_known(one.get('most'))}"
         for one in result.get("listeners") or []

@@ -70,12 +70,19 @@ def event_line(event: dict[str, Any]) -> str:
     if kind == "slow":
         limit = span(float(event.get("limit") or 0.0))
         return f"{at} slow, more than {limit}: {request(event.get('request') or {})}"
+    if kind == "saturation":
+        rejected = (
+            f"{count(int(event.get('rejected') or 0), 'request')} waited too long and were answered 503"
+        )
+        return f"{at} {'saturated' if event.get('saturated') else 'no longer saturated'}: {rejected}"
     if kind == "lost":
         return f"{at} {event.get('count')} events were lost here: this client reads too slowly"
-    if kind in {"worker", "incident"}:
+    if kind in {"worker", "template", "incident", "scale"}:
         from flaskd_ctl.text import workers as workers_text
 
-        if kind == "worker":
+        if kind == "scale":
+            return f"{at} {workers_text.scale_line(event)}"
+        if kind != "incident":
             return f"{at} {workers_text.worker_line(event)}"
         return f"{at} {workers_text.incident_line(event.get('incident') or {})}"
     return f"{at} {printable(as_json(event))}"
@@ -124,9 +131,11 @@ def _status(result: dict[str, Any], colour: bool) -> str:
             f"{result.get('app')} (pid {result.get('pid')}, up {span(float(result.get('uptime', 0.0)))})",
         ),
         ("serves", ", ".join(result.get("listeners") or ["nothing"])),
+        *(result.get("probes") or {}).items(),
         ("control", ", ".join(result.get("endpoints") or [])),
         ("in flight", f"{_in_flight(result)}, {result.get('connections')} open"),
         ("served", f"{sum(served.values())}{f' ({counts})' if counts else ''}"),
+        ("rejected", _rejected(result)),
         (
             "engine",
             f"{result.get('engine')}" + (f" ({result['engine_why']})" if result.get("engine_why") else ""),
@@ -142,8 +151,17 @@ def _status(result: dict[str, Any], colour: bool) -> str:
         from flaskd_ctl.text import workers as workers_text
 
         rows.append(("workers", workers_text.summary(result)))
+        rows.append(("scaling", workers_text.scaling(result)))
+        rows += [("template", workers_text.template_line(one)) for one in result.get("templates") or []]
         each = workers_text.workers_table(workers, colour=colour, indent="    ")
     return "\n".join(filter(None, (head, table([row for row in rows if row[1]], indent="  "), each)))
+
+
+def _rejected(result: dict[str, Any]) -> str:
+    if not result.get("rejected"):
+        return ""
+    saturated = ", saturated now" if result.get("saturated") else ""
+    return f"{count(result['rejected'], 'request')} after --max-queue-time{saturated}"
 
 
 def _status_extras(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -182,10 +200,13 @@ def _replaced(result: dict[str, Any]) -> str:
 
 
 def _in_flight(status: dict[str, Any]) -> str:
+    """Write how many of the requests that can be in flight are, and what waits; a worker that leaves still has threads."""
+    queued = f", {status['queued']} queued" if status.get("queued") else ""
     if status.get("in_flight") is None:
-        return "unknown (no ledger)"
-    each = " in each worker" if status.get("workers") else ""
-    return f"{status['in_flight']} of {status.get('threads')} threads{each}"
+        return f"unknown (no ledger){queued}"
+    workers = status.get("workers") or []
+    processes = sum(one.get("state") != "starting" for one in workers) if workers else 1
+    return f"{status['in_flight']} of {int(status.get('threads') or 0) * processes}{queued}"
 
 
 def _describe(result: dict[str, Any], _colour: bool) -> str:

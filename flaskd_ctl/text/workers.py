@@ -9,7 +9,14 @@ from flaskd_ctl.contract.times import clock, count, span
 from flaskd_ctl.text.layout import mebibytes, paragraph, printable, table
 from flaskd_ctl.text.requests import requests_table
 
-VERBS: Final = {"starting": "starts", "serving": "serves", "leaving": "leaves", "gone": "is gone"}
+VERBS: Final = {
+    "starting": "starts",
+    "serving": "serves",
+    "leaving": "leaves",
+    "gone": "is gone",
+    "loading": "loads the application",
+    "ready": "has loaded the application",
+}
 HEAD: Final = (
     "ID",
     "PID",
@@ -29,7 +36,7 @@ def workers_table(workers: list[dict[str, Any]], *, colour: bool, indent: str = 
     rows = [
         (
             one.get("id"),
-            one.get("pid"),
+            one.get("pid") or "-",
             one.get("state"),
             span(float(one.get("age") or 0.0)),
             one.get("generation"),
@@ -44,6 +51,12 @@ def workers_table(workers: list[dict[str, Any]], *, colour: bool, indent: str = 
     return table(rows, head=HEAD, indent=indent, coloured=2 if colour else None)
 
 
+def template_line(one: dict[str, Any]) -> str:
+    """Write a template in one line."""
+    memory = f"{mebibytes(one.get('rss'))}/{mebibytes(one.get('pss'))} MiB"
+    return f"pid {one.get('pid')}, {one.get('state')}, generation {one.get('generation')}, {memory}"
+
+
 def summary(status: dict[str, Any]) -> str:
     """Write how many of the wanted workers serve, and how many have died."""
     serving = sum(one.get("state") == "serving" for one in status.get("workers") or [])
@@ -53,27 +66,61 @@ def summary(status: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def scaling(status: dict[str, Any]) -> str:
+    """Write where the number of workers comes from; "" for a fixed number."""
+    known = status.get("scaling") or {}
+    parts = []
+    if known.get("scaled") is not None:
+        until = "until the instance ends"
+        if known.get("until"):
+            until = f"until {clock(float(known['until']))}, then {known.get('setting')}"
+        parts.append(f"{known['scaled']} set by `scale` {until}")
+    elif known.get("why") or ".." in str(known.get("setting")):
+        wanted = f", {status.get('wanted_workers')}" if known.get("since") else ""
+        since = f"{wanted} since {clock(float(known['since']))}" if known.get("since") else ""
+        why = f": {known['why']}" if known.get("why") else ""
+        parts.append(f"{known.get('setting')}{since}{why}")
+    if known.get("limited"):
+        parts.append(f"more are needed: {known['limited']}")
+    return "; ".join(parts)
+
+
+def scale_line(event: dict[str, Any]) -> str:
+    """Write a `scale` event."""
+    least, most, wanted = event.get("minimum"), event.get("maximum"), count(event.get("wanted", 0), "worker")
+    between = f" ({least}..{most})" if least != most else ""
+    return printable(f"scaled from {event.get('was')} to {wanted}{between}: {event.get('why')}")
+
+
 def step(event: dict[str, Any]) -> str:
-    """Write the state of a worker."""
+    """Write the state of a worker, or of a template."""
     state = str(event.get("state"))
-    return printable(f"worker {event.get('worker')} (pid {event.get('pid')}) {VERBS.get(state, state)}")
+    return printable(f"{_who(event)} {VERBS.get(state, state)}")
 
 
 def worker_line(event: dict[str, Any]) -> str:
-    """Write a `worker` event."""
-    return printable(f"{step(event)}: {event.get('why')}, generation {event.get('generation')}")
+    """Write a `worker` or a `template` event."""
+    why = f": {event['why']}" if event.get("why") else ""
+    return printable(f"{step(event)}{why}, generation {event.get('generation')}")
 
 
 def incident_line(incident: dict[str, Any]) -> str:
     """Write an incident in one line."""
-    who = f"worker {incident.get('worker')} (pid {incident.get('pid')})"
     return printable(
-        f"incident {incident.get('id')}, {incident.get('kind')}: {who}: {incident.get('reason')}"
+        f"incident {incident.get('id')}, {incident.get('kind')}: {_who(incident)}: {incident.get('reason')}"
     )
 
 
 def _workers(result: dict[str, Any], colour: bool) -> str:
-    return workers_table(result.get("workers") or [], colour=colour) or "no worker"
+    lines = [workers_table(result.get("workers") or [], colour=colour) or "no worker"]
+    lines += [printable(f"template: {template_line(each)}") for each in result.get("templates") or []]
+    return "\n".join(lines)
+
+
+def _who(one: dict[str, Any]) -> str:
+    """Name what an event or an incident is of."""
+    who = f"worker {one['worker']}" if one.get("worker") else "template"
+    return f"{who} (pid {one.get('pid')})" if one.get("pid") else who
 
 
 def _incidents(result: dict[str, Any], _colour: bool) -> str:
@@ -82,7 +129,7 @@ def _incidents(result: dict[str, Any], _colour: bool) -> str:
             one.get("id"),
             clock(float(one.get("at") or 0.0)),
             one.get("kind"),
-            one.get("worker"),
+            one.get("worker") or "-",
             one.get("pid"),
             len(one.get("requests") or []) + int(one.get("unnamed") or 0),
             one.get("reason"),
@@ -129,7 +176,8 @@ def _reload(result: dict[str, Any], _colour: bool) -> str:
 def _scale(result: dict[str, Any], _colour: bool) -> str:
     there, was = result.get("workers", 0), result.get("was")
     change = "as before" if there == was else f"{was} before, in {span(float(result.get('took') or 0.0))}"
-    return f"scaled{_named(result)}: {count(there, 'worker')}, {change}"
+    until = f", until {clock(float(result['until']))}" if result.get("until") else ""
+    return f"scaled{_named(result)}: {count(there, 'worker')}, {change}{until}"
 
 
 def _restart(result: dict[str, Any], _colour: bool) -> str:

@@ -25,8 +25,15 @@ from flaskd_ctl.transports.zeromq import ENDS, ZeroMQConnection
 HEARTBEAT_MS: Final = 30_000
 """A host that has been silent for twice as long counts as gone."""
 
+PAUSES: Final = (0.1, 0.4)
+"""Seconds before the next attempts, if the other side ends the handshake: it does so too when it has too many connections."""
+
 HANDSHAKE: Final = zmq.EVENT_HANDSHAKE_SUCCEEDED
 EVENTS: Final = ENDS | HANDSHAKE
+
+
+class HandshakeEnded(NotPermitted):
+    """The other side ended the handshake without a reason: it has another key, or too many connections."""
 
 
 class CurveConnection(ZeroMQConnection):
@@ -45,6 +52,20 @@ class CurveConnection(ZeroMQConnection):
     ) -> CurveConnection:
         """Connect and shake hands; raise NotRunning, NotPermitted, Unreachable, TimedOut, BadKey or BadPlace."""
         options_for(target)  # bad keys come first
+        for pause in PAUSES:
+            try:
+                return await cls._attempt(backend, target, ask_status, deadline=deadline)
+            except HandshakeEnded:
+                again_at = time.monotonic() + pause
+                if again_at >= deadline:
+                    raise
+            await backend.wait(deadline=again_at)
+        return await cls._attempt(backend, target, ask_status, deadline=deadline)
+
+    @classmethod
+    async def _attempt(
+        cls, backend: Backend, target: Target, ask_status: AskStatus, *, deadline: float
+    ) -> CurveConnection:
         url = await backend.call(lambda: probe(target, deadline=deadline))
         connection = cls(backend, target, ask_status, url=url)
         try:
@@ -133,7 +154,7 @@ def refused(target: Target, event: int, *, deadline: float) -> ControlError:
         probe(target, deadline=deadline)
     except ControlError as gone:
         return gone
-    return NotPermitted(
+    return HandshakeEnded(
         f"the key in {target.server_key} does not fit {where}: it ended the handshake",
         hint="get the instance's public key again; or something else listens there, or it has too many connections",
     )

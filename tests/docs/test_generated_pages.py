@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from flaskd.migrate import SERVERS
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("page", ["protocol", "states", "configuration", "doctor"])
+PAGES = ["protocol", "states", "configuration", "doctor"]
+PAGES += [f"coming-from/{server}" for server in SERVERS]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_page_is_what_the_generator_prints(page: str) -> None:
     """Where this fails, run `python docs/generate.py` and look at what has changed."""
     drawn = subprocess.run(

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from flaskd_ctl.cli.exits import MEANINGS
-from tests.support.daemons import PATIENCE, StartDaemon
-from tests.support.needs import requires
+from tests.support.daemons import PATIENCE
 
 pytestmark = pytest.mark.live
 
@@ -57,40 +56,41 @@ def test_demonstration_goes_as_it_should() -> None:
 def test_shell_commands_work_as_printed(tmp_path: Path) -> None:
     """The instance is found without being named, and every line succeeds."""
     (tmp_path / "shop.py").write_text(APP)
-    (script,) = (block for block in blocks("sh") if "flaskd run" in block)
+    (script,) = (block for block in blocks("sh") if "flaskd start" in block)
 
-    done = shell(script.replace(":8000", ":0") + "wait $!\n", tmp_path)
+    done = shell(script.replace(":8000", ":0"), tmp_path)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "running" in done.stdout
-
-
-@requires("socat")
-def test_socket_answers_one_line_of_json(start_daemon: StartDaemon, tmp_path: Path) -> None:
-    """The line for other services, with this instance's socket."""
-    (tmp_path / "shop.py").write_text(APP)
-    shop = start_daemon("shop:app")
-    (script,) = (block for block in blocks("sh") if "socat" in block)
-
-    done = shell(script.replace("/run/flaskd/shop/sock", shop.place.sock), tmp_path)
-
-    assert done.returncode == 0
-    assert '"state":"running"' in done.stdout
+    assert "shop serves http://127.0.0.1:" in done.stdout
+    assert "shop: running" in done.stdout
+    assert "stopped in" in done.stdout
 
 
 def test_service_is_the_one_that_is_tested() -> None:
-    """Every line for systemd is in docs/systemd.md, whose commands and unit a real systemd runs."""
+    """Every line for systemd is in docs/systemd.md, whose commands a real systemd runs."""
     page = (PROJECT / "docs" / "systemd.md").read_text(encoding="utf-8")
 
-    for language in ("console", "ini"):
-        (excerpt,) = blocks(language)
-        shown = {line for block in blocks(language, page) for line in block.splitlines()}
-        assert set(excerpt.splitlines()) <= shown
+    (excerpt,) = blocks("console")
+    assert set(excerpt.splitlines()) <= {
+        line for block in blocks("console", page) for line in block.splitlines()
+    }
+
+
+def test_it_is_read_in_a_minute() -> None:
+    """At some 300 words a minute, code and the targets of links aside; and it has one picture, for light and for dark."""
+    prose = re.sub(r"```.*?```|<picture>.*?</picture>|\]\([^)]*\)", "", README, flags=re.DOTALL)
+    pictures = re.findall(r'(?:src|srcset)="(.*?)"', README)
+
+    assert len(prose.split()) <= 300
+    assert pictures == ["docs/images/top-wide-dark.svg", "docs/images/top-wide-light.svg"]
+    assert all((PROJECT / picture).exists() for picture in pictures)
+    assert "![" not in README
 
 
 def test_exit_codes_are_those_of_the_help() -> None:
-    """The table says what `flaskd_ctl --help` says, word by word."""
-    table = re.findall(r"^\| (\d+) \| (.*) \|$", README, re.MULTILINE)
+    """The table to which it leads says what `flaskd_ctl --help` says, word by word."""
+    page = (PROJECT / "docs" / "clients.md").read_text(encoding="utf-8").partition("### Exit codes")[2]
+    table = re.findall(r"^\| (\d+) \| (.*) \|$", page.replace("`", ""), re.MULTILINE)
 
     assert table == [(str(code.value), meaning) for code, meaning in MEANINGS.items()]
 

@@ -126,7 +126,7 @@ class Http:
     def answer(self) -> bytes:
         """Everything until the server closes; raises ConnectionError where it resets."""
         with self.socket:
-            received = b""
+            received = bytearray()  # which grows in place: a large response is read as fast as it comes
             while data := self.socket.recv(65536):
                 received += data
-            return received
+            return bytes(received)

@@ -63,6 +63,8 @@ def test_config_shows_each_value_and_where_it_came_from(
     assert shown["name"] == {"value": "cliapp", "source": "the application's name", "line": None}
     lines = flaskd("config").stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(FIELDS)
+    assert ["grace", "7", "FLASKD_GRACE"] in [line.split() for line in lines]
+    assert ["linger", "2", "flaskd.toml,", "line", "1"] in [line.split() for line in lines]
 
 
 def test_config_shows_bytes_that_are_no_text(project: Path) -> None:
@@ -91,7 +93,9 @@ def test_config_tells_of_a_variable_that_is_no_setting(
     monkeypatch.setenv("FLASKD_THREAD", "4")
     shown = flaskd("config", "--json")
     assert shown.exit_code == 0
-    assert "flaskd: FLASKD_THREAD is set, and there is no setting of that name\n" in shown.stderr
+    said = "flaskd: FLASKD_THREAD is set, and there is no setting of that name: use FLASKD_THREADS=8"
+    assert f"{said}\n" in shown.stderr
+    assert said in flaskd("run", "absent").stderr
     assert json.loads(shown.stdout).keys() == FIELDS.keys()
 
 
@@ -138,6 +142,9 @@ def test_a_current_directory_that_is_gone_is_a_sentence(project: Path) -> None:
         ),
         (["cliapp:app", "--config", "absent.toml"], 1, "no configuration file absent.toml"),
         (["cliapp:app", "--speed", "9"], 2, "--speed"),
+        (["cliapp:app", "--port", "80"], 2, "No such option: --port. Next: use --bind 127.0.0.1:8000"),
+        (["cliapp:app", "-w", "4"], 2, "No such option: -w. Next: use --workers 4"),
+        (["cliapp:app", "--config", "slip.toml"], 1, "there is no setting 'thread'. Next: use threads"),
     ],
 )
 def test_what_is_wrong_is_a_sentence_and_nothing_is_bound(
@@ -145,6 +152,7 @@ def test_what_is_wrong_is_a_sentence_and_nothing_is_bound(
 ) -> None:
     """Exit 1, or 2 for a wrong command line; never a traceback."""
     (project / "broken.py").write_text("1 / 0\n")
+    (project / "slip.toml").write_text("thread = 4\n")
     ended = flaskd(command, *arguments)
     assert ended.exit_code == code
     assert said in ended.stderr
@@ -202,3 +210,21 @@ def test_help_says_what_it_does_with_an_example(command: list[str]) -> None:
     if command:
         assert f"Example: " in shown  # noqa: F541
         assert all(f"FLASKD_{name.upper()}" in "".join(shown.split()) for name in FIELDS if name != "app")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("status", "use `flaskd_ctl status`"),
+        ("restart-worker", "use `flaskd_ctl restart-worker`"),
+        ("stop", "use `flaskd_ctl shutdown`"),
+        ("serve", "use `flaskd run`"),
+        ("cliapp:app", "to serve this application: flaskd run cliapp:app"),
+        ("chekc", "did you mean check?"),
+    ],
+)
+def test_a_command_that_there_is_not_leads_to_one_that_there_is(word: str, said: str) -> None:
+    """Exit 2, and the next step."""
+    ended = flaskd(word)
+    assert ended.exit_code == 2
+    assert f"No such command {word!r}. Next: {said}" in ended.stderr

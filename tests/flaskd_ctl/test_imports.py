@@ -1,11 +1,15 @@
 """The command line imports only what it needs: it is run from scripts, prompts and health checks."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from flaskd_ctl.contract.endpoint import Place
+from flaskd_ctl.contract.process_record import file_name, identify
 from tests.flaskd_ctl.conftest import StartFake
 from tests.flaskd_ctl.fake import Call, Fake, golden, state_event
 
@@ -20,6 +24,7 @@ HEAVY = {
     "subprocess",
     "tempfile",
     "logging",
+    "hashlib",
 }
 SCRIPT = """
 import json, sys
@@ -81,6 +86,20 @@ def test_status_of_one_process_imports_nothing_of_workers_or_long_commands(fake:
         not {f"flaskd_ctl.{name}" for name in ("text.workers", "client.following", "client.stopping")}
         & modules
     )
+
+
+def test_a_record_of_an_instance_is_found_without_hashing(place: Place) -> None:
+    """Each `shutdown` looks for one, and hashlib loads OpenSSL."""
+    state = Path(os.environ["XDG_STATE_HOME"], "flaskd")
+    state.mkdir(parents=True)
+    record = {"name": "shop", "directory": place.directory, **identify(os.getpid())}
+    (state / file_name(place.directory)).write_text(json.dumps(record))
+
+    code, modules = imported("list")
+
+    assert code == 0
+    assert "flaskd_ctl.contract.process_record" in modules
+    assert not HEAVY & modules
 
 
 def test_only_zeromq_endpoints_import_zmq(start_fake: StartFake) -> None:

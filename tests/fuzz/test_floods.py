@@ -13,7 +13,7 @@ import zmq
 
 from benchmarks import viewers
 from benchmarks.viewers import BATCH
-from flaskd.control.transports.local import MAX_COMING, MAX_TURNED_AWAY, PLACES
+from flaskd.control.transports.local import MAX_TURNED_AWAY, PLACES
 from tests.fuzz.bystanders import Bystanders, descriptors, memory
 from tests.fuzz.conftest import APP, GROWTH, Target
 from tests.fuzz.material import GREETING, READY
@@ -169,7 +169,7 @@ def test_peers_that_ask_and_never_read(target: Target, transport: str) -> None:
 
 
 VIEWER = 65_534
-MOST_BESIEGED = PLACES.share + MAX_TURNED_AWAY + MAX_COMING + 10
+MOST_BESIEGED = PLACES.share + MAX_TURNED_AWAY + 10
 """Descriptors that one user takes, and a few for those who ask meanwhile."""
 
 

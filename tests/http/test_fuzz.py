@@ -1,7 +1,6 @@
 """Requests that are almost right, at random: each engine answers or closes, and is well afterwards."""
 
 import contextlib
-import os
 import random
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +12,12 @@ from tests.fuzz.material import mutated
 from tests.http.cases import CASES
 from tests.http.client import PATIENCE, PROBE, PROBED
 from tests.http.servers import BOUNDED, ENGINES, Flaskd
+from tests.support.extent import FULL
 from tests.support.operating import client
 
 pytestmark = pytest.mark.live
 
-COUNT: Final = 20_000 if os.environ.get("FLASKD_TEST_ALL") else 400
+COUNT: Final = 20_000 if FULL else 400
 AT_ONCE: Final = 8
 ENOUGH: Final = 100_000  # bytes; one path of the application answers without an end
 SEEDS: Final = [

@@ -291,4 +291,4 @@ def test_a_command_is_loaded_with_the_application_or_not_at_all(
         Exception, match=r"the command clear is defined twice: by one \(.*twice.py:3\) and by two"
     ) as no:
         start_daemon(f"{tmp_path}/twice.py:app")
-    assert "rename one of them" in "".join(no.value.__notes__).lower()
+    assert "rename one of them" in str(no.value).lower()

@@ -15,7 +15,8 @@ import pytest
 from flaskd_ctl import Client
 from flaskd_ctl.contract.endpoint import Place
 from flaskd_ctl.errors import WrongState
-from tests.support.daemons import PATIENCE, Daemon, NotServingError, StartDaemon, flaskd_run
+from pytest_flaskd.ready import NotServing
+from tests.support.daemons import PATIENCE, Daemon, StartDaemon, flaskd_run
 from tests.support.needs import requires
 from tests.support.operating import Watch, client, ctl
 from tests.support.someone import Someone
@@ -235,7 +236,7 @@ def test_an_application_that_ended_it_is_told(shop: Daemon) -> None:
 
 def test_one_that_cannot_start_says_why_afterwards(start_daemon: StartDaemon, tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text("import nothing_of_that_name")
-    with pytest.raises(NotServingError):
+    with pytest.raises(NotServing):
         start_daemon("shop:app", cwd=tmp_path)
 
     stop = stopped()

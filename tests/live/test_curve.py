@@ -18,6 +18,7 @@ from tests.support.eavesdropper import GREETING, Eavesdropper, frames_end
 from tests.support.hosts import Host, Network, network
 from tests.support.keyed import Keyring, address_in, url_among
 from tests.support.needs import requires
+from tests.support.page import web
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
 
@@ -65,6 +66,24 @@ def flaskd_ctl(
 
 
 # As at home
+
+
+def test_a_page_offers_what_the_key_allows_and_the_instance_refuses_the_rest(
+    shop: Daemon, keys: Keyring
+) -> None:
+    given = alice(keys, url_of(shop))
+    options = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value)]
+    with web(*options, "web", "--allow-changes") as page:
+        page.enter()
+        (listed,) = page.json("/api/instances")["instances"]
+        look = page.look(listed["label"])
+        assert look["role"] == "operator"
+        assert "drain" in [each["name"] for each in look["changes"]]
+        assert "gc" not in look["may"]
+        refused = page.call(listed["label"], "gc")
+        assert (refused.status, refused.json["error"]["name"]) == (403, "not_permitted")
+        assert page.call(listed["label"], "drain").status == 200
+        page.end()
 
 
 def test_commands_work_as_they_do_at_home(shop: Daemon, keys: Keyring) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.dockerd import ENGINE_PATIENCE, Engine
 from tests.support.needs import requires
+from tests.support.pages import steps
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300), requires("root", "docker", "haproxy")]
 
@@ -124,6 +125,21 @@ def test_image_says_how_it_is_run_and_stopped(engine: Engine) -> None:
     assert config["StopSignal"] == "SIGTERM"
     assert config["User"] == "10001:10001"
     assert config["Healthcheck"]["Test"] == ["CMD", "flaskd_ctl", "status", "--serving"]
+
+
+def test_commands_of_the_page(engine: Engine) -> None:
+    """The container is run, operated and stopped as the page shows, whatever else there is."""
+    commands = [step.text for step in steps(_SHOWN) if step.text.startswith("docker")]
+    run = next(number for number, command in enumerate(commands) if command.startswith("docker run"))
+    stop = commands.index("docker stop shop")
+    try:
+        engine.docker(*shlex.split(commands[run])[1:])
+        engine.docker("exec", "shop", "flaskd_ctl", "wait", "--for", "ready")
+        for command in commands[run + 1 : stop + 1]:
+            engine.docker(*shlex.split(command)[1:])
+        assert engine.inspect("shop")["State"]["ExitCode"] == 0
+    finally:
+        engine.docker("rm", "--force", "shop")
 
 
 @pytest.mark.parametrize("mode", ["1777", "2777"], ids=["as Docker mounts it", "as Kubernetes mounts it"])

@@ -64,7 +64,7 @@ def test_a_limit_of_threads_is_told_before_anything_is_started(runtime_dir: str,
     )
     assert ended.returncode == 1
     assert ended.stderr.startswith(
-        "flaskd: flaskd needs 8 threads, and only 3 can be started. Next: raise LimitNPROC="
+        "flaskd: flaskd needs 8 threads, and only 2 can be started. Next: raise LimitNPROC="
     )
     assert "Traceback" not in ended.stderr
     assert not os.path.exists(f"{runtime_dir}/shop")

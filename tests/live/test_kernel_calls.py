@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.daemons import StartDaemon
 from tests.support.exchange import Plan
+from tests.support.extent import FULL
 from tests.support.load import Load
 from tests.support.needs import requires
 from tests.support.operating import client
@@ -58,7 +59,7 @@ OTHERS: Final = [
     Case("inotify_init1", "ENOSYS", "waitress", "is not watched"),
     Case("eventfd2", "EPERM", "auto", "granian cannot run here"),
 ]
-CASES: Final = NAMED + OTHERS if os.environ.get("FLASKD_TEST_ALL") else NAMED
+CASES: Final = NAMED + OTHERS if FULL else NAMED
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.calls}-{case.error}-{case.engine}")

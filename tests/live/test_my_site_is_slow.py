@@ -16,7 +16,7 @@ from tests.support.operating import client, ctl
 pytestmark = pytest.mark.live
 
 PAGE = Path(__file__).parents[2] / "docs" / "my-site-is-slow.md"
-BLOCK = re.compile(r"```text\n\$ flaskd_ctl (.*?)\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"```console\n\$ flaskd_ctl (.*?)\n(.*?)```", re.DOTALL)
 HEAD = re.compile(r"^ *(?:[A-Z0-9][A-Za-z0-9/ ]*? {2,})+[A-Z][A-Za-z0-9/ ]*$", re.MULTILINE)
 
 FOUND = {

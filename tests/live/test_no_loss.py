@@ -15,6 +15,7 @@ import pytest
 from tests.support.certified import certified
 from tests.support.daemons import StartDaemon
 from tests.support.exchange import Plan
+from tests.support.extent import FULL
 from tests.support.load import Load
 from tests.support.needs import requires
 from tests.support.operating import client
@@ -30,7 +31,7 @@ def werkzeug(runtime_dir: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLASKD_ENGINE", "werkzeug")
 
 
-STOPS = 20
+STOPS = 20 if FULL else 8
 SIDE_BY_SIDE = 4
 THREADS = 8
 MODES: tuple[Literal["closed", "open"], ...] = ("closed", "open")
@@ -71,7 +72,7 @@ def _stop_under_load(start_daemon: StartDaemon, plan: Plan, *args: str, prefix: 
 
 @pytest.mark.timeout(170)
 @pytest.mark.parametrize("mode", MODES)
-def test_twenty_stops_under_load_lose_nothing(
+def test_stops_under_load_lose_nothing(
     start_daemon: StartDaemon, tmp_path: Path, mode: Literal["closed", "open"]
 ) -> None:
     """Whenever the order comes, all that connected is answered in full, and no kept connection is cut short.

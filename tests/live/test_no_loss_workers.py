@@ -1,6 +1,5 @@
 """The law across processes: whatever is done to the workers of a loaded daemon, no request is lost and none refused."""
 
-import os
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, get_args
 
@@ -10,12 +9,13 @@ from tests.support.certified import certified
 from tests.support.changing import Change, changes
 from tests.support.daemons import StartDaemon
 from tests.support.exchange import Plan
+from tests.support.extent import FULL
 from tests.support.load import Load
 from tests.support.stopping import Shutdown
 
 pytestmark = pytest.mark.live
 
-TIMES: Final = 20
+TIMES: Final = 20 if FULL else 8
 Engine = Literal["werkzeug", "granian", "waitress"]
 Mode = Literal["closed", "open"]
 Scheme = Literal["http", "https"]
@@ -51,15 +51,13 @@ ALL: Final = [
     for scheme in get_args(Scheme)
     if (engine, scheme) != ("waitress", "https")
 ]
-CASES: Final = ALL if os.environ.get("FLASKD_TEST_ALL") else COVERING
+CASES: Final = ALL if FULL else COVERING
 """All 60 take a quarter of an hour."""
 
 
 @pytest.mark.timeout(170)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
-def test_twenty_changes_under_load_lose_nothing(
-    start_daemon: StartDaemon, tmp_path: Path, case: Case
-) -> None:
+def test_changes_under_load_lose_nothing(start_daemon: StartDaemon, tmp_path: Path, case: Case) -> None:
     """A request may come a second after its connect, the next one two seconds later: who leaves waits for both.
 
     Nobody is refused, since somebody accepts all the time; and since a leaving worker asks its clients to leave in time, no

@@ -159,9 +159,10 @@ def test_a_server_in_a_program_can_be_profiled(runtime_dir: str, gate: Gate) -> 
     with Server(gated.app, bind="127.0.0.1:0", name="inside") as server, Client("inside") as inside:
         with Caller(server.listeners[0]) as caller:
             caller.get("/held")
-            gate.wait_for("held")
+            held = gate.wait_for("held")
             (requests,) = inside.profile(0.3)
             (every,) = inside.profile(0.3, all_threads=True)
+            held.let_go()
 
         assert (requests.worker, requests.pid, requests.error) == (0, os.getpid(), "")
         assert calls(requests)[-2:] == ["held", "hold"]

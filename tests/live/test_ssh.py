@@ -20,6 +20,7 @@ from tests.support import someone
 from tests.support.daemons import PATIENCE
 from tests.support.hosts import BIN, Host, Network, network
 from tests.support.needs import requires
+from tests.support.page import web
 
 pytestmark = [
     pytest.mark.live,
@@ -95,6 +96,18 @@ def test_commands_work_as_they_do_at_home(host: Host) -> None:
     assert asked_by["pid"] not in {None, os.getpid()}
     assert ctl("-t", "web1", "resume").returncode == 0
     assert ctl("-t", "web1", "wait", "--for", "ready", "--timeout", "20").stdout == "shop is ready\n"
+
+
+def test_a_page_here_shows_and_changes_what_is_there(host: Host) -> None:
+    host.start("shop:app")
+    with web("--endpoint", "ssh://web1/shop", "web", "--allow-changes") as page:
+        page.enter()
+        (label,) = (each["label"] for each in page.json("/api/instances")["instances"])
+        assert "drain" in [each["name"] for each in page.look(label)["changes"]]
+        assert page.call(label, "reload").json["result"]["generation"] == 2
+        assert page.call(label, "drain").status == 200
+        assert page.look(label)["state"] == "draining"
+        page.end()
 
 
 def test_a_shutdown_returns_when_the_process_there_is_gone(host: Host) -> None:

@@ -187,9 +187,10 @@ def test_a_server_in_a_program_shows_its_own_threads(runtime_dir: str, gate: Gat
     with Server(gated.app, bind="127.0.0.1:0", name="inside") as server, Client("inside") as inside:
         with Caller(server.listeners[0]) as caller:
             caller.get("/held")
-            gate.wait_for("held")
+            held = gate.wait_for("held")
             (only,) = inside.stacks()
             found = inside.request_stacks(endpoint="held")
+            held.let_go()
 
         assert (only.worker, only.pid, only.error) == (0, os.getpid(), "")
         assert application(of_request(only))[:2] == ["hold", "held"]

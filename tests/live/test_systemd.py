@@ -10,12 +10,13 @@ import pytest
 
 from tests.support.booted import Machine
 from tests.support.daemons import PATIENCE
+from tests.support.extent import FULL
 from tests.support.needs import requires
 from tests.support.service import BIN, PAGE, SITE, UNITS, Load, Service, machine_with_site
 
 pytestmark = [pytest.mark.live, pytest.mark.systemd, requires("root", "systemd")]
 
-TIMES = 20
+TIMES = 20 if FULL else 8
 MADE_BY_THE_TEST = [
     "python3 -m venv .venv",
     ".venv/bin/pip install 'flaskd[granian]'",
@@ -96,7 +97,7 @@ def test_units_have_no_mistake_that_systemd_can_see(shop: Service) -> None:
 
 
 @pytest.mark.timeout(290)
-def test_twenty_restarts_under_load_lose_nothing_and_refuse_nobody(shop: Service) -> None:
+def test_restarts_under_load_lose_nothing_and_refuse_nobody(shop: Service) -> None:
     """On every kind of listener that systemd can hand over: the queues wait for the next instance."""
     targets = ["http://127.0.0.1:8000", "http://[::1]:8000", "unix:/run/shop.http"]
     binds = ["127.0.0.1:8000", "[::1]:8000", "unix:/run/shop.http"]
@@ -119,7 +120,7 @@ def test_twenty_restarts_under_load_lose_nothing_and_refuse_nobody(shop: Service
 
 
 @pytest.mark.timeout(290)
-def test_twenty_reloads_under_load_lose_nothing_and_refuse_nobody(shop: Service) -> None:
+def test_reloads_under_load_lose_nothing_and_refuse_nobody(shop: Service) -> None:
     """`systemctl reload` returns when the new workers serve, and the old ones have stepped back."""
     shop.make(*OPTIONS, "--engine", "werkzeug", app="httpbin:app")
     shop.systemctl("start", "shop.socket", "shop")

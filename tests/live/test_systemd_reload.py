@@ -10,12 +10,16 @@ import pytest
 from tests.support.backports import systemd_layer
 from tests.support.booted import Machine
 from tests.support.daemons import PATIENCE
+from tests.support.extent import FULL
 from tests.support.needs import requires
 from tests.support.service import BIN, UNITS, Load, Service, machine_with_site
 
 pytestmark = [pytest.mark.live, pytest.mark.systemd, requires("root", "systemd", "apt-get", "dpkg-deb")]
 
-WAYS = {"command": ("", 20), "signal": ("[Service]\nExecReload=\nReloadSignal=SIGHUP\n", 10)}
+WAYS = {
+    "command": ("", 20 if FULL else 6),
+    "signal": ("[Service]\nExecReload=\nReloadSignal=SIGHUP\n", 10 if FULL else 4),
+}
 """How a reload is ordered, and how often."""
 
 

@@ -7,9 +7,10 @@ from typing import Final
 
 import pytest
 
+from pytest_flaskd.ready import NotServing
 from tests.support.balancers import wait_until
 from tests.support.caller import Caller, call
-from tests.support.daemons import Daemon, NotServingError, StartDaemon
+from tests.support.daemons import Daemon, StartDaemon
 from tests.support.operating import Watch, client
 
 pytestmark = pytest.mark.live
@@ -207,7 +208,7 @@ def test_a_slow_request_may_be_answered_in_the_place_of_the_application(
 
 def test_an_engine_that_cannot_answer_late_is_refused(start_daemon: StartDaemon, tmp_path: Path) -> None:
     """With the reason and a way out."""
-    with pytest.raises(NotServingError, match="ended with 1") as caught:
+    with pytest.raises(NotServing, match="ended with exit code 1") as caught:
         start(
             start_daemon,
             tmp_path,
@@ -217,4 +218,4 @@ def test_an_engine_that_cannot_answer_late_is_refused(start_daemon: StartDaemon,
             "1",
             "--request-timeout-answer",
         )
-    assert "--request-timeout-answer does not work with the werkzeug engine" in caught.value.__notes__[0]
+    assert "--request-timeout-answer does not work with the werkzeug engine" in str(caught.value)

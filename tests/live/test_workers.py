@@ -407,7 +407,7 @@ def test_a_daemon_is_not_started_with_workers_that_cannot_be(
     done = ended(tmp_path, runtime_dir, f"--workers={workers}")
     assert done.returncode == 1
     assert done.stderr == (
-        f"flaskd: --workers: workers cannot be {workers!r}: expected a number from 1 to 999, or auto\n"
+        f"flaskd: --workers: workers cannot be {workers!r}: expected a number from 1 to 999, a range such as 2..8, or auto\n"
     )
 
 

@@ -1,7 +1,9 @@
-"""A blocking HTTP client for tests that need to hold a request at one exact point."""
+"""Blocking HTTP clients: one that holds a request at one exact point, and one that only asks."""
 
 import contextlib
 import socket
+import urllib.error
+import urllib.request
 from typing import Self
 
 from tests.support.daemons import PATIENCE
@@ -75,3 +77,12 @@ def call(target: str, path: str) -> str:
     """GET `path` over a connection of its own; return the body."""
     with Caller(target) as caller:
         return caller.get(path).text()
+
+
+def visit(url: str) -> None:
+    """Ask an application and read what it answers, also if that is an error."""
+    try:
+        with urllib.request.urlopen(url, timeout=150) as response:
+            response.read()
+    except urllib.error.HTTPError as error:
+        error.close()

@@ -1,27 +1,19 @@
 """A real `flaskd run` process for tests: it says when it serves, and is ended by its own pid."""
 
-import contextlib
 import json
 import os
-import select
-import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from flaskd_ctl.contract.endpoint import Place
+from pytest_flaskd.ready import kill_session, start_until_ready, written
 
 PATIENCE = 30.0
 """Seconds after which anything in a test that should have happened has failed."""
-
-
-class NotServingError(Exception):
-    """The daemon ended, or said nothing, when it should have begun to serve."""
 
 
 class Daemon:
@@ -62,7 +54,7 @@ class Daemon:
 
     def output(self) -> str:
         """Everything that the daemon has printed, on either stream."""
-        return self.log.read_text(errors="replace")
+        return written(self.log)
 
     def wait(self, timeout: float = PATIENCE) -> int:
         """Return the exit status; fail if it does not come."""
@@ -70,9 +62,7 @@ class Daemon:
 
     def end(self) -> None:
         """Kill what is left of the process and of the session it leads."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(PATIENCE)
+        kill_session(self.process)
 
 
 class StartDaemon(Protocol):
@@ -95,30 +85,9 @@ class StartDaemon(Protocol):
 def spawn(
     command: Sequence[str], place: Place, *, log: Path, cwd: Path, environ: Mapping[str, str]
 ) -> Daemon:
-    """Start `command`; return when it says READY=1 (sd_notify(3)); raise NotServingError if it ends."""
-    address = os.path.join(os.path.dirname(place.directory), f"{place.name}.notify")
-    os.makedirs(os.path.dirname(address), mode=0o700, exist_ok=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as news, open(log, "wb") as output:
-        news.bind(address)
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=cwd,
-            env={**environ, "NOTIFY_SOCKET": address},
-            start_new_session=True,
-        )
-        daemon = Daemon(process, place, log)
-        try:
-            _wait_until_ready(process, news)
-        except BaseException as error:
-            daemon.end()
-            error.add_note(f"it printed:\n{daemon.output()}")
-            raise
-        finally:
-            os.unlink(address)
-    return daemon
+    """Start `command`; return when it serves. Raises NotServing."""
+    process = start_until_ready(command, place, log=log, directory=cwd, environ=environ, timeout=PATIENCE)
+    return Daemon(process, place, log)
 
 
 def flaskd_run(target: str, place: Place, *args: str) -> list[str]:
@@ -128,21 +97,3 @@ def flaskd_run(target: str, place: Place, *args: str) -> list[str]:
     if "--bind" not in args:
         command += ["--bind", "127.0.0.1:0"]
     return [*command, *args]
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], news: socket.socket) -> None:
-    deadline = time.monotonic() + PATIENCE
-    gone = os.pidfd_open(process.pid)
-    try:
-        while True:
-            left = deadline - time.monotonic()
-            happened, _, _ = select.select([news.fileno(), gone], [], [], max(0.0, left))
-            if news.fileno() in happened:
-                if b"READY=1" in news.recv(65536).split(b"\n"):
-                    return
-            elif gone in happened:
-                raise NotServingError(f"the daemon ended with {process.wait()} before it served")
-            else:
-                raise NotServingError(f"the daemon did not say READY=1 within {PATIENCE:.0f} s")
-    finally:
-        os.close(gone)

@@ -12,12 +12,14 @@ from tests.support.daemons import PATIENCE
 class Eavesdropper:
     """Passes a connection on to `address`, keeping what each side said: `asked` and `answered`, chunk by chunk.
 
-    With `twice`, each frame that the client sends after its handshake goes to the daemon two times.
+    With `twice`, each frame that the client sends after its handshake goes to the daemon two times. The first `ended` clients
+    that say something are sent away.
     """
 
-    def __init__(self, address: tuple[str, int], *, twice: bool = False) -> None:
+    def __init__(self, address: tuple[str, int], *, twice: bool = False, ended: int = 0) -> None:
         self._address = address
         self._twice = twice
+        self._ended = ended
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads: list[threading.Thread] = []
         self._open: list[socket.socket] = []
@@ -67,6 +69,9 @@ class Eavesdropper:
         doubling = self._twice and kept is self.asked
         with contextlib.suppress(OSError):
             while data := source.recv(65_536):
+                if self._ended and kept is self.asked:
+                    self._ended -= 1
+                    break
                 kept.append(data)
                 sink.sendall(data if not doubling else self._doubled(data, before=b"".join(kept[:-1])))
         for link in (source, sink):

@@ -105,8 +105,18 @@ def order() -> None:
         event(type="asked", order="shutdown", params={"grace": "soon", "lame_duck": {}}),
         event(type="progress", phase="\x1b[2J"),
         event(type="loaded"),
-        event(type="quota_reached"),
         event(type="request_began"),
+        event(type="request_rejected"),
+    )
+    on_and_on(lambda: say(b"".join(words)))
+
+
+def retire() -> None:
+    """Say over and over that its quota is reached, so that it is replaced, and give orders until then."""
+    words = (
+        event(type="quota_reached"),
+        event(type="asked", order="drain"),
+        event(type="asked", order="resume"),
     )
     on_and_on(lambda: say(b"".join(words)))
 
@@ -177,7 +187,7 @@ def close() -> None:
 ATTACKS: Final = {
     attack.__name__: attack
     for attack in (
-        scribble, fill, shrink, order, answer, lie, hand_over, babble, never_end, half, pour, shut, close
+        scribble, fill, shrink, order, retire, answer, lie, hand_over, babble, never_end, half, pour, shut, close
     )
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ _SYSTEMD = "/lib/systemd/systemd"
 
 
 def requires(*needs: str) -> pytest.MarkDecorator:
-    """Mark a test that needs "root", "systemd" or "docker" (to boot one in namespaces), "vxlan", or programs by their names."""
+    """Mark a test that needs "root", "systemd" or "docker" (to boot one in namespaces), "user namespace", "vxlan", programs."""
     missing = [need for need in needs if not _present(need)]
     return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
 
@@ -24,12 +24,18 @@ def _present(need: str) -> bool:
     if need == "docker":
         parts = ("dockerd", "docker", "iptables", "ip", "ldd", "unshare", "nsenter", "setpriv")
         return all(map(shutil.which, parts)) and _namespaces()
+    if need == "user namespace":  # refused in a chroot (user_namespaces(7))
+        return _can("unshare", "--user", "--map-root-user", "true")
     if need == "vxlan":  # what an overlay network is made of
-        made = ("unshare", "--net", "ip", "link", "add", "type", "vxlan", "id", "1", "dstport", "4789")
-        return (
-            shutil.which("unshare") is not None and subprocess.run(made, capture_output=True).returncode == 0
-        )
+        return _can("unshare", "--net", "ip", "link", "add", "type", "vxlan", "id", "1", "dstport", "4789")
     return shutil.which(need) is not None
+
+
+def _can(*command: str) -> bool:
+    """Tell whether a command is there and succeeds."""
+    return (
+        shutil.which(command[0]) is not None and subprocess.run(command, capture_output=True).returncode == 0
+    )
 
 
 def _namespaces() -> bool:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +34,7 @@ def machine_with_site(*, layer: Path | None = None) -> Iterator[tuple[Machine, P
     site = Path(tempfile.mkdtemp(prefix="fd-shop-", dir="/tmp"))
     site.chmod(0o755)
     shutil.copy(Path(__file__).with_name("shop.py"), site)
-    _make_environment(site / ".venv")
+    make_environment(site / ".venv")
     os.mkfifo(site / "gate")
     (site / "gate").chmod(0o644)
     binds = [(str(PROJECT), SOURCE), (sys.prefix, ENVIRONMENT), (str(site), SITE)]
@@ -45,8 +45,11 @@ def machine_with_site(*, layer: Path | None = None) -> Iterator[tuple[Machine, P
         shutil.rmtree(site)
 
 
-def _make_environment(directory: Path) -> None:
-    """Make what `python3 -m venv` and `pip install flaskd` make, out of this environment, which may be anywhere on the host."""
+PROGRAMS: Final = {"flaskd": "flaskd.cli:main", "flaskd_ctl": "flaskd_ctl.cli.main:main"}
+
+
+def make_environment(directory: Path, programs: Mapping[str, str] = PROGRAMS) -> None:
+    """Make what `python3 -m venv` and `pip install` make, out of this environment, which may be anywhere on the host."""
     base = os.path.realpath(sys.executable)
     packages = sysconfig.get_path("purelib", vars={"base": ENVIRONMENT})
     inner = Path(sysconfig.get_path("purelib", vars={"base": str(directory)}))
@@ -56,9 +59,12 @@ def _make_environment(directory: Path) -> None:
     (directory / "bin/python").symlink_to(base)
     # Not its path only: it may have .pth files of its own.
     (inner / "flaskd.pth").write_text(f"{SOURCE}\nimport site; site.addsitedir({packages!r})\n")
-    for program, module in (("flaskd", "flaskd.cli"), ("flaskd_ctl", "flaskd_ctl.cli.main")):
+    for program, entry in programs.items():
+        module, _, function = entry.partition(":")
         script = directory / "bin" / program
-        script.write_text(f"#!{BIN}/python\nfrom {module} import main\n\nmain()\n")
+        script.write_text(
+            f"#!{BIN}/python\nimport sys\nfrom {module} import {function}\n\nsys.exit({function}())\n"
+        )
         script.chmod(0o755)
 
 

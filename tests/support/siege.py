@@ -76,7 +76,8 @@ def attack(address: tuple[str, int], *, seed: int, count: int, recorded: bytes) 
         ):
             link.sendall(assault(rng, recorded))
             if rng.random() < 0.3:
-                link.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(OSError):  # ENOTCONN: it has been closed already
+                    link.shutdown(socket.SHUT_WR)
                 while link.recv(65_536):
                     pass
     return count

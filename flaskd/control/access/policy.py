@@ -5,8 +5,9 @@ caller with several grants has the highest role; each role includes the lower on
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
+
+import msgspec
 
 from flaskd_ctl.contract.commands import Role
 from flaskd_ctl.protocol import Actor
@@ -46,15 +47,14 @@ class Grant(NamedTuple):
         return actor.gid == self.ident or self.ident in (caller.groups or ())
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True):
     """The access rules. `owner` is the uid that the daemon runs as; a caller without a grant has no role.
 
     `tracebacks` is the role that sees the application's tracebacks: they quote its code and its values.
     """
 
     owner: int
-    grants: Mapping[Role, tuple[Grant, ...]] = field(default_factory=dict)
+    grants: Mapping[Role, tuple[Grant, ...]] = msgspec.field(default_factory=dict)
     tracebacks: Role = Role.OPERATOR
 
     def granted(self, kind: str) -> Iterator[Grant]:
@@ -73,9 +73,14 @@ class Rules:
         return ", ".join([*dict.fromkeys(named), f"user:{self.owner}", *(["root"] if self.owner else [])])
 
 
+def is_privileged(actor: Actor, rules: Rules) -> bool:
+    """Return whether `actor` is the owner or root, who are admin whatever was granted."""
+    return actor.uid is not None and (actor.uid == rules.owner or not actor.uid)
+
+
 def role_of(caller: Caller, rules: Rules) -> Role | None:
     """Return the role of a caller; None if it has none, or is identified neither by the kernel nor by a key."""
-    if caller.actor.uid is not None and caller.actor.uid in {rules.owner, 0}:
+    if is_privileged(caller.actor, rules):
         return Role.ADMIN
     granted = (role for role in RANKED if any(grant.covers(caller) for grant in rules.grants.get(role, ())))
     return next(granted, None)

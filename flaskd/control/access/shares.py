@@ -26,10 +26,10 @@ class Places(NamedTuple):
 
     def asked_to_leave(self, taken: Mapping[Holder, int], newcomer: Holder) -> Holder | None:
         """Return who has to give up a place so that `newcomer` can have one; None while there is room."""
-        others = {holder: count for holder, count in taken.items() if count and not holder.privileged}
         full = sum(taken.values()) >= self.total
         if newcomer.privileged:
             return max(taken, key=lambda holder: taken[holder]) if full else None
+        others = {holder: count for holder, count in taken.items() if count and not holder.privileged}
         if taken.get(newcomer, 0) >= self.share:
             return newcomer
         if full or sum(others.values()) >= self.total - self.kept:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import secrets
-from typing import Final
+from typing import Any, Final
 
 from flaskd.control.handlers.tasks import ROOM, carry_out, clean, described
 from flaskd.control.registry import Call
@@ -39,6 +39,7 @@ class Diagnosis:
         outcomes = await carry_out(
             self._instance, CollectGarbage(), worker=call.params.worker, timeout=GC_TIME
         )
+        _note_failure(call, outcomes)
         return GcResult(workers=[described(each, Garbage) for each in outcomes])
 
     async def profile(self, call: Call[ProfileParams]) -> ProfileResult:
@@ -66,7 +67,14 @@ class Diagnosis:
                 with contextlib.suppress(ControlError):
                     self._instance.order_task(EndProfile(profile=name), params.worker)
         outcomes = done.result()
+        _note_failure(call, outcomes)
         return ProfileResult(workers=[_profile(each, ROOM // len(outcomes)) for each in outcomes])
+
+
+def _note_failure(call: Call[Any], outcomes: list[Outcome]) -> None:
+    """Have the audit log say that it failed, if no process has done it."""
+    if call.record is not None and all(each.error for each in outcomes):
+        call.record.failed(", ".join(dict.fromkeys(each.error for each in outcomes)))
 
 
 def _profile(outcome: Outcome, room: int) -> WorkerProfile:

@@ -27,7 +27,7 @@ class Logs:
     async def logs(self, call: Call[LogsParams]) -> LogsResult:
         """Return the newest lines that are wanted, and follow later ones if asked to."""
         params, ring = call.params, self._instance.log_ring
-        wanted = Wanted(params.worker, params.level, params.request)
+        wanted = Wanted(params.worker, params.level, params.request, params.process)
         if params.follow:
             await self._streams.make_room(call)
         found = ring.newest(wanted, params.limit)

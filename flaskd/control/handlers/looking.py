@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from flaskd.control.describe import document, own_commands
-from flaskd.control.registry import Call
+from flaskd.control.registry import ENCODER, Call
 from flaskd.operable import Operable, workers_of
 from flaskd.tasks import Listed
 from flaskd.version import __version__
@@ -29,7 +30,7 @@ class Looking:
     def __init__(self, instance: Operable, own_commands: Callable[[], Awaitable[list[Listed]]]) -> None:
         self._instance = instance
         self._own_commands = own_commands
-        self._descriptions: dict[Role, dict[str, Any]] = {}
+        self._descriptions: dict[Role, dict[str, msgspec.Raw]] = {}
 
     def ping(self, call: Call[Any]) -> PingResult:
         """Return the instance's name, pid and state."""
@@ -48,7 +49,8 @@ class Looking:
         """Describe all commands. What flaskd itself has is described once for each role; the application is asked each time."""
         role = call.registry.role_of(call.caller) or Role.VIEWER  # it has a role, or the call was refused
         if role not in self._descriptions:
-            self._descriptions[role] = document(list(COMMANDS.values()), version=__version__, role=role)
+            made = document(list(COMMANDS.values()), version=__version__, role=role)
+            self._descriptions[role] = {key: msgspec.Raw(ENCODER.encode(made[key])) for key in made}
         own = own_commands(await self._own_commands(), role=role)
         return {**self._descriptions[role], "x-application-commands": own}
 

@@ -1,10 +1,10 @@
 """Commands that change the instance."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from flaskd.control.registry import Call
 from flaskd.control.transports.subscription import Subscription
@@ -24,10 +24,14 @@ from flaskd_ctl.protocol import (
     ShutdownParams,
     ShutdownResult,
     StateResult,
+    TemplateEvent,
     WorkerEvent,
 )
 
 T = TypeVar("T")
+
+CHANGES: Final = (WorkerEvent, TemplateEvent)
+"""Events that show the progress of a change of the workers."""
 
 
 class Operating:
@@ -50,21 +54,27 @@ class Operating:
         return await self._follow(
             call,
             lambda by: workers.order_reload(check=call.params.check),
-            progress=WorkerEvent if call.params.progress else None,
+            progress=CHANGES if call.params.progress else (),
         )
 
     async def scale(self, call: Call[ScaleParams]) -> ScaleResult:
         """Change the number of workers; send the progress if asked to."""
-        to, by = call.params.to, call.params.by
+        to, by, seconds = call.params.to, call.params.by, call.params.for_
         workers = workers_of(self._instance, "cannot be scaled")
-        if (to is None) == (by is None):
-            raise errors.InvalidParams("scale takes exactly one of `to` and `by`", data={"path": "params"})
+        if [to is not None, by is not None, call.params.auto].count(True) != 1:
+            raise errors.InvalidParams(
+                "scale takes exactly one of `to`, `by` and `auto`", data={"path": "params"}
+            )
+        if call.params.auto and seconds is not None:
+            raise errors.InvalidParams(
+                "`for` goes with a number of workers, not with `auto`", data={"path": "params.for"}
+            )
         if by == 0:
             raise errors.InvalidParams("scale by 0 would change nothing", data={"path": "params.by"})
         return await self._follow(
             call,
-            lambda _: workers.order_scale(to=to, by=by),
-            progress=WorkerEvent if call.params.progress else None,
+            lambda _: workers.order_scale(to=to, by=by, seconds=seconds),
+            progress=CHANGES if call.params.progress else (),
         )
 
     async def restart_worker(self, call: Call[RestartParams]) -> RestartResult:
@@ -73,7 +83,7 @@ class Operating:
         return await self._follow(
             call,
             lambda by: workers.order_restart(call.params.worker),
-            progress=WorkerEvent if call.params.progress else None,
+            progress=CHANGES if call.params.progress else (),
         )
 
     async def shutdown(self, call: Call[ShutdownParams]) -> ShutdownResult:
@@ -81,7 +91,7 @@ class Operating:
         return await self._follow(
             call,
             lambda by: self._instance.order_shutdown(by, call.params),
-            progress=ProgressEvent if call.params.progress else None,
+            progress=(ProgressEvent,) if call.params.progress else (),
         )
 
     def kill(self, call: Call[Any]) -> KillResult:
@@ -91,9 +101,13 @@ class Operating:
         return KillResult(pid=status.pid, process_exits=status.process_exits)
 
     async def _follow(
-        self, call: Call[Any], order: Callable[[Actor], Future[T]], *, progress: type | None
+        self,
+        call: Call[Any],
+        order: Callable[[Actor], Future[T]],
+        *,
+        progress: Sequence[type],
     ) -> T:
-        """Give an order and wait until it is done. Meanwhile send the events of the type `progress`."""
+        """Give an order and wait until it is done. Meanwhile send the events of the types `progress`."""
 
         def ordered() -> asyncio.Future[T]:
             # Shielded: a caller that disconnects cancels only its own wait.
@@ -103,14 +117,14 @@ class Operating:
                 each.add_done_callback(_retrieve_exception)
             return waited
 
-        if progress is None:
+        if not progress:
             return await ordered()
         call.check_streams()
 
         async def send(event: Event) -> bool:
             return await call.notify("progress", event)
 
-        with closing(Subscription(self._instance.bus, progress)) as subscription:
+        with closing(Subscription(self._instance.bus, *progress)) as subscription:
             doing = ordered()
             sending = asyncio.create_task(subscription.pump(send))
             try:

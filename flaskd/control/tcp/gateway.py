@@ -18,15 +18,21 @@ import time
 from collections import Counter
 from typing import Final, cast
 
-from flaskd.control.transports.local import FLUSH_TIME, TURNS
+from flaskd.control.transports.local import FLUSH_TIME
 from flaskd.listening.listeners import Listener
 
+# Of the loop, in which asyncio makes an accepted socket a connection, and reads from it or closes it.
+TURNS: Final = 4
 MAX_UNAUTHENTICATED: Final = 32
 MAX_AUTHENTICATED: Final = 64
-ACCEPTED_PER_TURN: Final = 8  # connections that asyncio accepts in one turn of the loop
+MAX_LEAVING: Final = 32  # clients that are gone, of which libzmq has not read all
+ACCEPTED_PER_TURN: Final = 2  # connections that asyncio accepts in one turn of the loop
 BACKLOG: Final = 256  # connections that wait for that in the kernel, where they take no descriptor
-DESCRIPTORS: Final = 3 * (MAX_UNAUTHENTICATED + MAX_AUTHENTICATED) + ACCEPTED_PER_TURN
-"""Descriptors that the gateway may take: for each client a TCP socket and both ends of a Unix one."""
+DESCRIPTORS: Final = 3 * (MAX_UNAUTHENTICATED + MAX_AUTHENTICATED) + 2 * MAX_LEAVING + ACCEPTED_PER_TURN
+"""Descriptors that the gateway may take: for each client a TCP socket and both ends of a Unix one; these, of one that leaves.
+
+While MAX_LEAVING leave, nobody comes: who leaves then takes fewer than before.
+"""
 
 HANDSHAKE_TIME: Final = 5.0  # seconds from the connection to the proof of a key
 UNREAD_TIME: Final = 60.0  # seconds in which a client may leave unread what is sent to it
@@ -48,6 +54,7 @@ class Gateway:
         self.loop = asyncio.get_running_loop()
         self._servers: list[tuple[asyncio.Server, Listener]] = []
         self._clients: set[ClientConnection] = set()
+        self._leaving: set[ClientConnection] = set()
         self._empty = asyncio.Event()
 
     async def open(self, listeners: list[Listener]) -> None:
@@ -83,6 +90,9 @@ class Gateway:
     def admit(self, client: "ClientConnection") -> None:
         """Add an unauthenticated client. If there are too many, drop one."""
         self._clients.add(client)
+        if len(self._leaving) >= MAX_LEAVING:
+            client.abort()
+            return
         others = [each for each in self._clients if not each.authenticated]
         if len(others) > MAX_UNAUTHENTICATED:
             of_host = Counter(each.host for each in others)
@@ -101,9 +111,22 @@ class Gateway:
         if not self._clients:
             self._empty.set()
 
+    def leaves(self, client: "ClientConnection") -> None:
+        """Remember a client that is gone and still has a connection to libzmq."""
+        self._leaving.add(client)
+
+    def left(self, client: "ClientConnection") -> None:
+        """Forget it too: libzmq has closed that connection."""
+        self._leaving.discard(client)
+
 
 class ClientConnection(asyncio.Protocol):
-    """One TCP connection, and our connection to libzmq for it. If one side does not read, we do not read from the other."""
+    """One TCP connection, and our connection to libzmq for it. If one side does not read, we do not read from the other.
+
+    Of a client that is gone, libzmq sees the end of what it sent, never a connection that is closed: it would abort the process
+    if messages wait that nobody has taken from it yet, and a PING, or a time for one, comes behind them (4.3.5: an engine whose
+    input is stopped forgets its descriptor at POLLHUP, and then may not write).
+    """
 
     transport: asyncio.Transport
 
@@ -166,15 +189,19 @@ class ClientConnection(asyncio.Protocol):
             self._upstream.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Disconnect from libzmq."""
+        """Tell libzmq that nothing more comes; it disconnects when it has read all."""
         self._gone = True
         self._timer.cancel()
         if self._upstream is not None:
-            self._upstream.abort()
+            self._gateway.leaves(self)
+            self._upstream.resume_reading()
+            self._upstream.write_eof()
         self._gateway.remove(self)
 
     def upstream_sent(self, data: bytes) -> None:
         """Forward to the client, and check whether libzmq has authenticated it."""
+        if self._gone:
+            return
         if not self.authenticated:
             self._seen, ready = find_ready(self._seen, data)
             if ready:
@@ -186,6 +213,9 @@ class ClientConnection(asyncio.Protocol):
     def upstream_closed(self) -> None:
         """Close once the last bytes of libzmq are sent."""
         self._upstream = None
+        self._gateway.left(self)
+        if self._gone:
+            return
         self.transport.close()
         self._timer.cancel()
         self._timer = self._gateway.loop.call_later(CLOSE_TIME, self.abort)

@@ -9,6 +9,8 @@ A peer may send several requests at once and gets each reply when it is ready. W
 """
 
 import asyncio
+import contextlib
+import functools
 import select
 import socket
 from collections.abc import Coroutine
@@ -46,17 +48,18 @@ class Door(Protocol):
 class LocalConnection(asyncio.BufferedProtocol):
     """A caller that the kernel has named; `tasks` is what runs for it, `holder` under whose name it has a place.
 
-    `refusal` says why it has none, and is said to it.
+    `refusal` says why it has none, and is said to it. Those of the owner and root are counted, from 1: `number`.
     """
 
     def __init__(self, door: Door, framing: Framing, sock: socket.socket, caller: Actor) -> None:
         self.caller = caller
-        self.groups = peer.groups_of_socket(sock)
         self.holder: Holder | None = None
         self.tasks: set[asyncio.Task[None]] = set()
         self.last_heard = 0.0
+        self.number = 0
         self.closed = asyncio.Event()
         self._door = door
+        self._sock = sock
         self._framing = framing
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -68,7 +71,12 @@ class LocalConnection(asyncio.BufferedProtocol):
         self.refusal: errors.ControlError | None = None
         self._transport: asyncio.Transport
 
-    # Called by asyncio
+    @functools.cached_property
+    def groups(self) -> frozenset[int] | None:
+        """The groups that the caller had when it connected; the owner's and root's are never asked for."""
+        return peer.groups_of_socket(self._sock)
+
+    # Called by its transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the conversation; with one that has no place, begin to end it."""
@@ -99,15 +107,17 @@ class LocalConnection(asyncio.BufferedProtocol):
         """Take what came."""
         self.last_heard = self._loop.time()
         self._framing.feed(self._door.buffer[:nbytes])
+        if self._due:
+            self._transport.pause_reading()  # a step resumes it: what more comes is the kernel's to keep until then
         self._step_soon(at_once=True)
 
     def eof_received(self) -> bool:
         """Answer what was asked, then close."""
         self._framing.end()
         self._ended = True
-        if _is_hung_up(self._transport):
+        if (self.tasks or self._framing.pending) and _is_hung_up(self._transport):
             self._gone.set()
-        self._step_soon()
+        self._step_soon(at_once=True)
         return True
 
     def pause_writing(self) -> None:
@@ -139,9 +149,13 @@ class LocalConnection(asyncio.BufferedProtocol):
         return True
 
     async def until_writable(self) -> None:
-        """Wait until the peer reads what was sent to it, or is gone."""
-        while not self._writable.is_set():  # another reply that waited may have filled its buffer again
+        """Wait until the peer reads what was sent to it, or is gone, and until it is its turn."""
+        while True:
             await self._writable.wait()
+            if not self._privileged:
+                await self._door.turns.wait()
+            if self._writable.is_set():  # another reply that waited may have filled its buffer again
+                return
 
     async def until_gone(self) -> None:
         """Wait until the peer has closed its connection; one that has only said its last still reads."""
@@ -173,8 +187,9 @@ class LocalConnection(asyncio.BufferedProtocol):
     def close(self) -> None:
         """Close when what has been written is sent, or CLOSE_TIME has passed."""
         self._stop_timer()
-        self._timer = self._loop.call_later(CLOSE_TIME, self.abort)
         self._transport.close()
+        if not self.closed.is_set():
+            self._timer = self._loop.call_later(CLOSE_TIME, self.abort)
 
     def abort(self) -> None:
         """Close at once."""
@@ -188,12 +203,17 @@ class LocalConnection(asyncio.BufferedProtocol):
         """Whether the timer that runs is the last one."""
         return self.refusal is not None or self._transport.is_closing()
 
+    @property
+    def _privileged(self) -> bool:
+        """Whether it is the owner's or root's, who wait for nobody's turn."""
+        return self.holder is not None and self.holder.privileged
+
     def _step_soon(self, *, at_once: bool = False) -> None:
         """Carry out the next message: at once where the caller is the owner or root, else when it is its turn."""
         if self._due:
             return
         self._due = True
-        if self.holder is None or not self.holder.privileged:
+        if not self._privileged:
             self._door.turns.add(self._step)
         elif at_once:
             self._step()
@@ -258,8 +278,9 @@ class LocalConnection(asyncio.BufferedProtocol):
 
     async def _answer_later(self, answer: Coroutine[Any, Any, bytes | None], *, enveloped: bool) -> None:
         reply = await answer
-        if reply is not None and not self._transport.is_closing():
-            await self.send(reply, enveloped=enveloped)
+        if reply is not None:
+            with contextlib.suppress(ConnectionResetError):  # it has gone meanwhile
+                await self.send(reply, enveloped=enveloped)
 
     def _task_ended(self, task: "asyncio.Task[None]") -> None:
         self.tasks.discard(task)
@@ -302,8 +323,13 @@ class Enveloped:
     """One request that came behind an empty frame, as a REQ socket sends it: it takes one reply and nothing else."""
 
     def __init__(self, connection: LocalConnection) -> None:
-        self.caller, self.groups = connection.caller, connection.groups
+        self.caller = connection.caller
         self._connection = connection
+
+    @property
+    def groups(self) -> frozenset[int] | None:
+        """Its caller's."""
+        return self._connection.groups
 
     def takes_notifications(self) -> bool:
         """None."""

@@ -16,6 +16,7 @@ from flaskd.control.access.shares import Holder, Places, holder_of
 from flaskd.control.registry import Registry
 from flaskd.control.transports.connection import LocalConnection
 from flaskd.control.transports.framing import Framing, LineFraming
+from flaskd.control.transports.socket_transport import SocketTransport
 from flaskd.control.transports.turns import Turns
 from flaskd.control.transports.zmtp import ZmtpFraming
 from flaskd_ctl import errors
@@ -24,15 +25,20 @@ PLACES: Final = Places(total=256, share=32, kept=64)
 """Connections to both sockets."""
 
 MAX_TURNED_AWAY: Final = 32  # connections that are being told why
-MAX_COMING: Final = 16  # accepted at one socket and not yet connections, which could make room for others
+# Connections of the owner and root that are accepted in a turn of the loop, at each socket: in each turn a message of all that
+# they have is carried out, so that a flood of them has its replies before the places are taken.
+MOST_PRIVILEGED: Final = 4
+# The newest of these give up no place: in two turns of the loop, what they have sent is read.
+NEWCOMERS: Final = 4 * MOST_PRIVILEGED
 BACKLOG: Final = 1024  # connections that wait in the kernel, where they cost no descriptor
-ACCEPT_BUDGET: Final = 0.002  # CPU seconds of accepting in a turn of the loop, at each socket
+ACCEPT_BUDGET: Final = 0.004
+"""CPU seconds of accepting in a turn of the loop, at each socket: enough for nearly all that can wait there."""
+LOOK_AT_CLOCK: Final = 8  # accepted connections of others after which we look how much of it is left
 # Seconds after which a holder with its full share may replace a connection, or hear why not.
 REPLACE_TIME: Final = 0.1
 FLUSH_TIME: Final = 0.4  # seconds for requests under way to finish, and for peers to read their last replies
 RETRY_TIME: Final = 0.5  # seconds until we accept again, after the system has had no descriptor for us
 READ_AT_ONCE: Final = 64 * 1024
-TURNS: Final = 4  # of the loop, in which asyncio makes an accepted socket a connection and reads from it
 
 
 class LocalServer:
@@ -44,11 +50,11 @@ class LocalServer:
         self.buffer = memoryview(bytearray(READ_AT_ONCE))
         self._loop = asyncio.get_running_loop()
         self._listening: dict[socket.socket, Callable[[], Framing]] = {}
-        self._coming: dict[socket.socket, set[asyncio.Task[None]]] = {}
         self._connections: set[LocalConnection] = set()
         self._taken: Counter[Holder] = Counter()  # places, of those that have not been asked to leave
         self._pressed: dict[Holder, float] = {}  # when a holder last wanted more than its share
         self._turned_away: set[LocalConnection] = set()
+        self._privileged = 0  # connections of the owner and root that there have been
         self.listen(lines=lines, zmtp=zmtp)
 
     def listen(self, *, lines: socket.socket, zmtp: socket.socket) -> None:
@@ -59,7 +65,6 @@ class LocalServer:
             sock.close()
         for sock in self._listening.keys() - before.keys():
             sock.listen(BACKLOG)
-            self._coming.setdefault(sock, set())
             self._loop.add_reader(sock, self._accept, sock)
 
     @property
@@ -77,10 +82,10 @@ class LocalServer:
         listening, self._listening = self._listening, {}
         for sock in listening:
             self._loop.remove_reader(sock)
-        if coming := set().union(*self._coming.values()):
-            await asyncio.wait(coming)
-        for _ in range(TURNS):
+        await self.turns.wait()  # who was accepted is connected
+        for _ in range(2):  # in the second round of the loop, all that it has found to be readable is read
             await asyncio.sleep(0)
+        await self.turns.wait()  # and carried out
         for sock in listening:
             sock.close()
 
@@ -98,9 +103,20 @@ class LocalServer:
             each.abort()
 
     def _accept(self, listening: socket.socket) -> None:
-        """Let in who waits, for a while: to send away who has no place is quick, so that a flood does not fill the queue."""
-        end = time.thread_time() + ACCEPT_BUDGET
-        while time.thread_time() < end and len(self._coming[listening]) < MAX_COMING:
+        """Let in who waits, for a while: to send away who has no place is quick, so that a flood does not fill the queue.
+
+        What the owner or root has sent by then is answered at once; others' when it is their turn.
+        """
+        end: float | None = None
+        unseen = 0  # accepted since we looked at the clock
+        enough = self._privileged + MOST_PRIVILEGED
+        while self._privileged < enough:
+            if unseen >= LOOK_AT_CLOCK:
+                now = time.thread_time()
+                end = end or now + ACCEPT_BUDGET
+                if now >= end:
+                    return
+                unseen = 0
             try:
                 sock, _ = listening.accept()
             except (BlockingIOError, ConnectionAbortedError):
@@ -109,6 +125,7 @@ class LocalServer:
                 self._loop.remove_reader(listening)
                 self._loop.call_later(RETRY_TIME, self._accept_again, listening)
                 return
+            unseen += 1
             caller = peer.of_socket(sock)
             holder = holder_of(caller, owner=self.registry.owner)
             if self._presses(holder):
@@ -123,12 +140,14 @@ class LocalServer:
             self._connections.add(newcomer)
             if newcomer.refusal is not None:
                 self.turn_away(newcomer)
-            coming = self._loop.create_task(self._connect(newcomer, sock))
-            self._coming[listening].add(coming)
-            coming.add_done_callback(self._coming[listening].discard)
-
-    async def _connect(self, newcomer: LocalConnection, sock: socket.socket) -> None:
-        await self._loop.connect_accepted_socket(lambda: newcomer, sock)
+            transport = SocketTransport(sock, newcomer)
+            if holder.privileged:
+                self._privileged += 1
+                newcomer.number = self._privileged
+                transport.open()
+                unseen = LOOK_AT_CLOCK  # a message may have taken longer than many connections
+            else:
+                self.turns.add(transport.open)
 
     def _accept_again(self, listening: socket.socket) -> None:
         if listening in self._listening:
@@ -173,8 +192,11 @@ class LocalServer:
         self._turned_away.add(connection)
 
     def _take_from(self, holder: Holder) -> bool:
-        """End a connection of `holder`: the one that was idle longest, else one that does not read."""
-        theirs = [each for each in self._connections if each.holder == holder]
+        """End a connection of `holder`: the one that was idle longest, else one that does not read.
+
+        The NEWCOMERS stay.
+        """
+        theirs = [each for each in self._connections if each.holder == holder and self._may_go(each)]
         leaver = min(
             (each for each in theirs if each.idle or not each.reads),
             key=lambda each: (not each.idle, each.last_heard),
@@ -185,6 +207,9 @@ class LocalServer:
         self._free(leaver)
         leaver.abort()
         return True
+
+    def _may_go(self, connection: LocalConnection) -> bool:
+        return not connection.number or connection.number <= self._privileged - NEWCOMERS
 
     def _free(self, connection: LocalConnection) -> None:
         holder, connection.holder = connection.holder, None

@@ -21,7 +21,6 @@ MAX_REQUESTS: Final = 256  # requests of all peers under way
 MAX_UNREAD: Final = 16  # messages of one peer that libzmq keeps for us (of 1 MiB at most)
 MAX_UNSENT: Final = 256  # messages to one peer that libzmq keeps
 HANDSHAKE_MS: Final = 5_000  # a peer that has not sent its greeting by then is disconnected
-HEARTBEAT_MS: Final = 30_000  # only while a peer is connected
 LINGER_MS: Final = 1_000
 NOW: Final = int(zmq.NOBLOCK)  # as numbers: an enum's `|` costs as much as reading a frame
 MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
@@ -199,7 +198,6 @@ def _router_socket(
         (zmq.RCVHWM, MAX_UNREAD),
         (zmq.SNDHWM, MAX_UNSENT),
         (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
-        (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
         (zmq.LINGER, LINGER_MS),
         *options,
     ):

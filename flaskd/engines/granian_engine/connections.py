@@ -15,8 +15,10 @@ import sys
 import termios
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
+from flaskd.engines.granian_engine import epoll
 from flaskd.engines.shared import closing
 from flaskd.guard import warn_once
 from flaskd.listening.listeners import unblock
@@ -24,7 +26,44 @@ from flaskd.process.descriptors import duplicates, open_descriptors
 
 LINUX: Final = sys.platform == "linux"
 ACKED_OFFSET: Final = 120  # tcpi_bytes_acked, a u64, in struct tcp_info, linux/tcp.h
+MOST_SETS: Final = 5  # epoll sets, one for each listener, that other workers can know of
 WILDCARDS: Final = {"0.0.0.0", "::"}
+
+
+class ConnectionCounter:
+    """Counts the connections that `finder` finds by the size of the epoll sets which have the `listeners` of granian.
+
+    That is one file to read, while to find connections takes a call for each descriptor. granian does not tell when one ends,
+    so nobody can keep the number up to date: other workers count them, too, when they want to know. `hint` tells them where.
+    """
+
+    def __init__(self, finder: "ConnectionFinder", listeners: Iterable[int]) -> None:
+        self._finder = finder
+        # granian has more than one descriptor of each set.
+        self._sets = [each for listener in listeners for each in islice(epoll.sets_with(listener), 1)]
+        self._others = sum(map(epoll.count, self._sets)) - len(finder.find()) if self._sets else 0
+
+    def count(self) -> int:
+        """Return how many connections are open, more or less: some come and go meanwhile."""
+        counted = self.count_of(self.hint)
+        return len(self._finder.find()) if counted is None else counted
+
+    @property
+    def hint(self) -> list[int]:
+        """What `count_of` wants, in another process, too; empty where nobody can count."""
+        if not self._sets or len(self._sets) > MOST_SETS:
+            return []
+        return [os.getpid(), self._others, *(each + 1 for each in self._sets)]
+
+    @staticmethod
+    def count_of(hint: Sequence[int]) -> int | None:
+        """Return how many connections are open in the process that `hint` is of; None if it cannot be known."""
+        process, others, *sets = hint or (0, 0)
+        try:
+            counted = sum(epoll.count(each - 1, process) for each in sets if each)
+        except OSError:  # it has ended, or is not ours to know
+            return None
+        return max(0, counted - others) if process else None
 
 
 class ConnectionFinder:

@@ -13,7 +13,6 @@ What granian does not offer is done from outside, in this order at a stop:
 """
 
 import contextlib
-import dataclasses
 import logging
 import socket
 import threading
@@ -21,9 +20,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from flaskd.engines.granian_engine import native_threads, private
 from flaskd.engines.granian_engine.certificate import check_certificate
-from flaskd.engines.granian_engine.connections import ConnectionFinder
+from flaskd.engines.granian_engine.connections import ConnectionCounter, ConnectionFinder
 from flaskd.engines.granian_engine.dispatch import dispatcher
 from flaskd.engines.granian_engine.listener_copies import ListenerCopies
 from flaskd.engines.granian_engine.server import Server
@@ -57,7 +58,7 @@ class GranianEngine:
     reports_changes = False
 
     def __init__(self, options: Options) -> None:
-        self.version = private.probe()
+        self.version = private.probed()
         if options.tls is not None:
             check_certificate(options.tls.certificate)
         self._options = options
@@ -88,13 +89,19 @@ class GranianEngine:
             for listener in listeners:
                 self._ends.append(self._begin(app, listener, self._copies, len(listeners)))
             undo.pop_all()
+        counter = ConnectionCounter(self._server.connections, self._copies.descriptors())
+        self._server.counter = counter
+        self._server.load_share.hint(counter.hint)
+        self._server.load_share.on_surplus = self._copies.step_aside
+        self._server.load_share.accepts(True)
         self._server.threads |= native_threads.started_since(self._other_threads)
 
     def change_options(self, options: LiveOptions) -> None:
         """Use other timeouts for bodies and responses; granian was told the rest at its start."""
-        self._server.options = dataclasses.replace(
+        self._server.options = msgspec.structs.replace(
             self._server.options, body_timeout=options.body_timeout, write_timeout=options.write_timeout
         )
+        self._server.queue.change_max_wait(options.max_queue_time)
         prepare_again(self._listeners, write_timeout=options.write_timeout)
 
     def descriptors(self) -> list[int]:
@@ -113,6 +120,7 @@ class GranianEngine:
 
     def stop_accepting(self) -> None:
         """Put a dummy socket in the place of each of granian's listeners."""
+        self._server.load_share.accepts(False)
         if self._copies is not None:
             self._copies.stop_accepting()
 

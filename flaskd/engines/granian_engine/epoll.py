@@ -23,6 +23,15 @@ def sets_with(descriptor: int) -> Iterator[int]:
             continue  # closed meanwhile
 
 
+def count(descriptor: int, process: int | str = "self") -> int:
+    """Return how many descriptors are in the epoll set `descriptor` of a process.
+
+    Raises OSError where there is none, or where it is not ours to know (ptrace(2), "ptrace access mode checking").
+    """
+    with open(f"/proc/{process}/fdinfo/{descriptor}", "rb") as lines:
+        return lines.read().count(b"tfd:")
+
+
 def remove(descriptor: int) -> None:
     """Remove `descriptor` from every epoll set."""
     for each in list(sets_with(descriptor)):

@@ -54,7 +54,8 @@ class Exchange:
         "scope",
     )
 
-    def __init__(self, watcher: Any, server: Server) -> None:
+    def begin(self, watcher: Any, server: Server) -> None:
+        """Set each attribute, once (see `take` in `dispatch`)."""
         self._watcher = watcher
         self._proto = watcher.proto
         self._server = server
@@ -166,7 +167,8 @@ class Exchange:
 
 
 def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    # A name is ASCII: see `check_start`.
+    return [(name.encode(), value.encode("latin-1")) for name, value in headers]
 
 
 def _nothing(_: Any) -> None:

@@ -12,6 +12,8 @@ that finds nothing ends that. But it takes a descriptor before it looks, so some
 duplicate stays in the epoll set; after the pause, a connection of our own makes the edge for those that have come meanwhile.
 From 2.8.9 on granian waits half a second before it calls accept(2) again, and looks at no handshake in that time either. So the
 pause is longer than that: otherwise that call fails again, and the next ones too.
+
+**For a moment**, too, so that clients who were sent away come to other workers (`step_aside`).
 """
 
 import contextlib
@@ -23,9 +25,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from flaskd.engines.granian_engine import epoll
+from flaskd.engines.shared import even_load
+from flaskd.listening.listeners import queue_length
 
 PAUSE: Final = 0.7
 """Seconds. A descriptor may come free at any time, but granian must call accept(2) within the pause: see above."""
+
+ASIDE: Final = even_load.PAUSE
+"""Seconds for which connections are left to other workers."""
 
 SPARE: Final = 4  # descriptors; others may be quicker to take one
 
@@ -39,7 +46,7 @@ class ListenerCopies:
         self._lock = threading.Lock()  # protects what the duplicates refer to
         self._duplicates: list[int] = []
         self._spare: list[int] = []
-        self._paused = False
+        self._paused = self._aside = False
         self._reserve(self._dummy)
 
     def duplicate(self) -> int:
@@ -57,7 +64,8 @@ class ListenerCopies:
             dummy, self._dummy = self._dummy, None
             if dummy is None:
                 return
-            if self._paused:
+            if self._paused or self._aside:
+                self._paused = self._aside = False
                 self._restore()
             self._free_reserve()
             with dummy:
@@ -71,10 +79,34 @@ class ListenerCopies:
             if self._dummy is None or self._paused:
                 return
             self._paused = True
-            for duplicate in self._duplicates:
-                os.dup2(self._dummy.fileno(), duplicate, inheritable=False)
+            self._disconnect(self._dummy)
             self._free_reserve()
         threading.Thread(target=self._resume, name="flaskd-granian-pause", daemon=True).start()
+
+    def step_aside(self) -> None:
+        """Leave connections to other workers for a moment; from any thread."""
+        with self._lock:
+            if self._dummy is None or self._aside:
+                return
+            self._aside = True
+            self._disconnect(self._dummy)
+        try:
+            threading.Thread(
+                target=self._step_back, args=[ASIDE], name="flaskd-granian-aside", daemon=True
+            ).start()
+        except RuntimeError:  # no thread left in the system
+            self._step_back(0)
+
+    def _step_back(self, after: float) -> None:
+        threading.Event().wait(after)
+        with self._lock:
+            self._aside = False
+            if self._dummy is None:
+                return
+            self._restore()
+        for listener in self._listeners:
+            if listener.fileno() >= 0 and queue_length(listener):
+                _connect_to(listener)
 
     def _resume(self) -> None:
         pause = threading.Event()
@@ -83,6 +115,7 @@ class ListenerCopies:
                 if self._dummy is None:
                     return
                 if self._reserve(self._dummy):
+                    self._paused = False
                     self._restore()
                     break
         for listener in self._listeners:
@@ -102,10 +135,15 @@ class ListenerCopies:
         while self._spare:
             os.close(self._spare.pop())
 
+    def _disconnect(self, dummy: socket.socket) -> None:
+        for duplicate in self._duplicates:
+            os.dup2(dummy.fileno(), duplicate, inheritable=False)
+
     def _restore(self) -> None:
+        if self._paused or self._aside:
+            return
         for duplicate, listener in zip(self._duplicates, self._listeners, strict=False):
             os.dup2(listener.fileno(), duplicate, inheritable=False)
-        self._paused = False
 
 
 def _connect_to(listener: socket.socket) -> None:

@@ -21,12 +21,15 @@ HTTP/1 only: over HTTP/2 granian drops `Connection: close` and sends no GOAWAY, 
 """
 
 import contextlib
+import functools
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
 import logging
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from flaskd.engines.choice import SUPPORTED, granian_lacks
@@ -51,6 +54,8 @@ PRIVATE: Final = {
 }
 """Each name we use and its parameters, in the supported release."""
 
+EXTENSION: Final = "granian._granian"
+
 IDLE_THREAD: Final = 30  # seconds until a thread that has nothing to do ends; granian's own default
 BEGIN_WITHIN: Final = 10.0  # seconds
 
@@ -72,7 +77,8 @@ def probe(version: str | None = None) -> str:
         )
     for name, expected in PRIVATE.items():
         try:
-            seen = " ".join(inspect.signature(_find(name)).parameters)
+            with _without_its_server():
+                seen = " ".join(inspect.signature(_find(name)).parameters)
         except (ImportError, AttributeError, ValueError, TypeError) as error:
             raise ConfigError(f"granian {version} is not as known: no {name} ({error})", hint=hint) from None
         if seen != expected:
@@ -82,6 +88,33 @@ def probe(version: str | None = None) -> str:
     return version
 
 
+@functools.cache
+def probed() -> str:
+    """Return what `probe` returns, which takes some milliseconds the first time. A forked worker has it already."""
+    return probe()
+
+
+@contextlib.contextmanager
+def _without_its_server() -> Iterator[None]:
+    """Let modules of granian be imported without the package's `__init__`.
+
+    That imports granian's own server, with asyncio, multiprocessing and watchfiles: 20 ms and 5 MB, which nobody here needs. An
+    application that imports granian gets all of it. (Its extension module stays imported: a process can have it once.)
+    """
+    spec = None if "granian" in sys.modules else importlib.util.find_spec("granian")
+    if spec is None:
+        yield
+        return
+    sys.modules["granian"] = importlib.util.module_from_spec(spec)
+    try:
+        yield
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "granian"]:
+            if name != EXTENSION:
+                del sys.modules[name]
+
+
+@functools.cache
 def _find(name: str) -> Any:
     module, _, path = name.partition(":")
     found = importlib.import_module(module)

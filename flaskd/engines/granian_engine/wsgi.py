@@ -30,12 +30,12 @@ class ExchangeResponse(Response):
         self,
         exchange: Exchange,
         server: Server,
-        *,
         method: str,
+        *,
         body: Body | None = None,
         claim: Callable[[], bool] | None = None,
     ) -> None:
-        super().__init__(method=method)
+        self.prepare(method)
         self._exchange = exchange
         self._server = server
         self._body = body
@@ -53,7 +53,13 @@ class ExchangeResponse(Response):
         if start.code < 200:  # hyper does not send one
             raise BadResponse(f"{start.status!r} is no status of a final response")
         self._headers = start.headers
-        if start.close or not self._server.keepalive or (self._body is not None and not self._body.whole):
+        server = self._server
+        if (
+            start.close
+            or not server.keepalive
+            or (self._body is not None and not self._body.whole)
+            or server.load_share.lets_go(server.load, server.counter.count_of)
+        ):
             # RFC 9112, section 9.6: the client is to leave, or what follows is no request.
             self._headers = [*start.headers, ("Connection", "close")]
         return b""
@@ -93,11 +99,9 @@ def respond(app: "WSGIApplication", exchange: Exchange, environ: dict[str, Any],
     server.running[request] = server.caller_ids.caller
     try:
         if late is None:
-            answer(app, environ, ExchangeResponse(exchange, server, method=method, body=body))
+            answer(app, environ, ExchangeResponse(exchange, server, method, body=body))
         else:
             with late.within(environ, exchange.response_bytes) as claim:
-                answer(
-                    app, environ, ExchangeResponse(exchange, server, method=method, body=body, claim=claim)
-                )
+                answer(app, environ, ExchangeResponse(exchange, server, method, body=body, claim=claim))
     finally:
         del server.running[request]

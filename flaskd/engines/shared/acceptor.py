@@ -1,15 +1,20 @@
 """Accepts connections in a thread that waits on a selector."""
 
 import contextlib
+import os
 import resource
+import select
 import selectors
 import socket
+import sys
 import threading
 import time
 from typing import Any, Final
 
+from flaskd.engines.shared.even_load import Decision
+from flaskd.engines.shared.load_share import LoadShare
 from flaskd.engines.shared.waker import Waker
-from flaskd.listening.listeners import unblock
+from flaskd.listening.listeners import queue_length, unblock
 from flaskd.process.descriptors import RESERVE
 
 MAX_CONNECTIONS: Final = 1024
@@ -23,22 +28,28 @@ RETRY_AFTER: Final = 0.1  # seconds; accept(2) failed with EMFILE, a descriptor 
 
 
 class Acceptor:
-    """Listeners that are in `selector` while connections are wanted.
+    """Accepts from listeners while connections are wanted and it is this worker's turn, as `load_share` says.
 
-    `stop` and `wait` are for any thread, the rest for the one that waits on the selector.
+    The selector's keys of its listeners have the acceptor as their data. `stop` and `wait` are for any thread, the
+    rest for the one that waits on the selector.
     """
 
-    def __init__(self, selector: selectors.BaseSelector, waker: Waker) -> None:
+    def __init__(
+        self, selector: selectors.BaseSelector, waker: Waker, load_share: LoadShare | None = None
+    ) -> None:
         self.stopping = False
         self._waker = waker
         self._selector = selector
-        self._listeners: dict[socket.socket, object] = {}  # with the data of their selector keys
+        self._edges = _edges_of(selector)
+        self._load_share = load_share if load_share is not None and self._edges is not None else LoadShare()
+        self._listeners: dict[socket.socket, Any] = {}  # with what `accept_next` returns for them
+        self._rung: dict[socket.socket, None] = {}  # those that connections may wait at, in this order
         self._listening = False
         self._stopped = threading.Event()
         self._retry_at: float | None = None
 
-    def add(self, listener: socket.socket, data: object) -> None:
-        """Accept on `listener`, whose selector key gets `data`, from the next `listen` on."""
+    def add(self, listener: socket.socket, data: Any) -> None:
+        """Accept on `listener` from the next `listen` on; `accept_next` returns `data` with its connections."""
         self._listeners[listener] = data
 
     def stop(self) -> None:
@@ -53,6 +64,9 @@ class Acceptor:
 
     def end(self) -> None:
         """Note that the thread has ended."""
+        self._load_share.accepts(False)
+        if self._edges is not None:
+            self._edges.close()
         self._stopped.set()
 
     def listen(self, *, wanted: bool) -> float | None:
@@ -62,17 +76,55 @@ class Acceptor:
             self._retry_at = None
         wanted = wanted and not stopping and self._retry_at is None
         if wanted != self._listening:
-            for listener, data in self._listeners.items():
+            for listener in self._listeners:
                 if wanted:
-                    self._selector.register(listener, selectors.EVENT_READ, data)
+                    self._selector.register(listener, selectors.EVENT_READ, self)
+                    if self._edges is not None:
+                        # One event for each connection, which may then be left to others.
+                        self._edges.modify(listener, select.EPOLLIN | select.EPOLLET)
                 else:
                     self._selector.unregister(listener)
             self._listening = wanted
+            self._load_share.accepts(wanted)
+            self._rung = dict.fromkeys(self._listeners) if wanted else {}
         if stopping:
             self.end()
-        return None if self._retry_at is None else self._retry_at - now
+        if not wanted:
+            return None if self._retry_at is None else self._retry_at - now
+        if not self._rung:
+            return None
+        again = self._load_share.ask_again
+        return 0.0 if again is None else max(0.0, again - now)
 
-    def accept(self, listener: socket.socket) -> tuple[socket.socket, Any] | None:
+    def ring(self, listener: Any) -> None:
+        """Take note that the selector has found `listener` readable."""
+        self._rung[listener] = None
+
+    def waits(self) -> bool:
+        """Tell whether a connection waits, whosever turn it is."""
+        self._rung = {listener: None for listener in self._rung if queue_length(listener)}
+        return bool(self._rung) and self._listening and not self.stopping
+
+    def accept_next(self) -> tuple[socket.socket, Any, Any] | None:
+        """Accept a connection, if one waits and it is our turn; returns it, its address, and the data of its listener.
+
+        Raises OSError when the process has no descriptor left.
+        """
+        while self._rung and self._listening and not self.stopping:
+            listener = next(iter(self._rung))
+            decision = self._load_share.may_accept(lambda: queue_length(listener))  # noqa: B023 - called at once
+            if decision is Decision.LEAVE:
+                return None
+            accepted = self._accept(listener) if decision is Decision.ACCEPT else None
+            del self._rung[listener]
+            if accepted is not None:
+                self._load_share.accepted()
+                self._rung[listener] = None  # behind the others
+                return *accepted, self._listeners[listener]
+            self._load_share.none_waits()
+        return None
+
+    def _accept(self, listener: socket.socket) -> tuple[socket.socket, Any] | None:
         """Accept a connection; None if there is none. Raises OSError when the process has no descriptor left."""
         with contextlib.suppress(BlockingIOError, InterruptedError, ConnectionError):
             # Not accept(), which makes an object of the class that the application may have put in place of Python's.
@@ -85,6 +137,13 @@ class Acceptor:
     def pause(self) -> None:
         """Accept nothing for a moment."""
         self._retry_at = time.monotonic() + RETRY_AFTER
+
+
+def _edges_of(selector: selectors.BaseSelector) -> Any:
+    """Return an object to make descriptors in the selector edge-triggered; None if that is not epoll."""
+    if sys.platform == "linux" and isinstance(selector, selectors.EpollSelector):
+        return select.epoll.fromfd(os.dup(selector.fileno()))
+    return None
 
 
 def max_connections(threads: int) -> int:

@@ -37,8 +37,11 @@ class Response:
 
     joins_lists = False
     """Whether a list is sent in one piece."""
+    takes_files = False
+    """Whether `write_file` may send something."""
 
-    def __init__(self, *, method: str) -> None:
+    def prepare(self, method: str) -> None:
+        """Set each attribute; for `__init__`, and quicker than `super().__init__`."""
         self._method = method
         self._depth = forks.depth
         self._start: Start | None = None
@@ -141,7 +144,7 @@ def answer(app: "WSGIApplication", environ: "WSGIEnvironment", response: Respons
     body: Iterable[bytes] = ()
     try:
         body = app(environ, response.start)
-        from_file = response.write_file(body)
+        from_file = response.write_file(body) if response.takes_files else 0
         if not from_file:
             pieces, single = body, False
             if isinstance(body, (list, tuple)):

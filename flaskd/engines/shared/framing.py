@@ -49,8 +49,10 @@ class FramedResponse(Response):
 
     __slots__ = ("_chunked", "_modern", "_server", "_transport", "close", "reset")
 
+    takes_files = True
+
     def __init__(self, transport: Transport, *, method: str, version: str, server: str) -> None:
-        super().__init__(method=method)
+        self.prepare(method)
         self._transport = transport
         self._modern = version == "HTTP/1.1"
         self._server = server

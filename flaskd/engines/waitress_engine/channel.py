@@ -12,6 +12,7 @@ from waitress.channel import ClientDisconnected, HTTPChannel
 
 from flaskd.engines.protocol import Options
 from flaskd.engines.shared import closing
+from flaskd.engines.shared.load_share import LoadShare
 from flaskd.engines.waitress_engine.private import ADJUSTMENTS
 from flaskd.engines.waitress_engine.request import Request, Spool
 from flaskd.http.bodies import MinRateTimeout
@@ -47,10 +48,18 @@ class Loop(Protocol):
     spool: Spool
     channels: "dict[int, Channel]"
     keepalive: bool
+    crowded: bool
+    load_share: LoadShare
     on_change: Callable[[], None]
 
     def answer(self, channel: "Channel") -> None:
         """Have a thread answer the channel's first request."""
+
+    def load(self) -> tuple[int, int]:
+        """Count open connections and requests; from any thread."""
+
+    def request_ended(self) -> None:
+        """Note that a request is answered, on the thread that has answered it and is about to be free."""
 
     def update_soon(self, channel: "Channel") -> None:
         """Have the loop look at a channel; from any thread."""
@@ -80,6 +89,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         self.loop = loop
         self.shared = shared
         self.since = time.monotonic()  # when it began to wait for the head of a request
+        self.waited = 0.0  # seconds that its first request waited before the connection was accepted
         self.events = 0  # the events that the loop waits for
         self.ending = Ending.CLOSE
         self.lingering: float | None = None  # since when what the client still sends is discarded
@@ -113,6 +123,16 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     def busy(self) -> bool:
         """Tell whether there is a request whose head is complete and whose response is not finished."""
         return bool(self.requests) or self.receiving_body() is not None
+
+    def more_has_come(self) -> bool:
+        """Tell whether the client has sent more than the request that is answered, on that request's thread."""
+        with self.requests_lock:  # the loop has it while it looks at what it has received
+            if len(self.requests) > 1 or self.request is not None:
+                return True
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK))
+        except (OSError, AttributeError):  # nothing; the client has left; or we have closed
+            return False
 
     def receiving_body(self) -> Request | None:
         """Return the request whose body is still to come."""
@@ -163,16 +183,19 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     def write_soon(self, data: bytes) -> int:
         """Send, or buffer what the kernel does not take; waits while too much is buffered. On the request's thread."""
-        with self.outbuf_lock:
+        lock = self.outbuf_lock
+        lock.acquire()  # `with` calls two functions in Python
+        try:
             if self.connected and not self.total_outbufs_len:
-                rest = memoryview(data)[self.send(data) :]
-                if not rest:
-                    return len(data)
-                data = rest.tobytes()
-            try:
-                return int(super().write_soon(data))
-            except ClientDisconnected as error:
-                raise ClientLeft from error
+                sent = self.send(data)
+                if sent == len(data):
+                    return sent
+                data = data[sent:]
+            return int(super().write_soon(data))
+        except ClientDisconnected as error:
+            raise ClientLeft from error
+        finally:
+            lock.release()
 
     def answered(self, request: Request, *, close: bool) -> None:
         """Go on to the next request, or close; on the thread that has answered `request`."""
@@ -195,13 +218,13 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
                     if following.expect_continue and not self.sent_continue:
                         self.send_continue()
         # If the client only has to send its next request, and the loop hears of that, it need not be woken.
-        if close or self.total_outbufs_len or not self.events & READ:
+        if close or self.total_outbufs_len or not self.events & READ or self.loop.crowded:
             self.loop.update_soon(self)
-        self.loop.on_change()
+        self.loop.request_ended()
 
     def readable(self) -> bool:
         """Tell whether the loop is to read: not while a request is answered, which bounds what one client can queue."""
-        return self.lingering is not None or bool(super().readable())
+        return self.lingering is not None or bool(HTTPChannel.readable(self))
 
     def close_idle(self) -> None:
         """Close the connection if it waits for a request; one that has arrived meanwhile is answered first."""

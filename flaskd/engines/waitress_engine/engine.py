@@ -1,10 +1,11 @@
 """The waitress engine: waitress's connections in an event loop of our own, and threads that only run the application."""
 
-import dataclasses
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from flaskd.engines.protocol import Activity, LiveOptions, Options
 from flaskd.engines.waitress_engine import private
@@ -27,7 +28,7 @@ class WaitressEngine:
     reports_changes = True
 
     def __init__(self, options: Options) -> None:
-        self.version = private.probe()
+        self.version = private.probed()
         self._options = options
         self._loop = EventLoop(options)
         self._listeners: Sequence[socket.socket] = ()
@@ -50,7 +51,7 @@ class WaitressEngine:
 
     def change_options(self, options: LiveOptions) -> None:
         """Use other options from the next request or connection on."""
-        self._options = changed = dataclasses.replace(self._options, **options._asdict())
+        self._options = changed = msgspec.structs.replace(self._options, **options._asdict())
         prepare_again(self._listeners, write_timeout=options.write_timeout)
         self._loop.change_options(changed)
 

@@ -16,19 +16,24 @@ import selectors
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from flaskd.engines.protocol import Options
 from flaskd.engines.shared.acceptor import Acceptor, max_connections
+from flaskd.engines.shared.kernel_queue import waited_in_kernel
+from flaskd.engines.shared.load_share import LoadShare
 from flaskd.engines.shared.pool import Pool
 from flaskd.engines.shared.waker import Waker
-from flaskd.engines.waitress_engine.channel import READ, Channel, Server
+from flaskd.engines.waitress_engine.channel import READ, Channel
 from flaskd.engines.waitress_engine.request import Spool
 from flaskd.engines.waitress_engine.responder import respond
 from flaskd.engines.waitress_engine.timeouts import check_timeouts
 
 MIN_WAIT: Final = 1.0
 """Seconds that a connection may wait for its request before it is closed to make room for another."""
+
+MOST_ACCEPTED: Final = 16
+"""Connections that are accepted in one turn; requests come between."""
 
 WRITE: Final = selectors.EVENT_WRITE
 MAX_PAUSE: Final = 1.0  # seconds between two checks of how fast a client takes its response
@@ -45,13 +50,19 @@ class EventLoop:
         self.channels: dict[int, Channel] = {}  # by descriptor
         self.keepalive = True
         self.stopping = False  # end when no connection is left
+        self.crowded = False  # nothing is accepted until requests that wait have found a thread
         self.on_change: Callable[[], None] = lambda: None
         self._selector = selectors.DefaultSelector()
         self._waker = Waker()
-        self.acceptor = Acceptor(self._selector, self._waker)
+        self.load_share = options.load_share or LoadShare()
+        self.acceptor = Acceptor(self._selector, self._waker, self.load_share)
         self._max = max_connections(options.threads)
         self._pool: Pool[Channel] = Pool(
-            options.threads, respond, name="flaskd-http", waiting=options.waiting
+            options.threads,
+            respond,
+            name="flaskd-http",
+            waiting=options.waiting,
+            max_wait=options.max_queue_time,
         )
         self._calls: deque[Callable[[], object]] = deque()
         self._pause = _pause(options)
@@ -63,6 +74,7 @@ class EventLoop:
         self._max = max_connections(options.threads)
         self._pause = _pause(options)
         self._pool.resize(options.threads)
+        self._pool.change_max_wait(options.max_queue_time)
         if self.channels:  # a shorter timeout may be over
             self.call_soon(lambda: self._check_by(time.monotonic()))
 
@@ -81,7 +93,18 @@ class EventLoop:
 
     def answer(self, channel: Channel) -> None:
         """Have a thread answer the channel's first request."""
-        self._pool.put(channel)
+        waited, channel.waited = channel.waited, 0.0
+        self._pool.put(channel, waited=waited)
+        self.load_share.loaded(len(self.channels), self._pool.busy)
+
+    def load(self) -> tuple[int, int]:
+        """Count open connections and requests; from any thread."""
+        return len(self.channels), self._pool.busy
+
+    def request_ended(self) -> None:
+        """Note that a request is answered, on the thread that has answered it and is about to be free."""
+        self.load_share.loaded(len(self.channels), max(0, self._pool.busy - 1))
+        self.on_change()
 
     def remove(self, channel: Channel) -> None:
         """Take a channel that is about to close out of the loop."""
@@ -89,6 +112,7 @@ class EventLoop:
             self._selector.unregister(channel.socket)
         channel.events = 0
         self.channels.pop(channel.socket.fileno(), None)
+        self.load_share.loaded(*self.load())
         self.on_change()
 
     def close_idle(self, limit: float) -> None:
@@ -117,15 +141,20 @@ class EventLoop:
 
     def _turn(self) -> None:
         """Wait for events and handle each."""
-        retry_after = self.acceptor.listen(wanted=self._pool.waiting < self.options.threads)
+        self.crowded = True  # first: a thread that is done after the look has to wake us
+        self.crowded = self._pool.waiting >= self.options.threads
+        retry_after = self.acceptor.listen(wanted=not self.crowded)
         woken = False
         for key, events in self._selector.select(self._timeout(retry_after)):
             if isinstance(key.data, Channel):
                 self._handle(key.data, events)
-            elif isinstance(key.data, Server):
-                self._accept(key.fileobj, key.data)
+            elif key.data is self.acceptor:
+                self.acceptor.ring(key.fileobj)
             else:
                 woken = True
+        for _ in range(MOST_ACCEPTED):
+            if not self._accept():
+                break
         if woken:  # after the events: what they lead to is done now, without another turn
             self._waker.clear()
         while self._calls:
@@ -148,30 +177,36 @@ class EventLoop:
     def _check_by(self, end: float) -> None:
         self._next_check = end if self._next_check is None else min(self._next_check, end)
 
-    def _accept(self, listener: Any, server: Server) -> None:
-        if self.acceptor.stopping:
-            return
-        if len(self.channels) >= self._max and not self._make_room():
-            self.acceptor.pause()
-            return
+    def _accept(self) -> bool:
+        """Accept a connection; returns whether another one may follow."""
+        if len(self.channels) >= self._max:
+            if not self.acceptor.waits():
+                return False
+            if not self._make_room():
+                self.acceptor.pause()
+                return False
         try:
-            accepted = self.acceptor.accept(listener)
+            accepted = self.acceptor.accept_next()
         except OSError as error:
             log.error("cannot accept a connection: %s", error)  # noqa: TRY400 - expected under EMFILE, no traceback
             if not self._make_room():
                 self.acceptor.pause()
-            return
+            return False
         if accepted is None:
-            return
-        sock, address = accepted
+            return False
+        sock, address, server = accepted
         try:
             channel = Channel(self, sock, address, server)
         except OSError:  # the client has left
             sock.close()
-            return
+            return True
+        self.load_share.loaded(*self.load())
+        if self.options.max_queue_time:
+            channel.waited = waited_in_kernel(sock)
         self._wait_for(channel, READ)
         self._check_by(channel.since + self.options.head_timeout)
         self.on_change()
+        return True
 
     def _make_room(self) -> bool:
         """Close the connection that has waited longest for a request; returns False if none has waited long."""

@@ -16,6 +16,7 @@ What has to be known of waitress 3.0.2:
 - `close_when_flushed` asks for the end. `handle_close` releases the buffers, the socket and its entries in the two maps.
 """
 
+import functools
 import importlib.metadata
 import inspect
 from typing import Final
@@ -57,6 +58,12 @@ def probe() -> str:
                 hint="pip install 'waitress>=3.0.2,<3.1', or choose another --engine",
             )
     return version
+
+
+@functools.cache
+def probed() -> str:
+    """Return what `probe` returns, which takes some milliseconds the first time. A forked worker has it already."""
+    return probe()
 
 
 ADJUSTMENTS: Final = Adjustments(log_socket_errors=False)

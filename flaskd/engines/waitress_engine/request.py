@@ -45,6 +45,8 @@ class Request:
 
     version = "1.1"
     path = ""
+    timeout: MinRateTimeout
+    """Of the body, if there is one."""
 
     def __init__(self, options: Options, spool: Spool) -> None:
         self.completed = False
@@ -53,7 +55,6 @@ class Request:
         self.expect_continue = False
         self.headers_finished = False
         self.head: Head | None = None
-        self.timeout = MinRateTimeout(options.body_timeout)  # of the body
         self.since = 0.0  # when it began to wait for the client, monotonic
         self._options = options
         self._spool = spool
@@ -106,6 +107,7 @@ class Request:
             raise Refused(413, f"The request's body is larger than {self._options.max_body} bytes")
         self.expect_continue = head.continues
         if head.chunked or head.length:
+            self.timeout = MinRateTimeout(self._options.body_timeout)
             self._body = OverflowableBuffer(IN_MEMORY)
             self._chunks = Chunks() if head.chunked else None
         else:

@@ -33,7 +33,11 @@ class Output(Transport):
 
     def may_keep(self) -> bool:
         """Tell whether the request allows it, and keep-alive is on."""
-        return self._head is not None and self._channel.loop.keepalive and not self._head.close
+        if self._head is None or self._head.close or not self._channel.loop.keepalive:
+            return False
+        loop = self._channel.loop
+        # A request that has come already would not be answered.
+        return not loop.load_share.lets_go(loop.load, needed=self._channel.more_has_come)
 
     def send(self, data: bytes) -> None:
         """Send, or buffer what the kernel does not take; raises ClientLeft."""

@@ -7,8 +7,9 @@ import socket
 import ssl
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from flaskd.engines.protocol import Options
 from flaskd.engines.shared import closing
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("flaskd.http")
 
 
-@dataclass(slots=True, eq=False)
-class Server:
+class Server(msgspec.Struct, eq=False):
     """What the connections to one listener share. `name` is sent as `Server`; `lock` protects each connection's `socket`."""
 
     app: "WSGIApplication"

@@ -10,7 +10,6 @@ The pool's threads are daemons, because a hung application must not keep the pro
 `activity`.
 """
 
-import dataclasses
 import importlib.metadata
 import logging
 import platform
@@ -19,11 +18,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from flaskd.engines.protocol import Activity, LiveOptions, Options
 from flaskd.engines.shared import closing
 from flaskd.engines.shared.acceptor import Acceptor
+from flaskd.engines.shared.kernel_queue import waited_in_kernel
+from flaskd.engines.shared.load_share import LoadShare
 from flaskd.engines.shared.pool import Pool
 from flaskd.engines.shared.waker import Waker
 from flaskd.engines.werkzeug_engine.connection import Connection, Server
@@ -55,7 +58,8 @@ class WerkzeugEngine:
         self._full = False
         self._selector = selectors.DefaultSelector()
         self._waker = Waker()
-        self._acceptor = Acceptor(self._selector, self._waker)
+        self._load_share = options.load_share or LoadShare()
+        self._acceptor = Acceptor(self._selector, self._waker, self._load_share)
         self._on_change: Callable[[], None] = lambda: None
         self._servers: list[Server] = []
         self._listeners: Sequence[socket.socket] = ()
@@ -80,7 +84,7 @@ class WerkzeugEngine:
 
     def change_options(self, options: LiveOptions) -> None:
         """Use other options from the next connection on."""
-        self._options = dataclasses.replace(self._options, **options._asdict())
+        self._options = msgspec.structs.replace(self._options, **options._asdict())
         for server in self._servers:
             server.options = self._options
         prepare_again(self._listeners, write_timeout=options.write_timeout)
@@ -139,30 +143,33 @@ class WerkzeugEngine:
                     self._full = len(self._open) >= self._options.threads
                 retry_after = self._acceptor.listen(wanted=not self._full)
                 for key, _ in self._selector.select(retry_after):
-                    if isinstance(key.data, Server):
-                        self._accept(key.fileobj, key.data)
+                    if key.data is self._acceptor:
+                        self._acceptor.ring(key.fileobj)
                     else:
                         self._waker.clear()
+                self._accept()
         self._acceptor.end()
 
-    def _accept(self, listener: Any, server: Server) -> None:
+    def _accept(self) -> None:
         """Accept the connections that wait, up to the bound on threads."""
         while not self._acceptor.stopping and len(self._open) < self._options.threads:
             try:
-                accepted = self._acceptor.accept(listener)
+                accepted = self._acceptor.accept_next()
             except OSError as error:
                 log.error("cannot accept a connection: %s", error)  # noqa: TRY400 - expected under EMFILE, no traceback
                 self._acceptor.pause()
                 break
             if accepted is None:
                 break
-            sock, address = accepted
+            sock, address, server = accepted
             sock.setblocking(True)
             connection = Connection(sock, address, server)
             with self._lock:
                 self._open.add(connection)
-            self._pool.put(connection)
-        self._on_change()
+                self._load_share.loaded(len(self._open), 0)
+            waited = waited_in_kernel(sock) if self._options.max_queue_time else 0.0
+            self._pool.put(connection, waited=waited)
+            self._on_change()
 
     def _handle(self, connection: Connection) -> None:
         depth = forks.depth
@@ -172,6 +179,7 @@ class WerkzeugEngine:
         with self._lock:
             self._open.discard(connection)
             full = self._full
+            self._load_share.loaded(len(self._open), 0)
         if full:
             self._waker.wake()
         self._on_change()

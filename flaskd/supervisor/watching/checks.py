@@ -7,7 +7,6 @@ for the answer.
 import asyncio
 import random
 import time
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -36,12 +35,11 @@ LATE: Final = 1.0
 machine. The workers get as long to recover."""
 
 
-@dataclass(slots=True)
-class _Known:
+class _Known(msgspec.Struct):
     """What is remembered of a worker between two checks. Times are monotonic."""
 
     since: float
-    share: float = field(default_factory=random.random)
+    share: float = msgspec.field(default_factory=random.random)
     asked: float | None = None
     answer: Any = None
     reported: frozenset[int] = frozenset()

@@ -11,7 +11,6 @@ A worker that is leaving has a deadline for its requests, so only a hang counts.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from flaskd_ctl.protocol import InFlight
@@ -41,8 +40,7 @@ class Limits(NamedTuple):
     memory: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """One worker, serving or `leaving`, at the moment of a check; `due` if it is to be replaced already. Seconds.
 
     `served` is how long it has served; `share` (0 to 1) makes its age limit differ from others'. `asked` is how long ago its
@@ -62,31 +60,27 @@ class Observation:
     memory: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SendPing:
+class SendPing(NamedTuple):
     """Send a ping to a worker."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(NamedTuple):
     """Kill a worker that hangs."""
 
     worker: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Replace:
+class Replace(NamedTuple):
     """Replace a worker, new before old."""
 
     worker: int
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReportSlow:
+class ReportSlow(NamedTuple):
     """Report a request that takes too long."""
 
     worker: int
@@ -96,8 +90,7 @@ class ReportSlow:
 Action = SendPing | Kill | Replace | ReportSlow
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
+class Findings(NamedTuple):
     """What to do now, and in how many seconds to check again (None: when the workers have changed).
 
     `early` counts the workers in a row that were replaced for their memory early.

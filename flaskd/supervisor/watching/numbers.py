@@ -5,11 +5,12 @@ import time
 
 from flaskd.instance import Instance
 from flaskd.metrics.openmetrics import Exposed, State
-from flaskd.metrics.report import Process, Served, stats_result
+from flaskd.metrics.report import Memory, Process, Served, stats_result
 from flaskd.metrics.summary import Summary
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.member import Member
 from flaskd.supervisor.process_stats import ProcessStats, Stats, cpu_seconds
+from flaskd.supervisor.templates import Templates
 from flaskd_ctl.errors import NotFound
 from flaskd_ctl.protocol import EndpointStats, StatsParams, StatsResult
 
@@ -17,10 +18,11 @@ from flaskd_ctl.protocol import EndpointStats, StatsParams, StatsResult
 class Numbers:
     """Adds up what the workers have counted, also those that are gone."""
 
-    def __init__(self, instance: Instance, fleet: Fleet, stats: ProcessStats) -> None:
+    def __init__(self, instance: Instance, fleet: Fleet, stats: ProcessStats, templates: Templates) -> None:
         self._instance = instance
         self._fleet = fleet
         self._stats = stats
+        self._templates = templates
         self._cpu_before = _of_children()
 
     def stats(self, asked: StatsParams) -> StatsResult:
@@ -46,6 +48,11 @@ class Numbers:
         queues = [(each.url, each.waiting()) for each in self._instance.listeners]
         return Exposed(sums, self._served(members, whole=True), state, queues)
 
+    def queued(self) -> int:
+        """Return how many requests wait for a free thread, and connections in the accept queues."""
+        waiting = sum(member.metrics.waiting() for member in self._chosen(None))
+        return waiting + sum(each.waiting() for each in self._instance.listeners)
+
     def _chosen(self, worker: int | None) -> list[Member]:
         members = self._fleet.members
         if worker is None:
@@ -56,9 +63,9 @@ class Numbers:
 
     def _served(self, members: list[Member], *, whole: bool) -> Served:
         history = self._fleet.history
-        stats = self._stats.of(
-            [member.pid for member in members]
-        )  # all at once: each call looks at all connections
+        templates = [each.pid for each in self._templates.all] if whole else []
+        # All at once: each call looks at all connections.
+        stats = self._stats.of([*(member.pid for member in members), *templates])
         return Served(
             since=self._instance.started,
             threads=self._fleet.settings.threads * len(members),
@@ -67,6 +74,7 @@ class Numbers:
             cpu_gone=_of_children() - self._cpu_before if whole else 0.0,
             starts=history.starts,
             ends=history.ends,
+            templates=[Memory(stats[pid].rss or 0, stats[pid].pss or 0) for pid in templates],
         )
 
     def _process(self, member: Member, stats: Stats) -> Process:

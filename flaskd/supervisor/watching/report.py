@@ -3,17 +3,19 @@
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from flaskd.engines.choice import Choice
 from flaskd.instance import Instance
 from flaskd.metrics.openmetrics import Exposed, State
+from flaskd.metrics.overload_watch import OverloadWatch
 from flaskd.probes.rotation import Rotation
 from flaskd.shutdown import lifecycle
 from flaskd.shutdown.owner import Owner
 from flaskd.supervisor.fleet import Fleet
 from flaskd.supervisor.member import Member, requests_of
 from flaskd.supervisor.process_stats import ProcessStats
+from flaskd.supervisor.templates import Templates
 from flaskd.supervisor.watching.numbers import Numbers
 from flaskd.tuning.shown import shown
 from flaskd.version import __version__
@@ -21,10 +23,12 @@ from flaskd_ctl.protocol import (
     EndpointStats,
     ErrorsResult,
     RequestsResult,
+    Scaling,
     SlowResult,
     StatsParams,
     StatsResult,
     StatusResult,
+    TemplateInfo,
     WorkerInfo,
 )
 
@@ -32,23 +36,29 @@ from flaskd_ctl.protocol import (
 class Report:
     """Describes an instance with workers."""
 
-    def __init__(self, instance: Instance, fleet: Fleet, owner: Owner, stats: ProcessStats) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        fleet: Fleet,
+        owner: Owner,
+        stats: ProcessStats,
+        *,
+        overload: OverloadWatch,
+        templates: Templates,
+        scaling: Callable[[], Scaling],
+    ) -> None:
         self._instance = instance
         self._fleet = fleet
         self._owner = owner
         self._stats = stats
-        self._numbers = Numbers(instance, fleet, stats)
+        self._scaling = scaling
+        self._overload = overload
+        self._templates = templates
+        self._numbers = Numbers(instance, fleet, stats, templates)
 
     def rotation(self) -> Rotation:
         """Return what load balancers are told; it reads no process's stats, so it may be asked often."""
-        fleet = self._fleet
-        return Rotation(
-            state=self._owner.lifecycle.state,
-            serving=len(fleet.serving),
-            wanted=fleet.wanted,
-            threads=fleet.settings.threads,
-            in_flight=sum(member.request_table.in_flight for member in self._members),
-        )
+        return self._rotation(sum(member.request_table.in_flight for member in self._members))
 
     def seconds_left(self) -> float:
         """Return the seconds until the deadline of the stop under way; 0 where there is none."""
@@ -86,6 +96,7 @@ class Report:
         """Describe the instance at a glance; `engine` is the one that new workers get."""
         fleet, history = self._fleet, self._fleet.history
         workers = self.workers()
+        in_flight = sum(worker.in_flight or 0 for worker in workers)
         errors = [error for member in self._members if (error := member.request_table.last_error)]
         versions: dict[str, str] = {}
         for member in fleet.serving:
@@ -93,8 +104,8 @@ class Report:
         return self._instance.status(
             self._owner,
             app=str(shown("app", fleet.settings.app)),
-            ready=self.rotation().ready,
-            in_flight=sum(worker.in_flight or 0 for worker in workers) if self.counts_requests() else None,
+            ready=self._rotation(in_flight).ready,
+            in_flight=in_flight if self.counts_requests() else None,
             connections=sum(worker.connections or 0 for worker in workers),
             served={
                 kind: count + sum(worker.served[kind] for worker in workers)
@@ -107,9 +118,14 @@ class Report:
             last_error=max(errors, key=lambda error: error.at, default=None),
             workers=workers,
             wanted_workers=fleet.wanted,
+            scaling=self._scaling(),
             generation=fleet.generation,
             restarts=history.restarts,
             last_failure=history.last_failure,
+            queued=self._numbers.queued(),
+            rejected=fleet.rejected(),
+            saturated=self._overload.saturated,
+            templates=self.templates(),
         )
 
     def stats(self, asked: StatsParams) -> StatsResult:
@@ -122,7 +138,7 @@ class Report:
 
     def exposed(self) -> Exposed:
         """Return what is exposed as metrics."""
-        rotation = self.rotation()
+        rotation, scaling = self.rotation(), self._scaling()
         versions = {
             "version": __version__,
             "python": platform.python_version(),
@@ -133,7 +149,10 @@ class Report:
             state=rotation.state.value,
             states=[each.value for each in lifecycle.State],
             ready=rotation.ready,
+            saturated=rotation.saturated,
             wanted=rotation.wanted,
+            bounds=(scaling.minimum, scaling.maximum),
+            scalings=self._fleet.history.scalings,
             workers=Counter(member.state.value for member in self._members),
             versions=versions,
         )
@@ -142,8 +161,42 @@ class Report:
     def workers(self) -> list[WorkerInfo]:
         """Describe each worker, oldest first."""
         members = list(self._members)
-        stats = self._stats.of([member.pid for member in members])
+        stats = self._stats.of(self._pids())
         return [self._describe(member, *stats[member.pid]) for member in members]
+
+    def templates(self) -> list[TemplateInfo]:
+        """Describe the templates, oldest first."""
+        if not self._templates.all:
+            return []
+        stats = self._stats.of(self._pids())
+        return [
+            TemplateInfo(
+                pid=each.pid,
+                state=each.state,
+                since=each.since,
+                age=round(time.time() - each.started, 3),
+                generation=each.generation,
+                rss=stats[each.pid].rss,
+                pss=stats[each.pid].pss,
+            )
+            for each in self._templates.all
+        ]
+
+    def _rotation(self, in_flight: int) -> Rotation:
+        fleet = self._fleet
+        return Rotation(
+            state=self._owner.lifecycle.state,
+            serving=len(fleet.serving),
+            wanted=fleet.wanted,
+            threads=fleet.settings.threads,
+            in_flight=in_flight,
+            saturated=self._overload.saturated,
+            unready=fleet.settings.unready_when_saturated,
+        )
+
+    def _pids(self) -> list[int]:
+        """Return the pids of all that runs the application: all at once, since each look is at all connections."""
+        return [each.pid for each in self._members] + [each.pid for each in self._templates.all]
 
     @property
     def _members(self) -> Iterable[Member]:

@@ -18,6 +18,7 @@ from flaskd_ctl.contract.commands import (
     tuning,
 )
 from flaskd_ctl.contract.commands.command import (
+    AUTO as AUTO,
     PROGRESS as PROGRESS,
     WORKER as WORKER,
     Command as Command,

@@ -4,7 +4,7 @@ from typing import Final
 
 from flaskd_ctl.contract.commands.command import PROGRESS, Command, Param, Role
 
-_FIRST: Final = Param("worker", "id", "Ask this worker, by its id. Default: whichever replies first.")
+_FIRST: Final = Param("worker", "worker", "Ask this worker, by its id. Default: whichever replies first.")
 
 COMMANDS: Final = (
     Command(
@@ -23,7 +23,7 @@ COMMANDS: Final = (
             ),
             Param(
                 "worker",
-                "id",
+                "worker",
                 "Run it in this worker, by its id. Default: in one or in each, as it declares.",
             ),
             Param("timeout", "seconds", "Time to wait for it. Default: as it declares."),

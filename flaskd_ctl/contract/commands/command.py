@@ -50,4 +50,6 @@ class Command(NamedTuple):
 
 PROGRESS: Final = Param("progress", "flag", "Send `progress` notifications until the reply (not over REQ).")
 
-WORKER: Final = Param("worker", "id", "Only this worker, by its id. Default: all.")
+AUTO: Final = Param("auto", "flag", "Let the setting `workers` decide again.")
+
+WORKER: Final = Param("worker", "worker", "Only this worker, by its id. Default: all.")

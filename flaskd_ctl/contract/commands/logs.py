@@ -14,6 +14,9 @@ COMMANDS: Final = (
         (
             Param("follow", "flag", "Show later lines too, as they are written."),
             WORKER,
+            Param(
+                "process", "process", "Only lines of this kind of process, such as the template of --preload."
+            ),
             Param("level", "level", "Only lines of this level and above. A printed line counts as info."),
             Param("request", "text", "Only records of the request with this ID (X-Request-ID)."),
             Param("limit", "limit", "Number of lines to show, at most 1000. Default: 100."),

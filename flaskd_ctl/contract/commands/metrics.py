@@ -19,6 +19,7 @@ COMMANDS: Final = (
             ),
             WORKER,
             Param("limit", "limit", "Number of endpoints to show, those that took most time. Default: 20."),
+            Param("step", "step", "Length of the steps of the history, 10 s to 5 min. Default: 5 min."),
         ),
     ),
     Command(

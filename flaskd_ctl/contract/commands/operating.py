@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from flaskd_ctl.contract.commands.command import PROGRESS, Command, Param, Role
+from flaskd_ctl.contract.commands.command import AUTO, PROGRESS, Command, Param, Role
 
 COMMANDS: Final = (
     Command(
@@ -41,12 +41,18 @@ COMMANDS: Final = (
     Command(
         "scale",
         Role.OPERATOR,
-        "Set the number of workers to N, or change it by +N or -N; reloads keep it.",
+        "Set the number of workers to N, change it by +N or -N, or let the setting `workers` decide again (auto).",
         "Waits until that many workers serve. A surplus worker finishes its requests, then exits.",
-        "flaskd_ctl scale +1",
+        "flaskd_ctl scale 4 --for 10m",
         (
             Param("to", "count", "Number of workers, at least 1."),
             Param("by", "change", "Number of workers to add, or to remove if negative."),
+            AUTO,
+            Param(
+                "for",
+                "seconds",
+                "After this long the setting `workers` decides again. Default: --scale-hold if that is a range, else never.",
+            ),
             PROGRESS,
         ),
         changes=True,
@@ -59,7 +65,9 @@ COMMANDS: Final = (
         "finishes its requests.",
         "flaskd_ctl restart-worker 3",
         (
-            Param("worker", "id", "Id of the worker, as `workers` shows it.", argument=True, required=True),
+            Param(
+                "worker", "worker", "Id of the worker, as `workers` shows it.", argument=True, required=True
+            ),
             PROGRESS,
         ),
         changes=True,

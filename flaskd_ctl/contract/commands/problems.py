@@ -36,7 +36,9 @@ COMMANDS: Final = (
                 required=True,
             ),
             Param(
-                "worker", "id", "Id of the worker that has the request, if several have one of this number."
+                "worker",
+                "worker",
+                "Id of the worker that has the request, if several have one of this number.",
             ),
         ),
         changes=True,

@@ -4,7 +4,7 @@ from typing import Final
 
 from flaskd_ctl.contract.commands.command import Command, Param, Role
 
-FOR: Final = Param("for", "seconds", "Revert by itself after this long, at most a day. Default: keep it.")
+FOR: Final = Param("for", "period", "Revert by itself after this long, at most a day. Default: keep it.")
 
 COMMANDS: Final = (
     Command(
@@ -65,7 +65,7 @@ COMMANDS: Final = (
                 required=True,
             ),
             Param("logger", "logger", "The logger's name. Default: root.", argument=True),
-            Param("worker", "id", "Only in this worker, by its id. Default: in all."),
+            Param("worker", "worker", "Only in this worker, by its id. Default: in all."),
             FOR,
         ),
         changes=True,

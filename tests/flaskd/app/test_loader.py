@@ -6,6 +6,7 @@ from pathlib import Path
 
 import flask
 import pytest
+from flask.cli import ScriptInfo
 
 from flaskd.app.loader import load
 from flaskd.errors import LoadError
@@ -46,6 +47,10 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
         ("import flask\ndef create_app():\n    return flask.Flask('made')\n", "loadable:create_app()"),
         ("import flask\ndef create_app():\n    return flask.Flask('made')\n", "loadable:create_app"),
         ("import flask\ndef shop():\n    return flask.Flask('made')\n", "loadable:shop"),
+        (
+            "import flask\ndef shop(config=None, *, debug=False):\n    return flask.Flask('made')\n",
+            "loadable:shop",
+        ),
         ("import flask\ndef make(a, b=1):\n    return flask.Flask(a * b)\n", "loadable:make('x', b=2)"),
         ("import flask\nclass Box:\n    app = flask.Flask('boxed')\n", "loadable:Box.app"),
         (APP + "app.run()\n", "loadable"),  # as under `flask run`, it does nothing
@@ -55,6 +60,8 @@ def test_an_application_is_found(write: Write, text: str, target: str) -> None:
     """In each way that `flask --app` knows, and by path."""
     write(text)
     assert isinstance(load(target), flask.Flask)
+    if "Box" not in target:  # it takes no attributes of attributes
+        assert isinstance(ScriptInfo(app_import_path=target).load_app(), flask.Flask)
 
 
 def test_a_module_in_a_package_is_found_by_path(write: Write) -> None:

@@ -48,8 +48,9 @@ def test_the_modules_that_are_imported_already_are_no_namesakes(modules: dict[st
 
 
 def test_flask_is_asked_only_where_something_is_called_alike(tmp_path: Path) -> None:
-    """That takes a process."""
+    """That takes a process, as long as an import of Flask. A directory that is no package is found after all others."""
     (tmp_path / "shop.py").write_text("")
+    (tmp_path / "site").mkdir()
     release(str(tmp_path), lambda: pytest.fail("asked"))
     assert {"flask", "logging", "secrets"} <= set(modules_of_flask())
     assert "queue" not in modules_of_flask()

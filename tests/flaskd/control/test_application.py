@@ -4,10 +4,10 @@ import asyncio
 import json
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from flaskd.audit.log import Audit, Reporter, quiet
 from flaskd.control.access.policy import Caller

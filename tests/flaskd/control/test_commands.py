@@ -77,8 +77,8 @@ class ScriptedFleet:
     def order_reload(self, *, check: str | None) -> Future[ReloadResult]:
         return self._order("reload", check)
 
-    def order_scale(self, *, to: int | None, by: int | None) -> Future[ScaleResult]:
-        return self._order("scale", to, by)
+    def order_scale(self, *, to: int | None, by: int | None, seconds: float | None) -> Future[ScaleResult]:
+        return self._order("scale", to, by, seconds)
 
     def order_restart(self, worker: int) -> Future[RestartResult]:
         return self._order("restart", worker)
@@ -255,8 +255,9 @@ def test_tracebacks_are_shown_to_the_role_that_the_rules_say(
 ORDERS: list[tuple[str, dict[str, Any], tuple[object, ...]]] = [
     ("reload", {}, ("reload", None)),
     ("reload", {"check": "/health"}, ("reload", "/health")),
-    ("scale", {"to": 3}, ("scale", 3, None)),
-    ("scale", {"by": -2}, ("scale", None, -2)),
+    ("scale", {"to": 3, "for": 60.0}, ("scale", 3, None, 60.0)),
+    ("scale", {"by": -2}, ("scale", None, -2, None)),
+    ("scale", {"auto": True}, ("scale", None, None, None)),
     ("restart_worker", {"worker": 4}, ("restart", 4)),
 ]
 
@@ -365,6 +366,9 @@ def test_what_is_known_of_workers_is_answered_at_once() -> None:
     [
         ("scale", {}, "params"),
         ("scale", {"to": 1, "by": 1}, "params"),
+        ("scale", {"to": 1, "auto": True}, "params"),
+        ("scale", {"auto": True, "for": 5}, "params.for"),
+        ("scale", {"to": 1, "for": 0}, "params.for"),
         ("scale", {"to": 0}, "params.to"),
         ("scale", {"to": -1}, "params.to"),
         ("scale", {"to": 1.5}, "params.to"),

@@ -259,7 +259,7 @@ def test_req_gets_one_reply_and_no_stream(serve: Serve, zmq_socket: Callable[...
     server = serve()
     sock = zmq_socket(server, zmq.REQ)
     sock.send(request("ping"))
-    assert json.loads(sock.recv())["result"]["name"] == "shop"
+    assert json.loads(sock.recv())["result"]["name"] == server.name
     for message in (request("events"), request("shutdown", progress=True)):
         sock.send(message)
         assert json.loads(sock.recv())["error"]["data"]["name"] == "invalid_params"
@@ -523,7 +523,7 @@ def long_lived() -> Iterator[Server]:
                 st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
             ),
         ).map(lambda value: json.dumps(value).encode()),
-    )
+    ).filter(lambda message: b'"method"' not in message)  # it knows words of the code: the rest is no call
 )
 def test_whatever_is_sent_each_line_gets_an_error_and_status_goes_on(
     long_lived: Server, message: bytes

@@ -26,6 +26,7 @@ from flaskd_ctl.protocol import StateEvent
 from flaskd_ctl.transports.backend import BLOCKING, run
 from flaskd_ctl.transports.remote_exit import RemoteExit
 from tests.flaskd.conftest import WAIT, App
+from tests.support.eavesdropper import Eavesdropper
 from tests.support.keyed import Keyring, address_in, url_among
 
 Serve = Callable[..., Server]
@@ -147,6 +148,20 @@ def test_key_of_another_server_is_told_by_the_client(keys: Keyring, client: Call
     """Nothing is sent to an impostor: the client asks for the handshake that only the right server can finish."""
     with pytest.raises(NotPermitted, match=r"the key in .*/other.key does not fit tcp://"):
         client(server_key=keys.make("other").public).ping()
+
+
+def test_a_handshake_that_was_ended_for_another_reason_is_begun_again(
+    server: Server, client: Callable[..., Client]
+) -> None:
+    """A gateway that has too many connections ends some of them, and can say nothing to them."""
+    with Eavesdropper(address_in(url_of(server)), ended=2) as busy:
+        assert client(endpoint=busy.url).ping().name == server.status().name
+    with (
+        Eavesdropper(address_in(url_of(server)), ended=9) as busy,
+        pytest.raises(NotPermitted, match=r"does not fit .*: it ended the handshake") as told,
+    ):
+        client(endpoint=busy.url).ping()
+    assert "too many connections" in told.value.hint
 
 
 def test_client_for_asyncio_is_refused_the_same_way(server: Server, keys: Keyring) -> None:

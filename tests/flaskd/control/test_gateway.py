@@ -1,4 +1,8 @@
-"""What the gateway takes for a proof, and for one host."""
+"""What the gateway takes for a proof, and for one host; and that no client makes libzmq end the process."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
@@ -62,3 +66,48 @@ def test_what_is_kept_for_looking_is_bounded() -> None:
 def test_addresses_of_one_host_are_one(one: str, other: str, same: bool) -> None:
     """Who has an IPv6 address has a /64 of them."""
     assert (network_of(one) == network_of(other)) is same
+
+
+LEAVING = """
+import asyncio, socket, sys, zmq
+from flaskd.control.tcp.gateway import Gateway
+from flaskd.listening.addresses import bind
+
+GREETING = b"\\xff" + bytes(8) + b"\\x7f\\x03\\x01" + b"NULL".ljust(20, b"\\0") + bytes(32)
+READY = b"\\x04\\x29\\x05READY\\x0bSocket-Type\\0\\0\\0\\x06DEALER\\x08Identity\\0\\0\\0\\0"
+PING = b"\\x04\\x07\\x04PING\\0\\0"
+
+async def main(path):
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        router.setsockopt(zmq.RCVHWM, 1)
+        router.setsockopt(zmq.RCVTIMEO, 5000)
+        router.bind(f"ipc://{path}")
+        gateway = Gateway(path)
+        listener = bind("127.0.0.1:0", backlog=8)
+        await gateway.open([listener])
+        reader, writer = await asyncio.open_connection(*listener.socket.getsockname())
+        writer.write(GREETING + READY)
+        await reader.readexactly(len(GREETING))
+        writer.write(40 * b"\\0\\x05hello" + PING)
+        await writer.drain()
+        while not router.poll(0):
+            await asyncio.sleep(0.01)
+        writer.close()
+        while gateway._clients:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)  # in which libzmq sees what there is to be seen
+        for _ in range(40):
+            router.recv_multipart()
+        while gateway._leaving:
+            await asyncio.sleep(0.01)
+        await gateway.stop_accepting()
+
+asyncio.run(asyncio.wait_for(main(sys.argv[1]), 20))
+"""
+
+
+def test_a_client_that_leaves_messages_behind_harms_nobody(tmp_path: Path) -> None:
+    """libzmq 4.3.5 aborts the process if a connection is closed while a PING waits behind messages that nobody has read."""
+    program = [sys.executable, "-c", LEAVING, str(tmp_path / "zmq")]
+    run = subprocess.run(program, capture_output=True, text=True, timeout=30)
+    assert (run.returncode, run.stderr) == (0, "")

@@ -2,16 +2,25 @@
 
 import asyncio
 from concurrent.futures import Future
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from flaskd.audit.log import Audit, quiet
 from flaskd.control.handlers import diagnosis as module
 from flaskd.control.handlers.diagnosis import Diagnosis
 from flaskd.tasks import EndProfile, Ordered, ProfileTaken, Reply, TakeProfile, Task
-from flaskd_ctl.protocol import MAX_MESSAGE, ProfiledFunction, ProfiledStack, ProfileParams, WorkerProfile
+from flaskd_ctl.protocol import (
+    MAX_MESSAGE,
+    Actor,
+    ProfiledFunction,
+    ProfiledStack,
+    ProfileParams,
+    WorkerProfile,
+)
 
 
 def taken(functions: list[ProfiledFunction], stacks: list[ProfiledStack], other: int = 0) -> ProfileTaken:
@@ -51,8 +60,8 @@ class Processes:
         return ordered
 
 
-def ask(instance: Any, **params: Any) -> list[WorkerProfile]:
-    call: Any = SimpleNamespace(params=ProfileParams(**params), peer=Peer())
+def ask(instance: Any, record: Any = None, **params: Any) -> list[WorkerProfile]:
+    call: Any = SimpleNamespace(params=ProfileParams(**params), peer=Peer(), record=record)
     return asyncio.run(Diagnosis(instance).profile(call)).workers
 
 
@@ -93,6 +102,24 @@ def test_many_processes_share_the_room_of_a_reply() -> None:
     assert len(encoded) < MAX_MESSAGE
     assert b"\\u001b" not in encoded
     assert all(each.stacks and each.other == 2**31 for each in result)
+
+
+@pytest.mark.parametrize(
+    ("replies", "logged"),
+    [
+        ([RuntimeError("it is profiled already")] * 2, ("failed", "it is profiled already")),
+        ([RuntimeError("it is profiled already"), taken([], [])], ("done", "")),
+    ],
+)
+def test_the_audit_log_says_that_a_profile_failed_if_each_process_refused(
+    replies: list[Any], logged: tuple[str, str], tmp_path: Path
+) -> None:
+    """A reply that only has errors is no success; one that has some is."""
+    audit = Audit(str(tmp_path / "audit"), report=quiet)
+    with audit.begin("profile", {}, Actor(via="control", uid=0)) as record:
+        ask(Processes(*replies), record=record, seconds=0.1)
+    (entry,) = audit.newest(1)
+    assert (entry.outcome, entry.error) == logged
 
 
 @pytest.mark.parametrize("how", ["closes its end", "is cut off"])

@@ -46,6 +46,7 @@ spec:
       containers:
         - name: shop
           command: [flaskd, run, shop:app, --grace, "30", --health, "0.0.0.0:8081"]
+          resources: {limits: {cpu: 1500m, memory: 512Mi}}
           ports:
             - name: health
               containerPort: 8081
@@ -164,6 +165,35 @@ BAD: Final = (
         '--lame-duck, "10", --wait-unrouted, "15"',
         "15 s without a new request, but for 10 s",
     ),
+    Bad(
+        "workers-cpus",
+        "shop.service",
+        "--grace 30\n",
+        "--grace 30 --workers 4\nCPUQuota=150%\n",
+        "time of 1.5 CPUs",
+    ),
+    Bad(
+        "workers-cpus",
+        "shop.yaml",
+        '"30", --health',
+        '"30", --workers, 3..8, --health',
+        "it starts 3 workers (--workers in",
+    ),
+    Bad(
+        "workers-cpus",
+        "stack.yml",
+        '"30"]',
+        '"30", --workers, "2"]\n    cpus: 0.5',
+        "it starts 2 workers",
+    ),
+    Bad(
+        "pod-auto",
+        "shop.yaml",
+        '--health, "0.0.0.0:8081"]\n          resources: {limits: {cpu: 1500m, memory: 512Mi}}',
+        '--health, "0.0.0.0:8081", --workers, auto]',
+        "on a host with 64",
+    ),
+    Bad("task-auto", "stack.yml", '"30"]', '"30", --workers, 1..auto]', "--workers 1..auto counts"),
     Bad(
         "pod-shell",
         "shop.yaml",

@@ -307,17 +307,6 @@ def test_a_closed_standard_input_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
         examine(["-"], local={})
 
 
-def test_the_example_on_the_page_is_what_is_printed(files: Path) -> None:
-    """The first block: a stack file without stop_grace_period, beside the balancer's."""
-    page = (PROJECT / "docs" / "doctor.md").read_text(encoding="utf-8")
-    (command, _, shown) = page.partition("```console\n$ ")[2].partition("```")[0].partition("\n")
-    (files / "stack.yml").write_text(STACK.replace("    stop_grace_period: 40s\n", ""))
-
-    done = doctor(*command.split()[2:])
-
-    assert done.stdout == shown
-
-
 def test_rules_are_on_the_page() -> None:
     """Each with what it looks for."""
     page = (PROJECT / "docs" / "doctor.md").read_text(encoding="utf-8")

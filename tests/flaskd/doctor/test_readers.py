@@ -14,6 +14,7 @@ from flaskd.doctor.reading import (
     NGINX as NGINX_UNITS,
     SYSTEMD,
     Unreadable,
+    cpus,
     duration,
 )
 from flaskd.errors import ConfigError, FlaskdError
@@ -90,6 +91,7 @@ TimeoutStopUSec=45s
 WatchdogUSec=0
 KillMode=control-group
 KillSignal=15
+CPUQuotaPerSecUSec=1s 500ms
 ExecStart={ path=/srv/flaskd ; argv[]=/srv/flaskd run shop:app --grace 30 ; ignore_errors=no ; start_time=[n/a] ; pid=0 }
 ExecStop={ path=/srv/flaskd_ctl ; argv[]=/srv/flaskd_ctl shutdown --lame-duck 5 ; ignore_errors=no ; pid=0 }
 TriggeredBy=shop.socket
@@ -100,6 +102,9 @@ TriggeredBy=shop.socket
     assert (found.kind, found.timeout_stop, found.timeout_start, found.watchdog) == ("notify", 45, 90, 0)
     assert (found.kill_signal, found.stopped_by_command, found.from_socket) == ("SIGTERM", True, True)
     assert (found.stop.grace, found.stop.lame_duck, found.stop.needs) == (30, 5, 40)
+    assert found.cpus == 1.5
+    free = unit.from_shown("shop", shown.replace("1s 500ms", "infinity"), local=LOCAL, unseen=[])
+    assert free.cpus == 0
 
 
 def test_a_unit_that_is_not_loaded_is_said() -> None:
@@ -264,6 +269,21 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
     for units in (SYSTEMD, DOCKER, HAPROXY_UNITS, NGINX_UNITS):
         with contextlib.suppress(Unreadable):
             assert duration(text, units, "") >= 0
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("0.5", 0.5), ("1500m", 1.5), ("50%", 0.5), (2, 2.0), ("200%", 2.0)]
+)
+def test_cpus_as_each_program_writes_them(text: object, number: float) -> None:
+    """Kubernetes in thousandths, systemd in percent, Docker as a number."""
+    assert cpus(text, "") == pytest.approx(number)
+
+
+@pytest.mark.parametrize("text", ["", "two", "-1", "1 m", "1.5.2", "infinity", None])
+def test_what_is_no_number_of_cpus_is_refused(text: object) -> None:
+    """The place is named."""
+    with pytest.raises(Unreadable, match=r"shop: cpus: .* is not a number of CPUs"):
+        cpus(text, "shop: cpus")
 
 
 CUTS = st.lists(

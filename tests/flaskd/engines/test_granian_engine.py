@@ -90,6 +90,7 @@ def test_without_granian_it_says_how_to_install_it(
         return real(name)
 
     monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(private, "probed", private.probe)  # what was found before is kept
     with pytest.raises(ConfigError, match="not installed") as caught:
         granian()
     assert caught.value.hint == "pip install 'flaskd[granian]'"

@@ -1,7 +1,10 @@
 """The run queue: so many at a time, in the order of their coming, and nobody's thread waits."""
 
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+import pytest
 
 from flaskd.engines.granian_engine.run_queue import RunQueue
 from tests.flaskd.conftest import WAIT
@@ -40,3 +43,58 @@ def test_a_place_is_free_again_when_a_job_is_done() -> None:
     for number in range(3):
         queue.run(done.append, number)
     assert done == [0, 1, 2]
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Let threads take turns as often as possible."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_a_job_that_is_left_when_nobody_is_at_work_any_more_is_done() -> None:
+    """It found no place, and the thread at work was done before it could see the job: then its own thread does it."""
+    entered, release = threading.Semaphore(0), threading.Event()
+    done: list[int] = []
+
+    def waiting(change: int) -> None:
+        if change > 0:
+            release.set()
+            worker.join(WAIT)
+
+    queue = RunQueue(1, waiting)
+    worker = threading.Thread(target=queue.run, args=(holding(entered, release), None))
+    worker.start()
+    assert entered.acquire(timeout=WAIT)
+    for number in range(2):
+        queue.run(done.append, number)
+    assert not worker.is_alive()
+    assert done == [0, 1]
+
+
+@pytest.mark.usefixtures("hasty")
+def test_no_job_is_left_behind_nor_done_beside_another() -> None:
+    """When all who brought jobs have returned, all are done; with one place there are never two at a time."""
+    at_work = threading.Lock()
+    done: list[int] = []
+    waiting: list[int] = []
+    queue = RunQueue(1, waiting.append)
+
+    def job(number: int) -> None:
+        assert at_work.acquire(blocking=False)
+        done.append(number)
+        at_work.release()
+
+    def bring() -> None:
+        for number in range(500):
+            queue.run(job, number)
+
+    threads = [threading.Thread(target=bring) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT)
+    assert sorted(done) == sorted([*range(500)] * 4)
+    assert sum(waiting) == 0

@@ -333,3 +333,43 @@ def test_a_channel_that_is_not_as_known_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("waitress.channel.HTTPChannel.write_soon", write_soon)
     with pytest.raises(ConfigError, match=r"HTTPChannel\.write_soon takes \(self data more\)"):
         private.probe()
+
+
+def test_who_was_left_in_the_kernels_queue_is_accepted_when_others_have_been_answered(
+    app: App, waitress: Serve
+) -> None:
+    """Also if those keep their connections and say nothing more: nothing else happens that wakes the loop."""
+    server = waitress(threads=1, head_timeout=3600)
+    url = server.listeners[0]
+    held = Http.get(url, "/held")
+    assert app.came.acquire(timeout=WAIT)
+    others = [Http(url, KEPT) for _ in range(6)]
+    until_waiting(server)
+
+    app.let_go.set()
+
+    for client in (held, *others):
+        assert client.socket.recv(12) == b"HTTP/1.1 200"
+
+
+def test_who_was_left_in_the_kernels_queue_is_rejected_in_time_while_all_threads_hang(
+    app: App, waitress: Serve
+) -> None:
+    """As many as wait for a thread are accepted at a time; when they have expired, the next ones are."""
+    server = waitress(threads=1, head_timeout=3600, max_queue_time=0.2)
+    url = server.listeners[0]
+    Http.get(url, "/held")
+    assert app.came.acquire(timeout=WAIT)
+
+    others = [Http(url, KEPT) for _ in range(6)]
+
+    for client in others:
+        assert client.socket.recv(12) == b"HTTP/1.1 503"
+
+
+def until_waiting(server: Server) -> None:
+    """Wait until the engine leaves connections to the kernel, because a request waits for its thread."""
+    deadline = time.monotonic() + WAIT
+    while not any(listener.waiting() for listener in server._checked().instance.listeners):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

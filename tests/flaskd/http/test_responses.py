@@ -51,6 +51,8 @@ def test_what_is_no_status_is_refused(status: object) -> None:
         [("Content-Length", "")],
         [("Content-Length", "1, 1")],
         [("Content-Length", "\u0661")],
+        [("Content-Length", "\u00b2")],  # a digit to str.isdigit, and a byte of latin-1
+        [("Content-Length", "1" * 19)],
     ],
 )
 def test_what_is_no_header_is_refused(headers: object) -> None:

@@ -51,6 +51,32 @@ def test_the_common_format_is_the_common_one_and_nothing_in_it_is_raw() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("status", "colour"), [(101, 36), (204, 32), (304, 36), (404, 33), (500, 31), (503, 31), (599, 31)]
+)
+def test_the_short_format_is_for_a_terminal(status: int, colour: int) -> None:
+    """Time, request, status, duration; in colour if asked, and no other escape sequence gets there."""
+    line = LINE._replace(status=status, target="/a\x1b[2J?page=2&token=t", seconds=0.01234)
+    for coloured, before, after in ((False, "", ""), (True, f"\x1b[{colour}m", "\x1b[0m")):
+        stream = io.StringIO()
+        with AccessLog("short", stream, coloured=coloured) as log:
+            log.put(line)
+        shown = stream.getvalue().removeprefix(before).removesuffix(f"{after}\n")
+        assert re.fullmatch(rf"\d\d:\d\d:\d\d GET /a\\x1b\[2J\?page=2&token=\*\*\* {status} 12\.3 ms", shown)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.00012, "0.12 ms"), (0.9, "900 ms"), (0.9999, "1 s"), (12.345, "12.3 s"), (3725, "3725 s")],
+)
+def test_durations_are_short(seconds: float, shown: str) -> None:
+    """Three digits."""
+    stream = io.StringIO()
+    with AccessLog("short", stream) as log:
+        log.put(LINE._replace(seconds=seconds))
+    assert stream.getvalue().endswith(f" 200 {shown}\n")
+
+
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 ASKED = LINE._replace(
     target="/cb?code=a&page=2",

@@ -1,6 +1,5 @@
 """Cancelling a request: it arrives in the application's code or not at all, at whichever bytecode it is sent."""
 
-import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,12 +14,13 @@ from flaskd.http.cancelling import Cancellation, RequestCancelled, shielded
 from flaskd.ledger import middleware
 from flaskd.ledger.middleware import Ledger, find
 from tests.flaskd.conftest import WAIT
+from tests.support.extent import FULL
 
 ENVIRON = {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}
 GUARDED = {middleware.__file__, cancelling.__file__}
 """Files whose bytecodes are the ones between the engine and the application."""
 
-STEPS = (0, 1, 2, 3, 5, 8, 13, None) if os.environ.get("FLASKD_TEST_ALL") else (0, 1, None)
+STEPS = (0, 1, 2, 3, 5, 8, 13, None) if FULL else (0, 1, None)
 LATER = [(send, arrive) for send in STEPS for arrive in STEPS]
 """How many bytecodes later the exception is sent, and how many after that it arrives."""
 
@@ -221,6 +221,7 @@ class Interleaving:
         self._pending = None
 
 
+@pytest.mark.timeout(900 if len(STEPS) > 3 else 120)
 @pytest.mark.parametrize("app", [plain, writing, failing, generating])
 def test_a_cancellation_arrives_in_the_application_or_not_at_all(app: Any) -> None:
     """In whatever order the two go: the request is answered or cancelled, nothing is left pending, the next one is not hit."""

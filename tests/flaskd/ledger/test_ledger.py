@@ -5,6 +5,7 @@ import gc
 import os
 import weakref
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import flask
@@ -14,6 +15,8 @@ from werkzeug.test import Client
 
 from flaskd.app.extension import watch_flask
 from flaskd.http.bodies import SlowBody
+from flaskd.http.queue_limit import QueueLimit
+from flaskd.http.queue_time import queue_time
 from flaskd.ledger.access_log import Line
 from flaskd.ledger.middleware import Ledger, current_request_id
 from flaskd.ledger.shared_memory import RequestTable
@@ -394,3 +397,37 @@ def test_a_child_that_the_application_forks_does_not_end_its_parents_request() -
     assert said["chunks"] == [b"1"]
     assert (table.in_flight, table.finished()) == (0, 1)
     table.close()
+
+
+def test_a_request_that_has_waited_too_long_is_answered_in_the_applications_place() -> None:
+    """It is in the access log, counted by its class and as rejected; it is no error, not slow, and has no latency."""
+    lines: list[Line] = []
+    counted: list[object] = []
+    rejected: list[float] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        raise AssertionError("the application was called")
+
+    ledger = Ledger(
+        app,
+        lambda: None,
+        log=lines.append,
+        count=lambda *numbers: counted.append(numbers),
+        count_rejected=rejected.append,
+    )
+    ledger.queue_limit = QueueLimit(1.5, behind_proxies=False)
+    ledger.slow.until = 0.0
+    queue_time.seconds = 2.0
+    try:
+        said = serve(ledger)
+    finally:
+        queue_time.seconds = 0.0
+
+    headers = dict(said["headers"])
+    assert (said["status"], headers["Retry-After"]) == ("503 Service Unavailable", "2")
+    assert headers["X-Request-ID"] == lines[0].request_id
+    assert [line.status for line in lines] == [503]
+    assert (counted, rejected) == ([], [2.0])
+    assert (ledger.table.served()["5xx"], ledger.table.last_error) == (1, None)
+    assert not ledger.errors.recorded()
+    assert not ledger.slow.slowest(10, monotonic())

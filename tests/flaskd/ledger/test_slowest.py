@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from flaskd.ledger import middleware
 from flaskd.ledger.middleware import Ledger
-from flaskd.ledger.slowest import _ENTRY_SIZE, _SIZE, KEPT, SLICE, SLICES, SPAN, Slowest, SlowTable
+from flaskd.ledger.slowest import _ENTRY_SIZE, KEPT, SLICE, SLICES, SPAN, Slowest, SlowTable
 from flaskd_ctl.protocol import InFlight, SlowResult
 
 NOW = 10 * SLICE
@@ -117,14 +117,14 @@ def test_those_of_workers_that_are_gone_stay(table: SlowTable) -> None:
     ]
 
 
-@given(st.binary(min_size=1, max_size=64), st.integers(0, _SIZE), st.integers(1, 9000))
+@given(st.binary(min_size=1, max_size=64), st.integers(0, SlowTable.entry), st.integers(1, 9000))
 @settings(max_examples=100, deadline=None)
 def test_whatever_a_worker_writes_can_be_read(pattern: bytes, start: int, length: int) -> None:
     """It runs the application, and may have been taken over: any bytes give a bounded answer that JSON can carry."""
     with contextlib.closing(SlowTable.create()) as table:
         for number in range(5):
             record(table, 1.0 + number)
-        with mmap.mmap(table.descriptor, _SIZE) as memory:
+        with mmap.mmap(table.descriptor, SlowTable.entry) as memory:
             end = min(start + length, len(memory))
             memory[start:end] = (pattern * (length // len(pattern) + 1))[: end - start]
         gone = Slowest()

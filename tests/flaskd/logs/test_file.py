@@ -19,10 +19,10 @@ from flaskd_ctl.errors import Failed
 class Log:
     """A log file in a directory, and what is reported of it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, max_size: int = 0) -> None:
         self.path = path
         self.reports: list[tuple[str, Priority]] = []
-        self.file = LogFile(str(path), Style(), setting="--log-file", report=self.report)
+        self.file = LogFile(str(path), Style(), setting="--log-file", report=self.report, max_size=max_size)
 
     def report(self, line: str, priority: Priority) -> None:
         self.reports.append((line, priority))
@@ -111,3 +111,47 @@ def test_a_full_disk_is_told_once_and_its_end_with_the_number_of_lines(log: Log,
         (f"flaskd: the log file {log.path} is written again; lines lost: 6", Priority.WARNING)
     ]
     assert log.path.read_bytes().splitlines()[-1] == b"again"
+
+
+def test_a_file_of_its_maximum_size_is_rotated(tmp_path: Path) -> None:
+    """Between two writes, so no line is torn; one old file is kept."""
+    log = Log(tmp_path / "shop.log", max_size=10)
+    for text in (b"1 oldest\n", b"2\n", b"3 middle line\n", b"4\n"):
+        log.file.write_raw(text)
+    log.file.close()
+
+    assert log.path.read_bytes() == b"4\n"
+    assert (tmp_path / "shop.log.1").read_bytes() == b"3 middle line\n"
+    assert sorted(os.listdir(tmp_path)) == ["shop.log", "shop.log.1"]
+    assert log.reports == []
+
+
+def test_a_file_that_another_program_has_renamed_is_not_rotated_onto_the_new_one(tmp_path: Path) -> None:
+    """Both may be set up: then only a new file is begun."""
+    log = Log(tmp_path / "shop.log", max_size=10)
+    log.path.rename(tmp_path / "shop.log-today")
+    log.path.write_bytes(b"x\n")
+    log.file.write_raw(b"a line of ours\n")
+    log.file.write_raw(b"two\n")
+    log.file.close()
+
+    assert (tmp_path / "shop.log-today").read_bytes() == b"a line of ours\n"
+    assert b"two\n" in log.path.read_bytes()
+    assert b"x\n" in log.path.read_bytes()
+
+
+def test_a_file_that_cannot_be_rotated_grows_and_that_is_said_once(tmp_path: Path) -> None:
+    """Serving goes on, and no line is lost."""
+    log = Log(tmp_path / "shop.log", max_size=10)
+    (tmp_path / "shop.log.1").mkdir()
+    (tmp_path / "shop.log.1" / "kept").touch()
+    for _ in range(3):
+        log.file.write_raw(b"a line of ours\n")
+    log.file.close()
+
+    assert log.path.read_bytes() == b"a line of ours\n" * 3
+    ((said, gravity),) = log.reports
+    assert (said, gravity) == (
+        f"flaskd: cannot rotate the log file {log.path}: Is a directory; from now on it grows",
+        Priority.ERR,
+    )

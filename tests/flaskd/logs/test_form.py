@@ -6,7 +6,7 @@ import re
 import pytest
 
 from flaskd.console.priority import Priority
-from flaskd.logs.form import Entry, as_json, as_text, for_journal
+from flaskd.logs.form import Entry, as_json, as_plain, as_text, for_journal
 from flaskd_ctl.contract.log_line import BAR, LEVELS, level_name, rank, timestamp
 from flaskd_ctl.protocol import LogLine
 
@@ -15,7 +15,8 @@ HEAD = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d (\w+) +\[
 
 
 def record(message: str, *, worker: int | None = 3, request_id: str = "", logger: str = "shop") -> Entry:
-    line = LogLine(AT, "error", worker, message, request_id=request_id, logger=logger)
+    process = "supervisor" if worker is None else "worker"
+    line = LogLine(AT, "error", worker, message, request_id=request_id, logger=logger, process=process)
     return Entry(line, priority=Priority.ERR)
 
 
@@ -32,6 +33,18 @@ def test_a_record_has_time_level_worker_request_and_logger() -> None:
     assert (
         as_text(record("x", worker=None, logger="")).decode() == f"{timestamp(AT)} error    [supervisor] x\n"
     )
+
+
+def test_a_line_of_the_template_says_so_in_each_format() -> None:
+    """It is no worker, so it has no worker's id."""
+    raw = Entry(LogLine(AT, None, None, "loaded", stream="stdout", process="template"), b"loaded")
+    recorded = Entry(LogLine(AT, "info", None, "loaded", logger="shop", process="template"))
+
+    assert as_text(raw).endswith(b" stdout   [template] loaded\n")
+    assert as_text(recorded).endswith(b" info     [template] shop: loaded\n")
+    assert for_journal(raw) == b"[template] loaded\n"
+    assert json.loads(as_json(raw))["worker"] is None
+    assert json.loads(as_json(raw))["process"] == "template"
 
 
 def test_a_printed_line_keeps_its_bytes() -> None:
@@ -75,6 +88,7 @@ def test_json_is_one_line_that_reads_as_what_was_logged(end: str) -> None:
     assert json.loads(written) == {
         "time": timestamp(AT),
         "level": "error",
+        "process": "worker",
         "worker": 3,
         "request_id": "ab-1",
         "logger": "shop",
@@ -113,3 +127,11 @@ def test_times_have_an_offset_and_never_go_back() -> None:
     """A second is rounded up together with its milliseconds."""
     assert timestamp(1767225690.9996)[:23] == timestamp(1767225691.0)[:23]
     assert re.fullmatch(r"2026-01-01T0\d:01:30\.250[+-]\d\d:\d\d|20.*", timestamp(AT))
+
+
+def test_plain_lines_have_neither_time_nor_worker() -> None:
+    """What was printed is as it was printed; flaskd's own lines need no level, and nothing logged acts on a terminal."""
+    assert as_plain(printed(b"\xff\x1b[31mred\x1b[0m")) == b"\xff\x1b[31mred\x1b[0m\n"
+    assert as_plain(record("no\x1b[31m\nstock", request_id="ab-1")) == b"error shop: no\\x1b[31m\nstock\n"
+    assert as_plain(record("reloaded", logger="flaskd", worker=None)) == b"flaskd: reloaded\n"
+    assert as_plain(record("  http  x", logger="", worker=None)) == b"  http  x\n"

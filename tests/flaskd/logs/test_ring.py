@@ -85,6 +85,8 @@ def test_a_slow_reader_is_told_how_many_it_has_missed() -> None:
     [
         (Wanted(), ["a", "b", "c", "d"]),
         (Wanted(worker=2), ["b"]),
+        (Wanted(process="worker"), ["a", "b", "c", "d"]),
+        (Wanted(process="template"), []),
         (Wanted(level="warning"), ["b", "c"]),
         (Wanted(level="info"), ["a", "b", "c", "d"]),
         (Wanted(level="critical"), []),

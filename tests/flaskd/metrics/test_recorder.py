@@ -208,11 +208,11 @@ def test_anything_else_is_refused_or_read_within_bounds(data: bytes) -> None:
     memory = MetricsMemory.create()
     try:
         if not data:
-            with pytest.raises(ValueError, match="has no metrics of this version"):
+            with pytest.raises(ValueError, match="is no metrics table of this version"):
                 MetricsMemory.attach(os.open(os.devnull, os.O_RDONLY))
             return
         os.pwrite(memory.descriptor, data, 0)
-        with pytest.raises(ValueError, match="has no metrics of this version"):
+        with pytest.raises(ValueError, match="is no metrics table of this version"):
             MetricsMemory.attach(memory.descriptor)
         assert len(list(memory.endpoints())) <= NAMED + 1
         assert list(memory.periods(0, 1 << 62)) == []

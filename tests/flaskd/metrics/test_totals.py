@@ -1,6 +1,7 @@
 """The numbers of an instance: nothing is lost when a worker goes, and the last hour is known at any time."""
 
 import itertools
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -116,6 +117,36 @@ def test_the_history_says_since_when_an_endpoint_is_slow(hour: Hour) -> None:
     ]
 
 
+def test_the_history_in_steps_of_a_minute_begins_where_periods_do(hour: Hour) -> None:
+    """The same request is in the step of the same time, whenever one asks; the last step is as long as has passed of it."""
+    for period in range(13):
+        hour.request(1, "cart")
+        if period < 6:
+            hour.recorders[2].record("cart", "/cart", OK, 0.01, 10, 2.0)  # it waited for 2 s
+        hour.now += PERIOD
+    hour.now += 4 - PERIOD
+
+    moments = hour.summary().history(step=60)
+
+    assert [moment.latency.requests for moment in moments] == [2, 11, 6]
+    assert [moment.seconds for moment in moments] == [60.0, 60.0, 54.0]
+    assert [round(later.at - before.at, 1) for before, later in itertools.pairwise(moments)] == [60, 60]
+    assert round(time.time() - moments[-1].at) == 54
+    queues = [moment.queue for moment in moments]
+    assert [queue and queue.p99 for queue in queues] == [pytest.approx(2.0, rel=0.0501)] * 2 + [0.0]
+
+
+def test_a_step_without_requests_is_left_out(hour: Hour) -> None:
+    hour.request(1)
+    hour.now += 4 * PERIOD
+    hour.request(1)
+
+    moments = hour.summary().history(step=10)
+
+    assert [moment.latency.requests for moment in moments] == [1, 1]
+    assert round(moments[1].at - moments[0].at, 1) == 40
+
+
 def test_percentiles_of_the_queue_are_those_of_all_requests(hour: Hour) -> None:
     """Those that found a free thread waited for no time."""
     for _ in range(98):
@@ -128,6 +159,28 @@ def test_percentiles_of_the_queue_are_those_of_all_requests(hour: Hour) -> None:
     assert (queue.waited, queue.seconds) == (2, 8.0)
     assert (queue.minute.requests, queue.minute.p50, queue.minute.p95) == (100, 0.0, 0.0)
     assert queue.minute.p99 == pytest.approx(4.0, rel=0.0501)
+
+
+def test_rejected_requests_are_numbers_of_the_queue_alone(hour: Hour) -> None:
+    """With the time that they waited; the latencies of the application are not theirs, whether a worker is there or gone."""
+    for _ in range(90):
+        hour.request(1)
+    for worker in (1, 2):
+        for _ in range(5):
+            hour.recorders[worker].reject(2.0)
+    hour.leave(2)
+
+    summary = hour.summary()
+    queue, total = summary.queue(), summary.total()
+
+    assert (queue.rejected, queue.waited, queue.seconds) == (10, 10, 20.0)
+    assert (queue.minute.requests, queue.minute.errors, queue.minute.p50) == (100, 10, 0.0)
+    assert queue.minute.p95 == pytest.approx(2.0, rel=0.0501)
+    assert (total.minute.requests, total.minute.errors, total.served["5xx"]) == (90, 0, 0)
+    assert hour.totals.rejected(hour.memories.values()) == 10
+    hour.now += 7 * PERIOD
+    later = hour.summary().queue()
+    assert (later.minute.errors, later.five_minutes.errors, later.start.errors) == (0, 10, 10)
 
 
 def test_all_workers_together_name_no_more_endpoints_than_one(hour: Hour) -> None:

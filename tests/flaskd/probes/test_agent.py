@@ -56,6 +56,8 @@ rotations = st.builds(
     wanted=st.integers(1, 20),
     threads=st.integers(1, 1000),
     in_flight=st.integers(0, 50_000),
+    saturated=st.booleans(),
+    unready=st.booleans(),
 )
 
 
@@ -65,13 +67,16 @@ def test_whatever_there_is_haproxy_reads_it_and_no_operator_is_overruled(
 ) -> None:
     """One line, the words apart; never those that move the administrative state: `ready`, `drain` and `maint`.
 
-    New requests come just where readiness is told, too.
+    New requests come just where readiness is told, too; a saturated instance gets the least that there is.
     """
     line = told(rotation, asked)
 
     assert re.fullmatch(r"up ([0-9]|[1-9][0-9]|100)%\n|down #[a-z ,]+\n", line)
     assert not set(re.split(r"[ #,\n]+", line.partition("#")[0])) & {"ready", "drain", "maint"}
-    assert (line.startswith("up ") and line != "up 0%\n") == rotation.ready
+    assert (line.startswith("up ") and line != "up 0%\n") == rotation.in_rotation
+    assert rotation.ready == (rotation.in_rotation and not (rotation.saturated and rotation.unready))
+    if rotation.in_rotation and rotation.saturated:
+        assert line == "up 1%\n"
 
 
 def test_one_process_without_a_supervisor_refuses_it(app: App) -> None:

@@ -1,4 +1,4 @@
-"""Signals in children that the application forks."""
+"""Signals and descriptors in children that the application forks."""
 
 import os
 import signal
@@ -74,3 +74,33 @@ def test_a_handler_of_the_applications_own_stays_in_its_children() -> None:
     finally:
         forks.give_signal_back(signal.SIGTERM)
         signal.signal(signal.SIGTERM, before)
+
+
+class Held:
+    """Something with a pipe; `broken`: it cannot tell its descriptors."""
+
+    def __init__(self, *, broken: bool) -> None:
+        self.broken = broken
+        self.read, self.write = os.pipe()
+        forks.close_in_children(self)
+
+    def descriptors(self) -> list[int]:
+        if self.broken:
+            raise OSError("no descriptor is left for a look at them")
+        return [self.read, self.write]
+
+
+def test_what_cannot_tell_its_descriptors_keeps_only_its_own_open() -> None:
+    """A child gets /dev/null in the place of all the others, in whichever order they come."""
+    things = [Held(broken=number % 2 == 0) for number in range(6)]
+    null = os.stat(os.devnull).st_rdev
+
+    def check() -> None:
+        replaced = [[os.fstat(end).st_rdev == null for end in (each.read, each.write)] for each in things]
+        if replaced == [[not each.broken] * 2 for each in things]:
+            os._exit(7)
+
+    assert status_of_child(check) == 7
+    for each in things:
+        os.close(each.read)
+        os.close(each.write)

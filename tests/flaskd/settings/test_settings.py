@@ -173,6 +173,8 @@ def test_memory_may_be_a_number_in_toml(tmp_path: Path) -> None:
         (Settings(ledger=False, max_requests=5), "--max-requests needs --ledger"),
         (Settings(ledger=False, request_timeout=5), "--request-timeout needs --ledger"),
         (Settings(request_timeout_answer=True), "--request-timeout-answer needs --request-timeout"),
+        (Settings(ledger=False, max_queue_time=5), "--max-queue-time needs --ledger"),
+        (Settings(unready_when_saturated=True), "--unready-when-saturated needs --max-queue-time"),
         (
             Settings(request_timeout=5, request_timeout_answer=True, engine="werkzeug"),
             r"--request-timeout-answer does not work with the werkzeug engine \(asked for\)",

@@ -75,7 +75,7 @@ def test_a_step_that_fails_is_logged_and_the_next_is_taken(
     """All later steps are taken, the reply comes, and the instance has stopped; what cannot be counted is not called clean."""
     serving = Faulty(fault)
     owner = own(serving, mailbox, Bus())
-    reply = owner.ask(Shutdown(BY, ShutdownParams()))
+    reply = owner.ask(Shutdown(BY, asked=ShutdownParams()))
 
     result = owner.run()
 
@@ -95,7 +95,7 @@ def test_what_cannot_be_seen_is_logged_once_and_cut_at_the_deadline(
     """It counts as open until then."""
     serving = Faulty("snapshot")
     owner = own(serving, mailbox, Bus())
-    owner.ask(Shutdown(BY, ShutdownParams()))
+    owner.ask(Shutdown(BY, asked=ShutdownParams()))
 
     result = owner.run()
 
@@ -134,7 +134,7 @@ def test_a_listener_of_events_that_raises_keeps_no_other_from_them(
     bus.subscribe(fail)
     bus.subscribe(note)
     owner = own(Faulty(""), mailbox, bus)
-    owner.ask(Shutdown(BY, ShutdownParams()))
+    owner.ask(Shutdown(BY, asked=ShutdownParams()))
 
     assert owner.run().clean
     assert seen == ["running", "stopping", "stopped"]

@@ -9,7 +9,7 @@ import pytest
 from flaskd import Server
 from flaskd.errors import ConfigError
 from flaskd_ctl.errors import WrongState
-from tests.flaskd.conftest import WAIT, App, Http, Wire
+from tests.flaskd.conftest import WAIT, App, Http, Wire, begin_shutdown
 from tests.support.caller import call
 from tests.support.daemons import StartDaemon
 from tests.support.operating import Watch, client
@@ -20,7 +20,7 @@ Serve = Callable[..., Server]
 def test_a_stop_serves_on_until_nobody_sends_anything(serve: Serve) -> None:
     """While requests come they are answered as ever; then it does not wait for the rest of its time."""
     server = serve()
-    stopped = server.shutdown(lame_duck=WAIT, wait_unrouted=0.3)
+    stopped = begin_shutdown(server, lame_duck=WAIT, wait_unrouted=0.3)
 
     assert Http.get(server.listeners[0], "/").answer().endswith(b"hello")
     assert server.status().phase == "lame duck"

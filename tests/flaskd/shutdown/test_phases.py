@@ -286,7 +286,7 @@ def test_whatever_is_seen_a_stop_ends_by_its_deadline_and_in_order(
     now, orders = 0.0, []
     for pause, sight in seen:
         now += pause
-        new, step = advance(stopping, Snapshot(now, *(getattr(sight, name) for name in sight.__slots__[1:])))
+        new, step = advance(stopping, Snapshot(now, *(getattr(sight, name) for name in sight._fields[1:])))
         assert Action.CUT not in new or now >= stopping.deadline
         assert stopping.phase is Phase.DONE or step.look_again is not None
         orders += new

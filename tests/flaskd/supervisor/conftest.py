@@ -10,6 +10,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from flaskd.audit.log import Audit
 from flaskd.channel.messages import Call, Progress, Ready, Reply, Start, Stopped
 from flaskd.events import Bus
 from flaskd.ledger.errors import ErrorTable
@@ -27,22 +28,30 @@ from flaskd.supervisor.overdue import Overdue
 from flaskd.supervisor.plan import WorkerState
 from flaskd.supervisor.process import Process
 from flaskd.supervisor.process_stats import ProcessStats
+from flaskd.supervisor.scaling import scaler
+from flaskd.supervisor.scaling.scaler import Scaler
 from flaskd_ctl.errors import ControlError, Failed
-from flaskd_ctl.protocol import Event, IncidentEvent, WorkerEvent
+from flaskd_ctl.protocol import AuditEntry, Event, IncidentEvent, WorkerEvent
 from tests.flaskd.supervisor.clocked import Clock, ClockedLoop
 
 
 class ScriptedProcess:
     """Takes signals; it is dead when its worker says so."""
 
+    stacks = None
+
     def __init__(self, worker: "ScriptedWorker") -> None:
         self._worker = worker
         self.pid = 10_000 + worker.id
         self.how_it_ended = ""
+        self.out_of_memory = False
         self.signals: list[int] = []
 
     def send(self, number: int) -> None:
         self.signals.append(number)
+
+    def close(self) -> None:
+        pass
 
     def kill(self) -> None:
         self._worker.world.loop.call_soon(self._worker.dies, "killed by SIGKILL")
@@ -111,11 +120,28 @@ class ScriptedWorker(Member):
         self.world.loop.call_later(seconds, do)
 
 
+class ScriptedTemplates:
+    """Notes what is ordered."""
+
+    def __init__(self) -> None:
+        self.orders: list[str] = []
+
+    def renew(self) -> None:
+        self.orders.append("renew")
+
+    def settle(self) -> None:
+        self.orders.append("settle")
+
+    def revert(self) -> None:
+        self.orders.append("revert")
+
+
 class World:
     """A fleet, its workers, its clock. If not told otherwise a worker serves after a second and leaves within one."""
 
     def __init__(self) -> None:
         self.clock = Clock()
+        self.templates = ScriptedTemplates()
         self.loop = ClockedLoop(self.clock)
         self.workers: dict[int, ScriptedWorker] = {}
         self.events: list[Event] = []
@@ -126,23 +152,28 @@ class World:
         self.leave_script: Callable[[ScriptedWorker], None] = lambda worker: worker.leaves(after=0.5)
         self.connections: Callable[[int], int | None] = lambda pid: None
         self.degraded: list[bool] = []
+        self.listeners: list[Any] = []
+        self.entries: list[AuditEntry] = []
         self.least_serving = 0
 
-    def begin(self, workers: int, **settings: Any) -> Fleet:
+    def begin(self, workers: int | str, **settings: Any) -> Fleet:
         """Make the fleet and let its first workers start."""
         self.settings = Settings(app="shop", workers=str(workers), **settings)
         bus = Bus()
         bus.subscribe(self.events.append)
+        audit = Audit("", report=lambda entry, _: self.entries.append(entry))
+        self.scaler = Scaler(self.settings, listeners=self.listeners, bus=bus, audit=audit)
         stats = SimpleNamespace(connections=lambda pid: self.connections(pid))
         self.fleet = Fleet(
             self.settings,
-            wanted=workers,
+            wanted=self.scaler.wanted_first,
             launcher=cast(Launcher, self),
             overdue=Overdue(cast(ProcessStats, stats)),
             bus=bus,
             observer=self,
         )
         self.changes = Changes(self.fleet, source=self, user=self, read=self.read())
+        self.scaler.attach(self.fleet, lambda: self.changes.under_way)
 
         async def begin() -> None:
             self.fleet.begin()
@@ -154,7 +185,13 @@ class World:
         if self.cannot_start:
             raise self.error or OSError(self.cannot_start)
         assert isinstance(member, ScriptedWorker)
-        shared = dict.fromkeys(("request_table", "metrics", "errors", "slow", "stacks", "log", "records"), 0)
+        shared = dict.fromkeys(
+            (
+                *("request_table", "metrics", "errors", "slow", "loads", "load_row"),
+                *("stacks", "log", "records"),
+            ),
+            0,
+        )
         member.launch(
             Start(
                 settings=settings,
@@ -174,7 +211,16 @@ class World:
     look = read
 
     def use_settings(self, read: ReadSettings) -> None:
-        pass
+        self.scaler.use(read.settings)
+
+    def wanted_by(self, settings: Settings) -> int:
+        return self.scaler.own_number()
+
+    def first_serves(self, member: Member) -> None:
+        self.scaler.first_serves(member)
+
+    def out_of_memory(self, member: Member, workers: int) -> None:
+        self.scaler.out_of_memory(member, workers)
 
     def with_set(self, settings: Settings) -> Settings:
         return settings
@@ -185,22 +231,26 @@ class World:
     def fleet_changed(self) -> None:
         self.degraded.append(self.fleet.degraded)
         self.least_serving = min(self.least_serving, len(self.fleet.serving))
+        self.scaler.fleet_changed()
 
     def plan_done(self) -> None:
         self.changes.finish()
 
     def changes_fail(self, error: ControlError, *, after_start: bool) -> None:
         self.changes.fail(error, kind=Reload if after_start else Change)
+        if not after_start:
+            self.scaler.start_failed()
 
     def worker_reported(self, member: Member, event: object) -> None:
         pass
 
-    def up(self, workers: int, **settings: Any) -> Fleet:
+    def up(self, workers: int | str, **settings: Any) -> Fleet:
         """Make a fleet and wait until it serves."""
         fleet = self.begin(workers, **settings)
         self.play(2)
         assert fleet.up.done()
-        self.least_serving = workers
+        self.scaler.look_soon()
+        self.least_serving = fleet.wanted
         self.events.clear()
         return fleet
 
@@ -234,7 +284,7 @@ def a_world() -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fleet, "Member", scripted)
         patch.setattr(asyncio, "get_running_loop", lambda: world.loop)  # tests act between its turns
-        for module in (fleet, changes, member):
+        for module in (fleet, changes, member, scaler):
             patch.setattr(module, "time", world.clock)
         try:
             yield world

@@ -561,3 +561,17 @@ def test_an_incident_is_listed_in_short_and_shown_in_full(world: World) -> None:
     assert (short.traceback, full.traceback) == ("", "Traceback: till")
     with pytest.raises(NotFound, match="no incident 99"):
         fleet.history.incidents.listed(99)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_reload_takes_a_new_template_and_keeps_the_one_that_is_good(world: World, fails: bool) -> None:
+    """Exactly one is left: the new one once nobody serves from the old one, or the old one if the reload has failed."""
+    world.up(2)
+    if fails:
+        world.script = lambda worker: worker.fails("no database", after=1)
+    reload = world.changes.order_reload(check=None)
+    world.play(1.5)
+    assert world.templates.orders == (["renew", "revert"] if fails else ["renew"])
+    world.play(5)
+    assert world.templates.orders == ["renew", "revert" if fails else "settle"]
+    assert (reload.exception(0) is not None) is fails

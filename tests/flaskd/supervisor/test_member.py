@@ -1,6 +1,7 @@
 """One worker: what starting it takes is given back where it fails, and its life follows the table."""
 
 import asyncio
+import contextlib
 import errno
 import gc
 import os
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from flaskd.errors import IllegalMove
+from flaskd.process.load_table import LoadTable
 from flaskd.settings.schema import Settings
 from flaskd.supervisor import launcher, process
 from flaskd.supervisor.launcher import Launcher
@@ -67,13 +69,22 @@ class PipelessOutput:
 
 
 def start(worker: Member, output: object) -> None:
-    async def begin() -> None:
+    async def begin(loads: LoadTable) -> None:
         starter = Launcher(
-            name="shop", engine="waitress", listeners=[], log=2, output=cast(WorkerOutput, output)
+            name="shop",
+            engine="waitress",
+            listeners=[],
+            loads=loads,
+            log=2,
+            output=cast(WorkerOutput, output),
         )
         starter.launch(worker, Settings(app="shop"), check="")
 
-    asyncio.run(begin())
+    with contextlib.closing(LoadTable.create()) as loads:
+        try:
+            asyncio.run(begin(loads))
+        finally:
+            assert loads.take() == 0, "it has kept its row"
 
 
 @pytest.mark.parametrize("pipes", [0, 1])

@@ -95,7 +95,7 @@ def test_an_end_by_the_oom_killer_is_named(program: str, kill: bool, counted: bo
     """Unless the supervisor has killed the process itself. Asked twice, the answer is the same."""
     taken = [counted]
 
-    async def run() -> list[str]:
+    async def run() -> list[str | bool]:
         ended = asyncio.Event()
         child = process.start(
             [sys.executable, "-c", program],
@@ -109,6 +109,6 @@ def test_an_end_by_the_oom_killer_is_named(program: str, kill: bool, counted: bo
         if kill:
             child.kill()
         await asyncio.wait_for(ended.wait(), PATIENCE)
-        return [child.how_it_ended, child.how_it_ended]
+        return [child.how_it_ended, child.how_it_ended, child.out_of_memory]
 
-    assert asyncio.run(run()) == [told, told]
+    assert asyncio.run(run()) == [told, told, "out of memory" in told]

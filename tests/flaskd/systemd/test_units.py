@@ -128,6 +128,7 @@ def test_socket_unit_has_the_addresses_and_the_service_none() -> None:
         (("shop:app", "--program", "/tmp/venv/bin/flaskd"), "it has a /tmp of its own"),
         (("shop:app", "--name", "a b"), "cannot name an instance"),
         (("shop:app", "--grace", "soon"), "grace cannot be 'soon'"),
+        (("shop:app", "--dev"), "--dev is for a terminal, not for a service"),
     ],
 )
 def test_unit_that_could_not_work_is_refused(args: tuple[str, ...], sentence: str) -> None:

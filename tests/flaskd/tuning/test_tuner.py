@@ -14,7 +14,7 @@ from flaskd.settings.schema import FIELDS, SETTINGS, Settings
 from flaskd.settings.sources import ReadSettings
 from flaskd.tasks import Level, Ordered, Task, Tune
 from flaskd.tuning.levels import LEVELS
-from flaskd.tuning.overrides import MOST_LEVELS
+from flaskd.tuning.overrides import MOST_LEVELS, Override
 from flaskd.tuning.tuner import Tuner
 from flaskd_ctl.errors import InvalidParams, NotFound, WrongState
 from flaskd_ctl.protocol import Actor, AuditEntry, Setting
@@ -30,6 +30,7 @@ class Instance:
     def __init__(self, settings: Settings, *, engine: str = "waitress", workers: int | None = 2) -> None:
         self.engine = engine
         self.wanted_workers = workers
+        self.scaled_workers: Override | None = None
         self.used: list[Settings] = []
         self.sent: list[Task] = []
         self.entries: list[AuditEntry] = []
@@ -226,10 +227,13 @@ def test_config_compares_with_what_the_files_say_now(instance: Instance) -> None
 
 
 def test_config_shows_the_number_of_workers_that_was_scaled(instance: Instance) -> None:
-    """A reload keeps it, so the files do not differ."""
+    """A reload keeps it, so the files do not differ. A number that came by itself is not the operator's."""
     instance.wanted_workers = 5
+    assert instance.shown("workers").source == "default"
+    instance.scaled_workers = Override("5", ME, until=1_700_000_000.5)
     shown = instance.shown("workers", instance.read)
     assert (shown.value, shown.source, shown.change, shown.takes) == ("5", "scale", "scale", "")
+    assert shown.until == 1_700_000_000.5
 
 
 def test_config_without_the_files_still_shows_what_runs(instance: Instance) -> None:

@@ -1,5 +1,6 @@
 """The command line: the exact exit code of each outcome, and what is said to whom."""
 
+import fcntl
 import io
 import json
 import os
@@ -12,9 +13,11 @@ from typing import Any, Final
 
 import pytest
 
+from flaskd_ctl.cli import guesses
 from flaskd_ctl.cli.own import HEADING, OWN
 from flaskd_ctl.contract.commands import COMMANDS, SECTIONS
 from flaskd_ctl.contract.endpoint import Place
+from flaskd_ctl.contract.process_record import file_name, identify
 from flaskd_ctl.errors import BY_NAME
 from tests.flaskd_ctl.conftest import Ctl, StartFake
 from tests.flaskd_ctl.discovery.test_notes import STOP, write_note
@@ -194,7 +197,7 @@ def test_no_name_and_nothing_there_is_exit_3_and_says_where_it_looked(ctl: Ctl, 
     code, _, err = ctl("status")
 
     assert code == 3
-    assert f"looked in {runtime_dir}" in err
+    assert f"looked in {runtime_dir}. Start one with `flaskd start`, or `flaskd run`" in err
 
 
 def test_the_last_stop_is_told(ctl: Ctl, place: Place) -> None:
@@ -528,7 +531,7 @@ def test_list_is_honest_about_each(start_fake: StartFake, ctl: Ctl, runtime_dir:
     )
     write_note(Place(os.path.join(runtime_dir, "live")), stop=None)
 
-    code, out, err = ctl("list", "--json", "--timeout", str(BOUND))
+    code, out, err = ctl("list", "--all", "--json", "--timeout", str(BOUND))
 
     assert (code, err) == (0, "")
     assert {row["name"]: row["state"] for row in json.loads(out)} == {
@@ -538,16 +541,84 @@ def test_list_is_honest_about_each(start_fake: StartFake, ctl: Ctl, runtime_dir:
         "stale": "stale",
         "old": "stopped",
     }
-    text = ctl("list", "--timeout", str(BOUND)).out
+    text = ctl("list", "--all", "--timeout", str(BOUND)).out
     assert text.startswith("NAME ")
     assert "signal TERM" in text
+
+    code, out, err = ctl("list", "--timeout", str(BOUND))
+
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["NAME", "closed", "live", "mute"]
+    assert err == "2 instances that are not running: flaskd_ctl list --all\n"
+
+
+def test_an_instance_is_forgotten_with_what_it_left(ctl: Ctl, place: Place, tmp_path: Path) -> None:
+    """What a killed process leaves in the runtime directory, its note and its record; the audit log stays."""
+    os.mkdir(place.directory)
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(place.sock)
+    for path in (place.instance_file, place.lock):
+        Path(path).write_text("{}")
+    write_note(place, stop=None)
+    state = Path(os.environ["XDG_STATE_HOME"], "flaskd")
+    audit, record = state / "shop.audit.jsonl", state / file_name(place.directory)
+    audit.write_text("{}\n")
+    record.write_text(json.dumps({"name": "shop", "directory": place.directory, **identify(2**22 + 1)}))
+
+    code, out, err = ctl("forget", "shop")
+
+    assert (code, out, err) == (0, "shop is forgotten: 5 files removed\n", "")
+    assert not os.path.lexists(place.directory)
+    assert os.listdir(state) == [audit.name]
+    assert ctl("list", "--all", "--json").out == "[]\n"
+    code, _, err = ctl("forget", "shop")
+    assert (code, err.splitlines()[0][:46]) == (1, "flaskd_ctl: no instance called shop is known. ")
+
+
+def test_what_is_not_an_instances_is_not_removed(ctl: Ctl, place: Place) -> None:
+    """Neither a file of another kind at the name of ours, nor one of another name."""
+    os.mkdir(place.directory)
+    Path(place.sock).write_text("a letter")
+    Path(place.directory, "notes").write_text("mine")
+    Path(place.instance_file).write_text('{"pid": 4711}')
+
+    assert ctl("forget", "shop").code == 0
+
+    assert sorted(os.listdir(place.directory)) == ["notes", "sock"]
+
+
+def test_an_instance_that_runs_is_not_forgotten(fake: Fake, ctl: Ctl, place: Place) -> None:
+    write_note(place, stop=None)
+
+    code, _, err = ctl("forget", "shop")
+
+    assert code == 1
+    assert (
+        err
+        == "flaskd_ctl: shop is running, so it is not forgotten. Stop it first: flaskd_ctl --name shop shutdown.\n"
+    )
+    assert fake.listens()
+    assert ctl("forget").code == 2
+    assert ctl("forget", "a/b").code == 2
+
+
+def test_an_instance_that_is_starting_is_not_forgotten(ctl: Ctl, place: Place) -> None:
+    """It has its lock, and listens a moment later."""
+    os.mkdir(place.directory)
+    Path(place.instance_file).write_text('{"pid": 4711}')
+    with open(place.lock, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        assert ctl("forget", "shop").code == 1
+
+    assert sorted(os.listdir(place.directory)) == ["instance.json", "lock"]
 
 
 def test_list_of_nothing_says_where_it_looked(ctl: Ctl, runtime_dir: str) -> None:
     code, out, err = ctl("list")
 
     assert (code, out) == (0, "")
-    assert runtime_dir in err
+    assert f"no instance is running: looked in {runtime_dir}" in err
     assert ctl("list", "--json").out == "[]\n"
 
 
@@ -645,7 +716,7 @@ def test_a_path_from_outside_cannot_steer_the_terminal(fake: Fake, ctl: Ctl) -> 
 def test_an_encoding_without_the_characters_is_no_reason_to_fail(
     fake: Fake, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = golden("requests")["requests"][0] | {"path": "/caf\u00e9/\udc80"}
+    one = golden("requests")["requests"][0] | {"path": "/caf\u00e9/\u2603"}
     fake.on("requests", lambda call: call.reply({"requests": [one]}))
     latin = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", latin)
@@ -654,7 +725,7 @@ def test_an_encoding_without_the_characters_is_no_reason_to_fail(
     assert ctl("requests", "--json").code == 0
 
     text, data = latin.buffer.getvalue().decode().split("[", 1)
-    assert "/caf\\xe9/\\udc80" in text
+    assert "/caf\\xe9/\\u2603" in text
     assert json.loads("[" + data[: data.rindex("]") + 1])[0]["path"] == one["path"]
 
 
@@ -804,3 +875,48 @@ def test_a_reply_of_the_wrong_shape_is_exit_4(fake: Fake, ctl: Ctl, method: str,
 def test_the_usage_of_log_level_says_that_both_may_be_left_out(ctl: Ctl) -> None:
     """Without a level it shows the levels."""
     assert "[OPTIONS] [[LOGGER] LEVEL]\n" in ctl("log-level", "--help").out
+
+
+# --- what is typed instead ---
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("stop",), "No such command 'stop'. Next: use `flaskd_ctl shutdown`"),
+        (("start",), "No such command 'start'. Next: use `flaskd start`"),
+        (("staus",), "No such command 'staus'. Next: did you mean status?"),
+        (("-n", "shop", "status"), "No such option: -n. Next: use --name NAME"),
+        (("set", "grace", "5", "--for", "0"), "give more than 0 seconds, or leave it out"),
+        (
+            ("stacks", "--worker", "0"),
+            "'0' is not the id of a worker (1 to 999999999); `flaskd_ctl workers` lists",
+        ),
+        (
+            ("shutdown", "--force"),
+            "No such option: --force. Next: to cut requests: `flaskd_ctl shutdown --grace 0`",
+        ),
+    ],
+)
+def test_a_slip_of_the_keyboard_is_exit_2_with_the_next_step(
+    ctl: Ctl, words: tuple[str, ...], said: str
+) -> None:
+    code, out, err = ctl(*words)
+
+    assert (code, out) == (2, "")
+    assert said in err
+
+
+def test_each_guess_leads_to_a_command() -> None:
+    """And none of the words is a command itself."""
+    known = {word for words in WORDS.values() for word in words[:1]} | OWN.keys()
+    assert {meant.split()[0] for meant in guesses.COMMANDS.values()} <= known
+    assert not known & {*guesses.COMMANDS, *guesses.OF_FLASKD}
+
+
+def test_a_misspelt_name_is_guessed(fake: Fake, ctl: Ctl, place: Place) -> None:
+    """If such an instance has never run; one that has stopped is what is meant."""
+    assert ctl("--name", "shpo", "status").err.endswith("Did you mean shop?\n")
+    assert "Did you mean shop?" in ctl("--target", "shpo", "status").err
+    write_note(Place(os.path.join(os.path.dirname(place.directory), "shpo")), stop=STOP)
+    assert "Try `flaskd_ctl list`" in ctl("--name", "shpo", "status").err

@@ -39,7 +39,7 @@ def test_an_endpoint_that_is_a_url_is_the_instances(fake: Fake, ctl: Ctl) -> Non
     ("option", "value", "why"),
     [
         ("--path", "shop", "it must begin with a slash"),
-        ("--worker", "first", "is not an id"),
+        ("--worker", "first", "is not the id of a worker"),
         ("--older", "long", "is not a duration"),
     ],
 )

@@ -92,6 +92,17 @@ def test_a_state_that_does_not_come_is_timed_out(fake: Fake, use: Use, state: st
         use("wait", state, HOLD)
 
 
+@pytest.mark.parametrize("state", ["ready", "running", "idle", "stopped"])
+def test_a_wait_that_ends_while_the_instance_is_asked_says_what_it_waited_for(
+    fake: Fake, use: Use, state: str
+) -> None:
+    """Its time may leave 2 ms for the last `status`; that this took longer says nothing about the instance."""
+    fake.on("status", lambda call: None)
+
+    with pytest.raises(TimedOut, match=rf"not {state} after 0.3 s \(seen last: no answer\)"):
+        use("wait", state, HOLD)
+
+
 def test_a_state_of_no_meaning_is_refused_with_those_that_have_one(runtime_dir: str, use: Use) -> None:
     with pytest.raises(InvalidParams, match="'asleep'") as refused:
         use("wait", "asleep")

@@ -156,6 +156,11 @@ def test_notifications_belong_to_a_call() -> None:
         wire(method="event"),
         wire(method="event", params={"id": 1}),
         b"[" * 100_000,
+        b'{"jsonrpc":"2.0","id":1,"result":{"rss":NaN}}',
+        b'{"jsonrpc":"2.0","id":1,"result":{"rss":-Infinity}}',
+        b'{"jsonrpc":"2.0","id":1,"result":{"rss":1e400}}',
+        rb'{"jsonrpc":"2.0","id":1,"result":{"app":"\ud800"}}',
+        rb'{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"\uDFFF"}}',
     ],
 )
 def test_what_is_not_the_protocol_is_a_parse_error(message: bytes) -> None:

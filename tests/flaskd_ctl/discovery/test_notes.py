@@ -294,3 +294,28 @@ def test_both_clients_return_typed_entries(either: Fake) -> None:
     ]
     assert asyncio.run(ask()) == entries
     assert [call.params for call in either.calls] == [{"limit": 2}, {"limit": 50}]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("/srv/shop/.venv/bin/python3 /srv/shop/.venv/bin/flaskd_ctl stop", "python3 flaskd_ctl stop"),
+        ("flaskd_ctl --runtime-dir /run/x shutdown", "flaskd_ctl --runtime-dir /run/x shutdown"),
+        ("a" * 51, "a" * 49 + "…"),
+        ("", ""),
+        ("/ /", "/ /"),
+    ],
+)
+def test_a_long_command_line_is_shortened_for_people(line: str, told: str) -> None:
+    """Nobody needs the directories of the caller's Python."""
+    assert history.brief(line) == told
+
+
+def test_a_long_command_line_is_whole_in_json(ctl: Ctl, place: Place) -> None:
+    """A program may look for any of its words."""
+    who = "/usr/bin/python3 /opt/" + "deep/" * 20 + "deploy.py --now"
+    write_note(place, stop=STOP | {"who": who})
+
+    assert "deploy.py --now)" in ctl("--name", "shop", "status").out
+    assert "deep" not in ctl("--name", "shop", "status").out
+    assert json.loads(ctl("--name", "shop", "status", "--json").out)["last_stop"]["who"] == who

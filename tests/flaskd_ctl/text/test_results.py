@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -11,7 +12,7 @@ from flaskd_ctl.contract.times import clock, span
 from flaskd_ctl.text import layout, results
 from tests.flaskd_ctl.fake import CUT, PROGRESS, golden, notifications
 
-UNKNOWN = "in flight unknown (no ledger), 2 open"
+UNKNOWN = "in flight unknown (no ledger), 3 queued, 2 open"
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,9 @@ def test_status_at_a_glance() -> None:
     for line in (
         "  app        shop:app (pid 4242, up 86 s)",
         "  serves     http://127.0.0.1:8000",
-        "  in flight  1 of 8 threads, 2 open",
+        "  health     127.0.0.1:8081",
+        "  agent      127.0.0.1:8082",
+        "  in flight  1 of 8, 3 queued, 2 open",
         "  served     317 (310 2xx, 4 3xx, 2 4xx, 1 5xx)",
         "  engine     granian (auto: granian is installed)",
         "  last error 2026-01-01 00:01:00 GET /price: ZeroDivisionError: division by zero",
@@ -47,13 +50,48 @@ def test_status_has_a_line_for_each_worker() -> None:
     text = results.as_text("status", golden("status"))
 
     for line in (
-        "in flight 1 of 16 threads in each worker, 2 open",
+        "in flight 1 of 16, 3 queued, 2 open",
         "workers 1 of 2 serve, generation 2, 1 exited unexpectedly",
         "last failure 2026-01-01 00:01:25 worker 2 (pid 4250): killed by SIGKILL (more: `flaskd_ctl incidents`)",
+        "template pid 4250, ready, generation 2, 61/12 MiB",
         "3 4251 serving 46 s 2 1 2 195 62/41 reload",
         "4 4260 starting 0.5 s 2 - - 0 -/- crash: killed by SIGKILL",
     ):
         assert shows(text, line)
+
+
+def test_requests_in_flight_are_shown_of_all_that_can_be() -> None:
+    """In two workers, one of which leaves, and not in one that still starts."""
+    one = golden("status")["workers"][0]
+    workers = [one | {"state": state} for state in ("serving", "leaving", "starting")]
+    busy = {"in_flight": 4, "threads": 2, "workers": workers, "queued": 8}
+
+    assert shows(results.as_text("status", golden("status") | busy), "in flight 4 of 4, 8 queued, 2 open")
+    assert shows(
+        results.as_text("status", golden("status") | busy | {"queued": 0}), "in flight 4 of 4, 2 open"
+    )
+
+
+@pytest.mark.parametrize(
+    ("scaling", "line"),
+    [
+        ({}, "scaling 2..8, 2 since 2026-01-01 00:00:30: 2 would have been enough for 60 s"),
+        (
+            {"scaled": 5, "until": 1767226242.0, "why": ""},
+            "scaling 5 set by `scale` until 2026-01-01 00:10:42, then 2..8",
+        ),
+        ({"scaled": 5, "setting": "2"}, "scaling 5 set by `scale` until the instance ends"),
+        ({"setting": "auto", "why": "2 CPUs", "since": None}, "scaling auto: 2 CPUs"),
+        ({"why": "", "since": None, "limited": "x, but y"}, "scaling 2..8; more are needed: x, but y"),
+        ({"setting": "4", "why": "", "since": None}, ""),
+    ],
+)
+def test_status_says_where_the_number_of_workers_comes_from(scaling: dict[str, Any], line: str) -> None:
+    """Of a fixed number there is nothing to say."""
+    status = golden("status")
+    text = results.as_text("status", status | {"scaling": status["scaling"] | scaling})
+
+    assert shows(text, line) if line else "scaling" not in text
 
 
 @pytest.mark.parametrize(
@@ -104,7 +142,12 @@ def test_a_reload_says_what_it_replaced_and_which_settings_changed() -> None:
 
 
 def test_scale_and_restart_say_what_there_was_before() -> None:
-    scaled = golden("scale") | {"name": "shop"}
+    held = golden("scale") | {"name": "shop"}
+    assert (
+        results.as_text("scale", held)
+        == "scaled shop: 2 workers, 1 before, in 0.5 s, until 2026-01-01 00:10:42"
+    )
+    scaled = held | {"until": None}
     assert results.as_text("scale", scaled) == "scaled shop: 2 workers, 1 before, in 0.5 s"
     assert results.as_text("scale", scaled | {"was": 2}) == "scaled shop: 2 workers, as before"
     assert results.as_text("restart_worker", golden("restart_worker")) == (
@@ -136,7 +179,9 @@ def test_only_where_there_are_workers_requests_have_a_column_for_them() -> None:
 def test_each_event_is_one_line() -> None:
     lines = [results.event_line(event) for event in notifications("events")]
 
-    assert lines[:3] == [
+    assert lines[:5] == [
+        "2026-01-01 00:00:36 scaled from 1 to 2 workers (1..8): 16 of 16 threads were busy for 2 s",
+        "2026-01-01 00:00:39 template (pid 4250) has loaded the application, generation 2",
         "2026-01-01 00:00:40 worker 3 (pid 4251) starts: reload, generation 2",
         "2026-01-01 00:01:20 slow, more than 10 s: GET /delay/3 (10 s)",
         "2026-01-01 00:01:30 incident 2, hung: worker 3 (pid 4251): a request took longer than 30 s",
@@ -241,3 +286,52 @@ def test_a_time_of_day_has_its_date_when_it_is_not_today() -> None:
     assert clock(50.0, now=100.0) == "00:00:50"
     assert clock(50.0, now=100_000.0) == "1970-01-01 00:00:50"
     assert clock(1e30) == "at an unknown time"
+
+
+@pytest.fixture
+def narrow() -> Iterator[None]:
+    layout.use_terminal_width(40)
+    yield
+    layout.use_terminal_width(0)
+
+
+def test_a_table_is_cut_to_the_terminal(narrow: None) -> None:
+    """Where it is widest; elsewhere than on a terminal it is whole."""
+    rows = [("shop", "x" * 60, "y" * 30), ("b", "short", "z")]
+    head, first, second = layout.table(rows, head=("NAME", "WHAT", "WHY")).splitlines()
+    assert first == f"shop  {'x' * 15}…  {'y' * 15}…"
+    assert len(first) == 40
+    assert head.split() == ["NAME", "WHAT", "WHY"]
+    assert second.split() == ["b", "short", "z"]
+    assert "x" * 60 in layout.table(rows)
+
+    layout.use_terminal_width(0)
+    assert "x" * 60 in layout.table(rows, head=("NAME", "WHAT", "WHY"))
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 200), st.integers(1, 20)), min_size=1, max_size=10),
+    st.integers(20, 200),
+)
+def test_columns_are_as_wide_as_the_room_allows(columns: list[tuple[int, int]], room: int) -> None:
+    """No short text is cut, only the head above it; the room is used up before anything is cut."""
+    contents = [content for content, _ in columns]
+    widths = [max(column) for column in columns]
+    fitting = layout.fitted(widths, contents, room)
+    least = [
+        min(was, max(min(content, layout.SHORTEST), 3)) for was, content in zip(widths, contents, strict=True)
+    ]
+    assert all(low <= now <= was for low, now, was in zip(least, fitting, widths, strict=True))
+    assert fitting in (widths, least) or sum(fitting) + 2 * (len(widths) - 1) == room
+
+
+def test_the_workers_fit_on_a_terminal_of_80_columns() -> None:
+    """With their numbers whole; the heads are shorter."""
+    layout.use_terminal_width(80)
+    try:
+        *_, head, first, second = results.as_text("status", golden("status")).splitlines()
+    finally:
+        layout.use_terminal_width(0)
+    assert max(map(len, (head, first, second))) <= 80
+    assert first.split()[:9] == ["3", "4251", "serving", "46", "s", "2", "1", "2", "195"]
+    assert head.split()[:4] == ["ID", "PID", "STATE", "AGE"]

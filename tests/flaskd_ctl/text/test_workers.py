@@ -21,6 +21,8 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "shop.py", line 1\nImpor
         (["scale", "3"], {"to": 3}),
         (["scale", "+2"], {"by": 2}),
         (["scale", "-1"], {"by": -1}),
+        (["scale", "auto"], {"auto": True}),
+        (["scale", "3", "--for", "10m"], {"to": 3, "for": 600.0}),
         (["scale", "-12", "--timeout", "20"], {"by": -12}),
         (["scale", "--timeout", "20", "-1"], {"by": -1}),
         (["restart-worker", "3"], {"worker": 3}),

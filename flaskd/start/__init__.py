@@ -1,0 +1,1 @@
+"""`flaskd start`: run an instance without a terminal, and return when it serves."""

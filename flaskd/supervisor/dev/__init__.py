@@ -1,0 +1,1 @@
+"""What `flaskd dev` adds to a supervisor: it watches files and reloads."""
