@@ -96,7 +96,8 @@ class Engine:
             timeout=ENGINE_PATIENCE,
             check=False,
         )
-        assert done.returncode == expect, f"docker {' '.join(args)} exited {done.returncode}:\n{done.stderr}"
+        told = f"{done.stdout}\n{done.stderr}"  # what a step of a build complained about is on stdout
+        assert done.returncode == expect, f"docker {' '.join(args)} exited {done.returncode}:\n{told}"
         return (done.stderr if expect else done.stdout).strip()
 
     def build(self, tag: str, context: Path) -> None:
