@@ -50,7 +50,7 @@ def fold(stacks: Iterable[ThreadStack]) -> list[Stack]:
     found = [
         Stack(
             kind=kind,
-            threads=sorted(threads, key=lambda thread: -_age(thread)),
+            threads=sorted(threads, key=_oldest_first),
             frames=list(frames),
             missing=missing,
             server_frames=0 if kind == "server" else _server_frames(frames),
@@ -131,10 +131,11 @@ def _server_frames(frames: Sequence[Frame]) -> int:
     return len(frames) - len([*dropwhile(lambda frame: frame.file == threading.__file__, reversed(frames))])
 
 
-def _age(thread: ThreadInfo) -> float:
-    return thread.request.age if thread.request is not None else 0.0
+def _oldest_first(thread: ThreadInfo) -> tuple[float, int]:
+    """Sort by age, which is in milliseconds: of requests that are equally old, the one with the lower number began first."""
+    return (-thread.request.age, thread.request.id) if thread.request is not None else (0.0, 0)
 
 
-def _order(stack: Stack) -> tuple[int, float, int]:
-    oldest = max(map(_age, stack.threads), default=0.0)
-    return (("request", "application", "server").index(stack.kind), -oldest, -len(stack.threads))
+def _order(stack: Stack) -> tuple[int, tuple[float, int], int]:
+    oldest = min(map(_oldest_first, stack.threads), default=(0.0, 0))
+    return (("request", "application", "server").index(stack.kind), oldest, -len(stack.threads))

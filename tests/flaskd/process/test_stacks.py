@@ -56,6 +56,15 @@ def test_the_application_comes_first() -> None:
     ]
 
 
+def test_requests_of_one_millisecond_stay_in_the_order_in_which_they_began() -> None:
+    """Their ages are equal, to the digit that is sent."""
+    here, there = frames(SHOP, LEDGER), frames(f"{SITE}/flask/app.py", LEDGER)
+
+    found = fold([ThreadStack(thread(n, age=1.0), here if n % 2 else there) for n in (4, 3, 2, 1)])
+
+    assert [[one.id for one in each.threads] for each in found] == [[1, 3], [2, 4]]
+
+
 @pytest.mark.parametrize(
     ("files", "kind"),
     [
