@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,19 @@ def full(start_daemon: StartDaemon, tmp_path: Path) -> Iterator[Daemon]:
     with client(daemon) as running:
         running.shutdown(grace=0)
     waits.join(60)
+
+
+def test_what_is_installed_for_the_browser_hides_nothing_of_the_environment() -> None:
+    """Other tests of this process look packages up, too: what httpbin needs, for one."""
+    before = [(each.name, each.version) for each in metadata.distributions()]
+    try:
+        browser.playwright()
+    except browser.NotInstalledError as error:
+        pytest.skip(str(error))
+
+    found = {name: metadata.version(name) for name, _ in before}
+
+    assert found == dict(reversed(before))
 
 
 def places(daemon: Daemon) -> list[tuple[str, ...]]:

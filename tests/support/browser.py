@@ -27,13 +27,16 @@ class NotInstalledError(Exception):
 
 
 def playwright() -> Any:
-    """Return the module `playwright.sync_api`; raises NotInstalledError."""
+    """Return the module `playwright.sync_api`; raises NotInstalledError.
+
+    Its directory is the first of `sys.path` only while it is imported, then the last: what else is looked up in this process,
+    such as the version of a package, is found in the environment.
+    """
     _install(
         "playwright", [sys.executable, "-m", "pip", "install", "-qq", "--target", str(HOME), *_requirements()]
     )
-    if str(HOME) not in sys.path:
-        sys.path.insert(0, str(HOME))
-    return importlib.import_module("playwright.sync_api")
+    with _first_in_path(str(HOME)):
+        return importlib.import_module("playwright.sync_api")
 
 
 def axe() -> str:
@@ -43,6 +46,17 @@ def axe() -> str:
         ["npm", "install", "--no-audit", "--no-fund", "--no-save", "--prefix", str(HOME), AXE],
     )
     return Path(HOME, "node_modules", "axe-core", "axe.min.js").read_text(encoding="utf-8")
+
+
+@contextmanager
+def _first_in_path(directory: str) -> Iterator[None]:
+    """Look for modules in `directory` before anywhere else; afterwards, after everywhere else."""
+    sys.path[:] = [directory, *(each for each in sys.path if each != directory)]
+    try:
+        yield
+    finally:
+        sys.path.remove(directory)
+        sys.path.append(directory)
 
 
 @contextmanager

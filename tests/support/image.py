@@ -135,7 +135,7 @@ def _interpreter(root: Root) -> None:
 
 def _package(root: Root, name: str) -> None:
     """Put an installed package, its metadata and its programs where pip would have put them."""
-    package = metadata.distribution(name)
+    package = _distribution(name)
     files = package.files or []
     if name == "flaskd":  # installed for development: its files are the project's
         for part in ("flaskd", "flaskd_ctl"):
@@ -162,13 +162,21 @@ def _closure(names: Iterable[str]) -> set[str]:
 
 
 def _needs(name: str) -> Iterator[str]:
-    for line in metadata.requires(name) or []:
+    for line in _distribution(name).requires or []:
         needed = re.match(r"[\w.-]+", line)
         if needed and "extra ==" not in line:
             try:
-                yield metadata.distribution(needed[0]).name.lower()
+                yield _distribution(needed[0]).name.lower()
             except metadata.PackageNotFoundError:  # for another system or an older Python
                 continue
+
+
+def _distribution(name: str) -> metadata.Distribution:
+    """Return an installed package of this environment, whatever else is in `sys.path`; raises PackageNotFoundError."""
+    places = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    for found in metadata.distributions(name=name, path=sorted(places)):
+        return found
+    raise metadata.PackageNotFoundError(name)
 
 
 def _libraries(binaries: Iterable[str]) -> Iterator[str]:
