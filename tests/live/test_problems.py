@@ -100,13 +100,24 @@ def in_flight(shop: Client, path: str) -> int:
     raise AssertionError(f"{path} is not in flight")
 
 
+def in_view(shop: Client, path: str) -> int:
+    """Return the number of the request of this path, once its thread is in the view of that name (the first imports)."""
+    for _ in range(int(PATIENCE * 100)):
+        found = shop.request_stacks(path=path)
+        frames = [stack.frames[0] for worker in found.stacks or [] for stack in worker.stacks]
+        if [frame.function for frame in frames] == [path[1:]]:
+            return found.requests[0].id
+        threading.Event().wait(0.01)
+    raise AssertionError(f"no request is in the view of {path}")
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_request_that_hangs_in_python_is_cancelled(start_daemon: StartDaemon, engine: str) -> None:
     """Its client gets a 503, the audit log has who did it, and `errors` has where it was."""
     daemon = start_daemon(APP, "--engine", engine)
     with client(daemon) as shop, ThreadPoolExecutor(1) as thread:
         asked = thread.submit(get, daemon, "/spin", "spinning")
-        in_flight(shop, "/spin")
+        in_view(shop, "/spin")
 
         result = shop.cancel("spinning")
 
@@ -145,7 +156,7 @@ def test_a_thread_in_c_code_is_told_and_cancelled_when_it_returns(start_daemon: 
     daemon = start_daemon(APP)
     with client(daemon) as shop, ThreadPoolExecutor(1) as thread:
         asked = thread.submit(get, daemon, "/sleep")
-        number = in_flight(shop, "/sleep")
+        number = in_view(shop, "/sleep")
 
         refused = ctl(daemon.name, "cancel", str(number))
 
@@ -162,7 +173,7 @@ def test_a_worker_that_does_not_run_cannot_cancel(start_daemon: StartDaemon, sto
         assert get(daemon, "/raise")[0] == 500
         shop.wait("idle", PATIENCE)
         thread.submit(get, daemon, "/spin").add_done_callback(lambda done: done.exception())
-        number = in_flight(shop, "/spin")
+        number = in_view(shop, "/spin")
         (worker,) = shop.workers()
         os.kill(worker.pid, stop)
         try:
@@ -200,7 +211,7 @@ def test_a_server_in_a_program_has_them_too() -> None:
         assert inside.errors(error.id)[0].traceback
         assert [request.path for request in inside.slow()] == ["/raise"]
         asked = thread.submit(ask, "/spin")
-        assert inside.cancel(in_flight(inside, "/spin")).worker == 0
+        assert inside.cancel(in_view(inside, "/spin")).worker == 0
         assert asked.result(PATIENCE) == 503
 
 
