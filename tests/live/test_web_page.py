@@ -170,7 +170,7 @@ def test_a_profile_becomes_a_flame_graph_that_one_can_zoom(
             page.get_by_role("link", name="Endpoints", exact=True).click()
             page.get_by_role("link", name="busy").click()
             page.get_by_role("link", name="Profile this endpoint").click()
-            assert page.get_by_label("Endpoint").input_value() == "busy"
+            assert page.get_by_role("combobox", name="Endpoint").input_value() == "busy"
             flames = page.get_by_role("group", name="Flame graph")
             own = flames.get_by_role(
                 "button", name=re.compile(r"^add_up \(.*watched.py:\d+\), .* samples?, ")
