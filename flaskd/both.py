@@ -23,6 +23,7 @@ import flaskd.metrics.saturation
 import flaskd.process.capacity
 import flaskd.process.ending
 import flaskd.process.load_table
+import flaskd.process.name
 import flaskd.process.profiles
 import flaskd.process.resident
 import flaskd.process.stacks

@@ -10,6 +10,7 @@ from flaskd.console.say import say
 from flaskd.errors import ConfigError
 from flaskd.process import ending, inherited, signals, threads
 from flaskd.process.directory import logical_directory
+from flaskd.process.name import SUPERVISOR, name_process
 from flaskd.settings import flask_environment
 from flaskd.settings.options import AppCommand, Given
 from flaskd.settings.schema import size
@@ -59,6 +60,7 @@ def _serve(given: Given) -> None:
     from flaskd.supervisor.output import WorkerOutput
 
     source = Source(given)
+    name_process(SUPERVISOR)
     inherited.fill_standard_descriptors()
     signals.block()  # before the first thread is started
     threads.check_threads()

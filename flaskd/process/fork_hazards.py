@@ -56,7 +56,9 @@ class ForkHazards:
                 continue
             thread = pythons.get(task)
             if thread is None:
-                found.append(f"a thread of a library, {_name_of(task)!r}")
+                name = _name_of(task)
+                nameless = name == _name_of(os.getpid())  # it has its creator's
+                found.append("a thread of a library" if nameless else f"a thread of a library, {name!r}")
             else:
                 frame = frames.get(thread.ident) if thread.ident is not None else None
                 found.append(f"the thread {thread.name!r}{_place(frame)}")

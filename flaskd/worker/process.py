@@ -18,6 +18,7 @@ from flaskd.errors import FlaskdError
 from flaskd.ledger.middleware import current_request_id
 from flaskd.logs import handler
 from flaskd.process import ending
+from flaskd.process.name import WORKER, name_process
 from flaskd.process.threads import explained
 from flaskd.worker.signals import take_signals, write_stacks_to
 
@@ -51,6 +52,7 @@ class WorkerProcess:
 
     def run(self, serve: Callable[[], bool], channel: WorkerChannel, start: Start) -> NoReturn:
         """Serve as `start` says, and exit; `serve` returns whether nothing was cut."""
+        name_process(WORKER)
         for descriptor in (start.stacks, start.log, start.records, *start.listeners):
             # They came through an exec; what the application starts does not get them.
             os.set_inheritable(descriptor, False)

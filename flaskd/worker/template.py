@@ -29,6 +29,7 @@ from flaskd.installed import check_installed
 from flaskd.process import ending
 from flaskd.process.adoption import fork_orphan
 from flaskd.process.fork_hazards import ForkHazards
+from flaskd.process.name import TEMPLATE, name_process
 from flaskd.process.prctl import SET_PDEATHSIG, prctl
 from flaskd.process.threads import explained
 from flaskd.serving import library_versions
@@ -46,6 +47,7 @@ def main(kept: Callable[[], Iterable[str]] = list) -> NoReturn:
         call = channel.receive()
         if not isinstance(call, LoadTemplate):
             ending.exit_now(1)
+        name_process(TEMPLATE)
         for descriptor in (sock.fileno(), call.stacks, call.records):
             # They came through an exec; what the application starts does not get them.
             os.set_inheritable(descriptor, False)

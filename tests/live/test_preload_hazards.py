@@ -37,6 +37,19 @@ def close(app):
     connection.close()
 """
 
+NATIVE: Final = """
+import ctypes, flask
+C = ctypes.CDLL(None)
+def start(name):
+    thread = ctypes.c_ulong()
+    assert C.pthread_create(ctypes.byref(thread), None, ctypes.cast(C.sleep, ctypes.c_void_p), ctypes.c_void_p(60)) == 0
+    if name:
+        assert C.pthread_setname_np(thread, name) == 0
+start(b"exporter")
+start(b"")
+app = flask.Flask(__name__)
+"""
+
 HARMLESS: Final = """
 import os, socket, threading, flask
 pair = socket.socketpair()
@@ -132,6 +145,15 @@ os.wait()
 """
     assert python(tmp_path, fault) == "never done\n"
     assert check(tmp_path, POOL, "--pre-fork", "shop:stop").returncode == 0
+
+
+def test_threads_that_python_does_not_know_are_named_if_their_library_has_named_them(tmp_path: Path) -> None:
+    """A thread without a name has that of the process, which says nothing."""
+    found = check(tmp_path, NATIVE)
+
+    assert found.returncode == 1
+    assert "a thread of a library, 'exporter'; a thread of a library" in found.stderr
+    assert found.stderr.count("'exporter'") == found.stderr.count("of a library, ") == 1
 
 
 def test_a_live_connection_is_named_by_its_peer_and_answers_the_wrong_process_in_a_fork(

@@ -19,7 +19,7 @@ from flaskd_ctl.contract.endpoint import Place
 from tests.support.caller import call
 from tests.support.daemons import PATIENCE, Daemon, StartDaemon, flaskd_run
 from tests.support.gate import Gate
-from tests.support.operating import Watch, all_gone, children, client, ctl
+from tests.support.operating import Watch, all_gone, children, client, ctl, name_of
 
 pytestmark = pytest.mark.live
 
@@ -80,6 +80,16 @@ def versions(daemon: Daemon) -> set[str]:
 def ids(daemon: Daemon) -> list[int]:
     with client(daemon) as shop:
         return [worker.id for worker in shop.workers() if worker.state == "serving"]
+
+
+def test_the_names_of_processes_tell_supervisor_and_workers_apart(
+    start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """Also of the first worker, which was forked from the supervisor's process."""
+    daemon = start(start_daemon, tmp_path, "--workers", "2")
+
+    assert [name_of(pid) for pid in children(daemon.pid)] == ["flaskd-worker"] * 2
+    assert name_of(daemon.pid) == "flaskd"
 
 
 @pytest.mark.parametrize("engine", ENGINES)

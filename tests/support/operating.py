@@ -118,6 +118,11 @@ def children(pid: int) -> list[int]:
         return [int(word) for word in file.read().split()]
 
 
+def name_of(pid: int) -> str:
+    """Return a process's name, as `ps -o comm` shows it."""
+    return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").rstrip("\n")
+
+
 @contextmanager
 def all_gone(*pids: int) -> Iterator[None]:
     """Fail unless all these processes, which live now, have ended a while after the block."""
