@@ -3,6 +3,8 @@
 import math
 import os
 import signal
+import ssl
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from typing import Final
 import pytest
 
 from tests.support.caller import Caller, call
+from tests.support.certified import certified
 from tests.support.daemons import PATIENCE, Daemon, StartDaemon
 from tests.support.gate import Gate
 from tests.support.operating import client, ctl, until_stopped
@@ -24,15 +27,39 @@ STEADY: Final = 40
 """Rounds of requests in which no connection is closed once all is even."""
 
 
-class Kept:
-    """Clients that keep their connections and ask again and again; `pids` has the worker that each is connected to."""
+HAND_OVER: Final = """
+import os, socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+address = "127.0.0.1:%d" % listener.getsockname()[1]
+os.dup2(listener.detach(), 3)
+os.set_inheritable(3, True)
+os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+command = [word.replace("127.0.0.1:0", address) for word in sys.argv[1:]]
+os.execv(command[0], command)
+"""
+"""What a service manager does that opens the listener itself (sd_listen_fds(3))."""
 
-    def __init__(self, url: str, workers: int) -> None:
+
+class Kept:
+    """Clients that keep their connections and ask again and again; `pids` has the worker that each is connected to.
+
+    `tls` is for an https address.
+    """
+
+    def __init__(self, url: str, workers: int, tls: ssl.SSLContext | None = None) -> None:
         self.url = url
         self.workers = workers
-        self.callers = [Caller(url) for _ in range(KEPT)]
+        self.tls = tls
+        self.callers = [self.connected() for _ in range(KEPT)]
         self.pids = [0] * KEPT
         self.closed = 0
+
+    def connected(self) -> Caller:
+        """Connect another client."""
+        caller = Caller(self.url)
+        if self.tls is not None:
+            caller.socket = self.tls.wrap_socket(caller.socket, server_hostname="127.0.0.1")
+        return caller
 
     def ask_all(self) -> None:
         """Send one request on each connection, and read the answers; a connection that ends is followed by a new one."""
@@ -42,7 +69,7 @@ class Kept:
             self.pids[number] = int(caller.text())
             if "close" in caller.response.headers.get("connection", ""):
                 caller.socket.close()
-                self.callers[number] = Caller(self.url)
+                self.callers[number] = self.connected()
                 self.pids[number] = 0
                 self.closed += 1
 
@@ -83,6 +110,28 @@ def test_each_worker_gets_its_part_of_kept_connections(kept: tuple[Daemon, Kept]
     """Then they stay where they are."""
     _, clients = kept
     clients.ask_until_even(clients.workers)
+
+
+@pytest.mark.parametrize("engine", ["waitress", "granian"])
+def test_so_it_is_with_a_listener_that_was_handed_over(start_daemon: StartDaemon, engine: str) -> None:
+    """As systemd does. If it were not used, its address would be in use."""
+    hand_over = [sys.executable, "-c", HAND_OVER]
+    app = "tests.support.shop:app"
+    daemon = start_daemon(app, "--engine", engine, "--workers", "4", cwd=ROOT, prefix=hand_over)
+    clients = Kept(daemon.url, 4)
+    clients.ask_until_even(4)
+    clients.close()
+
+
+def test_so_it_is_with_https(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    """On the engine that keeps connections and has HTTPS."""
+    files = certified(tmp_path)
+    daemon = start_daemon(
+        "tests.support.shop:app", "--engine", "granian", "--workers", "4", *files.args, cwd=ROOT
+    )
+    clients = Kept(daemon.url, 4, ssl.create_default_context(cafile=files.authority))
+    clients.ask_until_even(4)
+    clients.close()
 
 
 @pytest.mark.parametrize("kept", both("1"), indirect=True)
