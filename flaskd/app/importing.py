@@ -9,6 +9,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from flaskd.errors import FlaskdError, LoadError
+from flaskd.ledger.masking import mask_text
 
 
 def load_function(target: str, setting: str) -> Callable[..., Any]:
@@ -68,7 +69,10 @@ def failed(target: str, error: BaseException, *, app: str = "") -> LoadError:
 
 
 def what_failed(error: BaseException) -> str:
-    """Describe an error of the application in one line, with its place: the innermost line outside the import system."""
+    """Describe an error of the application in one line, with its place: the innermost line outside the import system.
+
+    Values that look secret are masked: whoever may ask for the state of the instance reads it.
+    """
     where = _place(error.__traceback__)
     if isinstance(error, SyntaxError) and error.filename:
         where = f" ({error.filename}, line {error.lineno})"
@@ -79,7 +83,7 @@ def what_failed(error: BaseException) -> str:
         else f"{kind.__module__}.{kind.__qualname__}"
     )
     text = error.msg if isinstance(error, SyntaxError) else str(error)
-    said = f"{name}: {' '.join(text.split())}" if text else name
+    said = f"{name}: {mask_text(' '.join(text.split()))}" if text else name
     return f"{said}{where}"
 
 

@@ -146,6 +146,14 @@ def test_what_cannot_be_loaded_is_said_in_a_sentence(write: Write, text: str, ta
     assert "\n" not in str(caught.value)
 
 
+def test_what_looks_secret_in_the_message_is_masked(write: Write) -> None:
+    """A viewer reads it in `status`, `incidents` and `events`."""
+    write("raise OSError('cannot connect to postgresql://shop:hunter2@db, password=hunter3')\n")
+    with pytest.raises(LoadError) as caught:
+        load("loadable")
+    assert "OSError: cannot connect to postgresql://***@db, password=*** (" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [("\n\n1 / 0\n", 3), ("def create_app():\n    raise KeyError('k')\n", 2), ("def f(:\n", 1)],
