@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from flaskd_ctl.cli.run import Run
 from flaskd_ctl.client.session import RESPONSE_TIMEOUT
+from flaskd_ctl.discovery.instances import Instances
 from flaskd_ctl.discovery.targets import Keys, NamedTarget, choose
 from flaskd_ctl.errors import Ambiguous, BadPlace
 
@@ -25,9 +28,21 @@ def choose_watched(run: Run) -> list[NamedTarget]:
         return choose(run.targets, run.instances, keys=Keys(run.key, run.server_key))[0]
     try:
         target = run.target()
-    except Ambiguous as error:
-        return choose(error.data["names"], run.instances, keys=Keys(run.key, run.server_key))[0]
+    except Ambiguous:
+        return _all_that_run(run.instances)
     return [NamedTarget(target.name, run.target)]
+
+
+def _all_that_run(instances: Instances) -> list[NamedTarget]:
+    """Return the instances of this host; one that shares its name with another is called by its directory."""
+    found = [each for each in instances.all() if each.condition in {"live", "unreachable"}]
+    count = Counter(each.name for each in found)
+    return [
+        NamedTarget(each.name, partial(instances.target, each.name))
+        if count[each.name] == 1
+        else NamedTarget(each.place.directory, partial(instances.target, endpoint=each.endpoint.url))
+        for each in sorted(found, key=lambda each: (each.name, each.place.directory))
+    ]
 
 
 def source(run: Run, target: NamedTarget) -> Source:

@@ -5,9 +5,13 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+
+from flaskd_ctl.contract.endpoint import Place
 from tests.flaskd_ctl.conftest import Ctl, StartFake
-from tests.flaskd_ctl.fake import Fake
+from tests.flaskd_ctl.fake import FAKES, Fake
 
 WITHOUT = (
     "import sys; sys.modules['textual'] = None; from flaskd_ctl.cli.main import main; main(sys.argv[1:])"
@@ -33,6 +37,38 @@ def test_without_a_name_it_looks_at_all_that_run(ctl: Ctl, start_fake: StartFake
     start_fake("two")
     outcome = ctl("top", "--json")
     assert {"one", "two"} == set(json.loads(outcome.out))
+
+
+def test_all_that_run_are_those_of_this_host(
+    ctl: Ctl, start_fake: StartFake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A target of the configuration file that is called as one of them is not meant."""
+    (tmp_path / "ctl.toml").write_text('[targets.one]\nendpoint = "unix:///nowhere/sock"\n')
+    monkeypatch.setenv("FLASKD_CTL_CONFIG", str(tmp_path / "ctl.toml"))
+    start_fake("one")
+    start_fake("two")
+
+    shown = json.loads(ctl("top", "--json").out)
+
+    assert {name: "status" in each for name, each in shown.items()} == {"one": True, "two": True}
+
+
+def test_instances_that_share_a_name_are_called_by_their_directories(
+    ctl: Ctl, start_fake: StartFake, runtime_dir: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runtime directories may have one each."""
+    other = f"{runtime_dir}/other"
+    os.mkdir(other, 0o700)
+    monkeypatch.delenv("FLASKD_RUNTIME_DIR")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", f"{runtime_dir}:{other}")
+    start_fake("shop")
+    with FAKES["unix"](Place(f"{other}/shop")):
+        shown = json.loads(ctl("top", "--json").out)
+
+    assert {name: "status" in each for name, each in shown.items()} == {
+        f"{other}/shop": True,
+        f"{runtime_dir}/shop": True,
+    }
 
 
 def test_one_of_several_targets_that_is_not_there_is_told_apart(ctl: Ctl, fake: Fake) -> None:
