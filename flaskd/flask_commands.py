@@ -4,8 +4,10 @@ They are entry points of the group `flask.commands`. `flask` imports this module
 flaskd is imported before one of these runs. Both replace the process: a supervisor does not import Flask.
 """
 
+import itertools
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
@@ -13,8 +15,11 @@ import click
 FORWARDED = {"ignore_unknown_options": True, "help_option_names": []}
 """All options, `--help` too, are those of the program that is run."""
 
-NAMED = {"-t", "--target", "--endpoint", "--name"}
-"""Options of `flaskd_ctl` that say which instance is meant."""
+NAMED = {"-t", "--target", "--name"}
+"""Options of `flaskd_ctl` that say which instance is meant, besides `--endpoint URL`."""
+
+OF_NONE = {"list", "forget", "completion"}
+"""Commands of `flaskd_ctl` that need no instance, or take its name as an argument."""
 
 
 @click.command(context_settings=FORWARDED, add_help_option=False)
@@ -31,8 +36,20 @@ def serve(ctx: click.Context, options: tuple[str, ...]) -> NoReturn:
 @click.pass_context
 def ctl(ctx: click.Context, command: tuple[str, ...]) -> NoReturn:
     """Operate the instance that serves this application, with `flaskd_ctl`."""
-    named = any(word.partition("=")[0] in NAMED for word in command)
-    _become("flaskd_ctl", *([] if named else _instance(_application(ctx))), *command)
+    _become("flaskd_ctl", *([] if _needs_none(command) else _instance(_application(ctx))), *command)
+
+
+def _needs_none(command: Sequence[str]) -> bool:
+    """Tell whether the instance is named, or none is needed. `--endpoint` may also name an endpoint of the application."""
+    for word, following in itertools.pairwise([*command, ""]):
+        option, _, value = word.partition("=")
+        if option in NAMED or (word.startswith("-t") and word[2:3].isalnum()):
+            return True
+        if word in {"-h", "--help", "--version"} or (
+            option == "--endpoint" and "://" in (value or following)
+        ):
+            return True
+    return next((word for word in command if not word.startswith("-")), "") in OF_NONE
 
 
 def _application(ctx: click.Context) -> str:
@@ -51,7 +68,8 @@ def _instance(app: str) -> list[str]:
     from flaskd.settings.options import Given
 
     try:
-        found = Given({"app": app, "dev": True} if app else {"dev": True}).find(environ=_own_environment())
+        given = Given({"app": app, "dev": True} if app else {"dev": True})
+        found = given.find(environ=_own_environment(), packages_required=False)
     except FlaskdError as error:
         raise click.ClickException(f"{error}. Next: {error.hint}" if error.hint else str(error)) from None
     directory = found["runtime_dir"].value

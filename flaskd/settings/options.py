@@ -9,7 +9,7 @@ import click
 
 from flaskd.errors import ConfigError, LoadError
 from flaskd.settings import flask_environment
-from flaskd.settings.developing import check_packages
+from flaskd.settings.developing import check_packages, missing_packages
 from flaskd.settings.schema import FIELDS, SETTINGS, option, shown, variable
 from flaskd.settings.sources import Found, Provenance, resolve
 from flaskd.settings.target import default_name
@@ -31,11 +31,17 @@ class Given(NamedTuple):
         environ: Mapping[str, str] = os.environ,
         directory: str | None = None,
         app_required: bool = True,
+        packages_required: bool = True,
     ) -> Found:
-        """Find every setting, as seen from `directory` (None: the current one). Raises FlaskdError."""
+        """Find every setting, as seen from `directory` (None: the current one). Raises FlaskdError.
+
+        `packages_required`: with `dev`, raise it also where a package of that extra is missing.
+        """
         here = directory or absolute("")
         found = resolve(self.options, environ=environ, directory=here, file=self.file)
         if found["dev"].value:
+            if packages_required:
+                check_packages()
             return self._find_developing(environ, here)
         app = found["app"].value.strip()
         if not app.partition(":")[0] and app_required:
@@ -46,8 +52,8 @@ class Given(NamedTuple):
 
     def _find_developing(self, environ: Mapping[str, str], here: str) -> Found:
         """Find every setting for `flaskd dev`, with what `flask` would find. Raises FlaskdError."""
-        check_packages()
-        environ = flask_environment.with_files(environ)
+        if not missing_packages():
+            environ = flask_environment.with_files(environ)
         found = resolve(self.options, environ=environ, directory=here, file=self.file)
         if not found["app"].value.strip() and (named := environ.get("FLASK_APP", "").strip()):
             found["app"] = Provenance(named, "FLASK_APP")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from flaskd import flask_commands
 from tests.support.daemons import PATIENCE
 from tests.support.terminal import Terminal
 
@@ -76,6 +77,49 @@ def test_help_is_that_of_the_programs(tmp_path: Path) -> None:
     """Each option may follow `flask serve`."""
     assert "--watch" in flask(tmp_path, "--app", "shop", "serve", "--help").stdout
     assert "restart-worker" in flask(tmp_path, "--app", "shop", "ctl", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("stats", False),
+        ("stats --endpoint cart", False),
+        ("requests --endpoint=cart", False),
+        ("call list", False),
+        ("logs --follow --tail 5", False),
+        ("stats --endpoint unix:///run/flaskd/blog/sock", True),
+        ("--endpoint=tcp://web1:9000 status", True),
+        ("-t web1 status", True),
+        ("-tweb1 status", True),
+        ("--target=web1 status", True),
+        ("--name blog status", True),
+        ("list --all", True),
+        ("--json list", True),
+        ("forget blog", True),
+        ("status --help", True),
+        ("-h", True),
+    ],
+)
+def test_a_command_line_that_names_its_instance_or_needs_none_gets_none(words: str, *, named: bool) -> None:
+    """`--endpoint` of some commands is an endpoint of the application."""
+    assert flask_commands._needs_none(words.split()) is named
+
+
+def test_ctl_needs_no_application_for_what_is_about_none_and_no_package_of_the_extra(tmp_path: Path) -> None:
+    """The help and the list in any directory; the rest without python-dotenv and watchfiles."""
+    assert flask(tmp_path, "ctl", "--help").returncode == 0
+    assert flask(tmp_path, "ctl", "list", XDG_RUNTIME_DIR=str(tmp_path)).returncode == 0
+    without = "import sys; sys.modules |= dict.fromkeys(['dotenv', 'watchfiles']); from flask.cli import main; main()"
+    (tmp_path / "shop.py").write_text(APP)
+    done = subprocess.run(
+        [sys.executable, "-c", without, "--app", "shop", "ctl", "status"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, "cannot reach shop" in done.stderr) == (3, True), done.stderr
 
 
 def test_no_application_is_a_sentence(tmp_path: Path) -> None:
