@@ -22,6 +22,15 @@ from pytest_flaskd.ready import start_until_ready, written
 STOP_TIME: Final = 10.0
 """Seconds that a daemon has to stop after the test, before it is killed."""
 
+NOT_SHARED: Final = {
+    "--health": "",
+    "--agent": "",
+    "--log-file": "",
+    "--access-log-file": "",
+    "--audit-log": "off",
+}
+"""What a flaskd.toml may name and only one instance can have: ports and files."""
+
 
 class Daemon:
     """A running `flaskd run`."""
@@ -102,8 +111,11 @@ def daemons(request: pytest.FixtureRequest) -> Iterator[Callable[..., Daemon]]:
             number = next(numbers)
             name = _option(options, "--name") or f"{_plain(app)}-{number}"
             log = os.path.join(places.state_home, f"{number}.log")
-            words = [app, *options, *([] if _option(options, "--name") else ["--name", name])]
-            words += [] if _option(options, "--bind") else ["--bind", "127.0.0.1:0"]
+            own = {"--name": name, "--bind": "127.0.0.1:0", **NOT_SHARED}
+            words = [app, *options]
+            words += [
+                f"{each}={value}" for each, value in own.items() if not _has(options, environ or {}, each)
+            ]
             place = Place(os.path.join(places.runtime, name))
             process = start_until_ready(
                 [sys.executable, "-m", "flaskd", "run", *words],
@@ -125,6 +137,11 @@ def _end(daemon: Daemon) -> None:
     sys.stdout.write(
         f"--- flaskd run, {daemon.name}, exit code {daemon.process.returncode}:\n{daemon.output}"
     )
+
+
+def _has(words: Sequence[str], environ: Mapping[str, str], option: str) -> bool:
+    variable = f"FLASKD_{option.strip('-').replace('-', '_').upper()}"
+    return variable in environ or any(word.partition("=")[0] == option for word in words)
 
 
 def _option(words: Sequence[str], option: str) -> str:

@@ -138,6 +138,31 @@ def test_ended():
     run(project).assert_outcomes(passed=2)
 
 
+def test_daemons_share_no_port_and_no_file_that_the_projects_settings_name(project: pytest.Pytester) -> None:
+    """Options and variables of the test count."""
+    project.makefile(
+        ".toml",
+        flaskd='health = "127.0.0.1:1"\nagent = "127.0.0.1:1"\nlog_file = "shop.log"\naudit_log = "audit.log"\n'
+        'access_log = "common"\naccess_log_file = "access.log"\nthreads = 3\n',
+    )
+    project.makepyfile(
+        HELPERS
+        + """
+from pathlib import Path
+
+def test_two(flaskd_daemon, tmp_path):
+    one = flaskd_daemon("shop:app")
+    two = flaskd_daemon("shop:app", f"--log-file={tmp_path}/two.log", environ={"FLASKD_HEALTH": "127.0.0.1:0"})
+    assert get(one.url + "/") and get(two.url + "/")
+    assert one.client.status().threads == 3
+    assert "serving shop:app" in one.output and "serving shop:app" in (tmp_path / "two.log").read_text()
+    assert ([*one.client.status().probes], [*two.client.status().probes]) == ([], ["health"])
+    assert not list(Path.cwd().glob("*.log"))
+"""
+    )
+    run(project).assert_outcomes(passed=1)
+
+
 def test_a_daemon_that_does_not_serve_is_told_with_its_output(project: pytest.Pytester) -> None:
     """At once if it ends, else after the timeout; nothing stays behind."""
     project.makepyfile(bad="1 / 0\n", slow="import time\ntime.sleep(60)\n")
