@@ -63,7 +63,8 @@ class Started(NamedTuple):
 
 def start(given: Given) -> Started:
     """Start the instance and wait until it serves. Raises FlaskdError or BadPlace; StartFailed if it ends instead."""
-    settings = settings_from(given.find())
+    found = given.find()
+    settings = settings_from(found)
     if not settings.control:
         raise ConfigError(
             "flaskd start needs the control socket: nothing else could stop the instance",
@@ -75,6 +76,8 @@ def start(given: Given) -> Started:
             hint="use `flaskd dev`",
         )
     place = _place(settings)
+    # Somebody who names the file, or a size, also 0, has decided.
+    rotated = not settings.log_file and found["log_max_size"].source == "default"
     log = os.path.abspath(
         settings.log_file or os.path.join(state_directory(os.environ), f"{settings.name}.log")
     )
@@ -82,7 +85,7 @@ def start(given: Given) -> Started:
         _refuse_second(place)
         with _opened(log) as output:
             begin = os.fstat(output).st_size
-            command = [*PROGRAM, "run", *given.words, *_options(settings, place, log)]
+            command = [*PROGRAM, "run", *given.words, *_options(settings, place, log, rotated=rotated)]
             environ = {name: value for name, value in os.environ.items() if name not in OF_A_MANAGER}
             starting = Starting(command, environ=environ, output=output)
             code = _wait(starting, settings.name, log)
@@ -164,12 +167,12 @@ def _opened(log: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _options(settings: Settings, place: Place, log: str) -> list[str]:
-    """Return what `flaskd run` must be told besides: where it is, and to keep its output within limits."""
+def _options(settings: Settings, place: Place, log: str, *, rotated: bool) -> list[str]:
+    """Return what `flaskd run` must be told besides: where it is, and, if `rotated`, to keep its output within limits."""
     wanted = {"runtime_dir": os.path.dirname(place.directory), "log_file": log}
     if settings.access_log != "off":
         wanted["access_log_file"] = f"{log.removesuffix('.log')}.access.log"
-    if settings.log_max_size == "0" and not settings.log_file:
+    if rotated:
         wanted["log_max_size"] = LOG_SIZE
     return [
         word for name, value in wanted.items() if not _set(settings, name) for word in (option(name), value)

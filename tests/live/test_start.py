@@ -267,6 +267,14 @@ def test_its_log_is_rotated_and_the_access_log_too(project: Path) -> None:
     assert not (state() / "shop.log.2").exists()
 
 
+def test_a_log_that_shall_not_be_rotated_is_not(project: Path) -> None:
+    """0 is a size that somebody has chosen, on the command line or in a file."""
+    (project / "flaskd.toml").write_text('log_max_size = "0"\n')
+    assert start(project).returncode == 0
+    settings = json.loads(ctl("shop", "config", "--json").stdout)["settings"]
+    assert [each["value"] for each in settings if each["name"] == "log_max_size"] == ["0"]
+
+
 def test_a_restart_does_what_the_start_did(project: Path) -> None:
     """With its options, directory, environment and umask; the caller's are others."""
     assert start(project, "--threads", "3", SHOP_COLOUR="red").returncode == 0

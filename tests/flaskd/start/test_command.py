@@ -25,22 +25,17 @@ def test_an_instance_is_not_where_the_end_of_a_login_session_removes_it(
 @pytest.mark.parametrize(
     ("settings", "options"),
     [
-        ({}, ["--log-file", "/s/shop.log", "--log-max-size", "10M"]),
-        ({"log_max_size": "1G"}, ["--log-file", "/s/shop.log"]),
-        ({"log_file": "/var/log/shop.log"}, []),  # somebody else may rotate it
-        (
-            {"access_log": "json"},
-            [
-                *("--log-file", "/s/shop.log", "--access-log-file", "/s/shop.access.log"),
-                *("--log-max-size", "10M"),
-            ],
-        ),
+        ({}, ["--log-file", "/s/shop.log"]),
+        ({"log_file": "/var/log/shop.log"}, []),
+        ({"access_log": "json"}, ["--log-file", "/s/shop.log", "--access-log-file", "/s/shop.access.log"]),
         ({"access_log": "json", "access_log_file": "/a", "log_file": "/b"}, []),
     ],
 )
-def test_output_goes_to_files_of_a_limited_size_unless_settings_say_otherwise(
+def test_output_goes_to_files_unless_settings_say_otherwise(
     settings: dict[str, Any], options: list[str]
 ) -> None:
     """Nobody reads stdout."""
     wanted = Settings(name="shop", runtime_dir="/r", **settings)
-    assert command._options(wanted, Place("/r/shop"), "/s/shop.log") == options
+    assert command._options(wanted, Place("/r/shop"), "/s/shop.log", rotated=False) == options
+    limited = [*options, "--log-max-size", "10M"]
+    assert command._options(wanted, Place("/r/shop"), "/s/shop.log", rotated=True) == limited
