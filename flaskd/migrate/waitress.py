@@ -25,7 +25,7 @@ from flaskd.settings.schema import FIELDS
 
 NAME: Final = "waitress"
 BUFFERS: Final = "flaskd's own loop has fixed buffers (page HTTP engines)"
-PROXIES: Final = "`trusted_proxies` believes all X-Forwarded-* headers, and no others"
+PROXIES: Final = "`trusted_proxies` believes all X-Forwarded-* headers and X-Request-Start, and no others"
 
 
 def _bind(_: Any, values: Values) -> Iterator[Step]:
@@ -59,6 +59,12 @@ def _header_size(value: Any, _: Values) -> Iterator[Step]:
 def _channel_timeout(value: Any, _: Values) -> Iterator[Step]:
     yield Set("head_timeout", float(value))
     yield Note("it is for requests and pauses; `body_timeout` and `write_timeout` limit the rest")
+
+
+def _threads(value: Any, _: Values) -> Iterator[Step]:
+    """With the engine, which would be granian where that is installed."""
+    yield Set("engine", "waitress")
+    yield Set("threads", value)
 
 
 def _application(value: Any, values: Values) -> Iterator[Step]:
@@ -108,7 +114,12 @@ OPTIONS: Final = (
     _switch("ipv6", True, elsewhere("`bind` names the addresses")),
     Option("sockets", here=elsewhere("systemd passes sockets: `flaskd systemd unit --socket`")),
     Option("server_name", here=unneeded("the request's Host counts")),
-    _number("threads", 4, to("threads"), always=True),
+    _number(
+        "threads",
+        4,
+        to("threads", "of the engine waitress, which the file names", convert=_threads),
+        always=True,
+    ),
     _number("backlog", 1024, to("backlog")),
     _number("connection_limit", 100, unneeded("1024 connections, or what the limit of descriptors leaves")),
     _number("channel_timeout", 120, to("head_timeout", convert=_channel_timeout)),

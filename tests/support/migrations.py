@@ -293,13 +293,13 @@ buffer-size = 65535
     "waitress-serve": Kind(
         "waitress",
         ("--listen=127.0.0.1:0", "--threads=6", "--trusted-proxy=127.0.0.1", "--call", "shop:create_app"),
-        {"threads": 6, "trusted_proxies": 1},
+        {"engine": "waitress", "threads": 6, "trusted_proxies": 1},
         answer="factory",
     ),
     "waitress-serve behind nginx": Kind(
         "waitress",
         ("--unix-socket=shop.sock", "--url-scheme=https", "shop:app"),
-        {"threads": 4},
+        {"engine": "waitress", "threads": 4},
         ("elsewhere: url_scheme",),
     ),
     "flask run": Kind(

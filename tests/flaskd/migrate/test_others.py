@@ -11,6 +11,7 @@ def test_waitress_serves_on_its_own_default_address(migrated: Migrate) -> None:
     assert migrated("waitress", "shop:app").settings == {
         "app": "shop:app",
         "bind": "0.0.0.0:8080",
+        "engine": "waitress",
         "threads": 4,
         "max_request_body_size": 1_073_741_824,
     }
