@@ -86,7 +86,7 @@ class OverloadWatch:
                 LOOK,
             )
         elif was.saturated and not known.saturated:
-            log.warning("no longer saturated: %d requests were answered 503", in_all)
+            log.warning("no longer saturated: %d requests waited too long and were answered 503", in_all)
         elif known.over and in_all:
             what = (
                 "1 request waited too long and was"

@@ -45,7 +45,7 @@ class RunningSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Setting(
             "Directory that holds the instances' directories.",
             metavar="DIR",
-            default_means="/run/flaskd if it is writable, else $XDG_RUNTIME_DIR/flaskd",
+            default_means="$RUNTIME_DIRECTORY, /run/flaskd if it is writable, $XDG_RUNTIME_DIR/flaskd, /tmp/flaskd-UID",
             restart="to change",
         ),
     ] = ""
@@ -154,6 +154,7 @@ class RunningSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Seconds,
         Setting(
             "Like --linger, for a worker that a reload, a scale or a limit replaces or removes.",
+            workers_only=True,
             live="supervisor",
         ),
     ] = 5.0
@@ -169,6 +170,7 @@ class RunningSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Limit,
         Setting(
             "Give a worker this many seconds to load the application.",
+            workers_only=True,
             live="supervisor",
         ),
     ] = 60.0
@@ -205,7 +207,8 @@ class RunningSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = ""
     hook_timeout: Annotated[
-        Limit, Setting("Give --pre-fork, --post-load and --pre-stop this many seconds each.")
+        Limit,
+        Setting("Give --pre-fork, --post-load and --pre-stop this many seconds each.", workers_only=True),
     ] = 10.0
     check: Annotated[
         str,
@@ -230,6 +233,7 @@ class RunningSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Count,
         Setting(
             "Add a random number up to this to each worker's --max-requests, to spread the replacements.",
+            workers_only=True,
             live="workers",
         ),
     ] = 0

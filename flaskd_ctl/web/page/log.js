@@ -65,7 +65,7 @@ function tail() {
     hears: ["look", "log"],
     element: panel(
       "",
-      { note: "The newest 500 lines of the supervisor and the workers, the newest last." },
+      { note: "The lines of the supervisor and the workers, 500 at most, the newest last." },
       make("div", { class: "filter" }, level, text),
       box,
       note,
