@@ -39,7 +39,10 @@ LONGEST: Final = 256
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _PAIR: Final = re.compile(r"(?<=[?&;#])([^=&;#]+)=([^&;#]+)")
-_USER: Final = re.compile(r"(?<=://)[^/?#@]*@")
+_USER: Final = re.compile(r"(?<=://)[^/?#]*@")
+_BEFORE_AT: Final = re.compile(r"(?<=://)([^\s\"<>]{1,512})@")
+_WITH_PORT: Final = re.compile(r"(?:\[[^\]]*\]|[^:]*):[0-9]*")
+_WEB: Final = ("http://", "https://", "ws://", "wss://")
 
 
 def looks_secret(name: str) -> bool:
@@ -57,6 +60,28 @@ def mask_url(url: str) -> str:
     if "?" in url or "#" in url:
         url = _PAIR.sub(_masked, url)
     return url
+
+
+def mask_users(text: str) -> str:
+    """Return a text with MASK for user and password of each URL in it, up to the last "@" of the word.
+
+    A password may have any character but white space, `"`, `<` and `>`: many programs take it as it is, though RFC 3986 wants
+    it encoded. A host alone, or with the port of a web address, is no password.
+    """
+    return _BEFORE_AT.sub(_without_user, text) if "://" in text else text
+
+
+def _without_user(found: "re.Match[str]") -> str:
+    whole, before = found[0], found[1]
+    authority = re.split("[/?#]", before, maxsplit=1)[0]
+    if authority == before:
+        return f"{MASK}@"
+    if "@" in authority:
+        return f"{MASK}{whole[authority.rindex('@') :]}"
+    web = found.string[max(0, found.start() - 8) : found.start()].lower().endswith(_WEB)
+    if ":" not in authority or (web and _WITH_PORT.fullmatch(authority)):
+        return whole
+    return f"{MASK}@"
 
 
 def _masked(pair: "re.Match[str]") -> str:

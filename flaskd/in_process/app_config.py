@@ -33,6 +33,7 @@ FLASKS_OWN: Final = frozenset(flask.Flask.default_config) - {"SECRET_KEY", "SECR
 """Settings that look secret by their names and are not: SESSION_COOKIE_NAME."""
 
 _PASSWORD: Final = re.compile(r"(?<=://)([^\s:@/'\"]*):[^\s'\"]*@")
+_URL: Final = re.compile(r"\A(\s*[A-Za-z][\w+.\-]*://[^\s:@/'\"]*):.*@", re.DOTALL)
 _USER: Final = re.compile(r"(?<=://)[^\s:@/'\"]*@")
 _PAIR: Final = re.compile(r"([\w.\-]+)(['\"]?\s*[=:]\s*)('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")")
 _PARAMETER: Final = re.compile(r"(?<=[?&;])([\w.\-]+)=([^&;#\s'\"]+)")
@@ -69,6 +70,8 @@ def _text(name: str, value: object, levels: int) -> str:
     if type(value) in (list, tuple, set, frozenset):
         sequence: list[object] = list(islice(value, MOST_ITEMS))  # type: ignore[call-overload]  # one of these types
         return f"[{', '.join(_text('', each, levels - 1) for each in sequence)}]"
+    if isinstance(value, str):  # of a whole URL the password may have any character
+        value = _URL.sub(rf"\1:{MASK}@", value[:LOOKED_AT])
     return without_secrets(_repr(value))
 
 

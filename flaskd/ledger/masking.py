@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-from flaskd.http.secrets import MASK, looks_secret
+from flaskd.http.secrets import MASK, looks_secret, mask_users
 
 _NAMED: Final = re.compile(
     r"""(?P<dashes>--)?(?P<quote>['"]?)(?P<name>[A-Za-z_][\w.-]{0,63})(?P=quote)(?P<separator>\s*(?:[=!]?=|:=|:)\s*)"""
@@ -22,14 +22,11 @@ _LITERAL: Final = re.compile(
 _VALUE: Final = re.compile(r"(?!\{)(?:(?:Basic|Bearer|Digest|Token)\s+)?[^\s,;&)\]}>'\"]+", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"[0-9][0-9A-Fa-fxob_.]*")
 _PLACE: Final = re.compile(r'  File ".*", line \d+')
-_USER: Final = re.compile(r"(?<=://)[^\s/?#@'\"]{1,256}@")
 
 
 def mask_text(text: str, *, harmless: Collection[str] = ()) -> str:
     """Return `text` with MASK for values that look secret; names in `harmless` do not (`InvalidToken: expired`)."""
-    if "://" in text:
-        text = _USER.sub(f"{MASK}@", text)
-    text = _mask_after(_NAMED, text, (_LITERAL, _VALUE), harmless)
+    text = _mask_after(_NAMED, mask_users(text), (_LITERAL, _VALUE), harmless)
     return _mask_after(_OPTION, text, (_LITERAL, _VALUE), harmless) if "--" in text else text
 
 
@@ -48,9 +45,7 @@ def mask_traceback(text: str, *, harmless: Collection[str] = ()) -> str:
 
 def mask_source(line: str) -> str:
     """Return a line of source code with MASK for literals that look secret."""
-    if "://" in line:
-        line = _USER.sub(f"{MASK}@", line)
-    line = _mask_after(_NAMED, line, (_LITERAL, _NUMBER))
+    line = _mask_after(_NAMED, mask_users(line), (_LITERAL, _NUMBER))
     return _LITERAL.sub(_masked_literal, line) if "'" in line or '"' in line else line
 
 

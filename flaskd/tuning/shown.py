@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from flaskd.http.secrets import MASK, looks_secret
+from flaskd.http.secrets import MASK, looks_secret, mask_users
 from flaskd.settings.reload import needs_restart
 from flaskd.settings.schema import FIELDS, SETTINGS
 from flaskd.settings.sources import ReadSettings
@@ -19,7 +19,6 @@ LONGEST: Final = 1000
 MOST_PARTS: Final = 100
 
 _ARGUMENT: Final = re.compile(r"""(\w+)\s*=\s*("[^"]*"|'[^']*'|[^,()\s]+)""")
-_USER: Final = re.compile(r"(?<=://)[^/?#@'\"]*@")
 
 
 def table(
@@ -92,7 +91,7 @@ def shown(name: str, value: Any) -> Value:
 def _text(name: str, text: str) -> str:
     if text and looks_secret(name) and SETTINGS[name].metavar not in PATHS:
         return MASK
-    text = _USER.sub(f"{MASK}@", text) if "://" in text else text
+    text = mask_users(text)
     if name == "app":  # a factory's arguments
         text = _ARGUMENT.sub(lambda pair: f"{pair[1]}={MASK}" if looks_secret(pair[1]) else pair[0], text)
     text = text.encode("utf-8", "backslashreplace").decode()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flaskd.http.secrets import looks_secret, mask_url
+from flaskd.http.secrets import looks_secret, mask_url, mask_users
 
 SECRET = """
     token key secret password pass auth signature session code sig jwt api_key apiKey APIKey apikey
@@ -57,8 +57,35 @@ def test_a_url_keeps_all_but_the_values_of_secrets(url: str, masked: str) -> Non
     assert mask_url(url) == masked
 
 
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (
+            "cannot reach postgresql://shop:pw@db/shop: refused",
+            "cannot reach postgresql://***@db/shop: refused",
+        ),
+        ("postgresql://shop:a/b?c#d@db/shop", "postgresql://***@db/shop"),
+        ("'postgresql://shop:it's@db/shop'", "'postgresql://***@db/shop'"),
+        ("redis://:p@ss@cache", "redis://***@cache"),
+        ("https://token@host/x", "https://***@host/x"),
+        ("https://me:p@ss@host/x@1.0", "https://***@host/x@1.0"),
+        (
+            "https://host/x@1.0 and http://host:8080/?to=ann@b.c",
+            "https://host/x@1.0 and http://host:8080/?to=ann@b.c",
+        ),
+        ("http://[::1]:8000/@ann", "http://[::1]:8000/@ann"),
+        ("amqp://mq:1234/x@host", "amqp://***@host"),  # it may be a port, or a password
+        ("see https://host/x, or ask ann@b.c", "see https://host/x, or ask ann@b.c"),
+    ],
+)
+def test_a_text_keeps_all_but_users_and_passwords_of_its_urls(text: str, masked: str) -> None:
+    """Also where they are not encoded as RFC 3986 wants it."""
+    assert mask_users(text) == masked
+
+
 def test_a_hostile_url_costs_little() -> None:
     """64 KiB of parameters take milliseconds: no pattern is tried again and again."""
     url = "/?" + "&=" * 10_000 + "A" * 20_000 + "=" + "a&" * 10_000
 
     assert mask_url(url) == url
+    assert mask_users("://" * 5_000) == "://" * 5_000

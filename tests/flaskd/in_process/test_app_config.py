@@ -32,6 +32,7 @@ class Dsn:
         ("SESSION_COOKIE_NAME", "session", "'session'"),
         ("DATABASE_URL", "postgresql://user:hunter2@host/db", "'postgresql://user:***@host/db'"),
         ("DATABASE_URL", "postgresql://user:hun/t@er2@host/db", "'postgresql://user:***@host/db'"),
+        ("DATABASE_URL", "postgresql://user:it's hunter2@host/db", "'postgresql://user:***@host/db'"),
         ("CACHE", "redis://:hunter2@host", "'redis://:***@host'"),
         ("HOOK", "https://hunter2@host/x", "'https://***@host/x'"),
         ("HOOK", "https://host/x?token=hunter2&a=1", "'https://host/x?token=***&a=1'"),
