@@ -98,17 +98,23 @@ class WorkerOutput:
         return [file.path for file in self._files.values()]
 
     def reopen(self) -> "Future[list[str]]":
-        """Open each log file again; the future has their paths when later lines go there, or the first failure (Failed)."""
+        """Open each log file again, whatever becomes of another one.
+
+        The future has their paths when later lines go there, or the first failure (Failed).
+        """
         done: Future[list[str]] = Future()
         done.set_running_or_notify_cancel()
         left = list(self._files.items())
+        failures: list[BaseException] = []
 
         def following(before: "Future[None] | None" = None) -> None:
             if before is not None and (error := before.exception()) is not None:
-                done.set_exception(error)
-            elif left:
+                failures.append(error)
+            if left:
                 setting, file = left.pop(0)
                 self._target(setting).do(file.reopen).add_done_callback(following)
+            elif failures:
+                done.set_exception(failures[0])
             else:
                 done.set_result(self.files())
 

@@ -284,6 +284,27 @@ def test_a_file_that_cannot_be_opened_again_is_told_and_kept(
     assert "message after" in (moved / "shop.log").read_text()
 
 
+def test_a_file_that_cannot_be_opened_again_does_not_keep_another_one_closed(
+    start_daemon: StartDaemon, app: Path, logs: Path
+) -> None:
+    """The access log is renamed and opened anew, though the directory of the log is gone."""
+    (app / "access").mkdir()
+    options = ("--log-file", "logs/shop.log", "--access-log", "common", "--access-log-file", "access/log")
+    daemon = start_daemon("logged:app", *options, cwd=app)
+    logs.rename(app / "moved")
+    (app / "access" / "log").rename(app / "access" / "log.1")
+    with (
+        client(daemon) as running,
+        pytest.raises(Failed, match=r"cannot open the log file .*/shop.log again"),
+    ):
+        running.reopen_logs()
+    assert get(daemon.url, "/log?text=after") == 200
+    with client(daemon) as running:
+        running.wait("idle", 30)
+        running.shutdown()
+    assert "GET /log?text=after" in (app / "access" / "log").read_text()
+
+
 def test_without_a_log_file_there_is_nothing_to_open_again(start_daemon: StartDaemon, app: Path) -> None:
     """The sentence says what to do; the signal is ignored, as ever."""
     daemon = start_daemon("logged:app", cwd=app)
