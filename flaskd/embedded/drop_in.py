@@ -21,7 +21,7 @@ def run(
     """Serve `app` until stopped: a drop-in for `app.run(host, port)`, on 127.0.0.1:5000 by default.
 
     Prints where it serves. `debug` sets `app.debug`, as Flask's does; the reloader and the debugger are those of `flaskd dev`,
-    and raise ConfigError here. Other keyword arguments are settings.
+    and raise ConfigError here. Other keyword arguments are settings; `bind` stands for `host` and `port`.
     """
     if debug is not None and hasattr(app, "debug"):
         app.debug = bool(debug)
@@ -31,8 +31,12 @@ def run(
         raise ConfigError(
             f"flaskd.run has no {use_reloader[0]}", hint="for development, use `flaskd dev`, which has both"
         )
-    shown = f"[{host}]" if host and ":" in host else host or "127.0.0.1"
-    server = Server(app, bind=f"{shown}:{5000 if port is None else port}", **settings)
+    if "bind" not in settings:
+        shown = f"[{host}]" if host and ":" in host else host or "127.0.0.1"
+        settings["bind"] = f"{shown}:{5000 if port is None else port}"
+    elif host is not None or port is not None:
+        raise ConfigError("flaskd.run has both bind and a host or port", hint="give bind, or host and port")
+    server = Server(app, **settings)
     server.bus.subscribe(banner.announcer(server))
     result = server.serve()
     banner.farewell(server.name, result)

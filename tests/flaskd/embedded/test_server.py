@@ -316,6 +316,21 @@ def test_run_is_a_drop_in_for_app_run(app: App, capfd: pytest.CaptureFixture[str
     assert "stopped" in printed.splitlines()[-1]
 
 
+def test_run_takes_bind_in_place_of_host_and_port(app: App, tmp_path: Path) -> None:
+    """A Unix socket has neither; both are a contradiction."""
+    with pytest.raises(ConfigError, match="both bind and a host or port"):
+        flaskd.run(app, port=0, bind="127.0.0.1:0")
+    path = tmp_path / "http"
+    thread = threading.Thread(target=lambda: flaskd.run(app, bind=[f"unix:{path}"]))
+    thread.start()
+    deadline = time.monotonic() + WAIT
+    while not ("flaskd" in app.extensions and path.exists()) and time.monotonic() < deadline:
+        thread.join(0.05)
+    app.extensions["flaskd"].shutdown()
+    thread.join(WAIT)
+    assert not thread.is_alive()
+
+
 def test_run_refuses_the_reloader_with_a_sentence(app: App) -> None:
     """What cannot be had is said, not ignored."""
     with pytest.raises(ConfigError, match="no use_reloader"):
