@@ -54,6 +54,8 @@ def settings_of(
 ) -> Found:
     """Find the settings that `argv` and `environ` give an instance; others come from `directory`, else from `local`.
 
+    What `local` has from a command line, that of `flaskd doctor`, counts before the default.
+
     Raises ConfigError for an option or a value that the instance would refuse.
     """
     given = run_options(argv, where=where)
@@ -65,7 +67,7 @@ def settings_of(
     for name, each in found.items():
         if each.source != "default":
             found[name] = each._replace(source=f"{each.source} in {where}")
-        elif directory is None:
+        elif directory is None or local[name].source.startswith("--"):
             found[name] = local[name]
     return found
 

@@ -137,7 +137,7 @@ def pod_rollout(pod: Pod) -> Iterator[Problem]:
             "the strategy Recreate stops every pod before the first new one starts",
             "set strategy: RollingUpdate with maxUnavailable: 0",
         )
-    elif pod.rolled and pod.away >= pod.replicas:
+    elif pod.rolled and 0 < pod.replicas <= pod.away:
         yield Problem(
             f"a rollout may remove {pod.away} of {pod.replicas} pods before a new one serves (maxUnavailable: "
             f"{pod.max_unavailable})",
@@ -166,7 +166,7 @@ def task_signal(task: Task) -> Iterator[Problem]:
 
 def task_rollout(task: Task) -> Iterator[Problem]:
     """An update stops every task before the first new one starts."""
-    if task.swarm and task.order == "stop-first" and task.batch >= task.replicas:
+    if task.swarm and task.order == "stop-first" and 0 < task.replicas <= task.batch:
         yield Problem(
             f"an update stops {task.batch} of {task.replicas} tasks before it starts a new one (order: stop-first, "
             f"parallelism: {task.parallelism})",

@@ -1,9 +1,10 @@
 """Examine files: recognise and read each one, and apply the rules."""
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,6 +15,9 @@ from flaskd.doctor.findings import Finding, Severity
 from flaskd.doctor.reading import Unreadable, read_text, unknown
 from flaskd.doctor.rules import findings
 from flaskd.settings.sources import Found
+
+YAML: Final = re.compile(r"^(apiVersion|kind|services):", re.MULTILINE)
+"""A manifest or a stack file. A configuration of nginx may be inside it, in a ConfigMap."""
 
 
 class Examination(msgspec.Struct, frozen=True):
@@ -81,7 +85,7 @@ def _plain(path: str, text: str, *, local: Found, unseen: list[str]) -> list[Any
     """Read a file that is not YAML; None for one that may be."""
     if unit.is_service(text):
         return [unit.read_file(path, text, local=local, unseen=unseen)]
-    if path.endswith((".yaml", ".yml")):
+    if path.endswith((".yaml", ".yml")) or YAML.search(text):
         return None
     if nginx.is_configuration(text):
         return list(nginx.read(path, text, unseen=unseen))

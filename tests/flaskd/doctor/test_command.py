@@ -77,6 +77,25 @@ def test_settings_of_the_command_line_hold_where_files_say_nothing() -> None:
     assert "the settings of this directory" in short.stdout
 
 
+def test_settings_of_the_command_line_hold_for_a_unit_whose_directory_is_here(files: Path) -> None:
+    """What neither the unit nor the files of its directory say."""
+    text = f"[Service]\nWorkingDirectory={files}\nExecStart=/srv/flaskd run shop:app\nTimeoutStopSec=60\n"
+    (files / "here.service").write_text(text)
+
+    assert "unit-stop" not in doctor("here.service").stdout
+    assert "may take 605 s" in doctor("--grace", "600", "here.service").stdout
+
+
+def test_manifests_with_a_configuration_of_nginx_in_them_are_manifests() -> None:
+    """From standard input, which has no name that says so."""
+    nginx = "".join(f"    {line}\n" for line in NGINX.splitlines())
+    config = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: nginx}}\ndata:\n  nginx.conf: |\n{nginx}"
+
+    done = doctor("-", stdin=f"{config}---\n{POD.replace('Seconds: 60', 'Seconds: 1')}")
+
+    assert "pod-stop" in done.stdout
+
+
 def test_the_toml_of_the_current_directory_counts(files: Path) -> None:
     """As for `flaskd config`."""
     (files / "flaskd.toml").write_text("head_timeout = 9\n")

@@ -4,7 +4,7 @@ import pytest
 
 from flaskd.doctor.rules import RULES
 from tests.flaskd.doctor.conftest import Look
-from tests.flaskd.doctor.examples import BAD, GOOD, Bad
+from tests.flaskd.doctor.examples import BAD, GOOD, POD, Bad
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -52,6 +52,19 @@ def test_only_a_note_is_no_failure(look: Look) -> None:
 
     assert [finding.severity.value for finding in found.findings] == ["note"]
     assert not found.loses
+
+
+def test_a_deployment_that_is_scaled_to_nothing_loses_nothing(look: Look) -> None:
+    """A rollout of no pods leaves none."""
+    found = look(
+        {
+            "pod.yaml": POD.replace("replicas: 3", "replicas: 0").replace(
+                "maxUnavailable: 0", "maxUnavailable: 1"
+            )
+        }
+    )
+
+    assert "pod-rollout" not in {finding.rule for finding in found.findings}
 
 
 def test_a_stack_that_is_scaled_to_nothing_is_read(look: Look) -> None:
