@@ -223,7 +223,7 @@ def combined(codes: Iterable[Exit | None]) -> Exit:
     tried = {code for code in every if code is not None}
     if None not in every and len(tried) == 1:
         return tried.pop()
-    if tried & {Exit.DONE, Exit.CUT}:
+    if tried & {Exit.DONE, Exit.CUT, Exit.SOME}:
         done = None not in every and tried == {Exit.DONE, Exit.CUT}
         return Exit.CUT if done else Exit.SOME
     return next((code for code in WORST_FIRST if code in tried), Exit.FAILED)
