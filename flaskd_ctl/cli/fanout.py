@@ -61,6 +61,8 @@ class Outcome:
         """The outcome in the summary."""
         if self.code is None:
             return "not waited for, continues" if self.begun else "not tried"
+        if self.code is Exit.SOME:
+            return "done in part"
         return "done" if self.done else "failed"
 
     def as_json(self) -> dict[str, Any]:

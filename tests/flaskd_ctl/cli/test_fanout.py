@@ -12,7 +12,7 @@ import pytest
 
 from flaskd_ctl.cli import actions, fanout
 from flaskd_ctl.cli.exits import Exit
-from flaskd_ctl.cli.fanout import combined
+from flaskd_ctl.cli.fanout import Outcome, combined
 from tests.flaskd_ctl.conftest import Ctl, StartFake
 from tests.flaskd_ctl.fake import CUT, PATIENCE, Call, Fake, golden, state_event
 
@@ -398,3 +398,10 @@ DONE, FAILED, DOWN, DENIED, LATE, CUT_, SOME = (Exit(code) for code in (0, 1, 3,
 def test_the_code_of_the_whole(codes: list[Exit | None], whole: Exit) -> None:
     """Done everywhere, failed everywhere, or for some: the last is a code of its own."""
     assert combined(codes) is whole
+
+
+def test_what_is_done_in_some_workers_of_a_target_is_done_in_part() -> None:
+    """In the summary; neither done nor failed."""
+    outcome = Outcome("one")
+    outcome.code = SOME
+    assert (outcome.word, outcome.done) == ("done in part", False)
