@@ -100,7 +100,7 @@ def _named(module: ModuleType, what: str, target: str) -> Any:
     try:
         arguments = [ast.literal_eval(argument) for argument in call.args]
         keywords = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
-    except ValueError:
+    except (ValueError, TypeError, MemoryError, RecursionError):
         raise LoadError(f"cannot load {target}: the arguments of {what!r} must be literals") from None
     if not isinstance(call.func, ast.Name | ast.Attribute):
         raise LoadError(

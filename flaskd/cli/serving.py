@@ -135,10 +135,19 @@ class Source:
         # As for the workers: a reload may find another directory by this name.
         self._directory = logical_directory()
         self._environment = flask_environment.Environment(os.environ)
+        self._dev: bool | None = (
+            None  # so it is used until the end: other defaults and another environment come with it
+        )
 
     def read(self) -> ReadSettings:
         """Read and check the settings; raises FlaskdError. With --dev, the environment is set that workers inherit."""
         read = self.look()
+        if self._dev not in {None, read.settings.dev}:
+            was, now = ("--dev", "without it") if self._dev else ("without --dev", "with it")
+            raise ConfigError(
+                f"this instance runs {was}, and cannot go on {now}", hint="restart it, or change `dev` back"
+            )
+        self._dev = read.settings.dev
         check_process(read.settings)
         if read.settings.dev:
             self._environment.renew()

@@ -138,6 +138,7 @@ class Periods:
             self._complete.setdefault(period, Counter()).update(counts)
             self._hour.update(counts)
         self._read_until[worker] = max(until, first - 1)
+        self._forget(self._now() - HOUR + 1)
 
     def _periods_of(self, memory: MetricsMemory, first: int, last: int) -> Iterator[tuple[int, Counter[int]]]:
         numbers = [self._names.number(name) for name, _ in memory.names()]
@@ -154,9 +155,11 @@ class Periods:
 
     def _forget(self, before: int) -> None:
         """Drop the periods before `before`."""
-        for period in [period for period in self._complete if period < before]:
+        old = [period for period in self._complete if period < before]
+        for period in old:
             self._hour.subtract(self._complete.pop(period))
-        self._hour += Counter()  # which drops what is counted 0 times
+        if old:
+            self._hour += Counter()  # which drops what is counted 0 times
 
 
 class Totals:

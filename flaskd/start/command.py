@@ -85,10 +85,16 @@ def start(given: Given) -> Started:
         _refuse_second(place)
         with _opened(log) as output:
             begin = os.fstat(output).st_size
-            command = [*PROGRAM, "run", *given.words, *_options(settings, place, log, rotated=rotated)]
+            command = [*PROGRAM, "run", *_options(settings, place, log, rotated=rotated), *given.words]
             environ = {name: value for name, value in os.environ.items() if name not in OF_A_MANAGER}
             starting = Starting(command, environ=environ, output=output)
             code = _wait(starting, settings.name, log)
+        if not starting.pid:
+            raise StartFailed(
+                f"{settings.name} did not start: {starting.failure}",
+                code=1,
+                hint="see ulimit -u, and free memory",
+            )
         if code is not None:
             _show_end(log, begin)
             _note_attempt(settings.name, starting.pid)

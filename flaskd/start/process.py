@@ -39,6 +39,11 @@ class Starting:
         self.pid = int(told) if told.isdecimal() else 0
         self._told = "" if self.pid else told
 
+    @property
+    def failure(self) -> str:
+        """Why there is no process; "" if there is one."""
+        return self._told if not self.pid else ""
+
     def takes_longer(self, seconds: float) -> bool:
         """Wait until it serves or has ended, but no longer than this; return whether neither has happened."""
         return not select.select([self._news], [], [], seconds)[0]

@@ -264,7 +264,7 @@ class Changes:
                     self._use(change.before)
         count = len(fleet.serving)
         serves_on = f"; {count} worker{'s serve' if count != 1 else ' serves'} on" if not fleet.held else ""
-        for change in failed:
+        for change in reversed(failed):  # also for what each puts back
             for reply in change.replies:
                 reply.set_exception(type(error)(f"{error}{serves_on}", hint=error.hint, data=error.data))
         if any(isinstance(change, Reload) for change in failed):

@@ -300,7 +300,7 @@ class Fleet:
         reason = member.due or ("shutdown" if self.held else self.why_surplus)
         if member.reported.result is None and not member.dismissed:
             reason = self._ended_badly(member)
-        self.history.ends[reason] += 1
+        self.history.ends[reason.partition(":")[0]] += 1
         for kind, count in member.request_table.served().items():
             self.history.served[kind] += count
         self.history.totals.add_last(member.id, member.metrics)

@@ -266,7 +266,8 @@ class Member:
                 if phase in CLOSED_PHASES:
                     self._stopped_accepting()
             case Loaded():
-                if not self.dismissed and not self.admitted:  # once: calls that it does not read are kept
+                # Once: calls that it does not read are kept. Not one whose time is over: what it accepted would end with it.
+                if not self.dismissed and not self.admitted and self.verdict is None:
                     self.admitted = True
                     self.call(Serve())
             case _:

@@ -85,10 +85,14 @@ class ServiceStatus:
                 self._update()
             case ProgressEvent():
                 self._update_soon()
-            case WorkerEvent() | TemplateEvent() if self._reloads:
-                self._update(self._extension(self._source.start_timeout()))  # for the next step of the reload
+            case WorkerEvent() | TemplateEvent() if self._reloads or self._starts():
+                # For the next step of the reload, or for the workers that follow the first one (--workers auto).
+                self._update(self._extension(self._source.start_timeout()))
             case WorkerEvent():
                 self._update_soon()
+
+    def _starts(self) -> bool:
+        return self._source.rotation().state is State.STARTING
 
     def request_began(self) -> None:
         """Handle the begin of a request when none was in flight."""

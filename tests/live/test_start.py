@@ -267,6 +267,14 @@ def test_its_log_is_rotated_and_the_access_log_too(project: Path) -> None:
     assert not (state() / "shop.log.2").exists()
 
 
+def test_the_application_may_stand_behind_the_end_of_the_options(project: Path) -> None:
+    """`--`, as in any command line; a restart gives it again."""
+    started = start(project, "--", "shop:app", target="--threads=2")
+    assert started.returncode == 0, started.stderr
+    restarted = ctl("shop", "restart")
+    assert restarted.returncode == 0, restarted.stderr
+
+
 def test_a_log_that_shall_not_be_rotated_is_not(project: Path) -> None:
     """0 is a size that somebody has chosen, on the command line or in a file."""
     (project / "flaskd.toml").write_text('log_max_size = "0"\n')

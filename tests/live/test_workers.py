@@ -194,6 +194,23 @@ def test_changed_settings_are_used_by_new_workers_and_what_needs_a_restart_is_sa
         assert (status.threads, status.wanted_workers, len(ids(daemon))) == (5, 2, 2)
 
 
+def test_a_reload_does_not_begin_to_develop(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    """Other defaults and another environment come with `dev`: half of it would be worse than either."""
+    (tmp_path / "flaskd.toml").write_text('workers = "2"\n')
+    daemon = start(start_daemon, tmp_path)
+    (tmp_path / "flaskd.toml").write_text('dev = true\nworkers = "2"\n')
+
+    refused = ctl("shop", "reload")
+
+    assert refused.returncode == 1
+    assert "this instance runs without --dev, and cannot go on with it; nothing was changed" in refused.stderr
+    (tmp_path / "flaskd.toml").write_text('workers = "2"\n')
+    assert ctl("shop", "reload").returncode == 0
+    assert len(ids(daemon)) == 2
+    for pid in children(daemon.pid):
+        assert b"WERKZEUG_RUN_MAIN" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
 def test_settings_that_cannot_be_read_change_nothing(start_daemon: StartDaemon, tmp_path: Path) -> None:
     """Exit 1, and the sentence says what is wrong with them."""
     daemon = start(start_daemon, tmp_path)

@@ -108,6 +108,7 @@ def test_any_wsgi_callable_will_do(write: Write) -> None:
         (APP, "loadable:1+1", "neither a name nor a call"),
         (APP, "loadable:app(", "neither a name nor a call"),
         (APP, "loadable:app(x)", "must be literals"),
+        (APP, "loadable:app({[]: 1})", "must be literals"),
         (APP, "", "no application was named"),
         (APP, "absent.py", "there is no file /"),
         (APP, ":app", "no application was named"),

@@ -49,6 +49,15 @@ def hour(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hour]:
         memory.close()
 
 
+def test_what_is_older_than_an_hour_is_forgotten_whoever_asks(hour: Hour) -> None:
+    """Also where only `/metrics` is read, which shows no last hour."""
+    for _ in range(HOUR + 50):
+        hour.request(1)
+        hour.now += PERIOD
+        hour.totals.sums(hour.memories)
+    assert len(hour.totals.periods._complete) <= HOUR
+
+
 def test_workers_are_added_up_by_the_name_of_the_endpoint(hour: Hour) -> None:
     """An endpoint has another number in each worker."""
     for endpoint in ("cart", "buy"):

@@ -62,3 +62,17 @@ def test_a_worker_that_was_dismissed_is_not_let_in(world: World) -> None:
     worker.receive(LOADED)
 
     assert "Serve" not in worker.calls
+
+
+def test_a_worker_whose_time_to_start_is_over_is_not_let_in(world: World) -> None:
+    """It writes its stacks and is killed then, with whatever it would have accepted."""
+    world.up(1)
+    world.script = lambda worker: None
+    world.changes.order_reload(check=None)
+    world.play(1)
+    worker = world.workers[2]
+    world.fleet.members[2].verdict = ("hung", "did not start in time")
+
+    worker.receive(LOADED)
+
+    assert "Serve" not in worker.calls

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings, strategies as st
 
 from flaskd.supervisor.plan import PAUSES
-from flaskd_ctl.errors import ControlError
+from flaskd_ctl.errors import ControlError, Failed
 from flaskd_ctl.protocol import ReloadResult, RestartResult, ScaleResult
 from tests.flaskd.supervisor.conftest import ScriptedWorker, World, a_world
 
@@ -143,3 +143,17 @@ def test_a_stop_answers_everybody(
         assert all(future.done() for future in operators.waiting)
         assert len(world.workers) == started
         assert {member.state.value for member in world.fleet.members.values()} <= {"serving"}
+
+
+def test_changes_that_fail_are_undone_and_answered_the_newest_first(world: World) -> None:
+    """Whoever puts something back when its change fails puts it back upon what came before."""
+    world.up(2)
+    world.script = lambda worker: None
+    told: list[int] = []
+    for number in (3, 5):
+        future = world.changes.order_scale(to=number, by=None)
+        future.add_done_callback(lambda _, number=number: told.append(number))  # type: ignore[misc]
+
+    world.changes.fail(Failed("no worker can start"))
+
+    assert told == [5, 3]

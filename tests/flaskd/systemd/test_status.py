@@ -101,6 +101,19 @@ def test_start_asks_for_the_time_that_a_worker_may_take_and_tells_ready_once_it_
     assert running == [{"READY": "1", "STATUS": "running, 2 workers, 0 in flight"}]
 
 
+def test_each_worker_that_starts_after_the_first_one_gets_its_time() -> None:
+    """With `--workers auto` the others begin when the first one has been measured; `running` comes after them."""
+    shop = Instance()
+    shop.service.start()
+    shop.manager.take()
+    shop.now = RUNNING._replace(state=State.STARTING)
+
+    shop.service.receive(WorkerEvent(0.0, 1, 7, "serving", 1, "start"))
+
+    (told,) = shop.manager.take()
+    assert told["EXTEND_TIMEOUT_USEC"] == str(int((60 + SPARE) * 1_000_000))
+
+
 def test_idle_instance_has_no_timer_and_says_nothing(shop: Instance) -> None:
     """Nobody polls: the next request rings."""
     shop.clock.advance(3600)
