@@ -175,3 +175,19 @@ BY_NAME: Final[dict[str, type[ControlError]]] = {
     )
 }
 """Error classes by `data.name` on the wire; an unknown name, from a newer daemon, is read as `Failed`."""
+
+NOT_UNDERSTOOD: Final = (TypeError, ValueError, LookupError, AttributeError, OverflowError, RecursionError)
+"""What handling a reply raises if a field has another type than the protocol says."""
+
+
+def unexpected(error: Exception) -> ControlError:
+    """Make the error to report for an exception that nobody expected: a reply of the wrong shape, or a bug."""
+    if isinstance(error, NOT_UNDERSTOOD):
+        return ParseError(
+            f"what answered is not a flaskd that I understand: {type(error).__name__}: {error}",
+            hint="check the --endpoint; if flaskd serves there, please report it, with the command",
+        )
+    return Failed(
+        f"flaskd_ctl itself failed: {type(error).__name__}: {error}",
+        hint="please report it, with the command",
+    )

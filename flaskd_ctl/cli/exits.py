@@ -54,7 +54,7 @@ CODES: Final[dict[type[errors.ControlError], Exit]] = {
 
 def code_of(error: errors.ControlError, *, method: str = "") -> Exit:
     """Return the exit code for a failure of `method`."""
-    code = CODES.get(type(error), Exit.FAILED)
+    code = next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), Exit.FAILED)
     return Exit.NOT_PERMITTED if method == "status" and code is Exit.FAILED else code
 
 
@@ -62,20 +62,3 @@ def code_of_workers(result: dict[str, Any]) -> Exit:
     """Return the exit code for what workers replied: done, failed in all, or failed in some."""
     failed = [bool(each.get("error")) for each in result.get("workers") or []]
     return Exit.DONE if not any(failed) else Exit.FAILED if all(failed) else Exit.SOME
-
-
-NOT_UNDERSTOOD: Final = (TypeError, ValueError, LookupError, AttributeError, OverflowError, RecursionError)
-"""What handling a reply raises if a field has another type than the protocol says."""
-
-
-def unexpected(error: Exception) -> errors.ControlError:
-    """Make the error to report for an exception that nobody expected: a reply of the wrong shape, or a bug."""
-    if isinstance(error, NOT_UNDERSTOOD):
-        return errors.ParseError(
-            f"what answered is not a flaskd that I understand: {type(error).__name__}: {error}",
-            hint="check the --endpoint; if flaskd serves there, please report it, with the command",
-        )
-    return errors.Failed(
-        f"flaskd_ctl itself failed: {type(error).__name__}: {error}",
-        hint="please report it, with the command",
-    )

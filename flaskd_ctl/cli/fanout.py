@@ -19,9 +19,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from flaskd_ctl.cli.exits import Exit, code_of, unexpected
+from flaskd_ctl.cli.exits import Exit, code_of
 from flaskd_ctl.cli.screen import Screen, error_as_json
-from flaskd_ctl.errors import ControlError
+from flaskd_ctl.errors import ControlError, unexpected
 from flaskd_ctl.text.targets import TABLES
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ class Report:
         self._streams = streams
         self._lock = threading.Lock()  # guards the screen and _over
         self._over = False
+        self.on_unread: Callable[[], object] = lambda: None
+        """Is called once nobody reads a stream any more: other targets may have nothing to show for hours."""
 
     def say(self, label: str, text: str, write: Callable[[str], None]) -> None:
         """Write a line with the label of its target."""
@@ -134,7 +136,10 @@ class Report:
             return True
         with self._lock:
             text = _labelled(outcome.label, outcome.text)
-            return not self._over and self.screen.result({outcome.label: outcome.result}, text)
+            if not self._over and not self.screen.result({outcome.label: outcome.result}, text):
+                self._over = True
+                self.on_unread()
+            return not self._over
 
     def ended(self, outcome: Outcome) -> None:
         """Show the outcome of one target, unless it has to wait for the others."""
@@ -181,7 +186,8 @@ def fan_out(
     limit = run.max_parallel or (1 if changes else len(chosen))
     outcomes = [Outcome(target.label) for target in chosen]
     report = Report(run.screen, outcomes, name=name, changes=changes, streams=streams)
-    ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+    report.on_unread = lambda: ended.put(None)
 
     def carry_out(target: NamedTarget, outcome: Outcome) -> None:
         own = copy.copy(run)
@@ -208,6 +214,8 @@ def fan_out(
                 threading.Thread(target=carry_out, args=waiting.popleft(), daemon=True).start()
                 running += 1
             outcome = ended.get()
+            if outcome is None:
+                return Exit.DONE
             running -= 1
             report.ended(outcome)
             if run.stop_on_failure and outcome.code is not Exit.DONE:

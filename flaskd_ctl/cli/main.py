@@ -13,11 +13,11 @@ from typing import NoReturn
 import click
 
 from flaskd_ctl.cli.commands import Table
-from flaskd_ctl.cli.exits import MEANINGS, Exit, code_of, unexpected
+from flaskd_ctl.cli.exits import MEANINGS, Exit, code_of
 from flaskd_ctl.cli.options import shared_options
 from flaskd_ctl.cli.run import COMPLETE_VAR, PROGRAM
 from flaskd_ctl.cli.screen import Screen
-from flaskd_ctl.errors import ControlError
+from flaskd_ctl.errors import ControlError, unexpected
 from flaskd_ctl.text.layout import use_terminal_width
 
 

@@ -26,6 +26,10 @@ def run_list(run: Run, *, all_of_them: bool) -> Exit:
     from flaskd_ctl.client.listing import LIST_PATIENCE, list_instances
     from flaskd_ctl.text.history import last_stop
 
+    if run.endpoint:
+        raise BadPlace(
+            "--endpoint does not go together with list, which is of this host", hint="use `status`"
+        )
     instances = run.instances
     rows = backend.run(list_instances(BLOCKING, instances, patience=run.timeout or LIST_PATIENCE))
     for row in rows:
@@ -33,6 +37,7 @@ def run_list(run: Run, *, all_of_them: bool) -> Exit:
         row["detail"] = last_stop(stop) if stop else results.failure(failure) if failure else row["detail"]
     if closed := instances.closed():
         run.screen.remark(f"you may not look into {', '.join(closed)}")
+    rows = [row for row in rows if run.name in {None, row["name"]}]
     left_out = [] if all_of_them else [row for row in rows if row["state"] in NOT_RUNNING]
     rows = [row for row in rows if row not in left_out]
     if not rows:

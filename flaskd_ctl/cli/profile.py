@@ -63,8 +63,8 @@ def run_profile(run: Run, command: Command, *, output: str | None, form: str | N
 def _check(path: str) -> None:
     """Raise Failed if the file cannot be written: not after the profile, which would be lost."""
     directory = os.path.dirname(path) or "."
-    there = os.path.exists(path)
-    if not os.access(path if there else directory, os.W_OK):
+    device = os.path.exists(path) and not os.path.isfile(path)  # any other file is replaced by a new one
+    if not (os.access(path, os.W_OK) if device else os.access(directory, os.W_OK | os.X_OK)):
         why = "no such directory" if not os.path.isdir(directory) else "permission denied"
         raise Failed(f"cannot write the profile to {path}: {why}", hint="choose another --output")
 

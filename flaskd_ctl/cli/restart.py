@@ -40,8 +40,15 @@ def restart(run: Run, *, grace: float | None) -> Exit:
     status = run.ask(target, "status")
     record = _record_of(target, status)
     _check(run, target.name, record)
-    outcome = _stop(run, target, grace)
-    return _start(run, target.name, record, outcome)
+    try:
+        outcome = _stop(run, target, grace)
+        return _start(run, target.name, record, outcome)
+    except KeyboardInterrupt:
+        run.screen.remark(
+            f"interrupted: {target.name} stops, or has stopped, and is not started again. Next: flaskd_ctl --name "
+            f"{target.name} restart"
+        )
+        raise
 
 
 def _record_of(target: Target, status: dict[str, Any]) -> StartRecord:
@@ -111,7 +118,7 @@ def _run(
     """Run `flaskd COMMAND` with the options, the directory and the environment of the start. Raises Failed."""
     try:
         return subprocess.run(
-            [*record.program, command, *record.words, *more],
+            [*record.program, command, *more, *record.words],
             cwd=record.directory,
             env={**record.environ, "PWD": record.directory},
             umask=record.umask,

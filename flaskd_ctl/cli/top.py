@@ -33,8 +33,7 @@ def run_top(run: Run, *, interval: float, once: bool) -> Exit:
             "`flaskd_ctl top` needs Textual, which is not installed",
             hint="install it with `pip install 'flaskd[top]'`; `flaskd_ctl top --once` does without",
         ) from None
-    watch([source(run, each) for each in chosen], interval=interval)
-    return Exit.DONE
+    return Exit.FAILED if watch([source(run, each) for each in chosen], interval=interval) else Exit.DONE
 
 
 def _interactive() -> bool:

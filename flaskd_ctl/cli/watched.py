@@ -30,7 +30,11 @@ def choose_watched(run: Run) -> list[NamedTarget]:
         target = run.target()
     except Ambiguous:
         return _all_that_run(run.instances)
-    return [NamedTarget(target.name, run.target)]
+    if run.endpoint or run.name:
+        return [NamedTarget(target.name, run.target)]
+    return [
+        NamedTarget(target.name, partial(run.instances.target, target.name))
+    ]  # also if another one runs later
 
 
 def _all_that_run(instances: Instances) -> list[NamedTarget]:

@@ -105,7 +105,7 @@ class Wait:
                     session, watcher, process_exits=ends_process(status), deadline=self._deadline
                 ):
                     return status
-        except (NotRunning, ConnectionLost):
+        except NotRunning:
             return {}
         raise self._too_late()
 

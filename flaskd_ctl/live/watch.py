@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 from flaskd_ctl.client.session import OnProgress
 from flaskd_ctl.errors import (
+    NOT_UNDERSTOOD,
     ControlError,
     Failed,
     Internal,
@@ -16,11 +17,15 @@ from flaskd_ctl.errors import (
     NotPermitted,
     UnknownMethod,
     WrongState,
+    unexpected,
 )
 from flaskd_ctl.live.seen import POLLED, Seen
 
 REFUSALS: Final = (Failed, Internal, InvalidParams, NotFound, NotPermitted, UnknownMethod, WrongState)
 """Errors that are the instance's own answer; after others it is not known whether it is there."""
+
+ODD: Final = (OSError, *NOT_UNDERSTOOD)
+"""What a transport or a reply of another shape raises: it must not end the watch of the other instances."""
 
 STREAMED: Final[dict[str, dict[str, Any]]] = {"events": {}, "logs": {"follow": True, "limit": 100}}
 """The commands that are followed, and their params."""
@@ -84,7 +89,8 @@ class Watch:
             if self._generation not in {None, generation}:  # a reload: roles may have been given or taken
                 seen.found(await self.source.call("describe"))
             self._generation = generation
-        except ControlError as error:
+        except (ControlError, *ODD) as raised:
+            error = raised if isinstance(raised, ControlError) else unexpected(raised)
             seen.lost(error)
             self._generation = None
             self._there.clear()
@@ -131,6 +137,8 @@ class Watch:
                 await asyncio.sleep(REFUSED_AGAIN)
             except ControlError:
                 pass  # the poll says why it is away
+            except ODD as error:
+                self.seen.refuses(method, unexpected(error))
             await asyncio.sleep(self._interval)
 
     def _take(self, event: dict[str, Any]) -> None:

@@ -331,6 +331,8 @@ def _key(key: str, label: str, enabled: bool, action: str) -> Content:
     )
 
 
-def watch(sources: Sequence[Asked], *, interval: float) -> None:
-    """Run until the user leaves."""
-    Top(sources, interval=interval).run()
+def watch(sources: Sequence[Asked], *, interval: float) -> int:
+    """Run until the user leaves; returns 0, or 1 after a failure of its own."""
+    top = Top(sources, interval=interval)
+    top.run()
+    return top.return_code or 0

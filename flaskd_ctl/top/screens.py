@@ -74,7 +74,7 @@ class Detail(Screen[None]):
         """Lay the widgets out."""
         yield Static(id="instance")
         with ScrollableContainer(id="detail") as scroll:
-            scroll.border_title = Text(printable(self._title)).markup
+            scroll.border_title = Text(printable(self._title))
             yield Static(Text(paragraph(self._text), no_wrap=True))
         yield Static(id="message")
         yield Static(id="keys")

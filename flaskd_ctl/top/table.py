@@ -60,8 +60,8 @@ class PanelTable(DataTable[Text]):
         first = self.cursor_row <= 0
         self._drawn, self._shown = drawn, kept
         filtered = f", only with “{self.wanted}”" if self.wanted else ""
-        self.border_title = Text(f"{panel.key} {panel.title}{filtered}").markup
-        self.border_subtitle = "" if lines else Text(note).markup
+        self.border_title = Text(f"{panel.key} {panel.title}{filtered}")
+        self.border_subtitle = "" if lines else Text(note)
         self._draw(lines)
         places = [self._ident(row) for row in kept]
         if ident in places and not first:

@@ -148,6 +148,8 @@ class SshConnection(Connection):
             data = self._socket.recv(CHUNK)
         except BlockingIOError:
             return False
+        except ConnectionResetError:  # it has ended before it read all that it was sent
+            data = b""
         if not data:
             self._code()
             said = self._last_words()

@@ -614,6 +614,18 @@ def test_an_instance_that_is_starting_is_not_forgotten(ctl: Ctl, place: Place) -
     assert sorted(os.listdir(place.directory)) == ["instance.json", "lock"]
 
 
+def test_list_is_of_this_host_and_of_one_instance_if_that_is_named(ctl: Ctl, start_fake: StartFake) -> None:
+    """Else it would look like the list of that host, or of that instance."""
+    start_fake("shop")
+    start_fake("blog")
+
+    assert [row["name"] for row in json.loads(ctl("--json", "--name", "blog", "list").out)] == ["blog"]
+    code, out, err = ctl("--endpoint", "ssh://web1/shop", "list")
+
+    assert (code, out) == (2, "")
+    assert "--endpoint does not go together with list" in err
+
+
 def test_list_of_nothing_says_where_it_looked(ctl: Ctl, runtime_dir: str) -> None:
     code, out, err = ctl("list")
 

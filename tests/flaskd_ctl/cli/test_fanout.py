@@ -12,7 +12,8 @@ import pytest
 
 from flaskd_ctl.cli import actions, fanout
 from flaskd_ctl.cli.exits import Exit
-from flaskd_ctl.cli.fanout import Outcome, combined
+from flaskd_ctl.cli.fanout import Outcome, Report, combined
+from flaskd_ctl.cli.screen import Screen
 from tests.flaskd_ctl.conftest import Ctl, StartFake
 from tests.flaskd_ctl.fake import CUT, PATIENCE, Call, Fake, golden, state_event
 
@@ -405,3 +406,17 @@ def test_what_is_done_in_some_workers_of_a_target_is_done_in_part() -> None:
     outcome = Outcome("one")
     outcome.code = SOME
     assert (outcome.word, outcome.done) == ("done in part", False)
+
+
+def test_a_stream_that_nobody_reads_any_more_ends_for_all_targets() -> None:
+    """The others may have nothing to show for hours."""
+    screen = Screen(json=False)
+    screen.result = lambda *_: False  # type: ignore[method-assign]  # the pipe is closed
+    one, two = Outcome("one"), Outcome("two")
+    report = Report(screen, [one, two], name="events", changes=False, streams=True)
+    unread: list[bool] = []
+    report.on_unread = lambda: unread.append(True)
+
+    assert [report.stream(one), report.stream(two), report.stream(one)] == [False] * 3
+
+    assert unread == [True]

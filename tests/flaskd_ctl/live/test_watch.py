@@ -2,7 +2,7 @@
 
 import asyncio
 
-from flaskd_ctl.errors import NotRunning
+from flaskd_ctl.errors import NotRunning, ParseError
 from flaskd_ctl.live.watch import Watch
 from tests.flaskd_ctl.live.scripted import Scripted
 
@@ -31,6 +31,22 @@ def test_the_caller_is_asked_about_once_and_again_when_the_instance_was_away() -
 
     asyncio.run(looks())
     assert times(source, "describe") == 2
+
+
+def test_a_reply_of_another_shape_is_told_and_ends_nothing() -> None:
+    """The others on the screen are watched all the same."""
+    source = Scripted()
+    source.answers["status"]["generation"] = []
+
+    async def looks() -> None:
+        watch = watching(source)
+        error = await watch.look()
+        assert isinstance(error, ParseError)
+        assert "not a flaskd that I understand" in watch.seen.away
+        source.answers["status"]["generation"] = 1
+        assert await watch.look() is None
+
+    asyncio.run(looks())
 
 
 def test_after_a_reload_the_caller_may_what_the_new_settings_say() -> None:

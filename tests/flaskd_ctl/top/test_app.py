@@ -306,6 +306,21 @@ def test_several_instances_are_on_one_screen() -> None:
     show(test, web1, web2, interval=ONE_LOOK)
 
 
+@pytest.mark.parametrize("path", ["/[/[b]", "/[ @click=app.quit]x", "/[$x]", "/[B]"])
+def test_a_path_is_no_markup_of_textual(path: str) -> None:
+    """In the title of a request it would be hidden, act on a click, or end the program."""
+    source = Scripted()
+    source.answers["requests"]["requests"][0]["path"] = path
+
+    async def test(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("2")
+        await sees(app, path)
+        await pilot.press("enter")
+        await sees(app, f"GET {path}")
+
+    show(test, source)
+
+
 def test_text_from_outside_cannot_act_on_the_terminal() -> None:
     source = Scripted()
     source.answers["requests"]["requests"][0]["path"] = "/\x1b[2J[bold]x[/bold]"

@@ -11,7 +11,7 @@ from flaskd_ctl.cli.exits import Exit, code_of
 from flaskd_ctl.contract.endpoint import Endpoint, Target, host_and_port, parse_endpoint
 from flaskd_ctl.discovery.instances import Instances
 from flaskd_ctl.errors import BadPlace, ControlError, NotRunning, TimedOut, Unreachable
-from flaskd_ctl.transports.curve import explain, probe
+from flaskd_ctl.transports.curve import HandshakeEnded, explain, probe
 
 REMOTE = Target("shop", Endpoint("tcp", "192.0.2.1:7400"), key="own", server_key="theirs")
 
@@ -56,6 +56,11 @@ def test_keys_that_are_missing_are_named(
         Instances().target(endpoint="tcp://192.0.2.1:7400", key=key, server_key=server_key)
 
     assert refused.value.hint.startswith(asked_for)
+
+
+def test_a_handshake_that_ends_is_a_lack_of_permission() -> None:
+    """Whatever the command was: its class is one of NotPermitted's."""
+    assert code_of(HandshakeEnded("the instance ended the handshake"), method="reload") is Exit.NOT_PERMITTED
 
 
 @pytest.mark.parametrize(
