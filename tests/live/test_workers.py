@@ -206,8 +206,10 @@ def test_a_reload_does_not_begin_to_develop(start_daemon: StartDaemon, tmp_path:
     assert "this instance runs without --dev, and cannot go on with it; nothing was changed" in refused.stderr
     (tmp_path / "flaskd.toml").write_text('workers = "2"\n')
     assert ctl("shop", "reload").returncode == 0
-    assert len(ids(daemon)) == 2
-    for pid in children(daemon.pid):
+    with client(daemon) as shop:
+        serving = [worker.pid for worker in shop.workers() if worker.state == "serving"]
+    assert len(serving) == 2
+    for pid in serving:
         assert b"WERKZEUG_RUN_MAIN" not in Path(f"/proc/{pid}/environ").read_bytes()
 
 
