@@ -21,7 +21,7 @@ HEAD = re.compile(r"^ *(?:[A-Z0-9][A-Za-z0-9/ ]*? {2,})+[A-Z][A-Za-z0-9/ ]*$", r
 
 FOUND = {
     "requests --older 1s": r"GET +/report",
-    "stats": r"report +/report .*\n +order +/order/<article>",
+    "stats": r"1 h\n +report +/report (.|\n)* order +/order/<article>",  # the first takes most, the others hardly any
     "stats --endpoint report": r"report +/report",
     "requests --endpoint report --stacks": r"with lock:",
     "profile --seconds 4 --endpoint report": r"% +total at ",
