@@ -466,6 +466,7 @@ def test_records_are_whole_however_many_threads_and_processes_log(
 def test_a_full_disk_keeps_nobody_from_being_served(start_daemon: StartDaemon, app: Path, logs: Path) -> None:
     """It is said once, and again when the file can be written; `logs` has the lines that the file has not."""
     daemon = start_daemon("logged:app", "--log-file", "logs/shop.log", cwd=app)
+    until_file_has(logs / "shop.log", "  stop   ")  # its first lines would be lost, too
     limit = ["prlimit", "--pid", str(daemon.pid)]
     subprocess.run([*limit, "--fsize=3000:unlimited"], check=True, timeout=PATIENCE)
     for number in range(60):

@@ -155,8 +155,10 @@ def test_two(flaskd_daemon, tmp_path):
     two = flaskd_daemon("shop:app", f"--log-file={tmp_path}/two.log", environ={"FLASKD_HEALTH": "127.0.0.1:0"})
     assert get(one.url + "/") and get(two.url + "/")
     assert one.client.status().threads == 3
-    assert "serving shop:app" in one.output and "serving shop:app" in (tmp_path / "two.log").read_text()
     assert ([*one.client.status().probes], [*two.client.status().probes]) == ([], ["health"])
+    one.close()
+    two.close()
+    assert "serving shop:app" in one.output and "serving shop:app" in (tmp_path / "two.log").read_text()
     assert not list(Path.cwd().glob("*.log"))
 """
     )
