@@ -12,6 +12,7 @@ from typing import Final
 
 import pytest
 
+from flaskd.settings.schema import option, variable
 from flaskd_ctl import Client
 from flaskd_ctl.contract.endpoint import Place
 from flaskd_ctl.contract.files import read_object
@@ -22,13 +23,7 @@ from pytest_flaskd.ready import start_until_ready, written
 STOP_TIME: Final = 10.0
 """Seconds that a daemon has to stop after the test, before it is killed."""
 
-NOT_SHARED: Final = {
-    "--health": "",
-    "--agent": "",
-    "--log-file": "",
-    "--access-log-file": "",
-    "--audit-log": "off",
-}
+NOT_SHARED: Final = {"health": "", "agent": "", "log_file": "", "access_log_file": "", "audit_log": "off"}
 """What a flaskd.toml may name and only one instance can have: ports and files."""
 
 
@@ -111,11 +106,12 @@ def daemons(request: pytest.FixtureRequest) -> Iterator[Callable[..., Daemon]]:
             number = next(numbers)
             name = _option(options, "--name") or f"{_plain(app)}-{number}"
             log = os.path.join(places.state_home, f"{number}.log")
-            own = {"--name": name, "--bind": "127.0.0.1:0", **NOT_SHARED}
-            words = [app, *options]
-            words += [
-                f"{each}={value}" for each, value in own.items() if not _has(options, environ or {}, each)
-            ]
+            words = [app, *options, *([] if _option(options, "--name") else ["--name", name])]
+            words += [] if _option(options, "--bind") else ["--bind", "127.0.0.1:0"]
+            given = {word.partition("=")[0] for word in options}
+            for setting, value in NOT_SHARED.items():
+                if option(setting) not in given and variable(setting) not in (environ or {}):
+                    words.append(f"{option(setting)}={value}")
             place = Place(os.path.join(places.runtime, name))
             process = start_until_ready(
                 [sys.executable, "-m", "flaskd", "run", *words],
@@ -139,18 +135,13 @@ def _end(daemon: Daemon) -> None:
     )
 
 
-def _has(words: Sequence[str], environ: Mapping[str, str], option: str) -> bool:
-    variable = f"FLASKD_{option.strip('-').replace('-', '_').upper()}"
-    return variable in environ or any(word.partition("=")[0] == option for word in words)
-
-
-def _option(words: Sequence[str], option: str) -> str:
+def _option(words: Sequence[str], wanted: str) -> str:
     """Return the value of an option; "" if it is not given."""
     for number, word in enumerate(words):
-        if word == option:
+        if word == wanted:
             return next(iter(words[number + 1 : number + 2]), "")
-        if word.startswith(f"{option}="):
-            return word.removeprefix(f"{option}=")
+        if word.startswith(f"{wanted}="):
+            return word.removeprefix(f"{wanted}=")
     return ""
 
 

@@ -135,9 +135,8 @@ class Source:
         # As for the workers: a reload may find another directory by this name.
         self._directory = logical_directory()
         self._environment = flask_environment.Environment(os.environ)
-        self._dev: bool | None = (
-            None  # so it is used until the end: other defaults and another environment come with it
-        )
+        # As it was first read, until the end: other defaults and another environment come with it.
+        self._dev: bool | None = None
 
     def read(self) -> ReadSettings:
         """Read and check the settings; raises FlaskdError. With --dev, the environment is set that workers inherit."""

@@ -67,7 +67,7 @@ def settings_of(
     for name, each in found.items():
         if each.source != "default":
             found[name] = each._replace(source=f"{each.source} in {where}")
-        elif directory is None or local[name].source.startswith("--"):
+        elif directory is None or local[name].source == option(name):
             found[name] = local[name]
     return found
 

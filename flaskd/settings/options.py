@@ -42,6 +42,8 @@ class Given(NamedTuple):
         if found["dev"].value:
             if packages_required:
                 check_packages()
+            if packages_required or not missing_packages():
+                environ = flask_environment.with_files(environ)
             return self._find_developing(environ, here)
         app = found["app"].value.strip()
         if not app.partition(":")[0] and app_required:
@@ -52,8 +54,6 @@ class Given(NamedTuple):
 
     def _find_developing(self, environ: Mapping[str, str], here: str) -> Found:
         """Find every setting for `flaskd dev`, with what `flask` would find. Raises FlaskdError."""
-        if not missing_packages():
-            environ = flask_environment.with_files(environ)
         found = resolve(self.options, environ=environ, directory=here, file=self.file)
         if not found["app"].value.strip() and (named := environ.get("FLASK_APP", "").strip()):
             found["app"] = Provenance(named, "FLASK_APP")

@@ -93,7 +93,7 @@ def start(given: Given) -> Started:
             raise StartFailed(
                 f"{settings.name} did not start: {starting.failure}",
                 code=1,
-                hint="see ulimit -u, and free memory",
+                hint="check `ulimit -u` and the free memory",
             )
         if code is not None:
             _show_end(log, begin)

@@ -249,10 +249,11 @@ class Changes:
     def fail(self, error: ControlError, *, kind: type[Change] = Change) -> None:
         """Undo the changes under way, or those of one kind, and let them fail: what serves, serves on."""
         fleet = self._fleet
-        failed = [change for change in self._under_way if isinstance(change, kind)]
+        # What is undone last is what was there first; the same holds for what each puts back when it is answered.
+        failed = [change for change in reversed(self._under_way) if isinstance(change, kind)]
         self._under_way = [change for change in self._under_way if change not in failed]
         still_due = {ident for change in self._under_way for ident in change.old}
-        for change in reversed(failed):  # what is undone last is what was there first
+        for change in failed:
             for member in fleet.in_state(WorkerState.SERVING):
                 if member.id in change.old - still_due:
                     member.due = ""
@@ -264,7 +265,7 @@ class Changes:
                     self._use(change.before)
         count = len(fleet.serving)
         serves_on = f"; {count} worker{'s serve' if count != 1 else ' serves'} on" if not fleet.held else ""
-        for change in reversed(failed):  # also for what each puts back
+        for change in failed:
             for reply in change.replies:
                 reply.set_exception(type(error)(f"{error}{serves_on}", hint=error.hint, data=error.data))
         if any(isinstance(change, Reload) for change in failed):

@@ -63,10 +63,14 @@ def run_profile(run: Run, command: Command, *, output: str | None, form: str | N
 def _check(path: str) -> None:
     """Raise Failed if the file cannot be written: not after the profile, which would be lost."""
     directory = os.path.dirname(path) or "."
-    device = os.path.exists(path) and not os.path.isfile(path)  # any other file is replaced by a new one
-    if not (os.access(path, os.W_OK) if device else os.access(directory, os.W_OK | os.X_OK)):
+    if not (os.access(path, os.W_OK) if _is_device(path) else os.access(directory, os.W_OK | os.X_OK)):
         why = "no such directory" if not os.path.isdir(directory) else "permission denied"
         raise Failed(f"cannot write the profile to {path}: {why}", hint="choose another --output")
+
+
+def _is_device(path: str) -> bool:
+    """Tell whether the path is there and no file, which is written to; a file is replaced by a new one."""
+    return os.path.exists(path) and not os.path.isfile(path)
 
 
 def _write(path: str, text: str) -> None:
@@ -74,7 +78,7 @@ def _write(path: str, text: str) -> None:
     import tempfile
 
     try:
-        if os.path.exists(path) and not os.path.isfile(path):
+        if _is_device(path):
             with open(path, "w", encoding="utf-8", errors="backslashreplace") as device:
                 device.write(text)
             return

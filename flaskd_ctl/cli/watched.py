@@ -32,14 +32,13 @@ def choose_watched(run: Run) -> list[NamedTarget]:
         return _all_that_run(run.instances)
     if run.endpoint or run.name:
         return [NamedTarget(target.name, run.target)]
-    return [
-        NamedTarget(target.name, partial(run.instances.target, target.name))
-    ]  # also if another one runs later
+    # This one, also if it is another one that runs later.
+    return [NamedTarget(target.name, partial(run.instances.target, target.name))]
 
 
 def _all_that_run(instances: Instances) -> list[NamedTarget]:
     """Return the instances of this host; one that shares its name with another is called by its directory."""
-    found = [each for each in instances.all() if each.condition in {"live", "unreachable"}]
+    found = [each for each in instances.all() if each.runs]
     count = Counter(each.name for each in found)
     return [
         NamedTarget(each.name, partial(instances.target, each.name))

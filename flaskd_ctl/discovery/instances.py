@@ -138,12 +138,12 @@ class Instances:
         """
         if known:
             return ""
-        names = {found.name for found in self.all() if found.condition in {"live", "unreachable"}}
+        names = {found.name for found in self.all() if found.runs}
         return did_you_mean(name, sorted(names.union(others)))
 
     def _only(self) -> Target:
         seen = list(self.all())
-        live = [found for found in seen if found.condition in {"live", "unreachable"}]
+        live = [found for found in seen if found.runs]
         hidden = [found.place.directory for found in seen if found.condition == "hidden"]
         hidden += self.closed()
         if len(live) == 1:

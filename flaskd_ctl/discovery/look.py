@@ -36,6 +36,11 @@ class Found(NamedTuple):
     endpoint: Endpoint
     info: Mapping[str, Any]
 
+    @property
+    def runs(self) -> bool:
+        """Whether it runs, also where it cannot be reached."""
+        return self.condition in {"live", "unreachable"}
+
 
 def look(place: Place, environ: Mapping[str, str] = os.environ) -> Found | None:
     """Return what is at `place`; None if it is empty. The plain stream is tried first, then ZeroMQ."""

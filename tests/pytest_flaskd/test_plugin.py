@@ -152,7 +152,8 @@ from pathlib import Path
 
 def test_two(flaskd_daemon, tmp_path):
     one = flaskd_daemon("shop:app")
-    two = flaskd_daemon("shop:app", f"--log-file={tmp_path}/two.log", environ={"FLASKD_HEALTH": "127.0.0.1:0"})
+    environ = {"FLASKD_HEALTH": "127.0.0.1:0", "FLASKD_NAME": "theirs"}
+    two = flaskd_daemon("shop:app", f"--log-file={tmp_path}/two.log", environ=environ)
     assert get(one.url + "/") and get(two.url + "/")
     assert one.client.status().threads == 3
     assert ([*one.client.status().probes], [*two.client.status().probes]) == ([], ["health"])
