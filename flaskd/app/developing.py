@@ -52,7 +52,7 @@ def failing(error: BaseException) -> "WSGIApplication":
 
     # A Flask application, so that the debugger's PIN is the same as with the right one.
     app = flask.Flask("flaskd")
-    app.wsgi_app = fail  # type: ignore[method-assign]
+    app.wsgi_app = fail  # type: ignore[method-assign]  # as Flask documents it
     return app
 
 

@@ -152,7 +152,7 @@ def test_changes_that_fail_are_undone_and_answered_the_newest_first(world: World
     told: list[int] = []
     for number in (3, 5):
         future = world.changes.order_scale(to=number, by=None)
-        future.add_done_callback(lambda _, number=number: told.append(number))  # type: ignore[misc]
+        future.add_done_callback(lambda _, number=number: told.append(number))  # type: ignore[misc]  # not inferred
 
     world.changes.fail(Failed("no worker can start"))
 
